@@ -1,0 +1,132 @@
+"""Every error maskq raises on purpose: one tree, stable codes, messages that are safe to show a client.
+
+An error that may reach a client carries `type` (a stable code clients can branch on), `title` (the same for every error
+of its type) and `detail` (what happened this time and what to do). Nothing else of it ever leaves the process.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MaskqError(Exception):
+    """Root of the tree. `detail` must be safe to show a client: no paths, addresses or stack traces."""
+
+    type: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Something went wrong on our side"
+    status: ClassVar[int] = 500
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+# --- What a request can be refused for: `status` is its HTTP status -------------------------------------------------
+
+
+class MalformedRequest(MaskqError):
+    """The body is neither the multipart form nor the JSON object it says it is."""
+
+    type, title, status = "malformed_request", "The request could not be read", 400
+
+
+class JobNotFound(MaskqError):
+    """No job has this id, or it is another caller's."""
+
+    type, title, status = "job_not_found", "No such job", 404
+
+
+class JobEnded(MaskqError):
+    """The job has ended already, so it cannot be canceled."""
+
+    type, title, status = "job_ended", "The job has already ended", 409
+
+
+class ResultNotReady(MaskqError):
+    """The job has no masks to draw: it is unfinished, failed or canceled."""
+
+    type, title, status = "result_not_ready", "The job has no result to show", 409
+
+
+class JobExpired(MaskqError):
+    """The job ended and its retention is over."""
+
+    type, title, status = "job_expired", "The job has expired", 410
+
+
+class ImageExpired(MaskqError):
+    """The job is still here, its image is not."""
+
+    type, title, status = "image_expired", "The image of this job has expired", 410
+
+
+class PayloadTooLarge(MaskqError):
+    """More bytes than this deployment takes."""
+
+    type, title, status = "payload_too_large", "The upload is too large", 413
+
+
+class ImageTooLarge(MaskqError):
+    """More pixels than this deployment takes."""
+
+    type, title, status = "image_too_large", "The image has too many pixels", 413
+
+
+class UnsupportedImage(MaskqError):
+    """The bytes are not an image in one of the accepted formats."""
+
+    type, title, status = "unsupported_image", "This is not an image we can read", 415
+
+
+class ImageUnreadable(MaskqError):
+    """The bytes begin like an accepted image but are truncated or damaged."""
+
+    type, title, status = "image_unreadable", "The image is truncated or damaged", 422
+
+
+class InvalidField(MaskqError):
+    """A field of the request is missing or has a value it may not have. `detail` names the field."""
+
+    type, title, status = "invalid_field", "A field of the request is wrong", 422
+
+
+class UrlRefused(InvalidField):
+    """The server will not fetch this URL, or could not."""
+
+    type, title = "url_refused", "The image could not be fetched from this URL"
+
+
+class QueueFull(MaskqError):
+    """As many jobs are waiting as this deployment keeps."""
+
+    type, title, status = "queue_full", "The queue is full", 429
+
+
+class StoreUnavailable(MaskqError):
+    """Redis does not answer, or takes no more data."""
+
+    type, title, status = "store_unavailable", "The job store is not available", 503
+
+
+# --- What a job can fail with: kept in the job as {"type", "detail"} --------------------------------------------------
+
+
+class InferenceFailed(MaskqError):
+    """The model's forward pass failed for this job."""
+
+    type, title = "inference_failed", "The model failed on this job"
+
+
+# --- What stops a process from starting: read by the operator, never by a client --------------------------------------
+
+
+class ConfigurationError(MaskqError):
+    """The deployment is set up wrongly. `detail` says what to change."""
+
+    type, title = "configuration_error", "maskq is not set up correctly"
+
+
+class CheckpointError(ConfigurationError):
+    """The model's files are missing, out of reach, damaged or of the wrong shape. `detail` says what to do."""
+
+    type, title = "checkpoint_error", "The checkpoint could not be loaded"

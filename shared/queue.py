@@ -1,0 +1,70 @@
+"""The doorbell: a Celery message that says "look into the ledger". It carries a job id for the logs, and nothing else.
+
+A message that is lost, repeated or late changes nothing, because workers take jobs from the store, oldest first, and
+not from the message. So Celery acknowledges early and keeps no results; durability is the store's business alone.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from shared.settings import Settings
+
+TASK = "maskq.look"
+_PRODUCER_TIMEOUT_S = 2.0
+"""Without it, sending to a frozen Redis blocks for as long as Redis is frozen."""
+
+logger = logging.getLogger(__name__)
+
+
+def queue_name(model_id: str) -> str:
+    """The Celery queue on which workers of this model listen."""
+    return f"maskq.{model_id}"
+
+
+def celery_app(settings: Settings, model_id: str) -> Celery:
+    """Make the Celery application of a worker of this model or, bare of tasks, of the front end."""
+    app = Celery("maskq", broker=settings.redis_url, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=False,
+        task_default_queue=queue_name(model_id),
+        worker_prefetch_multiplier=1,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_soft_shutdown_timeout=25,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "socket_timeout": settings.redis_timeout_s,
+            "socket_connect_timeout": _PRODUCER_TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+    )
+    return app
+
+
+class Doorbell:
+    """Rings for the workers of a model. Thread-safe; blocks for about 2 s at the most."""
+
+    def __init__(self, settings: Settings, model_id: str) -> None:
+        self._queue = queue_name(model_id)
+        self._app = celery_app(settings, model_id)
+        self._app.conf.broker_transport_options |= {"socket_timeout": _PRODUCER_TIMEOUT_S}
+
+    def ring(self, job_id: str) -> None:
+        """Wake a worker. A failure is logged and forgotten: the store has the job already."""
+        try:
+            self._app.send_task(TASK, args=[job_id], queue=self._queue, retry=False)
+        except OperationalError as error:
+            logger.warning("the doorbell for job %s was not heard: %s", job_id, type(error).__name__)
+
+    def close(self) -> None:
+        self._app.close()

@@ -1,0 +1,114 @@
+"""Every setting of every process, with its unit and the reason for its value. Read once, at start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import ConfigurationError
+
+
+class Settings(BaseSettings):
+    """One frozen object; the environment variable of a field is its name in upper case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    # --- Broker and store ---------------------------------------------------------------------------------------------
+
+    redis_url: str = Field(
+        "redis://127.0.0.1:6379/0", description="Redis >= 7 or Valkey: Celery's broker and the store."
+    )
+    redis_timeout_s: float = Field(
+        5.0, gt=0, description="Longest wait for one answer of Redis. Short, so that a frozen server is noticed."
+    )
+
+    # --- Model --------------------------------------------------------------------------------------------------------
+
+    model_id: str = Field(
+        "demo", min_length=1, description="`demo`, an official id from models/registry.toml, or a local folder."
+    )
+    models_dir: Path = Field(
+        Path("models"), description="Folder with the registry and the demo checkpoint; relative to the working folder."
+    )
+    cache_dir: Path = Field(
+        Path.home() / ".cache" / "maskq", description="Where official weights and vae-oid.npz are kept once fetched."
+    )
+    hf_token: SecretStr | None = Field(
+        None, description="Hugging Face token of an account that accepted the licence. Official ids only."
+    )
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda|cuda:\d+)$", description="`auto` takes the first CUDA device, else the CPU."
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="`auto` is bfloat16 on CUDA and float32 on a CPU, where bfloat16 is slow."
+    )
+
+    # --- Worker -------------------------------------------------------------------------------------------------------
+
+    worker_threads: int = Field(
+        16,
+        ge=1,
+        le=256,
+        description="Jobs in hand at once. Above max_batch, so that the next batch is ready.",
+    )
+    max_batch: int = Field(
+        8, ge=1, le=256, description="Most jobs in one forward pass. Bounds the device memory it takes."
+    )
+    max_answer_tokens: int = Field(
+        256, ge=24, le=4096, description="Longest answer. An object takes 20 tokens and its label, so about 10 objects."
+    )
+    heartbeat_s: float = Field(
+        5.0, gt=0, description="How often a worker says that it lives. Three missed beats: gone."
+    )
+
+    # --- Limits on what clients send ----------------------------------------------------------------------------------
+
+    max_image_bytes: int = Field(
+        20_000_000, ge=1, description="Largest image file. Phones and cameras stay below 20 MB."
+    )
+    max_image_pixels: int = Field(
+        25_000_000, ge=1, description="Most pixels, checked in the header: 25 MP are 75 MB once decoded."
+    )
+    max_prompt_chars: int = Field(512, ge=1, description="Longest prompt, as sent.")
+    max_queued_jobs: int = Field(
+        1_000, ge=1, description="Jobs that may wait per model; images are kept in Redis meanwhile."
+    )
+    max_wait_s: float = Field(
+        60.0, gt=0, description="Longest `?wait=`; proxies commonly cut silent connections at 60 s."
+    )
+
+    # --- Fetching image_url -------------------------------------------------------------------------------------------
+
+    url_allow_http: bool = Field(
+        False, description="Allow plain http. Off: what is fetched could be swapped on the way."
+    )
+    url_allow_private: bool = Field(
+        False, description="Allow addresses that are not public. For closed networks and tests."
+    )
+    url_timeout_s: float = Field(10.0, gt=0, description="Longest fetch, all redirects included.")
+
+    # --- Retention ----------------------------------------------------------------------------------------------------
+
+    retention_s: int = Field(
+        86_400, ge=1, description="How long a finished job is kept: a day of retries for its client."
+    )
+    image_retention_s: int = Field(
+        3_600, ge=1, description="How long its image is kept for overlays. Short: images fill the memory of Redis."
+    )
+    tombstone_s: int = Field(604_800, ge=1, description="How long an expired job answers 410 instead of 404: a week.")
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        ConfigurationError: a value is not allowed; names the variable and says what it may be.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"wrong settings in the environment: {wrong}") from None

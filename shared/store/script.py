@@ -1,0 +1,45 @@
+"""Loads the Lua scripts in `moves/` and reads the records they write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from shared.job import Job
+from shared.settings import Settings
+
+MISSED_BEATS = 3
+"""A worker that missed this many heartbeats counts as gone."""
+
+
+def script(name: str) -> str:
+    """The Lua source of the move `name`, with what all moves share in front of it."""
+    moves = files("shared.store") / "moves"
+    return "\n".join((moves / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long an ended job is kept, its image, and its tombstone after that. Seconds."""
+
+    job_s: int
+    image_s: int
+    tombstone_s: int
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Retention:
+        return cls(settings.retention_s, settings.image_retention_s, settings.tombstone_s)
+
+    @property
+    def args(self) -> tuple[int, int, int]:
+        """In the order in which the moves that end a job take them."""
+        return self.job_s, self.image_s, self.tombstone_s
+
+
+def job_from_hash(record: Mapping[bytes, bytes]) -> Job:
+    """Read a job's record as Redis returns it."""
+    fields = {key.decode(): value.decode() for key, value in record.items()}
+    parsed = {name: json.loads(fields[name]) for name in ("request", "error") if name in fields}
+    return Job.model_validate({**fields, **json.loads(fields.get("metrics", "{}")), **parsed})
