@@ -1,0 +1,24 @@
+"""GET /: a page for people, a short index for programs."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from api.services import ServicesDep
+
+router = APIRouter()
+
+_PAGE = (files("api") / "pages" / "index.html").read_text("utf-8")
+
+
+@router.get("/", response_class=Response)
+async def index(request: Request, services: ServicesDep) -> Response:
+    """Browsers say that they accept HTML and get the page; all others get JSON."""
+    if "text/html" in request.headers.get("accept", ""):
+        return HTMLResponse(_PAGE)
+    base = str(request.base_url)
+    paths = {"segment": "segment/", "models": "models", "docs": "docs", "openapi": "openapi.json", "ready": "readyz"}
+    return JSONResponse({"name": "maskq", "model": services.model.name, **{k: base + v for k, v in paths.items()}})

@@ -1,0 +1,149 @@
+"""From an HTTP request to a validated submission. Whatever is wrong with a request is said here."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from api.fetch import ImageFetcher
+from shared.errors import InvalidField, MalformedRequest, PayloadTooLarge, UnsupportedImage
+from shared.images import inspect_image
+from shared.job import JobRequest, MaskFormat
+from shared.prompt import normalize_prompt
+from shared.settings import Settings
+
+_FORM = "multipart/form-data"
+_JSON = "application/json"
+_SOURCES = {_FORM: ("image_file", "image_url"), _JSON: ("image_base64", "image_url")}
+_MAX_FIELDS = 16
+_OVERHEAD_BYTES = 65_536
+"""For the form's boundaries and the fields beside the image."""
+
+
+def max_body_bytes(settings: Settings) -> int:
+    """The longest body a submission can need: a full-size image as base64, and the fields beside it."""
+    return settings.max_image_bytes * 4 // 3 + _OVERHEAD_BYTES
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A request that may be queued: everything in it has been checked."""
+
+    request: JobRequest
+    image: bytes
+
+
+class Intake:
+    """Reads submissions for the one model this deployment serves."""
+
+    def __init__(self, settings: Settings, model_id: str, fetcher: ImageFetcher) -> None:
+        self._settings = settings
+        self._model_id = model_id
+        self._fetcher = fetcher
+
+    async def read(self, request: Request) -> Submission:
+        """Read and check a submission, a form or JSON.
+
+        Raises:
+            MalformedRequest, InvalidField, UrlRefused, PayloadTooLarge, ImageTooLarge, UnsupportedImage,
+            ImageUnreadable: as their docstrings say.
+        """
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == _FORM:
+            fields = await self._read_form(request)
+        elif kind == _JSON:
+            fields = await self._read_json(request)
+        else:
+            raise MalformedRequest(f"send {_FORM} or {_JSON}, and say so in Content-Type")
+        job = self._job_request(fields)
+        image = await self._image(fields, _SOURCES[kind])
+        inspect_image(image, self._settings.max_image_pixels)
+        return Submission(job, image)
+
+    async def _read_form(self, request: Request) -> Mapping[str, object]:
+        try:
+            async with request.form(max_files=2, max_fields=_MAX_FIELDS, max_part_size=_OVERHEAD_BYTES) as form:
+                fields: dict[str, object] = {}
+                for name, value in form.multi_items():
+                    content = await value.read() if isinstance(value, UploadFile) else value
+                    fields[name] = [*_as_list(fields[name]), content] if name in fields else content
+                return fields
+        except HTTPException as error:
+            raise MalformedRequest(f"the form could not be read: {error.detail}") from error
+
+    async def _read_json(self, request: Request) -> Mapping[str, object]:
+        try:
+            fields = json.loads(await request.body())
+        except (ValueError, RecursionError):
+            raise MalformedRequest("the body is not JSON") from None
+        if not isinstance(fields, dict):
+            raise MalformedRequest("the body must be a JSON object")
+        return {name: value for name, value in fields.items() if value is not None}
+
+    def _job_request(self, fields: Mapping[str, object]) -> JobRequest:
+        model_id = _text(fields, "model_id", default=self._model_id)
+        if model_id != self._model_id:
+            raise InvalidField(f"model_id: this deployment serves {self._model_id}; GET /models lists what there is")
+        prompt = normalize_prompt(_text(fields, "prompt"), self._settings.max_prompt_chars)
+        return JobRequest(model_id=model_id, prompt=prompt, mask_formats=_mask_formats(fields))
+
+    async def _image(self, fields: Mapping[str, object], sources: tuple[str, ...]) -> bytes:
+        given = [name for name in sources if fields.get(name) not in (None, b"", "")]
+        if len(given) != 1 or isinstance(fields[given[0]], list):
+            if not given and any(fields.get(name) == b"" for name in sources):
+                raise UnsupportedImage("image_file: the file is empty")
+            raise InvalidField(f"{' or '.join(sources)}: send exactly one image")
+        if given == ["image_file"]:
+            return self._bounded(_file(fields))
+        text = _text(fields, given[0])
+        return await self._fetcher.fetch(text) if given == ["image_url"] else self._bounded(_from_base64(text))
+
+    def _bounded(self, image: bytes) -> bytes:
+        limit = self._settings.max_image_bytes
+        if len(image) > limit:
+            raise PayloadTooLarge(f"the image has {len(image):,} bytes; at most {limit:,} are allowed")
+        return image
+
+
+def _file(fields: Mapping[str, object]) -> bytes:
+    content = fields["image_file"]
+    if not isinstance(content, bytes):
+        raise InvalidField("image_file: must be a file part, with a filename")
+    return content
+
+
+def _text(fields: Mapping[str, object], name: str, default: str | None = None) -> str:
+    value = fields.get(name, default)
+    if value is None:
+        raise InvalidField(f"{name}: is required")
+    if not isinstance(value, str):
+        raise InvalidField(f"{name}: must be text, given once")
+    return value
+
+
+def _mask_formats(fields: Mapping[str, object]) -> tuple[MaskFormat, ...]:
+    """The formats asked for, each once. A form repeats the field or joins names with commas; JSON may use a list."""
+    names = [part.strip() for text in _as_list(fields.get("mask_format", "rle")) for part in str(text).split(",")]
+    try:
+        return tuple(dict.fromkeys(MaskFormat(name) for name in names))
+    except ValueError:
+        raise InvalidField(f"mask_format: must be among {', '.join(MaskFormat)}") from None
+
+
+def _from_base64(text: str) -> bytes:
+    """Decode base64, a `data:` URL's included."""
+    try:
+        return base64.b64decode(text.rpartition("base64,")[2], validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidField("image_base64: is not base64") from None
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,18 @@
+"""GET /models: what can be asked for."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.services import ServicesDep
+from shared.wire import ModelView
+
+router = APIRouter()
+
+
+@router.get("/models")
+async def list_models(services: ServicesDep) -> list[ModelView]:
+    """The models this deployment serves, and how many workers serve each right now."""
+    model = services.model
+    workers = await services.store.live_workers(model.name)
+    return [ModelView(id=model.name, about=model.entry.about, resolution=model.entry.resolution, live_workers=workers)]
