@@ -1,0 +1,186 @@
+"""Finds, fetches, checks and loads a checkpoint: the demo's, a local folder's or an official one, all by this code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from safetensors import SafetensorError
+from transformers import AutoConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+from shared.errors import CheckpointError
+from shared.registry import ServedModel
+from shared.settings import Settings
+from worker.engine.engine import Engine
+from worker.engine.runner import Runner
+from worker.masks import MaskCodec, load_vae
+from worker.pipeline import Pipeline
+from worker.preprocess import Preprocessor
+from worker.vae_file import find_vae
+
+_WANTED_FILES = ["*.json", "*.safetensors", "*.model"]
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model ready to run, with all that belongs to it."""
+
+    model: Any
+    """`PaliGemmaForConditionalGeneration`, in evaluation mode, on its device."""
+    processor: Any
+    """`PaliGemmaProcessor`."""
+    codec: MaskCodec
+
+    def start_pipeline(self, settings: Settings) -> tuple[Pipeline, Engine]:
+        """Start an engine on this model, and the pipeline over it. The caller closes the engine."""
+        tokenizer = self.processor.tokenizer
+        runner = Runner(
+            self.model,
+            pad_id=tokenizer.pad_token_id,
+            eos_id=tokenizer.eos_token_id,
+            max_answer_tokens=settings.max_answer_tokens,
+        )
+        engine = Engine(runner, settings.max_batch)
+        preprocessor = Preprocessor(self.processor)
+        return Pipeline(preprocessor, engine, tokenizer, self.codec, settings.max_image_pixels), engine
+
+
+def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:
+    """Load the model this deployment serves.
+
+    Raises:
+        CheckpointError: it cannot be had or does not fit; says what to do.
+    """
+    folder = served.folder or _fetch_folder(served.name, settings)
+    device = choose_device(settings.device)
+    dtype = choose_dtype(settings.dtype, device)
+    logger.info("loading %s on %s in %s", served.name, device, dtype)
+    with _explained(folder):
+        _check_memory(folder, device, dtype)
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        if not served.entry.softcap:
+            config.text_config.attn_logit_softcapping = None
+            config.text_config.final_logit_softcapping = None
+        model = PaliGemmaForConditionalGeneration.from_pretrained(
+            folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True
+        )
+        model = model.to(device).eval()
+        images = SiglipImageProcessorPil.from_pretrained(folder, local_files_only=True)
+        processor = PaliGemmaProcessor.from_pretrained(folder, image_processor=images, local_files_only=True)
+    return Checkpoint(model, processor, load_vae(find_vae(folder, settings.cache_dir)))
+
+
+def choose_device(wish: str) -> torch.device:
+    """`auto` is the first CUDA device, or the CPU where there is none.
+
+    Raises:
+        CheckpointError: a CUDA device is wished for and there is none.
+    """
+    if wish == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wish)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise CheckpointError(f"DEVICE={wish}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def choose_dtype(wish: str, device: torch.device) -> torch.dtype:
+    """`auto` is bfloat16 on CUDA and float32 on a CPU."""
+    return _DTYPES.get(wish, torch.bfloat16 if device.type == "cuda" else torch.float32)
+
+
+def _fetch_folder(name: str, settings: Settings) -> Path:
+    """The files of an official checkpoint: from the cache if they are all there, else from the hub."""
+    cache = settings.cache_dir / "hub"
+    token = settings.hf_token.get_secret_value() if settings.hf_token else None
+    if cached := _cached_folder(name, cache):
+        return cached
+    if token is None:
+        raise CheckpointError(f"{name} is gated: accept its licence on its Hugging Face page, then set HF_TOKEN")
+    try:
+        return Path(snapshot_download(name, cache_dir=cache, token=token, allow_patterns=_WANTED_FILES))
+    except GatedRepoError:
+        raise CheckpointError(
+            f"{name} is gated and the account of HF_TOKEN has not accepted its licence: do so on its Hugging Face page"
+        ) from None
+    except RepositoryNotFoundError:
+        raise CheckpointError(f"HF_TOKEN may not see {name}: is it valid and may it read gated models?") from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError):
+        raise CheckpointError(f"{name} is not in {cache} and the Hugging Face hub is out of reach") from None
+    except HfHubHTTPError as error:
+        raise CheckpointError(f"the Hugging Face hub answered {error.response.status_code} for {name}") from error
+    except OSError as error:
+        raise CheckpointError(f"{name} could not be stored in {cache}: {error.strerror or error}") from error
+
+
+def _cached_folder(name: str, cache: Path) -> Path | None:
+    try:
+        folder = Path(snapshot_download(name, cache_dir=cache, allow_patterns=_WANTED_FILES, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if _weight_files(folder) else None
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The weights in a folder, or nothing if its index names files that are not there."""
+    files = sorted(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    names = {file.name for file in files}
+    return [] if index.exists() and not all(name in names for name in _indexed(index)) else files
+
+
+def _indexed(index: Path) -> Iterator[str]:
+    yield from set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+
+
+def _check_memory(folder: Path, device: torch.device, dtype: torch.dtype) -> None:
+    """Refuse at once what would fail, or drive the machine into swapping, minutes later."""
+    files = _weight_files(folder)
+    if not files:
+        raise CheckpointError(f"{folder} has no complete model.safetensors; fetch the checkpoint again")
+    needed = sum(file.stat().st_size for file in files) * dtype.itemsize // 2  # published weights are bfloat16
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_ram()
+    if needed > free:
+        raise CheckpointError(
+            f"the weights take {needed / 1e9:.1f} GB in {dtype} and {free / 1e9:.1f} GB are free on {device}: "
+            "serve a smaller checkpoint, set DTYPE=bfloat16, or use a larger device"
+        )
+
+
+def _free_ram() -> int:
+    """Bytes the kernel could give away without swapping."""
+    try:
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong while loading into something an operator can act on."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise CheckpointError("the model does not fit the GPU's memory: serve a smaller one or free the GPU") from None
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} does not hold a PaliGemma checkpoint that loads: {error}") from error

@@ -1,0 +1,158 @@
+"""The mask VQ-VAE: sixteen codes to a 64x64 soft mask, and back.
+
+The network of google-research/big_vision (`proj/paligemma`, "Reconstruct masks"), in Flax, reading the arrays of
+`vae-oid.npz`: float32 in PyTorch's layout, one `.weight` and `.bias` a layer, named by their place in the network.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # 81 MFLOP a mask are not worth sharing the GPU's memory for
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from flax import linen as nn
+
+from shared.errors import CheckpointError
+
+MASK_SIDE = 64
+CODES = 16
+CODEBOOK_SIZE = 128
+CODE_WIDTH = 512
+_GRID = 4
+_MAX_BUCKET = 64
+"""Largest batch that is compiled; more masks are decoded in several goes."""
+
+Params = Mapping[str, Any]
+
+
+class _Decoder(nn.Module):
+    """float32[B, 4, 4, 512] -> float32[B, 64, 64, 1], about -1 outside and 1 inside."""
+
+    @nn.compact
+    def __call__(self, quantized: jax.Array) -> jax.Array:
+        x = nn.relu(nn.Conv(128, (1, 1), name="decoder_0")(quantized))
+        x = _residual(x, "decoder_2")
+        x = _residual(x, "decoder_3")
+        for layer, features in ((4, 128), (6, 64), (8, 32), (10, 16)):
+            up = nn.ConvTranspose(
+                features, (4, 4), strides=(2, 2), padding=2, transpose_kernel=True, name=f"decoder_{layer}"
+            )
+            x = nn.relu(up(x))
+        return nn.Conv(1, (1, 1), name="decoder_12")(x)
+
+
+class _Encoder(nn.Module):
+    """float32[B, 64, 64, 1] in [-1, 1] -> float32[B, 4, 4, 512], not yet quantized."""
+
+    @nn.compact
+    def __call__(self, masks: jax.Array) -> jax.Array:
+        x = masks
+        for layer, features in ((0, 16), (2, 32), (4, 64), (6, 128)):
+            x = nn.relu(nn.Conv(features, (4, 4), strides=(2, 2), padding=1, name=f"encoder_{layer}")(x))
+        x = _residual(x, "encoder_8")
+        x = _residual(x, "encoder_9")
+        return nn.Conv(CODE_WIDTH, (1, 1), name="encoder_10")(x)
+
+
+def _residual(x: jax.Array, name: str) -> jax.Array:
+    y = nn.relu(nn.Conv(128, (3, 3), padding=1, name=f"{name}_net_0")(x))
+    y = nn.relu(nn.Conv(128, (3, 3), padding=1, name=f"{name}_net_2")(y))
+    return x + nn.Conv(128, (1, 1), name=f"{name}_net_4")(y)
+
+
+class MaskCodec:
+    """Decodes and encodes masks. Compiled once for each power of two of a batch; safe to share between threads."""
+
+    def __init__(self, params: Params, codebook: npt.NDArray[np.float32]) -> None:
+        """`params` as `load_vae` reads them; `codebook` is float32[128, 512]."""
+        self._params = params
+        self._codebook = jnp.asarray(codebook)
+        self._decode = jax.jit(self._decode_bucket)
+        self._encode = jax.jit(self._encode_bucket)
+
+    def decode(self, codes: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
+        """int32[N, 16] in 0..127 -> float32[N, 64, 64] in [-1, 1]; above 0 is inside."""
+        masks = [np.asarray(self._decode(bucket))[:size] for bucket, size in _buckets(codes)]
+        return np.concatenate(masks) if masks else np.zeros((0, MASK_SIDE, MASK_SIDE), np.float32)
+
+    def encode(self, masks: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
+        """float32[N, 64, 64] in [-1, 1] -> int32[N, 16] in 0..127. The inverse of `decode`, as near as codes can be."""
+        codes = [np.asarray(self._encode(bucket))[:size] for bucket, size in _buckets(masks)]
+        return np.concatenate(codes) if codes else np.zeros((0, CODES), np.int32)
+
+    def warm_up(self, max_batch: int) -> None:
+        """Compile the decoder for batches of up to `max_batch` masks, so that no job waits for a compilation."""
+        size = 1
+        while size < 2 * min(max_batch, _MAX_BUCKET):
+            self.decode(np.zeros((min(size, _MAX_BUCKET), CODES), np.int32))
+            size *= 2
+
+    def _decode_bucket(self, codes: jax.Array) -> jax.Array:
+        quantized = self._codebook[codes].reshape(-1, _GRID, _GRID, CODE_WIDTH)
+        decoded = _Decoder().apply({"params": self._params}, quantized)
+        return jnp.clip(jnp.asarray(decoded)[..., 0], -1, 1)
+
+    def _encode_bucket(self, masks: jax.Array) -> jax.Array:
+        encoded = _Encoder().apply({"params": self._params}, masks[..., None])
+        cells = jnp.asarray(encoded).reshape(-1, CODE_WIDTH)
+        distances = jnp.sum(self._codebook**2, 1) - 2 * cells @ self._codebook.T  # |cell|^2 is the same for all codes
+        return jnp.argmin(distances, 1).astype(jnp.int32).reshape(-1, CODES)
+
+
+def load_vae(path: Path) -> MaskCodec:
+    """Read a file in the layout of `vae-oid.npz`.
+
+    Raises:
+        CheckpointError: not such a file, or arrays are missing or of the wrong shape.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            stored = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise CheckpointError(f"{path} is not a NumPy archive of plain arrays; fetch it again") from error
+    codebook = stored.get("_vq_vae._embedding")
+    params = _to_params(stored)
+    if codebook is None or codebook.shape != (CODEBOOK_SIZE, CODE_WIDTH) or _shapes(params) != _expected_shapes():
+        raise CheckpointError(f"{path} does not have the arrays of vae-oid.npz; is it another VQ-VAE?")
+    return MaskCodec(params, codebook)
+
+
+def _to_params(stored: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, dict[str, jax.Array]]:
+    """PyTorch's names and layouts to Flax's: [out, in, h, w] and, transposed, [in, out, h, w] both become [h, w, ...]
+    by the same permutation."""
+    params: dict[str, dict[str, jax.Array]] = {}
+    for name, array in stored.items():
+        layer, _, kind = name.rpartition(".")
+        if kind == "weight" and array.ndim == 4:
+            params.setdefault(layer.replace(".", "_"), {})["kernel"] = jnp.asarray(array.transpose(2, 3, 1, 0))
+        elif kind == "bias":
+            params.setdefault(layer.replace(".", "_"), {})["bias"] = jnp.asarray(array)
+    return params
+
+
+def _shapes(params: Params) -> dict[str, dict[str, tuple[int, ...]]]:
+    return {layer: {kind: tuple(array.shape) for kind, array in arrays.items()} for layer, arrays in params.items()}
+
+
+def _expected_shapes() -> dict[str, dict[str, tuple[int, ...]]]:
+    key = jax.random.key(0)
+    decoder = jax.eval_shape(_Decoder().init, key, jnp.zeros((1, _GRID, _GRID, CODE_WIDTH)))
+    encoder = jax.eval_shape(_Encoder().init, key, jnp.zeros((1, MASK_SIDE, MASK_SIDE, 1)))
+    return _shapes({**decoder["params"], **encoder["params"]})
+
+
+def _buckets(batch: npt.NDArray[Any]) -> list[tuple[npt.NDArray[Any], int]]:
+    """Cut a batch into pieces of at most `_MAX_BUCKET`, padded with zeros to a power of two, with its true size."""
+    pieces = []
+    for start in range(0, len(batch), _MAX_BUCKET):
+        piece = batch[start : start + _MAX_BUCKET]
+        padding = (1 << (len(piece) - 1).bit_length()) - len(piece)
+        pieces.append((np.pad(piece, [(0, padding)] + [(0, 0)] * (batch.ndim - 1)), len(piece)))
+    return pieces
