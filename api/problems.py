@@ -11,10 +11,14 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from shared.errors import InvalidField, MaskqError, QueueFull, StoreUnavailable
+from shared.errors import InvalidField, MaskqError, PayloadTooLarge, QueueFull, StoreUnavailable
 from shared.wire import Problem
 
-_RETRY_AFTER_S = {QueueFull.status: "5", StoreUnavailable.status: "2"}
+_HEADERS = {
+    PayloadTooLarge.status: {"Connection": "close"},  # or the client would go on sending, and we reading
+    QueueFull.status: {"Retry-After": "5"},
+    StoreUnavailable.status: {"Retry-After": "2"},
+}
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +39,7 @@ def problem_response(request: Request, error: MaskqError) -> JSONResponse:
 
 def _response(request: Request, code: str, title: str, status: int, detail: str) -> JSONResponse:
     problem = Problem(type=code, title=title, status=status, detail=detail, instance=request.url.path)
-    headers = {"Retry-After": _RETRY_AFTER_S[status]} if status in _RETRY_AFTER_S else None
-    return JSONResponse(problem.model_dump(), status, headers, "application/problem+json")
+    return JSONResponse(problem.model_dump(), status, _HEADERS.get(status), "application/problem+json")
 
 
 async def _on_maskq_error(request: Request, error: Exception) -> JSONResponse:

@@ -81,7 +81,7 @@ def _has_its_end(data: bytes, image_format: str) -> bool:
         # embedded thumbnail has both, but lies before the picture's own scan.
         return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
     if image_format == "PNG":
-        return b"IEND" in data[-64:] or data.rfind(b"IEND") > data.rfind(b"IDAT")
+        return data.rfind(b"IEND") > data.rfind(b"IDAT")
     return len(data) >= 8 + int.from_bytes(data[4:8], "little")
 
 

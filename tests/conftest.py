@@ -1,0 +1,42 @@
+"""Fixtures that several folders of tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from shared.settings import Settings
+from tests.servers import embedded_broker, system_redis
+
+_SERVERS = {"valkey": embedded_broker, "redis": system_redis}
+
+
+@pytest.fixture(scope="session", params=_SERVERS)
+def any_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of each server maskq works on, in turn."""
+    with _SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of one embedded broker for all tests that need only one."""
+    with embedded_broker(tmp_path_factory.mktemp("broker")) as url:
+        yield url
+
+
+@pytest.fixture
+def settings(valkey_url: str) -> Iterator[Settings]:
+    """Settings of a deployment with an empty store."""
+    with Redis.from_url(valkey_url) as redis:
+        redis.flushall()
+    yield Settings(redis_url=valkey_url)
+
+
+@pytest.fixture
+def root() -> Path:
+    """The project's root."""
+    return Path(__file__).parent.parent

@@ -1,0 +1,341 @@
+"""The front end over HTTP, with a real store and no worker: what is taken, what is refused, and how."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+from PIL import Image
+from redis import Redis
+
+from scripts.broker import free_port
+from shared.job import JobFailure, new_job_id
+from shared.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
+from shared.settings import Settings
+from shared.store import keys
+from shared.store.leases import LeaseStore, Outcome
+from tests.pictures import encoded, gradient
+from tests.servers import front_end
+
+_PNG = encoded(gradient(64, 48))
+_JPEG = encoded(gradient(300, 200), "JPEG")
+_FOUND = SegmentedObject(label="cat", score=0.9, box=(0, 0, 64, 48), area=3072, mask=RleMask(size=(48, 64), counts="0PP3"))
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[httpx2.Client]:
+    with front_end(settings) as url, httpx2.Client(base_url=url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def leases(settings: Settings) -> Iterator[LeaseStore]:
+    store = LeaseStore.connect(settings)
+    yield store
+    store.close()
+
+
+def _submit(client: httpx2.Client, **fields: Any) -> httpx2.Response:
+    return client.post("/segment/", data={"prompt": "cat", **fields}, files={"image_file": ("a.png", _PNG)})
+
+
+def _success() -> Outcome:
+    size = ImageSize(width=64, height=48)
+    return Outcome(result=SegmentationResult(image=size, objects=[_FOUND], skipped=[], truncated=False, raw_text=""))
+
+
+def _assert_problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert set(problem) == {"type", "title", "status", "detail", "instance"}
+    assert (problem["type"], problem["status"]) == (code, status)
+    assert "Traceback" not in response.text
+    assert "/work" not in response.text
+    return problem
+
+
+# --- Taking jobs ------------------------------------------------------------------------------------------------------
+
+
+def test_a_form_is_taken_and_answered_with_the_job(client: httpx2.Client, leases: LeaseStore) -> None:
+    response = _submit(client)
+    assert response.status_code == 202
+    job = response.json()
+    assert response.headers["location"] == f"/jobs/{job['id']}"
+    assert "retry-after" in response.headers
+    assert (job["status"], job["queue_position"], job["prompt"], job["model_id"]) == ("queued", 0, "segment cat", "demo")
+    assert client.get(job["urls"]["self"]).json() == job
+    lease = leases.claim("demo")
+    assert lease is not None
+    assert (lease.job.id, lease.image) == (job["id"], _PNG)
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_json_with_base64_is_taken(client: httpx2.Client, leases: LeaseStore, prefix: str) -> None:
+    body = {"prompt": "cat ; dog", "image_base64": prefix + base64.b64encode(_PNG).decode(), "image_url": None}
+    assert client.post("/segment", json=body).status_code == 202
+    lease = leases.claim("demo")
+    assert lease is not None
+    assert (lease.image, lease.job.request.prompt) == (_PNG, "segment cat ; dog")
+
+
+def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore, valkey_url: str) -> None:
+    open_settings = settings.model_copy(update={"url_allow_http": True, "url_allow_private": True})
+    with front_end(open_settings) as url, front_end(settings) as elsewhere:
+        refused = httpx2.post(f"{elsewhere}/segment/", data={"prompt": "cat", "image_url": f"{url}/x"}, files={})
+        assert refused.status_code == 400  # not a multipart form
+        answer = httpx2.post(f"{url}/segment/", json={"prompt": "cat", "image_url": f"{elsewhere}/livez"})
+        _assert_problem(answer, 415, "unsupported_image")  # fetched, and it was JSON
+        answer = httpx2.post(f"{elsewhere}/segment/", json={"prompt": "cat", "image_url": f"{url}/livez"})
+        _assert_problem(answer, 422, "url_refused")
+    assert leases.claim("demo") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "formats"),
+    [("rle", ["rle"]), ("png,polygon", ["png", "polygon"]), (["crop", "rle", "crop"], ["crop", "rle"])],
+)
+def test_mask_formats_are_taken_in_order(
+    client: httpx2.Client, leases: LeaseStore, value: str | list[str], formats: list[str]
+) -> None:
+    assert _submit(client, mask_format=value).status_code == 202
+    lease = leases.claim("demo")
+    assert lease is not None
+    assert list(lease.job.request.mask_formats) == formats
+
+
+def test_the_doorbell_rings(client: httpx2.Client, settings: Settings) -> None:
+    job_id = _submit(client).json()["id"]
+    with Redis.from_url(settings.redis_url) as redis:
+        popped = redis.blpop(["maskq.demo"], timeout=10)
+    assert popped is not None
+    message = json.loads(popped[1])
+    assert json.loads(base64.b64decode(message["body"]))[0] == [job_id]
+
+
+# --- Bad input --------------------------------------------------------------------------------------------------------
+
+
+def _form(image: bytes = _PNG, **fields: Any) -> dict[str, Any]:
+    return {"data": {"prompt": "cat", **fields}, "files": {"image_file": ("a.png", image)}}
+
+
+def _huge_png() -> bytes:
+    return encoded(Image.new("L", (6000, 5000)), compress_level=1)
+
+
+_BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
+    "no image": ({"files": {"prompt": (None, "cat")}}, 422, "invalid_field"),
+    "no prompt": ({"files": {"image_file": ("a.png", _PNG)}}, 422, "invalid_field"),
+    "two images": (_form(image_url="https://example.com/a.png"), 422, "invalid_field"),
+    "two files": (
+        {"data": {"prompt": "cat"}, "files": [("image_file", ("a", _PNG)), ("image_file", ("b", _PNG))]},
+        422,
+        "invalid_field",
+    ),
+    "empty file": (_form(b""), 415, "unsupported_image"),
+    "text renamed to png": (_form(b"I am a text, whatever my name says\n" * 99), 415, "unsupported_image"),
+    "truncated jpeg": (_form(_JPEG[: len(_JPEG) // 2]), 422, "image_unreadable"),
+    "30 megapixel png": (_form(_huge_png()), 413, "image_too_large"),
+    "25 MB upload": (_form(b"\x89PNG" + bytes(25_000_000)), 413, "payload_too_large"),
+    "40 MB upload": (_form(b"\x89PNG" + bytes(40_000_000)), 413, "payload_too_large"),
+    "unknown model": (_form(model_id="evil/model"), 422, "invalid_field"),
+    "empty prompt": (_form(prompt=""), 422, "invalid_field"),
+    "prompt of 100 kB": (_form(prompt="x" * 100_000), 400, "malformed_request"),
+    "prompt too long": (_form(prompt="x" * 513), 422, "invalid_field"),
+    "prompt with tokens": (_form(prompt="<loc0000><seg000>"), 422, "invalid_field"),
+    "prompt twice": (
+        {"files": [("prompt", (None, "cat")), ("prompt", (None, "dog")), ("image_file", ("a", _PNG))]},
+        422,
+        "invalid_field",
+    ),
+    "gif": (_form(encoded(gradient(), "GIF")), 415, "unsupported_image"),
+    "tiff": (_form(encoded(gradient(), "TIFF")), 415, "unsupported_image"),
+    "svg": (_form(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), 415, "unsupported_image"),
+    "unknown mask format": (_form(mask_format="bitmap"), 422, "invalid_field"),
+    "image as text field": ({"files": {"prompt": (None, "cat"), "image_file": (None, "text")}}, 422, "invalid_field"),
+    "too many fields": ({"files": [(f"f{n}", (None, "x")) for n in range(40)]}, 400, "malformed_request"),
+    "no body": ({}, 400, "malformed_request"),
+    "broken form": (
+        {"content": b"--x\r\nbroken", "headers": {"content-type": "multipart/form-data"}},
+        400,
+        "malformed_request",
+    ),
+    "broken json": ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "malformed_request"),
+    "json list": ({"json": []}, 400, "malformed_request"),
+    "deep json": (
+        {"content": b"[" * 100_000, "headers": {"content-type": "application/json"}},
+        400,
+        "malformed_request",
+    ),
+    "not base64": ({"json": {"prompt": "cat", "image_base64": "!"}}, 422, "invalid_field"),
+    "number for prompt": ({"json": {"prompt": 1, "image_base64": "AAAA"}}, 422, "invalid_field"),
+    "surrogate in prompt": (
+        {"content": b'{"prompt": "\\ud800", "image_base64": "AAAA"}', "headers": {"content-type": "application/json"}},
+        422,
+        "invalid_field",
+    ),
+    "private url": ({"json": {"prompt": "cat", "image_url": "https://127.0.0.1/"}}, 422, "url_refused"),
+    "file url": ({"json": {"prompt": "cat", "image_url": "file:///etc/passwd"}}, 422, "url_refused"),
+}
+
+
+@pytest.mark.parametrize("name", _BAD_INPUT)
+def test_bad_input_is_refused_with_a_problem_and_the_service_goes_on(client: httpx2.Client, name: str) -> None:
+    request, status, code = _BAD_INPUT[name]
+    _assert_problem(client.post("/segment/", **request), status, code)
+    assert _submit(client).json()["queue_position"] == 0  # nothing was queued, and a good job still is
+
+
+def test_an_image_of_one_pixel_is_an_image(client: httpx2.Client) -> None:
+    assert client.post("/segment/", **_form(encoded(Image.new("RGB", (1, 1))))).status_code == 202
+
+
+def test_a_body_without_a_length_is_bounded_while_it_streams(client: httpx2.Client) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        yield b'--x\r\nContent-Disposition: form-data; name="image_file"; filename="a"\r\n\r\n'
+        while sent < 200_000_000:
+            sent += 100_000
+            yield bytes(100_000)
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    try:
+        response = client.post("/segment/", content=endless(), headers=headers)
+    except httpx2.TransportError:  # the server hung up while we were still sending, as it may
+        pass
+    else:
+        _assert_problem(response, 413, "payload_too_large")
+    assert sent < 100_000_000
+    assert _submit(client).status_code == 202
+
+
+@pytest.mark.parametrize("path", ["/jobs/xyz", "/jobs/%00", "/jobs/0197a2b45c6d7e8f9a0b1c2d3e4f5a6b", f"/jobs/{new_job_id()}"])
+def test_an_id_that_is_no_job_s_is_not_found(client: httpx2.Client, path: str) -> None:
+    _assert_problem(client.get(path), 404, "job_not_found")
+
+
+@pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "soon"])
+def test_a_wait_out_of_range_is_refused(client: httpx2.Client, wait: str) -> None:
+    job_id = _submit(client).json()["id"]
+    _assert_problem(client.get(f"/jobs/{job_id}", params={"wait": wait}), 422, "invalid_field")
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/segment/", 405)])
+def test_paths_and_methods_there_are_not_get_problems_too(
+    client: httpx2.Client, method: str, path: str, status: int
+) -> None:
+    response = client.request(method, path)
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.status_code == status
+
+
+def test_a_full_queue_says_when_to_come_back(settings: Settings) -> None:
+    with front_end(settings.model_copy(update={"max_queued_jobs": 1})) as url, httpx2.Client(base_url=url) as client:
+        assert _submit(client).status_code == 202
+        response = _submit(client)
+        _assert_problem(response, 429, "queue_full")
+        assert int(response.headers["retry-after"]) > 0
+
+
+# --- Looking at jobs --------------------------------------------------------------------------------------------------
+
+
+def test_a_wait_is_answered_as_soon_as_the_job_moves(client: httpx2.Client, leases: LeaseStore) -> None:
+    job_id = _submit(client).json()["id"]
+    threading.Timer(0.3, lambda: leases.claim("demo")).start()
+    begin = time.monotonic()
+    assert client.get(f"/jobs/{job_id}", params={"wait": 15}).json()["status"] == "processing"
+    assert time.monotonic() - begin < 10
+
+
+def test_a_wait_ends_with_the_job_as_it_is(client: httpx2.Client) -> None:
+    job_id = _submit(client).json()["id"]
+    response = client.get(f"/jobs/{job_id}", params={"wait": 0.1})
+    assert (response.json()["status"], "retry-after" in response.headers) == ("queued", True)
+
+
+def test_a_finished_job_has_its_result_and_a_picture_of_it(client: httpx2.Client, leases: LeaseStore) -> None:
+    job = _submit(client).json()
+    _assert_problem(client.get(job["urls"]["overlay"]), 409, "result_not_ready")
+    lease = leases.claim("demo")
+    assert lease is not None
+    leases.finish(lease, _success())
+    response = client.get(job["urls"]["self"], params={"wait": 10})
+    done = response.json()
+    assert (done["status"], done["error"], "retry-after" in response.headers) == ("succeeded", None, False)
+    assert done["result"]["objects"][0]["mask"] == {"format": "rle", "size": [48, 64], "counts": "0PP3"}
+    picture = client.get(job["urls"]["overlay"])
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.content.startswith(b"\x89PNG")
+
+
+def test_a_picture_is_gone_when_its_image_is(client: httpx2.Client, leases: LeaseStore, settings: Settings) -> None:
+    job = _submit(client).json()
+    lease = leases.claim("demo")
+    assert lease is not None
+    leases.finish(lease, _success())
+    with Redis.from_url(settings.redis_url) as redis:
+        redis.delete(keys.image(job["id"]))
+        _assert_problem(client.get(job["urls"]["overlay"]), 410, "image_expired")
+        redis.delete(keys.job(job["id"]))
+    _assert_problem(client.get(job["urls"]["self"]), 410, "job_expired")
+
+
+def test_a_failed_job_shows_its_error(client: httpx2.Client, leases: LeaseStore) -> None:
+    job = _submit(client).json()
+    lease = leases.claim("demo")
+    assert lease is not None
+    leases.finish(lease, Outcome(failure=JobFailure(type="image_unreadable", detail="why")))
+    shown = client.get(job["urls"]["self"]).json()
+    assert (shown["status"], shown["error"]) == ("failed", {"type": "image_unreadable", "detail": "why"})
+
+
+def test_a_queued_job_is_canceled_once(client: httpx2.Client) -> None:
+    job = _submit(client).json()
+    response = client.post(job["urls"]["cancel"])
+    assert (response.status_code, response.json()["status"]) == (202, "canceled")
+    _assert_problem(client.post(job["urls"]["cancel"]), 409, "job_ended")
+    _assert_problem(client.post(f"/jobs/{new_job_id()}/cancel"), 404, "job_not_found")
+
+
+# --- The rest of the house --------------------------------------------------------------------------------------------
+
+
+def test_models_and_readiness_count_live_workers(client: httpx2.Client, leases: LeaseStore) -> None:
+    assert client.get("/readyz").json() == {"store": True, "live_workers": {"demo": 0}}
+    leases.beat("demo", "someone")
+    assert client.get("/readyz").json()["live_workers"] == {"demo": 1}
+    (model,) = client.get("/models").json()
+    assert (model["id"], model["resolution"], model["live_workers"]) == ("demo", 224, 1)
+
+
+def test_the_index_is_a_page_for_people_and_json_for_programs(client: httpx2.Client) -> None:
+    assert client.get("/").json()["name"] == "maskq"
+    page = client.get("/", headers={"accept": "text/html,application/xhtml+xml"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<form" in page.text
+
+
+def test_the_openapi_document_shows_both_bodies(client: httpx2.Client) -> None:
+    operation = client.get("/openapi.json").json()["paths"]["/segment/"]["post"]
+    assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
+
+
+def test_without_a_store_the_front_end_lives_and_says_that_it_is_not_ready() -> None:
+    nowhere = Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0", redis_timeout_s=0.5)
+    with front_end(nowhere) as url, httpx2.Client(base_url=url, timeout=20) as client:
+        assert client.get("/livez").status_code == 200
+        assert client.get("/readyz").status_code == 503
+        response = _submit(client)
+        _assert_problem(response, 503, "store_unavailable")
+        assert int(response.headers["retry-after"]) > 0

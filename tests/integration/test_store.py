@@ -1,0 +1,263 @@
+"""The store's promises, on every server maskq works on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from itertools import product
+
+import pytest
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from shared.errors import JobExpired, JobNotFound, QueueFull
+from shared.job import ALLOWED_MOVES, Job, JobFailure, JobRequest, JobStatus, MaskFormat, new_job_id
+from shared.result import ImageSize, SegmentationResult
+from shared.settings import Settings
+from shared.store import keys
+from shared.store.leases import Lease, LeaseStore, Outcome
+from shared.store.submissions import SubmissionStore
+
+_MODEL = "demo"
+_REQUEST = JobRequest(model_id=_MODEL, prompt="segment cat", mask_formats=(MaskFormat.RLE,))
+_RESULT = SegmentationResult(
+    image=ImageSize(width=2, height=2), objects=[], skipped=[], truncated=False, raw_text="héllo"
+)
+_SUCCESS = Outcome(result=_RESULT, model_s=0.5, batch_size=2)
+_FAILURE = Outcome(failure=JobFailure(type="inference_failed", detail="why"))
+
+
+@pytest.fixture
+def redis(any_server: str) -> Iterator[Redis]:
+    with Redis.from_url(any_server) as redis:
+        redis.flushall()
+        yield redis
+
+
+@pytest.fixture
+def settings(any_server: str) -> Settings:
+    return Settings(redis_url=any_server, max_queued_jobs=3, retention_s=100, image_retention_s=50, tombstone_s=1000)
+
+
+class Deployment:
+    """Both sides of the store, the async one driven from plain tests."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._runner = asyncio.Runner()
+        self.front = SubmissionStore.connect(settings)
+        self.leases = LeaseStore.connect(settings)
+
+    def close(self) -> None:
+        self._runner.run(self.front.close())
+        self._runner.close()
+        self.leases.close()
+
+    def submit(self, job_id: str | None = None, image: bytes = b"image") -> str:
+        job_id = job_id or new_job_id()
+        self._runner.run(self.front.submit(job_id, _REQUEST, image))
+        return job_id
+
+    def job(self, job_id: str) -> Job:
+        return self._runner.run(self.front.read(job_id)).job
+
+    def position(self, job_id: str) -> int | None:
+        return self._runner.run(self.front.read(job_id)).queue_position
+
+    def result(self, job_id: str) -> SegmentationResult | None:
+        return self._runner.run(self.front.read(job_id)).result
+
+    def image(self, job_id: str) -> bytes | None:
+        return self._runner.run(self.front.image(job_id))
+
+    def cancel(self, job_id: str) -> JobStatus:
+        return self._runner.run(self.front.cancel(job_id))
+
+    def live_workers(self) -> int:
+        return self._runner.run(self.front.live_workers(_MODEL))
+
+    def claim(self) -> Lease:
+        lease = self.leases.claim(_MODEL)
+        assert lease is not None
+        return lease
+
+
+@pytest.fixture
+def deployment(redis: Redis, settings: Settings) -> Iterator[Deployment]:
+    deployment = Deployment(settings)
+    yield deployment
+    deployment.close()
+
+
+def test_a_job_goes_its_way(deployment: Deployment) -> None:
+    job_id = deployment.submit(image=b"\x00\xff bytes")
+    queued = deployment.job(job_id)
+    assert (queued.status, queued.request, queued.attempt) == (JobStatus.QUEUED, _REQUEST, 0)
+    lease = deployment.claim()
+    assert (lease.job.id, lease.image) == (job_id, b"\x00\xff bytes")
+    processing = deployment.job(job_id)
+    assert (processing.status, processing.attempt, processing.fence) == (JobStatus.PROCESSING, 1, 1)
+    assert deployment.leases.finish(lease, _SUCCESS)
+    done = deployment.job(job_id)
+    assert (done.status, done.error) == (JobStatus.SUCCEEDED, None)
+    assert deployment.result(job_id) == _RESULT
+    assert done.started_at_ms is not None
+    assert done.completed_at_ms is not None
+    assert done.created_at_ms <= done.started_at_ms <= done.completed_at_ms
+    assert done.metrics is not None
+    assert (done.metrics.model_s, done.metrics.batch_size) == (0.5, 2)
+
+
+def test_a_failed_job_says_why(deployment: Deployment) -> None:
+    job_id = deployment.submit()
+    assert deployment.leases.finish(deployment.claim(), _FAILURE)
+    job = deployment.job(job_id)
+    assert (job.status, job.error) == (JobStatus.FAILED, _FAILURE.failure)
+
+
+def test_jobs_are_claimed_in_the_order_they_came_and_each_once(deployment: Deployment) -> None:
+    ids = [deployment.submit() for _ in range(3)]
+    assert [deployment.position(each) for each in ids] == [0, 1, 2]
+    assert [deployment.claim().job.id for _ in ids] == ids
+    assert deployment.leases.claim(_MODEL) is None
+
+
+def test_a_model_s_workers_see_only_its_jobs(deployment: Deployment) -> None:
+    deployment.submit()
+    assert deployment.leases.claim("another") is None
+
+
+def test_submitting_the_same_id_again_changes_nothing(deployment: Deployment) -> None:
+    job_id = deployment.submit(image=b"first")
+    deployment.submit(job_id, image=b"second")
+    assert deployment.claim().image == b"first"
+    assert deployment.leases.claim(_MODEL) is None
+    deployment.submit(job_id)
+    assert deployment.job(job_id).status is JobStatus.PROCESSING
+
+
+def test_a_full_queue_refuses_and_keeps_nothing(deployment: Deployment, redis: Redis) -> None:
+    for _ in range(3):
+        deployment.submit()
+    refused = new_job_id()
+    with pytest.raises(QueueFull, match="3 jobs are waiting"):
+        deployment.submit(refused)
+    assert not redis.exists(keys.job(refused), keys.image(refused))
+    deployment.claim()
+    deployment.submit(refused)
+
+
+def test_only_the_holder_of_the_present_fence_may_finish(deployment: Deployment) -> None:
+    job_id = deployment.submit()
+    lease = deployment.claim()
+    stale = Lease(lease.job.model_copy(update={"fence": lease.job.fence - 1}), lease.image)
+    assert not deployment.leases.finish(stale, _SUCCESS)
+    assert deployment.leases.finish(lease, _SUCCESS)
+    assert not deployment.leases.finish(lease, _FAILURE)
+    assert deployment.job(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_canceled_job_never_gets_a_result(deployment: Deployment) -> None:
+    waiting, running = deployment.submit(), deployment.submit()
+    assert deployment.cancel(waiting) is JobStatus.QUEUED
+    lease = deployment.claim()
+    assert lease.job.id == running
+    assert deployment.cancel(running) is JobStatus.PROCESSING
+    assert not deployment.leases.finish(lease, _SUCCESS)
+    for each in (waiting, running):
+        assert deployment.job(each).status is JobStatus.CANCELED
+        assert deployment.cancel(each) is JobStatus.CANCELED
+    assert deployment.leases.claim(_MODEL) is None
+
+
+def _bring_to(deployment: Deployment, status: JobStatus) -> tuple[str, Lease]:
+    """A job in this status, and the lease that a worker has or would have on it."""
+    job_id = deployment.submit()
+    if status is JobStatus.QUEUED:
+        return job_id, Lease(deployment.job(job_id), b"")
+    lease = deployment.claim()
+    if status is JobStatus.CANCELED:
+        deployment.cancel(job_id)
+    elif status.is_terminal:
+        deployment.leases.finish(lease, _SUCCESS if status is JobStatus.SUCCEEDED else _FAILURE)
+    return job_id, lease
+
+
+def _try_to_move(deployment: Deployment, job_id: str, lease: Lease, status: JobStatus) -> None:
+    match status:
+        case JobStatus.QUEUED:
+            deployment.submit(job_id)
+        case JobStatus.PROCESSING:
+            deployment.leases.claim(_MODEL)
+        case JobStatus.SUCCEEDED:
+            deployment.leases.finish(lease, _SUCCESS)
+        case JobStatus.FAILED:
+            deployment.leases.finish(lease, _FAILURE)
+        case JobStatus.CANCELED:
+            deployment.cancel(job_id)
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(JobStatus, JobStatus)))
+def test_the_scripts_make_the_allowed_moves_and_no_others(
+    deployment: Deployment, before: JobStatus, after: JobStatus
+) -> None:
+    job_id, lease = _bring_to(deployment, before)
+    assert deployment.job(job_id).status is before
+    _try_to_move(deployment, job_id, lease, after)
+    assert deployment.job(job_id).status is (after if after in ALLOWED_MOVES[before] else before)
+
+
+def test_an_ended_job_is_kept_for_its_retention_and_a_queued_one_for_ever(deployment: Deployment, redis: Redis) -> None:
+    job_id = deployment.submit()
+    assert {redis.ttl(key) for key in (keys.job(job_id), keys.image(job_id))} == {-1}
+    deployment.leases.finish(deployment.claim(), _SUCCESS)
+    assert 99 <= redis.ttl(keys.job(job_id)) <= 100
+    assert 99 <= redis.ttl(keys.result(job_id)) <= 100
+    assert 49 <= redis.ttl(keys.image(job_id)) <= 50
+    assert 1099 <= redis.ttl(keys.tombstone(job_id)) <= 1100
+    job = deployment.job(job_id)
+    assert job.completed_at_ms is not None
+    assert job.expires_at_ms == job.completed_at_ms + 100_000
+
+
+def test_an_expired_job_is_not_one_that_never_was(deployment: Deployment, redis: Redis) -> None:
+    job_id = deployment.submit()
+    deployment.leases.finish(deployment.claim(), _SUCCESS)
+    redis.delete(keys.job(job_id), keys.result(job_id), keys.image(job_id))  # what the server does when the time is up
+    for ask in (deployment.job, deployment.cancel):
+        with pytest.raises(JobExpired):
+            ask(job_id)
+        with pytest.raises(JobNotFound):
+            ask(new_job_id())
+    assert deployment.image(job_id) is None
+
+
+def test_workers_are_counted_until_they_leave_or_fall_silent(any_server: str, redis: Redis) -> None:
+    deployment = Deployment(Settings(redis_url=any_server, heartbeat_s=0.1))
+    assert deployment.live_workers() == 0
+    for worker in ("a", "b", "a"):
+        deployment.leases.beat(_MODEL, worker)
+    assert deployment.live_workers() == 2
+    deployment.leases.depart(_MODEL, "a")
+    assert deployment.live_workers() == 1
+    asyncio.run(asyncio.sleep(0.4))
+    assert deployment.live_workers() == 0
+    deployment.close()
+
+
+def test_every_move_is_announced(deployment: Deployment, any_server: str, settings: Settings) -> None:
+    async def listen() -> list[str | None]:
+        store = SubmissionStore(AsyncRedis.from_url(any_server), settings)
+        heard: list[str | None] = []
+        changes: AsyncIterator[str | None] = store.changes()
+        heard.append(await anext(changes))
+        job_id = new_job_id()
+        await store.submit(job_id, _REQUEST, b"")
+        lease = await asyncio.to_thread(deployment.claim)
+        heard.append(await anext(changes))
+        await asyncio.to_thread(deployment.leases.finish, lease, _SUCCESS)
+        heard.append(await anext(changes))
+        await store.close()
+        assert heard[1:] == [job_id, job_id]
+        return heard
+
+    assert asyncio.run(listen())[0] is None
