@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from scripts.up import (
-    DATA_DIR,
     LocalService,
     StartFailed,
     StopRequested,
@@ -24,8 +23,6 @@ from scripts.up import (
 )
 
 _SAMPLE = Path("models/demo")
-_LOG = DATA_DIR / "demo.log"
-_OVERLAY = DATA_DIR / "demo-overlay.png"
 _RESULT_S = 60.0
 
 
@@ -36,12 +33,14 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end after the sample image")
     options = parser.parse_args()
     stop_on_signals()
-    DATA_DIR.mkdir(exist_ok=True)
-    say(f"starting broker, front end and {options.workers} worker(s); their output goes to {_LOG}")
+    options.data.mkdir(parents=True, exist_ok=True)
+    log_path = options.data / "demo.log"
+    say(f"starting broker, front end and {options.workers} worker(s); their output goes to {log_path}")
+    where = (options.host, options.port, options.workers, options.data)
     try:
-        with _LOG.open("wb") as log, local_service(options.host, options.port, options.workers, log) as service:
+        with log_path.open("wb") as log, local_service(*where, log) as service:
             service.wait_until_ready(options.workers)
-            _show_sample(service)
+            _show_sample(service, options.data / "demo-overlay.png")
             if options.once:
                 return 0
             say(f"ready on {service.url} - open it in a browser; Ctrl-C ends it")
@@ -50,12 +49,12 @@ def main() -> int:
         say("stopped")
         return 0
     except StartFailed as error:
-        say(f"{error}; the end of {_LOG}:")
-        print("\n".join(_LOG.read_text("utf-8", "replace").splitlines()[-20:]), file=sys.stderr)
+        say(f"{error}; the end of {log_path}:")
+        print("\n".join(log_path.read_text("utf-8", "replace").splitlines()[-20:]), file=sys.stderr)
         return 1
 
 
-def _show_sample(service: LocalService) -> None:
+def _show_sample(service: LocalService, overlay: Path) -> None:
     """Submit the sample, wait, print the answer and save the overlay."""
     prompt = json.loads((_SAMPLE / "sample.json").read_text("utf-8"))["prompt"]
     image = base64.b64encode((_SAMPLE / "sample.jpg").read_bytes()).decode("ascii")
@@ -68,8 +67,8 @@ def _show_sample(service: LocalService) -> None:
     if job["status"] != "succeeded":
         raise StartFailed(f"the sample job {job['status']}")
     with urllib.request.urlopen(job["urls"]["overlay"], timeout=30) as answer:  # noqa: S310  our own address
-        _OVERLAY.write_bytes(answer.read())
-    say(f"{len(job['result']['objects'])} object(s) found; drawn over the image in {_OVERLAY}")
+        overlay.write_bytes(answer.read())
+    say(f"{len(job['result']['objects'])} object(s) found; drawn over the image in {overlay}")
 
 
 def _call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

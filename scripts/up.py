@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import socket
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import json
-import urllib.error
-import urllib.request
-
 from scripts.broker import EmbeddedBroker, FolderInUseError
 from scripts.supervisor import Part, Supervisor
 
-DATA_DIR = Path(".data")
 _READY_S = 600.0
 """Long enough for an official checkpoint to be read from a slow disk."""
 
@@ -65,7 +63,9 @@ class LocalService:
 
 
 @contextmanager
-def local_service(host: str, port: int, workers: int, output: IO[bytes] | None = None) -> Iterator[LocalService]:
+def local_service(
+    host: str, port: int, workers: int, data: Path, output: IO[bytes] | None = None
+) -> Iterator[LocalService]:
     """Run broker, front end and workers for as long as the context lasts. `output` takes what they print.
 
     Raises:
@@ -73,7 +73,7 @@ def local_service(host: str, port: int, workers: int, output: IO[bytes] | None =
     """
     _check_port(host, port)
     try:
-        broker = None if os.environ.get("REDIS_URL") else EmbeddedBroker.prepare((DATA_DIR / "broker").absolute())
+        broker = None if os.environ.get("REDIS_URL") else EmbeddedBroker.prepare((data / "broker").absolute())
     except FolderInUseError as error:
         raise StartFailed(str(error)) from None
     with Supervisor(_parts(broker, host, port, workers), say, output) as supervisor:
@@ -86,8 +86,8 @@ def _parts(broker: EmbeddedBroker | None, host: str, port: int, workers: int) ->
     parts = []
     if broker:
         parts.append(Part("broker", broker.command, keep_open=(broker.lock.fileno(),), on_start=broker.wait))
-    api = [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--host", host, "--port", str(port)]
-    parts.append(Part("api", api, env))
+    api = [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--no-access-log"]
+    parts.append(Part("api", [*api, "--host", host, "--port", str(port)], env))
     threads = max(1, (os.cpu_count() or 1) // workers)
     for number in range(1, workers + 1):
         command = [sys.executable, "-m", "worker", "--hostname", f"worker-{number}@%h"]
@@ -99,7 +99,9 @@ def _check_port(host: str, port: int) -> None:
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
-        raise StartFailed(f"port {port} on {host} cannot be used ({error.strerror}); choose another with --port") from None
+        raise StartFailed(
+            f"port {port} on {host} cannot be used ({error.strerror}); choose another with --port"
+        ) from None
 
 
 def say(line: str) -> None:
@@ -108,9 +110,11 @@ def say(line: str) -> None:
 
 
 def stop_on_signals() -> None:
-    """Make Ctrl-C and SIGTERM raise `StopRequested`."""
+    """Make the first Ctrl-C or SIGTERM raise `StopRequested`; while the parts are ended, more of them are ignored."""
 
     def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise StopRequested
 
     signal.signal(signal.SIGINT, stop)
@@ -122,6 +126,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8000, help="port of the front end (default: 8000)")
     parser.add_argument("--workers", type=int, default=1, help="worker processes (default: 1)")
+    parser.add_argument(
+        "--data", type=Path, default=Path(".data"), help="folder of the embedded broker (default: .data)"
+    )
 
 
 def stay_up(service: LocalService) -> int:
@@ -140,7 +147,7 @@ def main() -> int:
     options = parser.parse_args()
     stop_on_signals()
     try:
-        with local_service(options.host, options.port, options.workers) as service:
+        with local_service(options.host, options.port, options.workers, options.data) as service:
             service.wait_until_ready(options.workers)
             say(f"ready on {service.url} - Ctrl-C ends it")
             return stay_up(service)

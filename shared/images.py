@@ -6,7 +6,7 @@ import io
 import warnings
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shared.errors import ImageTooLarge, ImageUnreadable, UnsupportedImage
 
@@ -68,7 +68,7 @@ def _open(data: bytes) -> Image.Image:
             return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image has far too many pixels") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise UnsupportedImage(f"send {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageUnreadable("the image's header is damaged") from error

@@ -73,8 +73,8 @@ class SegmentedObject(_Part):
     def in_formats(self, formats: Sequence[MaskFormat]) -> SegmentedObject:
         """The object with its masks in just these formats, in this order."""
         by_format = {mask.format: mask for mask in self._masks}
-        first, *others = [by_format[name] for name in formats if name in by_format] or [None]
-        return self.model_copy(update={"mask": first, "alternate_masks": others})
+        masks = [by_format[name] for name in formats if name in by_format]
+        return self.model_copy(update={"mask": masks[0] if masks else None, "alternate_masks": masks[1:]})
 
 
 class Skipped(_Part):

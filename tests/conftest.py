@@ -29,11 +29,11 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def settings(valkey_url: str) -> Iterator[Settings]:
+def settings(valkey_url: str) -> Settings:
     """Settings of a deployment with an empty store."""
     with Redis.from_url(valkey_url) as redis:
         redis.flushall()
-    yield Settings(redis_url=valkey_url)
+    return Settings(redis_url=valkey_url)
 
 
 @pytest.fixture

@@ -76,10 +76,7 @@ def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:
     logger.info("loading %s on %s in %s", served.name, device, dtype)
     with _explained(folder):
         _check_memory(folder, device, dtype)
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        if not served.entry.softcap:
-            config.text_config.attn_logit_softcapping = None
-            config.text_config.final_logit_softcapping = None
+        config = _read_config(folder, softcap=served.entry.softcap)
         model = PaliGemmaForConditionalGeneration.from_pretrained(
             folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True
         )
@@ -106,6 +103,17 @@ def choose_device(wish: str) -> torch.device:
 def choose_dtype(wish: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 on CUDA and float32 on a CPU."""
     return _DTYPES.get(wish, torch.bfloat16 if device.type == "cuda" else torch.float32)
+
+
+def _read_config(folder: Path, *, softcap: bool) -> Any:
+    """The checkpoint's configuration, its soft-capping switched off unless the registry wants it."""
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if config.model_type != "paligemma":
+        raise CheckpointError(f"{folder} holds a {config.model_type}, not a PaliGemma")
+    if not softcap:
+        config.text_config.attn_logit_softcapping = None
+        config.text_config.final_logit_softcapping = None
+    return config
 
 
 def _fetch_folder(name: str, settings: Settings) -> Path:

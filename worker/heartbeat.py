@@ -14,6 +14,11 @@ from shared.store.leases import LeaseStore
 logger = logging.getLogger(__name__)
 
 
+def worker_id() -> str:
+    """What this process is called among the workers: host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 class Heartbeat:
     """A thread that beats until stopped. A beat that fails is logged; the next one makes up for it."""
 
@@ -21,7 +26,7 @@ class Heartbeat:
         self._store = store
         self._model_id = model_id
         self._period_s = period_s
-        self._worker_id = f"{socket.gethostname()}:{os.getpid()}"
+        self._worker_id = worker_id()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="heartbeat", daemon=True)
 

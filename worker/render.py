@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ from worker.tokens import Detection
 
 _LAST_LOCATION = 1023
 BoxXyxy = tuple[int, int, int, int]
+_Outlines = tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.uint32]]]
+"""Corners of each connected piece, and where its outlines begin and end among them (`FillType.OuterOffset`)."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def to_polygon(mask: PixelMask) -> PolygonMask:
     """Outlines at half a pixel around the centres of the pixels inside, holes kept: drawn again, they give the mask."""
     x0, y0, _, _ = mask.box
     padded = np.pad(mask.inside, 1).astype(np.float32)
-    outlines, offsets = contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, 1.5)
+    outlines, offsets = cast(_Outlines, contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, 1.5))
     polygons = []
     for points, starts in zip(outlines, offsets, strict=True):
         corners = points + (x0 - 0.5, y0 - 0.5)  # sample (1, 1) of the padded window is the centre of pixel (x0, y0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -49,6 +49,7 @@ class LeaseStore:
         self._claim = redis.register_script(script("claim"))
         self._finish = redis.register_script(script("finish"))
         self._beat = redis.register_script(script("beat"))
+        self._live = redis.register_script(script("live"))
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
@@ -73,7 +74,7 @@ class LeaseStore:
         if record is None:
             return None
         job = job_from_hash(dict(zip(record[::2], record[1::2], strict=True)))
-        return Lease(job, self._redis.get(keys.image(job.id)) or b"")
+        return Lease(job, cast(bytes | None, self._redis.get(keys.image(job.id))) or b"")
 
     def finish(self, lease: Lease, outcome: Outcome) -> bool:
         """Store how a job ended. Returns False, and stores nothing, if the job is no longer in these hands."""
@@ -96,7 +97,15 @@ class LeaseStore:
 
     def beat(self, model_id: str, worker_id: str) -> None:
         """Say that this worker lives and serves this model."""
-        self._beat(keys=[keys.workers(model_id)], args=[worker_id, MISSED_BEATS * self._settings.heartbeat_s])
+        self._beat(keys=[keys.workers(model_id)], args=[worker_id, self._lately_s])
+
+    def live_workers(self, model_id: str) -> list[str]:
+        """The ids of the workers of this model that have been heard of lately."""
+        return [each.decode() for each in self._live(keys=[keys.workers(model_id)], args=[self._lately_s])]
+
+    @property
+    def _lately_s(self) -> float:
+        return MISSED_BEATS * self._settings.heartbeat_s
 
     def depart(self, model_id: str, worker_id: str) -> None:
         """Say that this worker is going."""

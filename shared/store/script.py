@@ -38,8 +38,13 @@ class Retention:
         return self.job_s, self.image_s, self.tombstone_s
 
 
-def job_from_hash(record: Mapping[bytes, bytes]) -> Job:
-    """Read a job's record as Redis returns it."""
-    fields = {key.decode(): value.decode() for key, value in record.items()}
+def job_from_hash(record: Mapping[bytes | str, bytes | str]) -> Job:
+    """Read a job's record as Redis returns it: as bytes, whatever the types of its client allow for."""
+    fields = {text(key): text(value) for key, value in record.items()}
     parsed = {name: json.loads(fields[name]) for name in ("request", "error") if name in fields}
     return Job.model_validate({**fields, **json.loads(fields.get("metrics", "{}")), **parsed})
+
+
+def text(value: bytes | str) -> str:
+    """An answer of Redis as text."""
+    return value.decode() if isinstance(value, bytes) else value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -86,7 +86,8 @@ class SubmissionStore:
         """
         job = await self._record(job_id)
         if job.status is JobStatus.QUEUED:
-            return JobState(job, queue_position=await self._redis.zrank(keys.ready(job.request.model_id), job_id))
+            position = cast(int | None, await self._redis.zrank(keys.ready(job.request.model_id), job_id))
+            return JobState(job, queue_position=position)
         if job.status is JobStatus.SUCCEEDED:
             stored = await self._redis.get(keys.result(job_id))
             if stored is None:
@@ -96,8 +97,7 @@ class SubmissionStore:
 
     async def image(self, job_id: str) -> bytes | None:
         """The uploaded image, or None once it is no longer kept."""
-        image: bytes | None = await self._redis.get(keys.image(job_id))
-        return image
+        return cast(bytes | None, await self._redis.get(keys.image(job_id)))
 
     async def cancel(self, job_id: str) -> JobStatus:
         """Cancel a job that has not ended. Returns the status it had before; an ended job stays as it is.
@@ -118,7 +118,7 @@ class SubmissionStore:
     async def live_workers(self, model_id: str) -> int:
         """Workers that serve this model and have been heard of lately."""
         lately_s = MISSED_BEATS * self._settings.heartbeat_s
-        return int(await self._live(keys=[keys.workers(model_id)], args=[lately_s]))
+        return len(await self._live(keys=[keys.workers(model_id)], args=[lately_s]))
 
     async def changes(self) -> AsyncIterator[str | None]:
         """The ids of jobs as they move, for as long as the connection lasts. The first item is None: listening now."""

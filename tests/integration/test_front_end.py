@@ -25,7 +25,9 @@ from tests.servers import front_end
 
 _PNG = encoded(gradient(64, 48))
 _JPEG = encoded(gradient(300, 200), "JPEG")
-_FOUND = SegmentedObject(label="cat", score=0.9, box=(0, 0, 64, 48), area=3072, mask=RleMask(size=(48, 64), counts="0PP3"))
+_FOUND = SegmentedObject(
+    label="cat", score=0.9, box=(0, 0, 64, 48), area=3072, mask=RleMask(size=(48, 64), counts="0PP3")
+)
 
 
 @pytest.fixture
@@ -70,7 +72,12 @@ def test_a_form_is_taken_and_answered_with_the_job(client: httpx2.Client, leases
     job = response.json()
     assert response.headers["location"] == f"/jobs/{job['id']}"
     assert "retry-after" in response.headers
-    assert (job["status"], job["queue_position"], job["prompt"], job["model_id"]) == ("queued", 0, "segment cat", "demo")
+    assert (job["status"], job["queue_position"], job["prompt"], job["model_id"]) == (
+        "queued",
+        0,
+        "segment cat",
+        "demo",
+    )
     assert client.get(job["urls"]["self"]).json() == job
     lease = leases.claim("demo")
     assert lease is not None
@@ -219,7 +226,9 @@ def test_a_body_without_a_length_is_bounded_while_it_streams(client: httpx2.Clie
     assert _submit(client).status_code == 202
 
 
-@pytest.mark.parametrize("path", ["/jobs/xyz", "/jobs/%00", "/jobs/0197a2b45c6d7e8f9a0b1c2d3e4f5a6b", f"/jobs/{new_job_id()}"])
+@pytest.mark.parametrize(
+    "path", ["/jobs/xyz", "/jobs/%00", "/jobs/0197a2b45c6d7e8f9a0b1c2d3e4f5a6b", f"/jobs/{new_job_id()}"]
+)
 def test_an_id_that_is_no_job_s_is_not_found(client: httpx2.Client, path: str) -> None:
     _assert_problem(client.get(path), 404, "job_not_found")
 

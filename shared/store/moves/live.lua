@@ -1,5 +1,5 @@
--- How many workers have been heard of lately.
+-- The workers that have been heard of lately.
 -- KEYS  workers
 -- ARGV  seconds that count as lately
 
-return redis.call('ZCOUNT', KEYS[1], whole(now_ms() - ARGV[1] * 1000), '+inf')
+return redis.call('ZRANGEBYSCORE', KEYS[1], whole(now_ms() - ARGV[1] * 1000), '+inf')

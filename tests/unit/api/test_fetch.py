@@ -52,7 +52,13 @@ def website() -> Iterator[str]:
 
 
 def _fetch(url: str, **changes: object) -> bytes:
-    values = {"url_allow_http": True, "url_allow_private": True, "max_image_bytes": 1_000, "url_timeout_s": 1.0, **changes}
+    values = {
+        "url_allow_http": True,
+        "url_allow_private": True,
+        "max_image_bytes": 1_000,
+        "url_timeout_s": 1.0,
+        **changes,
+    }
 
     async def fetch() -> bytes:
         async with ImageFetcher(Settings.model_validate(values)) as fetcher:
@@ -122,7 +128,9 @@ def test_a_private_address_is_refused_at_the_connection_itself(monkeypatch: pyte
         "",
     ],
 )
-def test_urls_of_another_form_are_refused_before_anything_is_resolved(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_urls_of_another_form_are_refused_before_anything_is_resolved(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("resolved"))
     with pytest.raises(UrlRefused):
         _fetch(url, url_allow_http=False, url_allow_private=False)

@@ -40,7 +40,9 @@ def test_what_is_inside_is_coloured_and_what_is_outside_is_not() -> None:
 
 def test_objects_without_masks_get_their_box() -> None:
     found = SegmentedObject(label="box", score=0.5, box=(300, 100, 380, 180), area=0, mask=None)
-    pixels = np.asarray(Image.open(io.BytesIO(draw_overlay(encoded(Image.new("RGB", (400, 300))), _result(400, 300, found), 10**8))))
+    pixels = np.asarray(
+        Image.open(io.BytesIO(draw_overlay(encoded(Image.new("RGB", (400, 300))), _result(400, 300, found), 10**8)))
+    )
     assert pixels[179, 340].max() > 60
     assert pixels[150, 340].max() == 0
 

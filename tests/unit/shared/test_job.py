@@ -15,7 +15,9 @@ def test_ids_are_uuids_of_version_7_that_sort_by_time() -> None:
     assert len({new_job_id() for _ in range(1000)}) == 1000
 
 
-@pytest.mark.parametrize("text", ["", "1", "nonsense", "{0197a2b4-5c6d-7e8f-9a0b-1c2d3e4f5a6b}", "0197A2B4" * 4, "../x"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "nonsense", "{0197a2b4-5c6d-7e8f-9a0b-1c2d3e4f5a6b}", "0197A2B4" * 4, "../x"]
+)
 def test_only_the_canonical_form_is_an_id(text: str) -> None:
     assert not is_job_id(text)
     assert is_job_id(new_job_id())

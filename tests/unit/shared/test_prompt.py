@@ -39,7 +39,7 @@ def test_prompts_get_the_form_the_model_was_trained_on(text: str, prompt: str) -
         "< LOC0123 >",
         "<image>",
         "</bos>",
-        "＜loc0001＞",  # becomes ASCII under NFKC
+        "\uff1cloc0001\uff1e",  # becomes ASCII under NFKC
         "cat\x00",
         "cat\x1b[31m",
         "cat\u202edog",  # direction override
@@ -47,7 +47,7 @@ def test_prompts_get_the_form_the_model_was_trained_on(text: str, prompt: str) -
     ],
 )
 def test_what_cannot_be_asked_is_refused_by_name(text: str) -> None:
-    with pytest.raises(InvalidField, match="^prompt: "):
+    with pytest.raises(InvalidField, match=r"^prompt: "):
         normalize_prompt(text, 512)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -43,6 +46,8 @@ class ReferenceVae(nn.Module):
         cells = self.encoder(masks[:, None]).permute(0, 2, 3, 1).reshape(-1, 512)
         return torch.cdist(cells, self.codebook).argmin(1).reshape(-1, 16)
 
-    def arrays(self) -> dict[str, Tensor]:
-        """Everything under the names of `vae-oid.npz`."""
-        return {**self.state_dict(), "_vq_vae._embedding": self.codebook}
+    def save(self, path: Path, without: str = "", **changed: Tensor) -> None:
+        """Write everything under the names of `vae-oid.npz`, as it is or `changed`, and one array left out."""
+        arrays = {**self.state_dict(), "_vq_vae._embedding": self.codebook, **changed}
+        arrays.pop(without, None)
+        np.savez(path, allow_pickle=False, **{name: value.numpy() for name, value in arrays.items()})

@@ -67,7 +67,13 @@ _ROWS = [
     ("<loc0001> cat", ["cat"], False, [], [SkipReason.WRONG_BOX]),
     (f"{CODES}{OBJECT} cat", ["cat"], False, [("cat", _A, True)], [SkipReason.WRONG_BOX]),
     # a broken object does not take its neighbours with it
-    (f"{OBJECT} cat ; {BOX}<seg001> cat ; {OBJECT} cat", ["cat"], False, [("cat", _A, True)] * 2, [SkipReason.WRONG_MASK]),
+    (
+        f"{OBJECT} cat ; {BOX}<seg001> cat ; {OBJECT} cat",
+        ["cat"],
+        False,
+        [("cat", _A, True)] * 2,
+        [SkipReason.WRONG_MASK],
+    ),
     # boxes without an inside
     (f"<loc0300><loc0200><loc0100><loc0400>{CODES} cat", ["cat"], False, [], [SkipReason.EMPTY_BOX]),
     (f"<loc0100><loc0400><loc0300><loc0200>{CODES} cat", ["cat"], False, [], [SkipReason.EMPTY_BOX]),
@@ -111,7 +117,9 @@ def test_what_was_skipped_is_shown() -> None:
     assert [each.text for each in skipped] == ["hello", f"{BOX}<seg001> cat"]
 
 
-_WORDS = st.sampled_from(["<loc0001>", "<loc0900>", "<loc1023>", "<seg007>", OBJECT, BOX, CODES, " ; ", " cat", "\n", "<"])
+_WORDS = st.sampled_from(
+    ["<loc0001>", "<loc0900>", "<loc1023>", "<seg007>", OBJECT, BOX, CODES, " ; ", " cat", "\n", "<"]
+)
 
 
 @given(st.lists(_WORDS, max_size=12).map("".join), st.booleans())

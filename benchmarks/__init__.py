@@ -1,0 +1,1 @@
+"""Every figure the README quotes comes from a program here."""

@@ -1,0 +1,176 @@
+"""`scripts/up` and `scripts/demo` as a person uses them: start, crash, interrupt, start again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from PIL import Image
+
+from scripts.broker import free_port
+from tests.servers import system_redis
+
+_PATIENCE_S = 120.0
+
+
+class Command:
+    """A command of `scripts` in its own process, its output in a file."""
+
+    def __init__(self, root: Path, folder: Path, module: str, *options: str, **env: str) -> None:
+        self.port = free_port()
+        self._log = folder / f"{module}-{self.port}.log"
+        command = [sys.executable, "-m", f"scripts.{module}", "--port", str(self.port), "--data", str(folder), *options]
+        environment = {**{k: v for k, v in os.environ.items() if k != "REDIS_URL"}, **env}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log)
+
+    @property
+    def output(self) -> str:
+        return self._log.read_text("utf-8", "replace")
+
+    def wait_for(self, text: str) -> None:
+        """Return once the command has printed `text`."""
+        self.until(lambda: text in self.output, text)
+
+    def until(self, happened: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while not happened():
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, f"no {what!r} in:\n{self.output}"
+            time.sleep(0.1)
+
+    def children(self, name: str = "") -> list[psutil.Process]:
+        """The parts of the service whose command line holds `name`."""
+        parts = psutil.Process(self.process.pid).children()
+        return [part for part in parts if name in " ".join(part.cmdline())]
+
+    def get(self, path: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+            body: dict[str, Any] = json.load(answer)
+            return body
+
+    def interrupt(self) -> int:
+        """What Ctrl-C does. Returns the exit status."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def run(root: Path, tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    """Start commands on one data folder; whatever is left of them is ended."""
+    started: list[Command] = []
+
+    def start(module: str, *options: str, **env: str) -> Command:
+        started.append(Command(root, tmp_path, module, *options, **env))
+        return started[-1]
+
+    yield start
+    for command in started:
+        if command.process.poll() is None:
+            command.process.terminate()
+            command.process.wait(60)
+
+
+def _submit(command: Command) -> str:
+    image = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+    body = json.dumps({"prompt": "red circle", "image_base64": image}).encode()
+    url = f"http://127.0.0.1:{command.port}/segment/"
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        job_id: str = json.load(answer)["id"]
+        return job_id
+
+
+def test_the_demo_shows_a_mask_and_ends(run: Callable[..., Command], tmp_path: Path) -> None:
+    demo = run("demo", "--once")
+    assert demo.process.wait(_PATIENCE_S) == 0, demo.output
+    shown = re.search(r"^\{\n.*?^\}", demo.output, re.DOTALL | re.MULTILINE)
+    assert shown is not None
+    job = json.loads(shown[0])
+    assert (job["status"], job["error"]) == ("succeeded", None)
+    assert job["result"]["objects"][0]["mask"]["format"] == "rle"
+    overlay = tmp_path / "demo-overlay.png"
+    assert str(overlay) in demo.output
+    size = job["result"]["image"]
+    assert Image.open(overlay).size == (size["width"], size["height"])
+
+
+def test_one_ctrl_c_ends_all_and_what_was_stored_is_there_again(run: Callable[..., Command]) -> None:
+    up = run("up", "--workers", "2")
+    up.wait_for("ready on")
+    assert up.get("/readyz")["live_workers"] == {"demo": 2}
+    job_id = _submit(up)
+    up.until(lambda: bool(up.get(f"/jobs/{job_id}")["status"] == "succeeded"), "success")
+    parts = up.children()
+    assert len(parts) == 4
+    up.process.send_signal(signal.SIGINT)  # and again below, as impatient people do
+    assert up.interrupt() == 0
+    assert psutil.wait_procs(parts, timeout=5)[1] == []
+    assert "Traceback" not in up.output
+    again = run("up")
+    again.wait_for("ready on")
+    assert again.get(f"/jobs/{job_id}")["status"] == "succeeded"
+
+
+def test_a_part_that_crashes_is_reported_and_started_again(run: Callable[..., Command]) -> None:
+    up = run("up")
+    up.wait_for("ready on")
+    for name, command in (("worker-1", "worker"), ("api", "uvicorn"), ("broker", "valkey-server")):
+        (part,) = up.children(command)
+        part.kill()
+        up.wait_for(f"{name} ended with signal 9; starting it again")
+        up.until(partial(_is_replaced, up, part), f"another {name}")
+    up.until(lambda: _is_ready(up), "readiness")
+    job_id = _submit(up)
+    up.until(lambda: bool(up.get(f"/jobs/{job_id}")["status"] == "succeeded"), "success")
+
+
+def _is_replaced(up: Command, part: psutil.Process) -> bool:
+    return part not in up.children() and len(up.children()) == 3
+
+
+def _is_ready(up: Command) -> bool:
+    try:
+        return up.get("/readyz")["live_workers"] == {"demo": 1}
+    except OSError:
+        return False
+
+
+def test_a_server_named_by_redis_url_is_used_instead(run: Callable[..., Command], tmp_path: Path) -> None:
+    with system_redis(tmp_path) as url:
+        up = run("up", REDIS_URL=url)
+        up.wait_for("ready on")
+        assert up.children("valkey-server") == []
+        job_id = _submit(up)
+        up.until(lambda: bool(up.get(f"/jobs/{job_id}")["status"] == "succeeded"), "success")
+        assert up.interrupt() == 0
+
+
+def test_what_cannot_start_says_why(run: Callable[..., Command]) -> None:
+    up = run("up")
+    up.wait_for("ready on")
+    second = run("up")
+    assert second.process.wait(30) == 1
+    assert "another maskq is running" in second.output
+    third = run("up", "--port", str(up.port))
+    assert third.process.wait(30) == 1
+    assert "cannot be used" in third.output
+
+
+def test_a_model_that_is_not_there_ends_the_service_with_advice(run: Callable[..., Command], tmp_path: Path) -> None:
+    up = run("up", MODEL_ID="google/paligemma2-3b-mix-224", CACHE_DIR=str(tmp_path / "cache"), HF_TOKEN="")
+    assert up.process.wait(_PATIENCE_S) == 1
+    assert "accept its licence" in up.output
+    assert "Traceback" not in up.output

@@ -1,0 +1,94 @@
+"""Held-out scenes through the whole service, measured against the drawn truth by a client that knows nothing of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.held_out import Question, ask, iou, questions
+from tests.pictures import encoded, gradient
+
+
+def test_held_out_objects_are_cut_out(client: httpx2.Client) -> None:
+    asked = questions(first=2_000, scenes=40)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda question: ask(client, question), asked))
+    overlaps = [iou(question, result) for question, result in zip(asked, results, strict=True) if question.truth]
+    empty = [not result["objects"] for question, result in zip(asked, results, strict=True) if not question.truth]
+    assert len(overlaps) >= 30
+    assert len(empty) >= 30
+    assert np.mean(overlaps) >= 0.7
+    assert np.mean(empty) >= 0.8
+
+
+def test_several_kinds_in_one_prompt_are_each_labelled(client: httpx2.Client) -> None:
+    asked = [question for question in questions(first=3_000, scenes=60) if question.several][:20]
+    assert asked
+    right = 0
+    for question in asked:
+        labels = {found["label"] for found in ask(client, question)["objects"]}
+        assert labels <= set(question.prompt.split(" ; "))
+        right += labels == {label for label, _ in question.truth}
+    assert right >= 0.7 * len(asked)
+
+
+def test_every_format_shows_the_same_mask(client: httpx2.Client) -> None:
+    question = next(each for each in questions(first=2_000, scenes=20) if each.truth)
+    result = ask(client, question, mask_format="png,rle,polygon,crop")
+    found = result["objects"][0]
+    masks = {mask["format"]: mask for mask in (found["mask"], *found["alternate_masks"])}
+    assert list(masks) == ["png", "rle", "polygon", "crop"]
+    png = np.asarray(Image.open(io.BytesIO(base64.b64decode(masks["png"]["data"]))))
+    assert png.shape == (result["image"]["height"], result["image"]["width"]) == tuple(masks["rle"]["size"])
+    assert png.sum() == found["area"] > 0
+    x0, y0, x1, y1 = found["box"]
+    assert png[y0:y1, x0:x1].sum() == found["area"]
+    assert masks["polygon"]["polygons"]
+
+
+def test_an_image_that_cannot_be_decoded_fails_its_job_and_no_other(client: httpx2.Client) -> None:
+    noise = encoded(Image.effect_noise((200, 200), 90).convert("RGB"))
+    damaged = noise[:2000] + bytes(500) + noise[2500:]
+    jobs = [_submit(client, image) for image in (encoded(gradient()), damaged, encoded(gradient()))]
+    done = [_finished(client, job) for job in jobs]
+    assert [job["status"] for job in done] == ["succeeded", "failed", "succeeded"]
+    assert done[1]["error"]["type"] == "image_unreadable"
+
+
+def test_an_image_of_one_pixel_gets_an_answer(client: httpx2.Client) -> None:
+    assert _finished(client, _submit(client, encoded(Image.new("RGB", (1, 1)))))["status"] == "succeeded"
+
+
+def test_the_worker_is_seen(client: httpx2.Client) -> None:
+    assert client.get("/readyz").json() == {"store": True, "live_workers": {"demo": 1}}
+    assert client.get("/models").json()[0]["live_workers"] == 1
+
+
+def _submit(client: httpx2.Client, image: bytes) -> dict[str, Any]:
+    response = client.post("/segment/", data={"prompt": "red circle"}, files={"image_file": ("a", image)})
+    assert response.status_code == 202, response.text
+    job: dict[str, Any] = response.json()
+    return job
+
+
+def _finished(client: httpx2.Client, job: dict[str, Any]) -> dict[str, Any]:
+    while job["status"] in ("queued", "processing"):
+        job = client.get(job["urls"]["self"], params={"wait": 30}).json()
+    return job
+
+
+def test_iou_itself_is_right() -> None:
+    left = np.zeros((4, 4), np.bool_)
+    left[:, :2] = True
+    question = Question("cat", b"", [("cat", left)])
+    rle = {"format": "rle", "size": [4, 4], "counts": "0b0"}
+    assert iou(question, {"objects": []}) == 0
+    full = {"objects": [{"label": "cat", "mask": {**rle, "counts": "0`0"}}]}
+    assert iou(question, full) == pytest.approx(0.5)

@@ -1,0 +1,23 @@
+"""The demo checkpoint, loaded once by the code that loads the official ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shared.registry import served_model
+from shared.settings import Settings
+from worker.checkpoint import Checkpoint, load_checkpoint
+
+
+@pytest.fixture(scope="session")
+def demo_settings() -> Settings:
+    """CPU and float32, whatever the machine has: results must not depend on it."""
+    models = Path(__file__).parent.parent.parent / "models"
+    return Settings(models_dir=models, device="cpu", dtype="float32", max_answer_tokens=64)
+
+
+@pytest.fixture(scope="session")
+def demo(demo_settings: Settings) -> Checkpoint:
+    return load_checkpoint(served_model(demo_settings), demo_settings)

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from shared.images import open_upright
+from tests.pictures import encoded, gradient
+from worker.checkpoint import Checkpoint
+from worker.preprocess import Preprocessor
+
+
+def _exif(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def _grey16() -> Image.Image:
+    return Image.fromarray((np.arange(100 * 80).reshape(80, 100) * 8).astype(np.uint16))
+
+
+_FILES = {
+    "rgb": encoded(gradient(301, 199)),
+    "jpeg": encoded(gradient(301, 199), "JPEG"),
+    "palette": encoded(gradient(100, 80, "P")),
+    "alpha": encoded(gradient(100, 80, "RGBA")),
+    "16 bit": encoded(_grey16()),
+    "cmyk": encoded(gradient(100, 80, "CMYK"), "JPEG"),
+    "rotated": encoded(gradient(100, 80), "JPEG", exif=_exif(6)),
+    "one pixel": encoded(gradient(1, 1)),
+    "square": encoded(gradient(224, 224)),
+    "wide": encoded(gradient(1000, 10)),
+}
+
+
+@pytest.mark.parametrize("name", _FILES)
+@pytest.mark.parametrize("prompt", ["segment red circle", "segment circle ; blue square", "segment Straße 猫"])
+def test_inputs_equal_those_of_the_checkpoint_s_own_processor(demo: Checkpoint, name: str, prompt: str) -> None:
+    picture = open_upright(_FILES[name], 25_000_000)
+    prepared = Preprocessor(demo.processor).prepare(picture, prompt)
+    expected = demo.processor(images=picture, text=f"<image>{prompt}", return_tensors="np")
+    assert prepared.pixel_values.dtype == np.float32
+    assert np.abs(prepared.pixel_values - expected["pixel_values"][0]).max() <= 1e-5
+    assert prepared.token_ids == expected["input_ids"][0].tolist()

@@ -1,0 +1,29 @@
+"""`python -m worker.healthcheck`: status 0 if the store has heard of a worker on this host lately. For containers."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from redis.exceptions import RedisError
+
+from shared.registry import served_model
+from shared.settings import load_settings
+from shared.store.leases import LeaseStore
+
+
+def main() -> int:
+    """Ask the store, not the process: a worker that cannot reach the store is of no use."""
+    settings = load_settings()
+    store = LeaseStore.connect(settings)
+    try:
+        workers = store.live_workers(served_model(settings).name)
+    except RedisError:
+        return 1
+    finally:
+        store.close()
+    return 0 if any(worker.startswith(f"{socket.gethostname()}:") for worker in workers) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
