@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 from pycocotools import mask as coco
 
+from benchmarks.report import report
 from training.scenes import COLOR_NAMES, HELD_OUT_SEEDS, KINDS, Scene, draw_scene
 
 Mask = npt.NDArray[np.bool_]
@@ -123,11 +123,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", help="address of the service")
     parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
     options = parser.parse_args()
     asked = questions(first=0, scenes=options.scenes)
     with httpx2.Client(base_url=options.url, timeout=90) as client, ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda question: ask(client, question), asked))
-    print(json.dumps(summarize(asked, results), indent=2))
+    report("benchmarks.held_out", summarize(asked, results), options.save)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # Sourced by the commands: makes .venv in the project's root when it is missing or out of date, and sets PYTHON.
-# EXTRAS names the optional dependencies of pyproject.toml that the command needs.
+# DEVELOPMENT=yes adds what tests and checks need.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,11 +15,20 @@ find_python() {
     return 1
 }
 
-PYTHON="$PWD/.venv/bin/python"
-stamp=".venv/installed-$EXTRAS"
-if ! cat pyproject.toml constraints.txt | cmp --silent - "$stamp"; then
+install() {
+    local extras=$1
     [ -x "$PYTHON" ] || { echo "maskq: making .venv (once)" >&2; "$(find_python)" -m venv .venv; }
-    echo "maskq: installing [$EXTRAS] into .venv; PyTorch is large, this takes a few minutes" >&2
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$EXTRAS]"
-    cat pyproject.toml constraints.txt >"$stamp"
+    echo "maskq: installing [$extras] into .venv; PyTorch is large, so this takes a few minutes" >&2
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$extras]"
+}
+
+# A stamp holds what was installed, so that the next command starts at once and a changed version is noticed.
+is_installed() { cat pyproject.toml constraints.txt | cmp --silent - ".venv/$1"; }
+stamp() { cat pyproject.toml constraints.txt >".venv/$1"; }
+
+PYTHON="$PWD/.venv/bin/python"
+if [ "${DEVELOPMENT:-no}" = yes ]; then
+    is_installed for-development || { install api,worker,local,dev && stamp for-use && stamp for-development; }
+else
+    is_installed for-use || { install api,worker,local && stamp for-use; }
 fi

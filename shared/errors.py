@@ -10,7 +10,10 @@ from typing import ClassVar
 
 
 class MaskqError(Exception):
-    """Root of the tree. `detail` must be safe to show a client: no paths, addresses or stack traces."""
+    """Nobody foresaw this; the log has it.
+
+    The root of the tree. `detail` must be safe to show a client: no paths, addresses or stack traces.
+    """
 
     type: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side"

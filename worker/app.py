@@ -38,6 +38,13 @@ def _start(**_: Any) -> None:
         raise SystemExit(78) from None  # EX_CONFIG of sysexits.h: starting again will not help
 
 
+@signals.worker_shutting_down.connect
+def _drain(**_: Any) -> None:
+    """Told to stop: Celery waits for the jobs in hand, which is a promise only if no new ones are taken."""
+    if _service is not None:
+        _service.take_no_more()
+
+
 @signals.worker_shutdown.connect
 def _stop(**_: Any) -> None:
     if _service is not None:

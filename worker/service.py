@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Self
 
 from shared.errors import InferenceFailed, MaskqError
@@ -28,6 +29,7 @@ class WorkerService:
         self._pipeline = pipeline
         self._engine = engine
         self._heartbeat = Heartbeat(store, model_id, heartbeat_s)
+        self._stopping = threading.Event()
 
     @classmethod
     def start(cls, settings: Settings) -> Self:
@@ -46,6 +48,10 @@ class WorkerService:
         service._heartbeat.start()
         return service
 
+    def take_no_more(self) -> None:
+        """Claim no further jobs; those in hand are finished. What waits stays in the store for others."""
+        self._stopping.set()
+
     def stop(self) -> None:
         """Finish what the engine has, and take leave."""
         self._engine.close()
@@ -55,7 +61,7 @@ class WorkerService:
     def work_off(self) -> int:
         """Do jobs until none waits. Returns how many. A lost doorbell is made up for by the next one."""
         done = 0
-        while lease := self._store.claim(self._model_id):
+        while not self._stopping.is_set() and (lease := self._store.claim(self._model_id)):
             self._do(lease)
             done += 1
         return done

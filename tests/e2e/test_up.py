@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -28,10 +27,10 @@ _PATIENCE_S = 120.0
 class Command:
     """A command of `scripts` in its own process, its output in a file."""
 
-    def __init__(self, root: Path, folder: Path, module: str, *options: str, **env: str) -> None:
+    def __init__(self, root: Path, folder: Path, name: str, *options: str, **env: str) -> None:
         self.port = free_port()
-        self._log = folder / f"{module}-{self.port}.log"
-        command = [sys.executable, "-m", f"scripts.{module}", "--port", str(self.port), "--data", str(folder), *options]
+        self._log = folder / f"{name}-{self.port}.log"
+        command = [root / "scripts" / name, "--port", str(self.port), "--data", folder, *options]
         environment = {**{k: v for k, v in os.environ.items() if k != "REDIS_URL"}, **env}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log)
@@ -72,8 +71,8 @@ def run(root: Path, tmp_path: Path) -> Iterator[Callable[..., Command]]:
     """Start commands on one data folder; whatever is left of them is ended."""
     started: list[Command] = []
 
-    def start(module: str, *options: str, **env: str) -> Command:
-        started.append(Command(root, tmp_path, module, *options, **env))
+    def start(name: str, *options: str, **env: str) -> Command:
+        started.append(Command(root, tmp_path, name, *options, **env))
         return started[-1]
 
     yield start

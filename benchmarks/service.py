@@ -1,0 +1,88 @@
+"""What the service itself costs: time to start, memory, and time from submit to result beyond the model's own.
+
+    python -m benchmarks.service [--jobs 100] [--save NAME]
+
+Jobs go one at a time: nothing waits for a batch, so whatever is not the model is overhead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+
+from benchmarks.held_out import questions
+from benchmarks.report import report
+from scripts.broker import free_port
+from scripts.up import local_service
+
+_PARTS = {"broker": "valkey-server", "api": "uvicorn", "worker": "worker"}
+
+
+def main() -> None:
+    """Measure, and print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=100)
+    parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
+        begin = time.perf_counter()
+        with local_service("127.0.0.1", free_port(), 1, Path(folder), log) as service:
+            service.wait_until_ready(1)
+            figures = {
+                "start_s": time.perf_counter() - begin,
+                "memory_idle_mb": _memory_mb(),
+                **_latency(service.url, options.jobs),
+                "memory_after_mb": _memory_mb(),
+            }
+    report("benchmarks.service", figures, options.save)
+
+
+def _memory_mb() -> dict[str, float]:
+    """Resident memory of each part of the service, in MB."""
+    found: dict[str, float] = {}
+    for process in psutil.Process().children():
+        command = " ".join(process.cmdline())
+        part = next((name for name, word in _PARTS.items() if word in command), None)
+        if part:
+            found[part] = process.memory_info().rss / 1e6
+    return found
+
+
+def _latency(url: str, jobs: int) -> dict[str, Any]:
+    """Milliseconds per job over `jobs` held-out questions, after a few to warm up."""
+    asked = questions(first=5_000, scenes=jobs)[: jobs + 10]
+    with httpx2.Client(base_url=url, timeout=60) as client:
+        measured = [_one(client, question.prompt, question.image) for question in asked][10:]
+    columns = {name: [each[name] for each in measured] for name in measured[0]}
+    return {f"{name}_p50": statistics.median(values) for name, values in columns.items()} | {
+        "overhead_ms_p90": statistics.quantiles(columns["overhead_ms"], n=10)[-1],
+        "jobs": len(measured),
+    }
+
+
+def _one(client: httpx2.Client, prompt: str, image: bytes) -> dict[str, float]:
+    begin = time.perf_counter()
+    response = client.post("/segment/", data={"prompt": prompt}, files={"image_file": ("scene.png", image)})
+    submitted = time.perf_counter()
+    job = response.raise_for_status().json()
+    while job["status"] in ("queued", "processing"):
+        job = client.get(job["urls"]["self"], params={"wait": 30}).json()
+    total_ms = (time.perf_counter() - begin) * 1e3
+    model_ms = job["metrics"]["model_s"] * 1e3
+    return {
+        "submit_ms": (submitted - begin) * 1e3,
+        "model_ms": model_ms,
+        "total_ms": total_ms,
+        "overhead_ms": total_ms - model_ms,
+    }
+
+
+if __name__ == "__main__":
+    main()
