@@ -68,18 +68,27 @@ class EmbeddedBroker:
         """Return once the server answers.
 
         Raises:
-            TimeoutError: it does not, in half a minute.
+            TimeoutError: as `wait_for_server`.
         """
-        deadline = time.monotonic() + _START_S
-        with Redis.from_url(self.url, socket_timeout=1) as redis:
-            while time.monotonic() < deadline:
-                try:
-                    redis.ping()
-                except RedisError:
-                    time.sleep(0.02)
-                else:
-                    return
-        raise TimeoutError(f"the embedded broker did not answer within {_START_S:g} s")
+        wait_for_server(self.url)
+
+
+def wait_for_server(url: str) -> None:
+    """Return once the Redis or Valkey server at `url` answers.
+
+    Raises:
+        TimeoutError: it does not, in half a minute.
+    """
+    deadline = time.monotonic() + _START_S
+    with Redis.from_url(url, socket_timeout=1) as redis:
+        while time.monotonic() < deadline:
+            try:
+                redis.ping()
+            except RedisError:
+                time.sleep(0.02)
+            else:
+                return
+    raise TimeoutError(f"the broker did not answer within {_START_S:g} s")
 
 
 def free_port() -> int:

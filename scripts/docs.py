@@ -1,6 +1,6 @@
 """Writes the pages of docs/ that are made from code: settings and errors. A test holds them up to date.
 
-    python -m scripts.docs
+python -m scripts.docs
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def errors_page() -> str:
     head = [
         "# Errors",
         "",
-        "Every refusal is `application/problem+json` (RFC 9457) with `type`, `title`, `status`, `detail` and `instance`.",
+        "Every refusal is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail` and `instance`.",
         "A failed job carries `error: {type, detail}` with the same types. Branch on `type`: it is stable.",
         "Paths and methods that do not exist answer 404 and 405 in the same form, `type` being the HTTP phrase.",
         "",

@@ -9,16 +9,35 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import uvicorn
-from redis import Redis
-from redis.exceptions import RedisError
 
 from api.app import create_app
-from scripts.broker import EmbeddedBroker, free_port
+from scripts.broker import EmbeddedBroker, free_port, wait_for_server
 from shared.settings import Settings
+
+
+def require_program(name: str) -> str:
+    """Where a program is. Skips the test where it is not installed; in CI that is a failure."""
+    program = shutil.which(name)
+    if program is None:
+        reason = f"{name} is not installed"
+        raise pytest.fail.Exception(reason) if os.environ.get("CI") else pytest.skip.Exception(reason)
+    return program
+
+
+@contextmanager
+def website(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A web server on loopback. Yields its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 @contextmanager
@@ -35,31 +54,14 @@ def embedded_broker(folder: Path) -> Iterator[str]:
 @contextmanager
 def system_redis(folder: Path) -> Iterator[str]:
     """The system's redis-server. Skips where there is none; in CI that is a failure."""
-    program = shutil.which("redis-server")
-    if program is None:
-        reason = "redis-server is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    program = require_program("redis-server")
     port = free_port()
     options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--appendonly", "yes", "--save", ""]
     with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process:
         url = f"redis://127.0.0.1:{port}/0"
-        _wait_for(url)
+        wait_for_server(url)
         yield url
         process.terminate()
-
-
-def _wait_for(url: str) -> None:
-    with Redis.from_url(url) as redis:
-        for _ in range(500):
-            try:
-                redis.ping()
-            except RedisError:
-                time.sleep(0.02)
-            else:
-                return
-    raise TimeoutError(url)
 
 
 @contextmanager

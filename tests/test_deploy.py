@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,16 +10,13 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.servers import require_program
+
 
 @pytest.fixture(params=[("docker-compose.yml",), ("docker-compose.yml", "docker-compose.gpu.yml")], ids=["cpu", "gpu"])
 def compose(request: pytest.FixtureRequest, root: Path) -> dict[str, Any]:
     """What docker-compose makes of the files."""
-    program = shutil.which("docker-compose")
-    if program is None:
-        reason = "docker-compose is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    program = require_program("docker-compose")
     files = [word for name in request.param for word in ("--file", name)]
     shown = subprocess.run([program, *files, "config"], cwd=root, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr

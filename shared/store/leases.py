@@ -14,7 +14,7 @@ from shared.job import Job, JobFailure, JobStatus
 from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
-from shared.store.script import MISSED_BEATS, Retention, job_from_hash, script
+from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,7 @@ class LeaseStore:
         retried here."""
         redis = Redis.from_url(
             settings.redis_url,
-            socket_timeout=settings.redis_timeout_s,
-            socket_connect_timeout=settings.redis_timeout_s,
-            socket_keepalive=True,
-            health_check_interval=10,
+            **connection_options(settings),
             retry=Retry(NoBackoff(), retries=0),
         )
         return cls(redis, settings)

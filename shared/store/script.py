@@ -1,4 +1,4 @@
-"""Loads the Lua scripts in `moves/` and reads the records they write."""
+"""What both sides of the store share: how to connect, the scripts in `moves/`, the records those write."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from shared.job import Job
 from shared.settings import Settings
@@ -18,6 +19,16 @@ def script(name: str) -> str:
     """The Lua source of the move `name`, with what all moves share in front of it."""
     moves = files("shared.store") / "moves"
     return "\n".join((moves / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+
+
+def connection_options(settings: Settings) -> dict[str, Any]:
+    """How to connect: a server that is frozen or gone is noticed within `redis_timeout_s`."""
+    return {
+        "socket_timeout": settings.redis_timeout_s,
+        "socket_connect_timeout": settings.redis_timeout_s,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+    }
 
 
 @dataclass(frozen=True)

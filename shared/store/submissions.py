@@ -17,7 +17,7 @@ from shared.job import Job, JobRequest, JobStatus
 from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
-from shared.store.script import MISSED_BEATS, Retention, job_from_hash, script
+from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,7 @@ class SubmissionStore:
         without harm, so a lost connection is tried again."""
         redis = Redis.from_url(
             settings.redis_url,
-            socket_timeout=settings.redis_timeout_s,
-            socket_connect_timeout=settings.redis_timeout_s,
-            socket_keepalive=True,
-            health_check_interval=10,
+            **connection_options(settings),
             retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
             retry_on_error=[RedisConnectionError, RedisTimeoutError],
         )

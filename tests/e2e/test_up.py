@@ -30,7 +30,7 @@ class Command:
     def __init__(self, root: Path, folder: Path, name: str, *options: str, **env: str) -> None:
         self.port = free_port()
         self._log = folder / f"{name}-{self.port}.log"
-        command = [root / "scripts" / name, "--port", str(self.port), "--data", folder, *options]
+        command = [str(root / "scripts" / name), "--port", str(self.port), "--data", str(folder), *options]
         environment = {**{k: v for k, v in os.environ.items() if k != "REDIS_URL"}, **env}
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log)

@@ -2,13 +2,14 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
 from api.fetch import ImageFetcher, is_public
 from shared.errors import MaskqError, PayloadTooLarge, UrlRefused
 from shared.settings import Settings
+from tests import servers
 
 _IMAGE = b"\x89PNG pretend"
 
@@ -43,12 +44,8 @@ class _Website(BaseHTTPRequestHandler):
 @pytest.fixture
 def website() -> Iterator[str]:
     _Website.hits = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Website) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with servers.website(_Website) as url:
+        yield url
 
 
 def _fetch(url: str, **changes: object) -> bytes:

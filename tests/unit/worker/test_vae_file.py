@@ -1,12 +1,12 @@
 import hashlib
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from shared.errors import CheckpointError
+from tests import servers
 from worker.vae_file import fetch_once, find_vae
 
 _DATA = b"weights" * 1000
@@ -29,12 +29,8 @@ class _Publisher(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def publisher() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), _Publisher) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with servers.website(_Publisher) as url:
+        yield url
 
 
 def test_a_file_is_fetched_once(publisher: str, tmp_path: Path) -> None:
