@@ -1,4 +1,4 @@
-"""The front end: `uvicorn --factory api.app:create_app`."""
+"""The front end as an ASGI application. `python -m api` serves it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from api.intake import max_body_bytes
 from api.limits import BodyLimit
 from api.problems import add_problem_handlers
 from api.services import running_services
-from shared.settings import Settings, load_settings
+from shared.registry import served_model
+from shared.settings import Settings
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Make the application. Settings come from the environment unless given."""
-    settings = settings or load_settings()
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application.
+
+    Raises:
+        ConfigurationError: the settings name no model there is.
+    """
+    model = served_model(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running_services(settings) as app.state.services:
+        async with running_services(settings, model) as app.state.services:
             yield
 
     app = FastAPI(title="maskq", summary="Cuts objects out of images by name.", lifespan=lifespan)

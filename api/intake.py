@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import cast
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -15,14 +15,18 @@ from starlette.exceptions import HTTPException
 from api.fetch import ImageFetcher
 from shared.errors import InvalidField, MalformedRequest, PayloadTooLarge, UnsupportedImage
 from shared.images import inspect_image
-from shared.job import JobRequest, MaskFormat
+from shared.job import JobRequest, MaskFormat, Priority, new_job_id
 from shared.prompt import normalize_prompt
 from shared.settings import Settings
+from shared.store.submissions import NewJob
 
 _FORM = "multipart/form-data"
 _JSON = "application/json"
 _SOURCES = {_FORM: ("image_file", "image_url"), _JSON: ("image_base64", "image_url")}
 _MAX_FIELDS = 16
+_MAX_KEY_CHARS = 255
+ANONYMOUS = "anonymous"
+"""Whose jobs are those of callers we do not tell apart."""
 _OVERHEAD_BYTES = 65_536
 """For the form's boundaries and the fields beside the image."""
 
@@ -30,14 +34,6 @@ _OVERHEAD_BYTES = 65_536
 def max_body_bytes(settings: Settings) -> int:
     """The longest body a submission can need: a full-size image as base64, and the fields beside it."""
     return settings.max_image_bytes * 4 // 3 + _OVERHEAD_BYTES
-
-
-@dataclass(frozen=True)
-class Submission:
-    """A request that may be queued: everything in it has been checked."""
-
-    request: JobRequest
-    image: bytes
 
 
 class Intake:
@@ -48,8 +44,8 @@ class Intake:
         self._model_id = model_id
         self._fetcher = fetcher
 
-    async def read(self, request: Request) -> Submission:
-        """Read and check a submission, a form or JSON.
+    async def read(self, request: Request) -> NewJob:
+        """Read and check a submission, a form or JSON, and give it an id.
 
         Raises:
             MalformedRequest, InvalidField, UrlRefused, PayloadTooLarge, ImageTooLarge, UnsupportedImage,
@@ -65,7 +61,14 @@ class Intake:
         job = self._job_request(fields)
         image = await self._image(fields, _SOURCES[kind])
         inspect_image(image, self._settings.max_image_pixels)
-        return Submission(job, image)
+        return NewJob(
+            id=new_job_id(),
+            request=job,
+            image=image,
+            owner=ANONYMOUS,
+            timeout_s=self._timeout_s(fields),
+            idempotency_key=_idempotency_key(request),
+        )
 
     async def _read_form(self, request: Request) -> Mapping[str, object]:
         try:
@@ -92,7 +95,20 @@ class Intake:
         if model_id != self._model_id:
             raise InvalidField(f"model_id: this deployment serves {self._model_id}; GET /models lists what there is")
         prompt = normalize_prompt(_text(fields, "prompt"), self._settings.max_prompt_chars)
-        return JobRequest(model_id=model_id, prompt=prompt, mask_formats=_mask_formats(fields))
+        return JobRequest(
+            model_id=model_id, prompt=prompt, mask_formats=_mask_formats(fields), priority=_priority(fields)
+        )
+
+    def _timeout_s(self, fields: Mapping[str, object]) -> float | None:
+        """The field `timeout`: a number in JSON, its digits in a form."""
+        longest = self._settings.max_timeout_s
+        try:
+            seconds = float(cast(str, fields["timeout"])) if "timeout" in fields else None
+        except (TypeError, ValueError):
+            seconds = -1
+        if seconds is not None and not 0 < seconds <= longest:
+            raise InvalidField(f"timeout: must be a number of seconds above 0 and at most {longest}")
+        return seconds
 
     async def _image(self, fields: Mapping[str, object], sources: tuple[str, ...]) -> bytes:
         given = [name for name in sources if fields.get(name) not in (None, b"", "")]
@@ -135,6 +151,21 @@ def _mask_formats(fields: Mapping[str, object]) -> tuple[MaskFormat, ...]:
         return tuple(dict.fromkeys(MaskFormat(name) for name in names))
     except ValueError:
         raise InvalidField(f"mask_format: must be among {', '.join(MaskFormat)}") from None
+
+
+def _priority(fields: Mapping[str, object]) -> Priority:
+    try:
+        return Priority(_text(fields, "priority", default=Priority.NORMAL))
+    except ValueError:
+        raise InvalidField(f"priority: must be one of {', '.join(Priority)}") from None
+
+
+def _idempotency_key(request: Request) -> str:
+    """The header of that name, or nothing. Any printable ASCII will do; a UUID is a good choice."""
+    key = request.headers.get("idempotency-key", "")
+    if len(key) > _MAX_KEY_CHARS or not key.isascii() or not key.isprintable():
+        raise InvalidField(f"Idempotency-Key: must be at most {_MAX_KEY_CHARS} printable ASCII characters")
+    return key
 
 
 def _from_base64(text: str) -> bytes:

@@ -8,14 +8,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from api.intake import ANONYMOUS
 from api.overlay import draw_overlay
 from api.services import Services, ServicesDep
 from shared.errors import ImageExpired, InvalidField, JobEnded, JobNotFound, ResultNotReady
 from shared.job import is_job_id
 from shared.store.submissions import JobState
-from shared.wire import JobView
+from shared.wire import JobPage, JobView
 
-router = APIRouter(prefix="/jobs/{job_id}")
+router = APIRouter(prefix="/jobs")
 
 
 def _checked(job_id: str) -> str:
@@ -28,6 +29,19 @@ JobId = Annotated[str, Depends(_checked)]
 
 
 @router.get("")
+async def list_jobs(
+    request: Request,
+    services: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str, Query(description="`next_cursor` of the page before.", max_length=64)] = "",
+) -> JobPage:
+    """The caller's jobs, newest first, without their results."""
+    jobs = await services.store.list(ANONYMOUS, before=cursor, limit=limit)
+    views = [JobView.of(job, None, None, str(request.base_url)) for job in jobs]
+    return JobPage(jobs=views, next_cursor=jobs[-1].id if len(jobs) == limit else None)
+
+
+@router.get("/{job_id}")
 async def read_job(
     job_id: JobId,
     request: Request,
@@ -44,7 +58,7 @@ async def read_job(
     return _view(state, request)
 
 
-@router.post("/cancel", status_code=202)
+@router.post("/{job_id}/cancel", status_code=202)
 async def cancel_job(job_id: JobId, request: Request, services: ServicesDep) -> JobView:
     """End a job that has not ended. It will never have a result."""
     status = await services.store.cancel(job_id)
@@ -53,7 +67,7 @@ async def cancel_job(job_id: JobId, request: Request, services: ServicesDep) -> 
     return _view(await services.store.read(job_id), request)
 
 
-@router.get("/overlay.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+@router.get("/{job_id}/overlay.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
 async def draw_job(job_id: JobId, services: ServicesDep) -> Response:
     """The image with the masks drawn over it, for people."""
     state = await services.store.read(job_id)

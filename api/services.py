@@ -14,7 +14,7 @@ from api.fetch import ImageFetcher
 from api.intake import Intake
 from api.watch import JobWatcher
 from shared.queue import Doorbell
-from shared.registry import ServedModel, served_model
+from shared.registry import ServedModel
 from shared.settings import Settings
 from shared.store.submissions import SubmissionStore
 
@@ -32,13 +32,8 @@ class Services:
 
 
 @asynccontextmanager
-async def running_services(settings: Settings) -> AsyncIterator[Services]:
-    """Start them, and stop them at the end. Redis need not be there yet: it is connected to when it is needed.
-
-    Raises:
-        ConfigurationError: the settings name no model there is.
-    """
-    model = served_model(settings)
+async def running_services(settings: Settings, model: ServedModel) -> AsyncIterator[Services]:
+    """Start them, and stop them at the end. Redis need not be there yet: it is connected to when it is needed."""
     store = SubmissionStore.connect(settings)
     watcher = JobWatcher(store)
     doorbell = Doorbell(settings, model.name)

@@ -22,7 +22,7 @@ from benchmarks.report import report
 from scripts.broker import free_port
 from scripts.up import local_service
 
-_PARTS = {"broker": "valkey-server", "api": "uvicorn", "worker": "worker"}
+_PARTS = {"broker": "valkey-server", "api": "-m api", "worker": "-m worker"}
 
 
 def main() -> None:

@@ -86,8 +86,8 @@ def _parts(broker: EmbeddedBroker | None, host: str, port: int, workers: int) ->
     parts = []
     if broker:
         parts.append(Part("broker", broker.command, keep_open=(broker.lock.fileno(),), on_start=broker.wait))
-    api = [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--no-access-log"]
-    parts.append(Part("api", [*api, "--host", host, "--port", str(port)], env))
+    api = [sys.executable, "-m", "api", "--host", host, "--port", str(port)]
+    parts.append(Part("api", api, env))
     threads = max(1, (os.cpu_count() or 1) // workers)
     for number in range(1, workers + 1):
         command = [sys.executable, "-m", "worker", "--hostname", f"worker-{number}@%h"]

@@ -93,6 +93,12 @@ class InvalidField(MaskqError):
     type, title, status = "invalid_field", "A field of the request is wrong", 422
 
 
+class IdempotencyMismatch(MaskqError):
+    """The idempotency key was used before, for another request."""
+
+    type, title, status = "idempotency_mismatch", "This idempotency key stands for another request", 422
+
+
 class UrlRefused(InvalidField):
     """The server will not fetch this URL, or could not."""
 
@@ -111,6 +117,12 @@ class StoreUnavailable(MaskqError):
     type, title, status = "store_unavailable", "The job store is not available", 503
 
 
+class StoreFull(MaskqError):
+    """The store's memory is nearly used up; jobs that are in it can still be finished."""
+
+    type, title, status = "store_full", "The job store is nearly full", 503
+
+
 # --- What a job can fail with: kept in the job as {"type", "detail"} --------------------------------------------------
 
 
@@ -118,6 +130,18 @@ class InferenceFailed(MaskqError):
     """The model's forward pass failed for this job."""
 
     type, title = "inference_failed", "The model failed on this job"
+
+
+class WorkerLost(MaskqError):
+    """Every worker that ran the job alone was lost: it died or froze."""
+
+    type, title = "worker_lost", "The job took its workers down"
+
+
+class DeadlineExceeded(MaskqError):
+    """The job's `timeout` was over before it had ended; it is canceled."""
+
+    type, title = "deadline_exceeded", "The job did not end in time"
 
 
 # --- What stops a process from starting: read by the operator, never by a client --------------------------------------

@@ -31,7 +31,7 @@ class JobStatus(StrEnum):
 
 ALLOWED_MOVES: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset({JobStatus.PROCESSING, JobStatus.CANCELED}),
-    JobStatus.PROCESSING: frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED}),
+    JobStatus.PROCESSING: frozenset({JobStatus.QUEUED, JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED}),
     JobStatus.SUCCEEDED: frozenset(),
     JobStatus.FAILED: frozenset(),
     JobStatus.CANCELED: frozenset(),
@@ -52,6 +52,18 @@ class MaskFormat(StrEnum):
     """The decoder's 64x64 soft mask of the box as an 8-bit PNG, base64: 0 is surely outside, 255 surely inside."""
 
 
+class Priority(StrEnum):
+    """How much of the service a job's flow gets: in proportion to the weights, so that none starves."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+    @property
+    def weight(self) -> int:
+        return {Priority.HIGH: 4, Priority.NORMAL: 2, Priority.LOW: 1}[self]
+
+
 class JobRequest(BaseModel):
     """What a client asks for, once validated. The image travels beside it."""
 
@@ -62,6 +74,7 @@ class JobRequest(BaseModel):
     """In the model's form: `segment cat ; dog`."""
     mask_formats: tuple[MaskFormat, ...]
     """At least one, each once, in the order asked for."""
+    priority: Priority = Priority.NORMAL
 
 
 class JobFailure(BaseModel):
@@ -100,10 +113,18 @@ class Job(BaseModel):
     started_at_ms: int | None = None
     completed_at_ms: int | None = None
     expires_at_ms: int | None = None
+    deadline_at_ms: int | None = None
+    """When it is canceled if it has not ended by then."""
+    owner: str
+    """Whose job it is."""
     attempt: int = 0
-    """How often a worker has taken the job."""
+    """How often a worker has taken the job; planned stops do not count."""
     fence: int = 0
     """Grows with every claim and cancel; only the holder of the present value may finish the job."""
+    suspect: bool = False
+    """A worker was lost while it had this job, so it runs alone."""
+    losses_alone: int = 0
+    """How many workers were lost while they ran it alone."""
     error: JobFailure | None = None
     model_s: float | None = None
     batch_size: int | None = None

@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     redis_url: str = Field(
         "redis://127.0.0.1:6379/0", description="Redis >= 7 or Valkey: Celery's broker and the store."
     )
+    allow_data_loss: bool = Field(
+        False, description="Run on a server that may lose accepted jobs: one without AOF, or one that evicts keys."
+    )
     redis_timeout_s: float = Field(
         5.0, gt=0, description="Longest wait for one answer of Redis. Short, so that a frozen server is noticed."
     )
@@ -63,6 +66,20 @@ class Settings(BaseSettings):
     heartbeat_s: float = Field(
         5.0, gt=0, description="How often a worker says that it lives. Three missed beats: gone."
     )
+    lease_s: float = Field(30.0, gt=0, description="How long a silent worker keeps a job: some missed heartbeats.")
+    give_up_s: float = Field(
+        20.0,
+        gt=0,
+        description="A worker unheard for so long drops its jobs, before the lease ends and another has them.",
+    )
+    look_s: float = Field(1.0, gt=0, description="How often a worker with free hands looks for jobs unasked.")
+    stuck_s: float = Field(60.0, gt=0, description="An engine without progress for so long ends the process.")
+    drain_s: float = Field(
+        25.0, ge=0, description="How long a worker told to stop finishes jobs before returning them."
+    )
+    restart_grace_s: float = Field(
+        30.0, ge=0, description="No lease is reaped while Redis is up for less: workers must reconnect first."
+    )
 
     # --- Limits on what clients send ----------------------------------------------------------------------------------
 
@@ -76,6 +93,7 @@ class Settings(BaseSettings):
     max_queued_jobs: int = Field(
         1_000, ge=1, description="Jobs that may wait per model; images are kept in Redis meanwhile."
     )
+    max_timeout_s: int = Field(86_400, ge=1, description="Longest `timeout` of a job.")
     max_wait_s: float = Field(
         60.0, gt=0, description="Longest `?wait=`; proxies commonly cut silent connections at 60 s."
     )
@@ -98,6 +116,7 @@ class Settings(BaseSettings):
     image_retention_s: int = Field(
         3_600, ge=1, description="How long its image is kept for overlays. Short: images fill the memory of Redis."
     )
+    idempotency_s: int = Field(86_400, ge=1, description="How long an idempotency key stands for its job.")
     tombstone_s: int = Field(604_800, ge=1, description="How long an expired job answers 410 instead of 404: a week.")
 
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, Field
 
-from shared.job import Job, JobFailure, JobMetrics, JobStatus
+from shared.job import Job, JobFailure, JobMetrics, JobStatus, Priority
 from shared.result import SegmentationResult
 
 
@@ -32,9 +32,11 @@ class JobView(BaseModel):
     queue_position: int | None = Field(description="Jobs ahead of this one while it is queued.")
     model_id: str
     prompt: str = Field(description="In the model's form.")
+    priority: Priority
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
+    deadline_at: datetime | None = Field(description="When the job is canceled if it has not ended.")
     expires_at: datetime | None = Field(description="When the finished job is forgotten.")
     attempt: int = Field(description="How often a worker has taken the job.")
     metrics: JobMetrics | None
@@ -50,9 +52,11 @@ class JobView(BaseModel):
             queue_position=queue_position,
             model_id=job.request.model_id,
             prompt=job.request.prompt,
+            priority=job.request.priority,
             created_at=_utc(job.created_at_ms),
             started_at=_utc_or_none(job.started_at_ms),
             completed_at=_utc_or_none(job.completed_at_ms),
+            deadline_at=_utc_or_none(job.deadline_at_ms),
             expires_at=_utc_or_none(job.expires_at_ms),
             attempt=job.attempt,
             metrics=job.metrics,
@@ -60,6 +64,13 @@ class JobView(BaseModel):
             result=result.in_formats(job.request.mask_formats) if result else None,
             urls=JobUrls.of(job.id, base_url),
         )
+
+
+class JobPage(BaseModel):
+    """Some of a caller's jobs."""
+
+    jobs: list[JobView]
+    next_cursor: str | None = Field(description="For the page after this one; null if this is the last.")
 
 
 class ModelView(BaseModel):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from shared.faults import fault_point
 from shared.images import open_upright
 from shared.job import JobRequest
 from shared.prompt import things_asked
@@ -41,24 +43,28 @@ class Pipeline:
         self._codec = codec
         self._max_pixels = max_pixels
 
-    def run(self, request: JobRequest, image_bytes: bytes) -> Segmentation:
+    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
         """Do a whole job.
 
         Raises:
             ImageUnreadable: the image's data is damaged.
             InferenceFailed: the model failed on it.
+            CancelledError: `is_canceled` said so before the model was done.
         """
         image = open_upright(image_bytes, self._max_pixels)
         model_input = self._preprocessor.prepare(image, request.prompt)
+        fault_point("worker.prepared")
         begin = time.perf_counter()
-        answer = self._engine.submit(model_input).result()
+        answer = self._engine.submit(model_input, is_canceled).result()
         model_s = time.perf_counter() - begin
+        fault_point("worker.answered")
         text, parsed = self._parse(answer, request.prompt)
         soft_masks = self._decode(parsed.detections)
         objects = [
             render_object(detection, soft, image.width, image.height, request.mask_formats)
             for detection, soft in zip(parsed.detections, soft_masks, strict=True)
         ]
+        fault_point("worker.rendered")
         result = SegmentationResult(
             image=ImageSize(width=image.width, height=image.height),
             objects=objects,

@@ -1,39 +1,71 @@
-"""One worker process: a loaded model, and jobs taken from the store until none waits."""
+"""One worker process: a loaded model, jobs taken from the store, and the duties that keep the store's promises."""
 
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import threading
-from typing import Self
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import Protocol, Self
+
+from redis.exceptions import RedisError
 
 from shared.errors import InferenceFailed, MaskqError
-from shared.job import JobFailure
+from shared.faults import fault_point
+from shared.job import JobFailure, JobRequest
 from shared.registry import served_model
 from shared.settings import Settings
 from shared.store.leases import Lease, LeaseStore, Outcome
+from worker.duty import Duty
 from worker.engine.engine import Engine
-from worker.heartbeat import Heartbeat
-from worker.pipeline import Pipeline
+from worker.hands import Hands, Held
+from worker.pipeline import Segmentation
+
+_EX_SOFTWARE = 70
+"""sysexits.h. A supervisor starts the process again; the leases bring its jobs back."""
+_FINISH_RETRY_S = 0.5
 
 logger = logging.getLogger(__name__)
 
 
+class JobPipeline(Protocol):
+    """What does the work."""
+
+    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation: ...
+
+
 class WorkerService:
-    """What a worker does when the doorbell rings. Safe to share between threads."""
+    """What a worker does when the doorbell rings, and in between. Safe to share between threads."""
 
     def __init__(
-        self, store: LeaseStore, model_id: str, pipeline: Pipeline, engine: Engine, heartbeat_s: float
+        self, settings: Settings, model_id: str, pipeline: JobPipeline, engine: Engine, ring: Callable[[], None]
     ) -> None:
-        self._store = store
+        """`ring` makes one more thread of this worker or of another look for jobs."""
+        self._settings = settings
         self._model_id = model_id
         self._pipeline = pipeline
         self._engine = engine
-        self._heartbeat = Heartbeat(store, model_id, heartbeat_s)
+        self._ring = ring
+        self._store = LeaseStore.connect(settings)
+        self._hands = Hands(self._store, model_id)
+        self._worker_id = f"{socket.gethostname()}:{os.getpid()}"
+        self._heard_at = time.monotonic()
         self._stopping = threading.Event()
+        self._duties = [
+            Duty("heartbeat", settings.heartbeat_s, self._beat),
+            Duty("reaper", settings.heartbeat_s, self._reap),
+            Duty("lookout", settings.look_s, self._look),
+            Duty("watchdog", min(1.0, settings.stuck_s / 4), self._watch_engine),
+            Duty("patience", min(1.0, settings.give_up_s / 4), self._give_up_unheard),
+            Duty("cancel listener", 1.0, self._listen_for_cancels),
+        ]
 
     @classmethod
-    def start(cls, settings: Settings) -> Self:
-        """Load the model, warm up, and begin to beat.
+    def start_with_checkpoint(cls, settings: Settings, ring: Callable[[], None]) -> Self:
+        """Load the model, warm up, and take up the duties.
 
         Raises:
             ConfigurationError: the model cannot be loaded; says what to do.
@@ -44,40 +76,129 @@ class WorkerService:
         checkpoint = load_checkpoint(served, settings)
         checkpoint.codec.warm_up(settings.max_batch)
         pipeline, engine = checkpoint.start_pipeline(settings)
-        service = cls(LeaseStore.connect(settings), served.name, pipeline, engine, settings.heartbeat_s)
-        service._heartbeat.start()
+        service = cls(settings, served.name, pipeline, engine, ring)
+        service.start()
         return service
 
+    def start(self) -> None:
+        """Take up the duties."""
+        for duty in self._duties:
+            duty.start()
+
     def take_no_more(self) -> None:
-        """Claim no further jobs; those in hand are finished. What waits stays in the store for others."""
-        self._stopping.set()
+        """Told to stop: take no further jobs, and return after `drain_s` those that are not done by then."""
+        self._hands.close()
+        drain = threading.Timer(self._settings.drain_s, self._give_back_all)
+        drain.daemon = True
+        drain.start()
 
     def stop(self) -> None:
-        """Finish what the engine has, and take leave."""
+        """Lay down the duties and take leave."""
+        self._stopping.set()
         self._engine.close()
-        self._heartbeat.stop()
+        for duty in self._duties:
+            duty.stop()
+        try:
+            self._store.depart(self._model_id, self._worker_id)
+        except RedisError as error:
+            logger.warning("could not take leave: %s", type(error).__name__)
         self._store.close()
 
+    # --- Jobs ---------------------------------------------------------------------------------------------------------
+
     def work_off(self) -> int:
-        """Do jobs until none waits. Returns how many. A lost doorbell is made up for by the next one."""
+        """Do jobs until there is none for us. Returns how many."""
         done = 0
-        while not self._stopping.is_set() and (lease := self._store.claim(self._model_id)):
-            self._do(lease)
+        while self._do_next():
             done += 1
         return done
 
-    def _do(self, lease: Lease) -> None:
-        outcome = self._run(lease)
-        kept = self._store.finish(lease, outcome)
-        logger.info("job %s: %s", lease.job.id, outcome.status if kept else "no longer ours, result dropped")
+    def _do_next(self) -> bool:
+        with self._hands.take() as held:
+            if held is None:
+                return False
+            fault_point("worker.claimed")
+            outcome = self._run(held)
+            if outcome is not None:
+                self._finish(held, outcome)
+            return True
 
-    def _run(self, lease: Lease) -> Outcome:
+    def _run(self, held: Held) -> Outcome | None:
+        """Do the work. None if the job was dropped meanwhile."""
+        job = held.lease.job
         try:
-            done = self._pipeline.run(lease.job.request, lease.image)
+            done = self._pipeline.run(job.request, held.lease.image, lambda: held.is_dropped)
+        except CancelledError:
+            logger.info("job %s: dropped", job.id)
+            return None
         except MaskqError as error:
             return Outcome(failure=JobFailure(type=error.type, detail=error.detail))
         except Exception:
-            logger.exception("job %s failed", lease.job.id)
+            logger.exception("job %s failed", job.id)
             unknown = InferenceFailed("an unforeseen error; it was logged with the job's id")
             return Outcome(failure=JobFailure(type=unknown.type, detail=unknown.detail))
         return Outcome(result=done.result, model_s=done.model_s, batch_size=done.batch_size)
+
+    def _finish(self, held: Held, outcome: Outcome) -> None:
+        """Store the outcome. While the store is away the job stays in hand, and its outcome is offered again."""
+        fault_point("worker.finishing")
+        while not held.is_dropped:
+            try:
+                kept = self._store.finish(held.lease, outcome)
+            except RedisError as error:
+                logger.warning("job %s: not stored yet: %s", held.lease.job.id, type(error).__name__)
+                time.sleep(_FINISH_RETRY_S)
+            else:
+                logger.info("job %s: %s", held.lease.job.id, outcome.status if kept else "refused, it is not ours")
+                break
+        fault_point("worker.finished")
+
+    # --- Duties -------------------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        """Renew the leases of what is in hand; drop what is no longer ours."""
+        begin = time.monotonic()
+        held = [each.lease for each in self._hands.all()]
+        for job_id in self._store.beat(self._model_id, self._worker_id, held):
+            self._hands.drop(job_id)
+        self._heard_at = begin
+
+    def _give_up_unheard(self) -> None:
+        """Drop everything if the store has not heard of us for long: soon others will have it."""
+        if time.monotonic() - self._heard_at > self._settings.give_up_s:
+            for held in self._hands.all():
+                logger.warning("job %s: given up, the store has not heard of us", held.lease.job.id)
+                held.drop()
+
+    def _reap(self) -> None:
+        reaped = self._store.reap(self._model_id)
+        if reaped.given_back or reaped.failed or reaped.canceled:
+            logger.warning("%s", reaped)
+
+    def _look(self) -> None:
+        """Ring for jobs that wait although we have free hands: their doorbell was lost, or came too early."""
+        free = self._settings.worker_threads - len(self._hands)
+        for _ in range(min(free, self._store.waiting(self._model_id))):
+            self._ring()
+
+    def _listen_for_cancels(self) -> None:
+        for job_id in self._store.canceled(self._stopping.is_set):
+            self._hands.drop(job_id)
+
+    def _watch_engine(self) -> None:
+        """A thread cannot be interrupted; a process can. Its jobs come back when their leases run out."""
+        if self._engine.stuck_s > self._settings.stuck_s:
+            logger.critical("the engine has made no progress for %.0f s: ending the process", self._engine.stuck_s)
+            os._exit(_EX_SOFTWARE)
+
+    def _give_back_all(self) -> None:
+        for held in self._hands.all():
+            self._return(held.lease)
+            held.drop()
+
+    def _return(self, lease: Lease) -> None:
+        try:
+            if self._store.give_back(lease):
+                logger.info("job %s: given back", lease.job.id)
+        except RedisError as error:
+            logger.warning("job %s: not given back: %s", lease.job.id, type(error).__name__)

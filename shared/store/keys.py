@@ -1,39 +1,89 @@
-"""Every name maskq uses in Redis, and nothing else."""
+"""Every name maskq uses in Redis, for Python and for Lua, and nothing else."""
 
 from __future__ import annotations
 
-_PREFIX = "maskq"
-
-JOB_PREFIX = f"{_PREFIX}:job:"
-CHANGES = f"{_PREFIX}:changes"
+CHANGES = "maskq:changes"
 """Channel: the id of every job that moved."""
+CANCELED = "maskq:canceled"
+"""Channel: the id of every job that was canceled, for the worker that may be running it."""
+DEADLINES = "maskq:deadlines"
+"""Sorted set: the ids of unfinished jobs with a deadline, by that deadline in milliseconds."""
+
+_TEMPLATES = {
+    "job": "maskq:job:%s",
+    "image": "maskq:image:%s",
+    "result": "maskq:result:%s",
+    "tombstone": "maskq:tombstone:%s",
+    "ready": "maskq:ready:%s",
+    "suspects": "maskq:suspects:%s",
+    "running": "maskq:running:%s",
+    "flows": "maskq:flows:%s",
+    "workers": "maskq:workers:%s",
+    "owned": "maskq:owned:%s",
+    "idempotency": "maskq:idempotency:%s:%s",
+}
 
 
 def job(job_id: str) -> str:
     """Hash: the job's record. Gone when its retention ends."""
-    return JOB_PREFIX + job_id
+    return _TEMPLATES["job"] % job_id
 
 
 def image(job_id: str) -> str:
     """String: the image as it was uploaded. Gone some time after the job ended."""
-    return f"{_PREFIX}:image:{job_id}"
+    return _TEMPLATES["image"] % job_id
 
 
 def result(job_id: str) -> str:
     """String: the result as JSON. Gone with the job."""
-    return f"{_PREFIX}:result:{job_id}"
+    return _TEMPLATES["result"] % job_id
 
 
 def tombstone(job_id: str) -> str:
     """String: set when the job ends, outlives it. Tells an expired job from one that never was."""
-    return f"{_PREFIX}:tombstone:{job_id}"
+    return _TEMPLATES["tombstone"] % job_id
 
 
 def ready(model_id: str) -> str:
-    """Sorted set: the ids of queued jobs by the microsecond they were accepted at."""
-    return f"{_PREFIX}:ready:{model_id}"
+    """Sorted set: the ids of queued jobs by their place in the order of service (`moves/README.md`)."""
+    return _TEMPLATES["ready"] % model_id
+
+
+def suspects(model_id: str) -> str:
+    """Sorted set: the ids of queued jobs whose worker was lost while it had them. They run alone."""
+    return _TEMPLATES["suspects"] % model_id
+
+
+def running(model_id: str) -> str:
+    """Sorted set: the ids of jobs in the hands of workers, by the millisecond their lease runs out."""
+    return _TEMPLATES["running"] % model_id
+
+
+def flows(model_id: str) -> str:
+    """Hash: how far each flow of jobs has got in the order of service, and the order itself under `now`."""
+    return _TEMPLATES["flows"] % model_id
 
 
 def workers(model_id: str) -> str:
     """Sorted set: the workers that serve a model, by the millisecond of their last heartbeat."""
-    return f"{_PREFIX}:workers:{model_id}"
+    return _TEMPLATES["workers"] % model_id
+
+
+def owned(owner: str) -> str:
+    """Sorted set: the ids of an owner's jobs by the millisecond they were accepted at."""
+    return _TEMPLATES["owned"] % owner
+
+
+def idempotency(owner: str, key: str) -> str:
+    """String: the job an idempotency key stands for, and the fingerprint of what was asked."""
+    return _TEMPLATES["idempotency"] % (owner, key)
+
+
+def as_lua() -> str:
+    """The same names for scripts: `job_key(id)` and so on, and the channels and sets that there is one of."""
+    functions = [
+        f"local function {name}_key(...) return string.format('{template}', ...) end"
+        for name, template in _TEMPLATES.items()
+    ]
+    names = {"CHANGES": CHANGES, "CANCELED": CANCELED, "DEADLINES": DEADLINES}
+    return "\n".join([*functions, *(f"local {name} = '{value}'" for name, value in names.items())])

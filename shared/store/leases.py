@@ -1,8 +1,9 @@
-"""The workers' side of the store: claim a job, finish it, and say that one lives."""
+"""The workers' side of the store: claim a job, keep it, finish it or give it back; and reap what others left."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Self, cast
 
@@ -10,11 +11,22 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from shared.errors import DeadlineExceeded, WorkerLost
 from shared.job import Job, JobFailure, JobStatus
 from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
-from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script
+from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script, text
+
+_MOST_LOSSES_ALONE = 3
+"""A job that cost three workers while it ran alone is the culprit."""
+_REAPED_AT_ONCE = 100
+"""So that a script after a long outage does not hold up the server."""
+_LISTEN_S = 0.5
+_WORKER_LOST = JobFailure(
+    type=WorkerLost.type, detail=f"{_MOST_LOSSES_ALONE} workers were lost while they ran this job alone"
+)
+_DEADLINE = JobFailure(type=DeadlineExceeded.type, detail="its `timeout` was over before it had ended")
 
 
 @dataclass(frozen=True)
@@ -39,6 +51,15 @@ class Outcome:
         return JobStatus.SUCCEEDED if self.result is not None else JobStatus.FAILED
 
 
+@dataclass(frozen=True)
+class Reaped:
+    """How many jobs a reaping moved, and where to."""
+
+    given_back: int = 0
+    failed: int = 0
+    canceled: int = 0
+
+
 class LeaseStore:
     """Sync, safe to share between threads. Every method raises `redis.RedisError` if the server does not answer."""
 
@@ -48,26 +69,25 @@ class LeaseStore:
         self._retention = Retention.from_settings(settings)
         self._claim = redis.register_script(script("claim"))
         self._finish = redis.register_script(script("finish"))
+        self._give_back = redis.register_script(script("give_back"))
+        self._reap = redis.register_script(script("reap"))
         self._beat = redis.register_script(script("beat"))
         self._live = redis.register_script(script("live"))
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
         """Make a store over a pool of connections. A claim whose answer got lost must not be made twice, so nothing is
-        retried here."""
-        redis = Redis.from_url(
-            settings.redis_url,
-            **connection_options(settings),
-            retry=Retry(NoBackoff(), retries=0),
-        )
+        retried here; its lease brings that job back."""
+        redis = Redis.from_url(settings.redis_url, **connection_options(settings), retry=Retry(NoBackoff(), retries=0))
         return cls(redis, settings)
 
     def close(self) -> None:
         self._redis.close()
 
-    def claim(self, model_id: str) -> Lease | None:
-        """Take the job that has waited longest for this model, or None if none waits."""
-        record = self._claim(keys=[keys.ready(model_id)], args=[keys.JOB_PREFIX, keys.CHANGES])
+    def claim(self, model_id: str, *, hands_empty: bool) -> Lease | None:
+        """Take the next job for this model, or None if there is none for this worker. A suspect is given only into
+        empty hands, and must run alone."""
+        record = self._claim(args=[model_id, self._lease_ms, int(hands_empty)])
         if record is None:
             return None
         job = job_from_hash(dict(zip(record[::2], record[1::2], strict=True)))
@@ -76,34 +96,64 @@ class LeaseStore:
     def finish(self, lease: Lease, outcome: Outcome) -> bool:
         """Store how a job ended. Returns False, and stores nothing, if the job is no longer in these hands."""
         metrics = {"model_s": outcome.model_s, "batch_size": outcome.batch_size}
-        names = [keys.job, keys.image, keys.result, keys.tombstone]
         finished = self._finish(
-            keys=[name(lease.job.id) for name in names],
             args=[
                 lease.job.id,
+                lease.job.request.model_id,
                 lease.job.fence,
                 outcome.status,
                 outcome.result.model_dump_json() if outcome.result else "",
                 outcome.failure.model_dump_json() if outcome.failure else "",
                 json.dumps(metrics),
-                keys.CHANGES,
                 *self._retention.args,
             ],
         )
         return bool(finished)
 
-    def beat(self, model_id: str, worker_id: str) -> None:
-        """Say that this worker lives and serves this model."""
-        self._beat(keys=[keys.workers(model_id)], args=[worker_id, self._lately_s])
+    def give_back(self, lease: Lease) -> bool:
+        """Return a job unfinished, as if it had not been taken. False if it is no longer in these hands."""
+        return bool(self._give_back(args=[lease.job.id, lease.job.request.model_id, lease.job.fence]))
+
+    def reap(self, model_id: str) -> Reaped:
+        """Move on the jobs whose lease or deadline has run out. Not while the server has been up for only a short time,
+        when workers may live and not have reconnected."""
+        uptime_s = self._redis.info("server")["uptime_in_seconds"]
+        if uptime_s < self._settings.restart_grace_s:
+            return Reaped()
+        errors = [_WORKER_LOST.model_dump_json(), _DEADLINE.model_dump_json()]
+        moved = self._reap(args=[model_id, _MOST_LOSSES_ALONE, *errors, _REAPED_AT_ONCE, *self._retention.args])
+        return Reaped(*moved)
+
+    def waiting(self, model_id: str) -> int:
+        """Jobs of this model that wait for a worker, suspects included."""
+        return sum(self._redis.zcard(queue(model_id)) for queue in (keys.ready, keys.suspects))
+
+    def beat(self, model_id: str, worker_id: str, held: Collection[Lease] = ()) -> set[str]:
+        """Say that this worker lives and has these jobs in hand. Returns the ids of those it has no longer."""
+        hands = [part for lease in held for part in (lease.job.id, lease.job.fence)]
+        lost = self._beat(args=[model_id, worker_id, self._lately_s, self._lease_ms, *hands])
+        return {text(job_id) for job_id in lost}
+
+    def canceled(self, is_stopped: Callable[[], bool]) -> Iterator[str]:
+        """The ids of jobs as they are canceled, until `is_stopped` or the connection ends."""
+        with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
+            channel.subscribe(keys.CANCELED)
+            while not is_stopped():
+                if message := channel.get_message(timeout=_LISTEN_S):
+                    yield text(message["data"])
 
     def live_workers(self, model_id: str) -> list[str]:
         """The ids of the workers of this model that have been heard of lately."""
-        return [each.decode() for each in self._live(keys=[keys.workers(model_id)], args=[self._lately_s])]
-
-    @property
-    def _lately_s(self) -> float:
-        return MISSED_BEATS * self._settings.heartbeat_s
+        return [text(each) for each in self._live(args=[model_id, self._lately_s])]
 
     def depart(self, model_id: str, worker_id: str) -> None:
         """Say that this worker is going."""
         self._redis.zrem(keys.workers(model_id), worker_id)
+
+    @property
+    def _lease_ms(self) -> int:
+        return round(self._settings.lease_s * 1000)
+
+    @property
+    def _lately_s(self) -> float:
+        return MISSED_BEATS * self._settings.heartbeat_s

@@ -10,15 +10,16 @@ from typing import Any
 
 from shared.job import Job
 from shared.settings import Settings
+from shared.store import keys
 
 MISSED_BEATS = 3
 """A worker that missed this many heartbeats counts as gone."""
 
 
 def script(name: str) -> str:
-    """The Lua source of the move `name`, with what all moves share in front of it."""
+    """The Lua source of the move `name`, with the names of keys and what all moves share in front of it."""
     moves = files("shared.store") / "moves"
-    return "\n".join((moves / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+    return "\n".join([keys.as_lua(), *((moves / f"{part}.lua").read_text("utf-8") for part in ("common", name))])
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:

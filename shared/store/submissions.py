@@ -1,7 +1,10 @@
-"""The front end's side of the store: submit, read, cancel, and hear of changes."""
+"""The front end's side of the store: submit, read, list, cancel, and hear of changes."""
 
 from __future__ import annotations
 
+import hashlib
+import math
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Self, cast
@@ -12,12 +15,40 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from shared.errors import JobExpired, JobNotFound, QueueFull
+from shared.errors import IdempotencyMismatch, JobExpired, JobNotFound, QueueFull, StoreFull
 from shared.job import Job, JobRequest, JobStatus
 from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
-from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script
+from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script, text
+
+_SAMPLE_S = 1.0
+_FULL_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job to be accepted."""
+
+    id: str
+    request: JobRequest
+    image: bytes
+    owner: str
+    timeout_s: float | None = None
+    """Seconds from acceptance until it is canceled."""
+    idempotency_key: str = ""
+    """Empty: none."""
+
+    @property
+    def flow(self) -> str:
+        """The jobs among which this one has to wait its turn: its owner's of the same priority."""
+        return f"{self.request.priority}:{self.owner}"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of everything that makes this request what it is, in hex."""
+        parts = [self.request.model_dump_json(), str(self.timeout_s), hashlib.sha256(self.image).hexdigest()]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -38,6 +69,8 @@ class SubmissionStore:
         self._redis = redis
         self._settings = settings
         self._retention = Retention.from_settings(settings)
+        self._sampled_at = -math.inf
+        self._is_full = False
         self._submit = redis.register_script(script("submit"))
         self._cancel = redis.register_script(script("cancel"))
         self._live = redis.register_script(script("live"))
@@ -57,22 +90,41 @@ class SubmissionStore:
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def ping(self) -> None:
-        await self._redis.ping()
-
-    async def submit(self, job_id: str, request: JobRequest, image: bytes) -> None:
+    async def submit(self, new: NewJob) -> str:
         """Accept a job: once this returns, it is stored and queued. Repeating it with the same id changes nothing.
+
+        Returns its id, or that of the job its idempotency key already stands for.
 
         Raises:
             QueueFull: `max_queued_jobs` are waiting for this model.
+            IdempotencyMismatch: the key was used for another request.
+            StoreFull: the server's memory is nearly used up.
         """
-        limit = self._settings.max_queued_jobs
-        moved, ahead = await self._submit(
-            keys=[keys.job(job_id), keys.image(job_id), keys.ready(request.model_id)],
-            args=[job_id, request.model_dump_json(), image, limit],
+        await self._require_room()
+        settings = self._settings
+        outcome, detail = await self._submit(
+            args=[
+                new.id,
+                new.request.model_dump_json(),
+                new.image,
+                new.request.model_id,
+                new.owner,
+                new.flow,
+                new.request.priority.weight,
+                "" if new.timeout_s is None else new.timeout_s,
+                settings.max_queued_jobs,
+                new.idempotency_key,
+                new.fingerprint if new.idempotency_key else "",
+                settings.idempotency_s,
+            ],
         )
-        if not moved:
-            raise QueueFull(f"{ahead} jobs are waiting and {limit} is the most; try again later")
+        match text(outcome):
+            case "full":
+                limit = settings.max_queued_jobs
+                raise QueueFull(f"{text(detail)} jobs are waiting and {limit} is the most; try again later")
+            case "mismatch":
+                raise IdempotencyMismatch("use a new key for a new request, and the same body for a repeated one")
+        return text(detail)
 
     async def read(self, job_id: str) -> JobState:
         """The job as it is now.
@@ -83,7 +135,8 @@ class SubmissionStore:
         """
         job = await self._record(job_id)
         if job.status is JobStatus.QUEUED:
-            position = cast(int | None, await self._redis.zrank(keys.ready(job.request.model_id), job_id))
+            queue = keys.suspects if job.suspect else keys.ready
+            position = cast(int | None, await self._redis.zrank(queue(job.request.model_id), job_id))
             return JobState(job, queue_position=position)
         if job.status is JobStatus.SUCCEEDED:
             stored = await self._redis.get(keys.result(job_id))
@@ -91,6 +144,30 @@ class SubmissionStore:
                 raise JobExpired("its result was kept until a moment ago")
             return JobState(job, result=SegmentationResult.model_validate_json(stored))
         return JobState(job)
+
+    async def list(self, owner: str, before: str, limit: int) -> list[Job]:
+        """An owner's jobs, newest first: those accepted before the job `before`, or the newest if it is empty.
+
+        Raises:
+            JobNotFound: the job `before` is no longer listed.
+        """
+        start = 0
+        if before:
+            rank = cast(int | None, await self._redis.zrevrank(keys.owned(owner), before))
+            if rank is None:
+                raise JobNotFound("the cursor names a job that is gone; start again without it")
+            start = rank + 1
+        found: list[Job] = []
+        while len(found) < limit:
+            page = cast(list[bytes], await self._redis.zrevrange(keys.owned(owner), start, start + limit - 1))
+            if not page:
+                break
+            start += len(page)
+            async with self._redis.pipeline(transaction=False) as batch:
+                for job_id in page:
+                    batch.hgetall(keys.job(text(job_id)))
+                found += [job_from_hash(record) for record in await batch.execute() if record]
+        return found[:limit]
 
     async def image(self, job_id: str) -> bytes | None:
         """The uploaded image, or None once it is no longer kept."""
@@ -102,20 +179,15 @@ class SubmissionStore:
         Raises:
             JobNotFound, JobExpired: as `read`.
         """
-        request = (await self._record(job_id)).request
-        names = [keys.job, keys.image, keys.result, keys.tombstone]
-        status = await self._cancel(
-            keys=[*(name(job_id) for name in names), keys.ready(request.model_id)],
-            args=[job_id, keys.CHANGES, *self._retention.args],
-        )
+        status = await self._cancel(args=[job_id, *self._retention.args])
         if status is None:
+            await self._record(job_id)  # says whether there ever was one
             raise JobExpired("it ended and was removed a moment ago")
-        return JobStatus(status.decode())
+        return JobStatus(text(status))
 
     async def live_workers(self, model_id: str) -> int:
         """Workers that serve this model and have been heard of lately."""
-        lately_s = MISSED_BEATS * self._settings.heartbeat_s
-        return len(await self._live(keys=[keys.workers(model_id)], args=[lately_s]))
+        return len(await self._live(args=[model_id, MISSED_BEATS * self._settings.heartbeat_s]))
 
     async def changes(self) -> AsyncIterator[str | None]:
         """The ids of jobs as they move, for as long as the connection lasts. The first item is None: listening now."""
@@ -123,6 +195,16 @@ class SubmissionStore:
             await channel.subscribe(keys.CHANGES)
             async for message in channel.listen():
                 yield message["data"].decode() if message["type"] == "message" else None
+
+    async def _require_room(self) -> None:
+        """Refuse jobs before the server's memory is full, so that those it has can be finished. Looks once a second."""
+        now = time.monotonic()
+        if now - self._sampled_at >= _SAMPLE_S:
+            memory = await self._redis.info("memory")
+            self._is_full = 0 < memory["maxmemory"] * _FULL_SHARE < memory["used_memory"]
+            self._sampled_at = now
+        if self._is_full:
+            raise StoreFull(f"{_FULL_SHARE:.0%} of the store's memory is in use; try again when jobs have ended")
 
     async def _record(self, job_id: str) -> Job:
         record = await self._redis.hgetall(keys.job(job_id))

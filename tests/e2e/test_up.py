@@ -126,7 +126,7 @@ def test_one_ctrl_c_ends_all_and_what_was_stored_is_there_again(run: Callable[..
 def test_a_part_that_crashes_is_reported_and_started_again(run: Callable[..., Command]) -> None:
     up = run("up")
     up.wait_for("ready on")
-    for name, command in (("worker-1", "worker"), ("api", "uvicorn"), ("broker", "valkey-server")):
+    for name, command in (("worker-1", "worker"), ("api", "-m api"), ("broker", "valkey-server")):
         (part,) = up.children(command)
         part.kill()
         up.wait_for(f"{name} ended with signal 9; starting it again")

@@ -79,7 +79,7 @@ def test_a_form_is_taken_and_answered_with_the_job(client: httpx2.Client, leases
         "demo",
     )
     assert client.get(job["urls"]["self"]).json() == job
-    lease = leases.claim("demo")
+    lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
     assert (lease.job.id, lease.image) == (job["id"], _PNG)
 
@@ -88,7 +88,7 @@ def test_a_form_is_taken_and_answered_with_the_job(client: httpx2.Client, leases
 def test_json_with_base64_is_taken(client: httpx2.Client, leases: LeaseStore, prefix: str) -> None:
     body = {"prompt": "cat ; dog", "image_base64": prefix + base64.b64encode(_PNG).decode(), "image_url": None}
     assert client.post("/segment", json=body).status_code == 202
-    lease = leases.claim("demo")
+    lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
     assert (lease.image, lease.job.request.prompt) == (_PNG, "segment cat ; dog")
 
@@ -102,7 +102,7 @@ def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore
         _assert_problem(answer, 415, "unsupported_image")  # fetched, and it was JSON
         answer = httpx2.post(f"{elsewhere}/segment/", json={"prompt": "cat", "image_url": f"{url}/livez"})
         _assert_problem(answer, 422, "url_refused")
-    assert leases.claim("demo") is None
+    assert leases.claim("demo", hands_empty=True) is None
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_mask_formats_are_taken_in_order(
     client: httpx2.Client, leases: LeaseStore, value: str | list[str], formats: list[str]
 ) -> None:
     assert _submit(client, mask_format=value).status_code == 202
-    lease = leases.claim("demo")
+    lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
     assert list(lease.job.request.mask_formats) == formats
 
@@ -261,7 +261,7 @@ def test_a_full_queue_says_when_to_come_back(settings: Settings) -> None:
 
 def test_a_wait_is_answered_as_soon_as_the_job_moves(client: httpx2.Client, leases: LeaseStore) -> None:
     job_id = _submit(client).json()["id"]
-    threading.Timer(0.3, lambda: leases.claim("demo")).start()
+    threading.Timer(0.3, lambda: leases.claim("demo", hands_empty=True)).start()
     begin = time.monotonic()
     assert client.get(f"/jobs/{job_id}", params={"wait": 15}).json()["status"] == "processing"
     assert time.monotonic() - begin < 10
@@ -276,7 +276,7 @@ def test_a_wait_ends_with_the_job_as_it_is(client: httpx2.Client) -> None:
 def test_a_finished_job_has_its_result_and_a_picture_of_it(client: httpx2.Client, leases: LeaseStore) -> None:
     job = _submit(client).json()
     _assert_problem(client.get(job["urls"]["overlay"]), 409, "result_not_ready")
-    lease = leases.claim("demo")
+    lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
     leases.finish(lease, _success())
     response = client.get(job["urls"]["self"], params={"wait": 10})
@@ -290,7 +290,7 @@ def test_a_finished_job_has_its_result_and_a_picture_of_it(client: httpx2.Client
 
 def test_a_picture_is_gone_when_its_image_is(client: httpx2.Client, leases: LeaseStore, settings: Settings) -> None:
     job = _submit(client).json()
-    lease = leases.claim("demo")
+    lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
     leases.finish(lease, _success())
     with Redis.from_url(settings.redis_url) as redis:
@@ -302,7 +302,7 @@ def test_a_picture_is_gone_when_its_image_is(client: httpx2.Client, leases: Leas
 
 def test_a_failed_job_shows_its_error(client: httpx2.Client, leases: LeaseStore) -> None:
     job = _submit(client).json()
-    lease = leases.claim("demo")
+    lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
     leases.finish(lease, Outcome(failure=JobFailure(type="image_unreadable", detail="why")))
     shown = client.get(job["urls"]["self"]).json()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from itertools import product
+from typing import Any
 
 import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from shared.errors import JobExpired, JobNotFound, QueueFull
-from shared.job import ALLOWED_MOVES, Job, JobFailure, JobRequest, JobStatus, MaskFormat, new_job_id
+from shared.job import ALLOWED_MOVES, Job, JobFailure, JobRequest, JobStatus, MaskFormat, Priority, new_job_id
 from shared.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
 from shared.store.leases import Lease, LeaseStore, Outcome
-from shared.store.submissions import SubmissionStore
+from shared.store.submissions import NewJob, SubmissionStore
 
 _MODEL = "demo"
 _REQUEST = JobRequest(model_id=_MODEL, prompt="segment cat", mask_formats=(MaskFormat.RLE,))
@@ -36,7 +37,15 @@ def redis(any_server: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def settings(any_server: str) -> Settings:
-    return Settings(redis_url=any_server, max_queued_jobs=3, retention_s=100, image_retention_s=50, tombstone_s=1000)
+    return Settings(
+        redis_url=any_server,
+        max_queued_jobs=3,
+        restart_grace_s=0,
+        lease_s=0.2,
+        retention_s=100,
+        image_retention_s=50,
+        tombstone_s=1000,
+    )
 
 
 class Deployment:
@@ -52,10 +61,14 @@ class Deployment:
         self._runner.close()
         self.leases.close()
 
-    def submit(self, job_id: str | None = None, image: bytes = b"image") -> str:
-        job_id = job_id or new_job_id()
-        self._runner.run(self.front.submit(job_id, _REQUEST, image))
-        return job_id
+    def submit(self, job_id: str | None = None, **values: Any) -> str:
+        priority = values.pop("priority", Priority.NORMAL)
+        request = _REQUEST.model_copy(update={"priority": priority})
+        new = NewJob(job_id or new_job_id(), request, **{"image": b"image", "owner": "me", **values})
+        return self._runner.run(self.front.submit(new))
+
+    def listed(self, owner: str, before: str = "", limit: int = 100) -> list[str]:
+        return [job.id for job in self._runner.run(self.front.list(owner, before, limit))]
 
     def job(self, job_id: str) -> Job:
         return self._runner.run(self.front.read(job_id)).job
@@ -75,8 +88,8 @@ class Deployment:
     def live_workers(self) -> int:
         return self._runner.run(self.front.live_workers(_MODEL))
 
-    def claim(self) -> Lease:
-        lease = self.leases.claim(_MODEL)
+    def claim(self, *, hands_empty: bool = True) -> Lease:
+        lease = self.leases.claim(_MODEL, hands_empty=hands_empty)
         assert lease is not None
         return lease
 
@@ -118,19 +131,19 @@ def test_jobs_are_claimed_in_the_order_they_came_and_each_once(deployment: Deplo
     ids = [deployment.submit() for _ in range(3)]
     assert [deployment.position(each) for each in ids] == [0, 1, 2]
     assert [deployment.claim().job.id for _ in ids] == ids
-    assert deployment.leases.claim(_MODEL) is None
+    assert deployment.leases.claim(_MODEL, hands_empty=True) is None
 
 
 def test_a_model_s_workers_see_only_its_jobs(deployment: Deployment) -> None:
     deployment.submit()
-    assert deployment.leases.claim("another") is None
+    assert deployment.leases.claim("another", hands_empty=True) is None
 
 
 def test_submitting_the_same_id_again_changes_nothing(deployment: Deployment) -> None:
     job_id = deployment.submit(image=b"first")
     deployment.submit(job_id, image=b"second")
     assert deployment.claim().image == b"first"
-    assert deployment.leases.claim(_MODEL) is None
+    assert deployment.leases.claim(_MODEL, hands_empty=True) is None
     deployment.submit(job_id)
     assert deployment.job(job_id).status is JobStatus.PROCESSING
 
@@ -166,7 +179,7 @@ def test_a_canceled_job_never_gets_a_result(deployment: Deployment) -> None:
     for each in (waiting, running):
         assert deployment.job(each).status is JobStatus.CANCELED
         assert deployment.cancel(each) is JobStatus.CANCELED
-    assert deployment.leases.claim(_MODEL) is None
+    assert deployment.leases.claim(_MODEL, hands_empty=True) is None
 
 
 def _bring_to(deployment: Deployment, status: JobStatus) -> tuple[str, Lease]:
@@ -185,9 +198,9 @@ def _bring_to(deployment: Deployment, status: JobStatus) -> tuple[str, Lease]:
 def _try_to_move(deployment: Deployment, job_id: str, lease: Lease, status: JobStatus) -> None:
     match status:
         case JobStatus.QUEUED:
-            deployment.submit(job_id)
+            deployment.leases.give_back(lease)
         case JobStatus.PROCESSING:
-            deployment.leases.claim(_MODEL)
+            deployment.leases.claim(_MODEL, hands_empty=True)
         case JobStatus.SUCCEEDED:
             deployment.leases.finish(lease, _SUCCESS)
         case JobStatus.FAILED:
@@ -251,7 +264,7 @@ def test_every_move_is_announced(deployment: Deployment, any_server: str, settin
         changes: AsyncIterator[str | None] = store.changes()
         heard.append(await anext(changes))
         job_id = new_job_id()
-        await store.submit(job_id, _REQUEST, b"")
+        await store.submit(NewJob(job_id, _REQUEST, b"", "me"))
         lease = await asyncio.to_thread(deployment.claim)
         heard.append(await anext(changes))
         await asyncio.to_thread(deployment.leases.finish, lease, _SUCCESS)

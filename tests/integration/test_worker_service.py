@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TypeVar, cast
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import TypeVar
 
 import pytest
 
@@ -12,11 +12,10 @@ from shared.errors import ImageUnreadable
 from shared.job import Job, JobRequest, JobStatus, MaskFormat, new_job_id
 from shared.result import ImageSize, SegmentationResult
 from shared.settings import Settings
-from shared.store.leases import LeaseStore
-from shared.store.submissions import JobState, SubmissionStore
+from shared.store.submissions import JobState, NewJob, SubmissionStore
 from worker.engine.engine import Engine
 from worker.engine.runner import Answer
-from worker.pipeline import Pipeline, Segmentation
+from worker.pipeline import Segmentation
 from worker.preprocess import ModelInput
 from worker.service import WorkerService
 
@@ -30,17 +29,17 @@ class ScriptedPipeline:
     def __init__(self) -> None:
         self.first: Callable[[], None] = lambda: None
 
-    def run(self, request: JobRequest, image: bytes) -> Segmentation:
+    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
         self.first()
         size = ImageSize(width=1, height=1)
-        result = SegmentationResult(image=size, objects=[], skipped=[], truncated=False, raw_text=image.decode())
+        result = SegmentationResult(image=size, objects=[], skipped=[], truncated=False, raw_text=image_bytes.decode())
         return Segmentation(result, model_s=0.25, batch_size=4)
 
 
 class IdleRunner:
     """An engine's runner that is never asked."""
 
-    def run(self, inputs: list[ModelInput]) -> list[Answer]:
+    def run(self, inputs: list[ModelInput], before_step: Callable[[], Collection[int]]) -> list[Answer]:
         raise AssertionError("asked")
 
 
@@ -52,8 +51,8 @@ def pipeline() -> ScriptedPipeline:
 @pytest.fixture
 def service(settings: Settings, pipeline: ScriptedPipeline) -> Iterator[WorkerService]:
     engine = Engine(IdleRunner(), 1)
-    service = WorkerService(LeaseStore.connect(settings), "demo", cast(Pipeline, pipeline), engine, 60)
-    service._heartbeat.start()
+    service = WorkerService(settings, "demo", pipeline, engine, lambda: None)
+    service.start()
     yield service
     service.stop()
 
@@ -66,7 +65,7 @@ class FrontEnd:
 
     def submit(self, image: bytes = b"x") -> str:
         job_id = new_job_id()
-        self._call(lambda store: store.submit(job_id, _REQUEST, image))
+        self._call(lambda store: store.submit(NewJob(job_id, _REQUEST, image, "me")))
         return job_id
 
     def state(self, job_id: str) -> JobState:

@@ -27,6 +27,10 @@ def runner(demo: Checkpoint) -> Runner:
     return Runner(demo.model, **ids, max_answer_tokens=_LONGEST)
 
 
+def _nobody_leaves() -> list[int]:
+    return []
+
+
 def _inputs(demo: Checkpoint, count: int) -> list[ModelInput]:
     preprocessor = Preprocessor(demo.processor)
     scenes = [draw_scene(seed) for seed in HELD_OUT_SEEDS[:count]]
@@ -61,7 +65,7 @@ def test_a_batch_of_mixed_prompts_gets_the_tokens_of_generate_one_by_one(
 ) -> None:
     inputs = _inputs(demo, batch_size)
     assert batch_size == 1 or len({len(each.token_ids) for each in inputs}) > 3
-    answers = runner.run(inputs)
+    answers = runner.run(inputs, _nobody_leaves)
     eos_id = demo.processor.tokenizer.eos_token_id
     assert [_with_eos(answer, eos_id) for answer in answers] == [_generate(demo, each) for each in inputs]
     assert {answer.batch_size for answer in answers} == {batch_size}
@@ -69,7 +73,7 @@ def test_a_batch_of_mixed_prompts_gets_the_tokens_of_generate_one_by_one(
 
 def test_probabilities_are_those_of_the_chosen_tokens(demo: Checkpoint, runner: Runner) -> None:
     (job,) = _inputs(demo, 1)
-    (answer,) = runner.run([job])
+    (answer,) = runner.run([job], _nobody_leaves)
     ids = torch.tensor([job.token_ids + answer.token_ids])
     kinds = torch.tensor([[0] * len(job.token_ids) + [1] * len(answer.token_ids)])
     with torch.inference_mode():
@@ -87,5 +91,5 @@ def test_probabilities_are_those_of_the_chosen_tokens(demo: Checkpoint, runner: 
 
 def test_an_answer_that_reaches_its_longest_length_says_so(demo: Checkpoint) -> None:
     runner = Runner(demo.model, pad_id=0, eos_id=-1, max_answer_tokens=5)
-    (answer,) = runner.run(_inputs(demo, 1))
+    (answer,) = runner.run(_inputs(demo, 1), _nobody_leaves)
     assert (len(answer.token_ids), answer.truncated) == (5, True)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
-from concurrent.futures import Future
+from collections.abc import Callable, Collection
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from typing import Protocol
 
 from shared.errors import InferenceFailed
@@ -18,10 +21,14 @@ logger = logging.getLogger(__name__)
 class BatchRunner(Protocol):
     """What the loop needs of a runner."""
 
-    def run(self, inputs: list[ModelInput]) -> list[Answer]: ...
+    def run(self, inputs: list[ModelInput], before_step: Callable[[], Collection[int]]) -> list[Answer]: ...
 
 
-_Waiting = tuple[ModelInput, "Future[Answer]"]
+@dataclass(frozen=True)
+class _Waiting:
+    input: ModelInput
+    is_canceled: Callable[[], bool]
+    future: Future[Answer]
 
 
 class Engine:
@@ -33,22 +40,24 @@ class Engine:
         self._waiting: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._progress_at: float | None = None
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, job: ModelInput) -> Future[Answer]:
-        """Queue a job. Its future gets an answer or an `InferenceFailed`; canceling it before it runs is allowed.
+    def submit(self, job: ModelInput, is_canceled: Callable[[], bool] = lambda: False) -> Future[Answer]:
+        """Queue a job. Its future gets an answer or an `InferenceFailed`. Once `is_canceled` says so, the job is
+        dropped before the next step of the model, and its future raises `CancelledError`.
 
         Raises:
             InferenceFailed: the engine is closed.
         """
-        future: Future[Answer] = Future()
+        waiting = _Waiting(job, is_canceled, Future())
         with self._changed:
             if self._closed:
                 raise InferenceFailed("the worker is stopping")
-            self._waiting.append((job, future))
+            self._waiting.append(waiting)
             self._changed.notify()
-        return future
+        return waiting.future
 
     def close(self) -> None:
         """Answer what waits, take no more, and return when the thread has ended."""
@@ -57,11 +66,16 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
+    @property
+    def stuck_s(self) -> float:
+        """Seconds since the model last made a step, if it is at work; else 0."""
+        progress_at = self._progress_at
+        return 0.0 if progress_at is None else time.monotonic() - progress_at
+
     def _loop(self) -> None:
         while batch := self._next_batch():
-            running = [(job, future) for job, future in batch if future.set_running_or_notify_cancel()]
-            if running:
-                self._answer(running)
+            self._answer(batch)
+            self._progress_at = None
 
     def _next_batch(self) -> list[_Waiting]:
         """Wait for work. Nothing means: closed, and all answered."""
@@ -71,14 +85,27 @@ class Engine:
 
     def _answer(self, batch: list[_Waiting]) -> None:
         """Run a batch. If that fails, each of its jobs runs alone, so that only the guilty one fails."""
+
+        def before_step() -> list[int]:
+            self._progress_at = time.monotonic()
+            return [row for row, each in enumerate(batch) if each.is_canceled()]
+
         try:
-            answers = self._runner.run([job for job, _ in batch])
-            for (_, future), answer in zip(batch, answers, strict=True):
-                future.set_result(answer)
+            before_step()
+            answers = self._runner.run([each.input for each in batch], before_step)
+            for each, answer in zip(batch, answers, strict=True):
+                _settle(each, answer)
         except Exception:
             logger.exception("a forward pass failed for a batch of %d", len(batch))
             if len(batch) == 1:
-                batch[0][1].set_exception(InferenceFailed("the model's forward pass failed"))
+                batch[0].future.set_exception(InferenceFailed("the model's forward pass failed"))
                 return
             for alone in batch:
                 self._answer([alone])
+
+
+def _settle(waiting: _Waiting, answer: Answer) -> None:
+    if waiting.is_canceled():
+        waiting.future.set_exception(CancelledError())
+    else:
+        waiting.future.set_result(answer)

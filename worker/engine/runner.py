@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,13 +37,18 @@ class Runner:
         self._max_answer_tokens = max_answer_tokens
 
     @torch.inference_mode()
-    def run(self, inputs: Sequence[ModelInput]) -> list[Answer]:
-        """Answer all inputs together. The tokens are those of `model.generate(do_sample=False)` one by one."""
+    def run(self, inputs: Sequence[ModelInput], before_step: Callable[[], Collection[int]]) -> list[Answer]:
+        """Answer all inputs together. The tokens are those of `model.generate(do_sample=False)` one by one.
+
+        `before_step` is called before every token and says which inputs nobody waits for any more: they are dropped,
+        and their answers are whatever was written by then.
+        """
         answers = [Answer(batch_size=len(inputs)) for _ in inputs]
         token_ids, attention_mask = self._pad_left([each.token_ids for each in inputs])
         logits, cache = self._prefill(inputs, token_ids, attention_mask)
         unfinished = set(range(len(inputs)))
         for _ in range(self._max_answer_tokens):
+            unfinished.difference_update(before_step())
             chosen = logits.argmax(-1)
             logprobs = logits.log_softmax(-1).gather(-1, chosen[:, None])[:, 0]
             self._append(answers, unfinished, chosen.tolist(), logprobs.tolist())

@@ -1,8 +1,18 @@
--- A worker says that it lives.
--- KEYS  workers
--- ARGV  worker, seconds after which a silent worker is forgotten
+-- A worker says that it lives, and that these jobs are in its hands: their leases are renewed.
+-- ARGV  model, worker, seconds after which a silent worker is forgotten, milliseconds of a lease, then id and fence of
+--       each job
+-- Returns the ids of those jobs that are no longer in its hands.
 
 local now = now_ms()
-redis.call('ZADD', KEYS[1], whole(now), ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now - ARGV[2] * 1000))
-return redis.call('EXPIRE', KEYS[1], math.ceil(tonumber(ARGV[2])))
+redis.call('ZADD', workers_key(ARGV[1]), whole(now), ARGV[2])
+redis.call('ZREMRANGEBYSCORE', workers_key(ARGV[1]), '-inf', whole(now - ARGV[3] * 1000))
+redis.call('EXPIRE', workers_key(ARGV[1]), math.ceil(tonumber(ARGV[3])))
+local lost = {}
+for index = 5, #ARGV, 2 do
+    if is_held(ARGV[index], ARGV[index + 1]) then
+        redis.call('ZADD', running_key(ARGV[1]), whole(now + ARGV[4]), ARGV[index])
+    else
+        lost[#lost + 1] = ARGV[index]
+    end
+end
+return lost

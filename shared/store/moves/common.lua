@@ -1,4 +1,4 @@
--- Put in front of every move. Time is the server's own: the clocks of clients and workers differ.
+-- Put in front of every move, behind the names of `keys.py`. Time is the server's own: other clocks differ.
 
 local function now_us()
     local time = redis.call('TIME')
@@ -13,14 +13,59 @@ local function whole(number)
     return string.format('%.0f', number) -- Lua would write 1.7e+15
 end
 
--- KEYS of a move that ends a job: job, image, result, tombstone. Retention is three numbers of seconds.
-local function end_job(id, status, channel, job_s, image_s, tombstone_s)
+local function exact(number)
+    return string.format('%.17g', number)
+end
+
+-- Whether the job is in the hands of the worker that was given this fence token.
+local function is_held(id, fence)
+    local job = redis.call('HMGET', job_key(id), 'status', 'fence')
+    return job[1] == 'processing' and job[2] == fence
+end
+
+-- Where service is now, on the scale of places.
+local function service_place(model)
+    return tonumber(redis.call('HGET', flows_key(model), 'now') or 0)
+end
+
+-- A job that was taken waits again, at the front; apart if it is suspected of having cost a worker its life.
+local function requeue(id, model)
+    local job = redis.call('HMGET', job_key(id), 'place', 'suspect')
+    local queue = job[2] == '1' and suspects_key(model) or ready_key(model)
+    redis.call('ZREM', running_key(model), id)
+    redis.call('HSET', job_key(id), 'status', 'queued')
+    redis.call('ZADD', queue, math.min(tonumber(job[1]), service_place(model)), id)
+    redis.call('PUBLISH', CHANGES, id)
+end
+
+-- The job is in no queue and in nobody's hands.
+local function withdraw(id, model)
+    redis.call('ZREM', ready_key(model), id)
+    redis.call('ZREM', suspects_key(model), id)
+    redis.call('ZREM', running_key(model), id)
+    redis.call('ZREM', DEADLINES, id)
+end
+
+-- `keep` holds how many seconds to keep the job, its image, and its tombstone after that.
+local function end_job(id, model, status, keep)
     local now = now_ms()
-    redis.call('HSET', KEYS[1], 'status', status,
-        'completed_at_ms', whole(now), 'expires_at_ms', whole(now + job_s * 1000))
-    redis.call('EXPIRE', KEYS[1], job_s)
-    redis.call('EXPIRE', KEYS[2], math.min(image_s, job_s))
-    redis.call('EXPIRE', KEYS[3], job_s)
-    redis.call('SET', KEYS[4], status, 'EX', job_s + tombstone_s)
-    redis.call('PUBLISH', channel, id)
+    withdraw(id, model)
+    redis.call('HSET', job_key(id), 'status', status,
+        'completed_at_ms', whole(now), 'expires_at_ms', whole(now + keep[1] * 1000))
+    redis.call('EXPIRE', job_key(id), keep[1])
+    redis.call('EXPIRE', result_key(id), keep[1])
+    redis.call('EXPIRE', image_key(id), math.min(keep[2], keep[1]))
+    redis.call('SET', tombstone_key(id), status, 'EX', keep[1] + keep[3])
+    redis.call('PUBLISH', CHANGES, id)
+end
+
+-- A worker that holds the job loses it: its fence token is stale from here on, and it is told to stop.
+local function cancel_job(id, model, keep)
+    redis.call('HINCRBY', job_key(id), 'fence', 1)
+    end_job(id, model, 'canceled', keep)
+    redis.call('PUBLISH', CANCELED, id)
+end
+
+local function numbers(from)
+    return {tonumber(ARGV[from]), tonumber(ARGV[from + 1]), tonumber(ARGV[from + 2])}
 end

@@ -1,18 +1,18 @@
 -- processing -> succeeded | failed: only for the holder of the present fence token.
--- KEYS  job, image, result, tombstone
--- ARGV  id, fence, new status, result as JSON or '', error as JSON or '', metrics as JSON, channel of changes,
+-- ARGV  id, model, fence, new status, result as JSON or '', error as JSON or '', metrics as JSON,
 --       seconds to keep the job, its image, and its tombstone after that
--- Returns 1, or 0 if the job is not the caller's to finish: canceled, claimed again, or ended.
+-- Returns 1, or 0 if the job is not the caller's to finish: canceled, given to another worker, or ended.
 
-if redis.call('HGET', KEYS[1], 'status') ~= 'processing' or redis.call('HGET', KEYS[1], 'fence') ~= ARGV[2] then
+local id = ARGV[1]
+if not is_held(id, ARGV[3]) then
     return 0
 end
-if ARGV[4] ~= '' then
-    redis.call('SET', KEYS[3], ARGV[4])
-end
 if ARGV[5] ~= '' then
-    redis.call('HSET', KEYS[1], 'error', ARGV[5])
+    redis.call('SET', result_key(id), ARGV[5])
 end
-redis.call('HSET', KEYS[1], 'metrics', ARGV[6])
-end_job(ARGV[1], ARGV[3], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10]))
+if ARGV[6] ~= '' then
+    redis.call('HSET', job_key(id), 'error', ARGV[6])
+end
+redis.call('HSET', job_key(id), 'metrics', ARGV[7])
+end_job(id, ARGV[2], ARGV[4], numbers(8))
 return 1

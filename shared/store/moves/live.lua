@@ -1,5 +1,4 @@
 -- The workers that have been heard of lately.
--- KEYS  workers
--- ARGV  seconds that count as lately
+-- ARGV  model, seconds that count as lately
 
-return redis.call('ZRANGEBYSCORE', KEYS[1], whole(now_ms() - ARGV[1] * 1000), '+inf')
+return redis.call('ZRANGEBYSCORE', workers_key(ARGV[1]), whole(now_ms() - ARGV[2] * 1000), '+inf')

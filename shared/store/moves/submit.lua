@@ -1,17 +1,51 @@
--- (nothing) -> queued: the record, the image and the place in the queue, in one step.
--- KEYS  job, image, ready
--- ARGV  id, request as JSON, image bytes, most jobs that may wait
--- Returns {moved, jobs ahead}. moved is 0 if the queue is full. Submitting the same id again changes nothing.
+-- (nothing) -> queued: the record, the image, the place in the order of service and the idempotency key, in one step.
+-- ARGV  id, request as JSON, image bytes, model, owner, flow, weight of the flow, seconds until the deadline or '',
+--       most jobs that may wait, idempotency key or '', fingerprint of the request, seconds to keep the key
+-- Returns {'accepted', id}: the id is another one if the idempotency key was used before;
+--         {'mismatch', id} if it was used for another request; {'full', jobs waiting}.
+-- Submitting the same id again changes nothing.
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
-    local waiting = redis.call('ZCARD', KEYS[3])
-    if waiting >= tonumber(ARGV[4]) then
-        return {0, waiting}
-    end
-    local now = now_us()
-    redis.call('HSET', KEYS[1], 'id', ARGV[1], 'status', 'queued', 'request', ARGV[2],
-        'created_at_ms', whole(math.floor(now / 1000)))
-    redis.call('SET', KEYS[2], ARGV[3])
-    redis.call('ZADD', KEYS[3], whole(now), ARGV[1])
+local id, model, owner, flow, weight = ARGV[1], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+
+if redis.call('EXISTS', job_key(id)) == 1 then
+    return {'accepted', id}
 end
-return {1, redis.call('ZRANK', KEYS[3], ARGV[1]) or 0}
+if ARGV[10] ~= '' then
+    local used = redis.call('GET', idempotency_key(owner, ARGV[10]))
+    if used then
+        local used_id, fingerprint = used:match('^(%S+) (%S+)$')
+        return {fingerprint == ARGV[11] and 'accepted' or 'mismatch', used_id}
+    end
+end
+local waiting = redis.call('ZCARD', ready_key(model))
+if waiting >= tonumber(ARGV[9]) then
+    return {'full', tostring(waiting)}
+end
+
+-- Start-time fair queueing: a job's place is where its flow has got to, or where service is now, whichever is later;
+-- its flow then moves on by the job's cost, 1, over the flow's weight.
+local place = math.max(service_place(model), tonumber(redis.call('HGET', flows_key(model), flow) or 0))
+redis.call('HSET', flows_key(model), flow, exact(place + 1 / weight))
+
+local now = now_ms()
+redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', ARGV[2], 'model', model, 'owner', owner,
+    'created_at_ms', whole(now), 'place', exact(place))
+redis.call('SET', image_key(id), ARGV[3])
+redis.call('ZADD', ready_key(model), exact(place), id)
+if ARGV[8] ~= '' then
+    local deadline = whole(now + ARGV[8] * 1000)
+    redis.call('HSET', job_key(id), 'deadline_at_ms', deadline)
+    redis.call('ZADD', DEADLINES, deadline, id)
+end
+if ARGV[10] ~= '' then
+    redis.call('SET', idempotency_key(owner, ARGV[10]), id .. ' ' .. ARGV[11], 'EX', ARGV[12])
+end
+
+-- The owner's list grows by one and loses up to two that have expired, so that it never holds many of those.
+for _, oldest in ipairs(redis.call('ZRANGE', owned_key(owner), 0, 1)) do
+    if redis.call('EXISTS', job_key(oldest)) == 0 then
+        redis.call('ZREM', owned_key(owner), oldest)
+    end
+end
+redis.call('ZADD', owned_key(owner), whole(now), id)
+return {'accepted', id}

@@ -31,7 +31,14 @@ def test_what_is_terminal_has_no_moves() -> None:
 
 def test_metrics_are_there_once_the_job_was_started_and_ended() -> None:
     request = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
-    job = Job(id=new_job_id(), status=JobStatus.PROCESSING, request=request, created_at_ms=1000, started_at_ms=1500)
+    job = Job(
+        id=new_job_id(),
+        status=JobStatus.PROCESSING,
+        request=request,
+        owner="me",
+        created_at_ms=1000,
+        started_at_ms=1500,
+    )
     assert job.metrics is None
     metrics = job.model_copy(update={"completed_at_ms": 3500, "batch_size": 3}).metrics
     assert metrics is not None

@@ -1,0 +1,74 @@
+"""The jobs a worker has in hand: who may take another, and which of them nobody waits for any more."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared.store.leases import Lease, LeaseStore
+
+
+class Held:
+    """A job in hand. It can be dropped from any thread; whoever works on it asks now and then."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self._dropped = threading.Event()
+
+    def drop(self) -> None:
+        """Nobody waits for this job any more, or somebody else has it."""
+        self._dropped.set()
+
+    @property
+    def is_dropped(self) -> bool:
+        return self._dropped.is_set()
+
+
+class Hands:
+    """Thread-safe. A suspect is held alone: none is taken beside it, and it is taken only into empty hands."""
+
+    def __init__(self, store: LeaseStore, model_id: str) -> None:
+        self._store = store
+        self._model_id = model_id
+        self._held: dict[str, Held] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextmanager
+    def take(self) -> Iterator[Held | None]:
+        """Claim the next job and hold it for as long as the context lasts; None if there is none for us."""
+        held = self._claim()
+        try:
+            yield held
+        finally:
+            if held is not None:
+                with self._lock:
+                    del self._held[held.lease.job.id]
+
+    def close(self) -> None:
+        """Take no more."""
+        self._closed = True
+
+    def drop(self, job_id: str) -> None:
+        """Drop a job if it is in hand."""
+        if held := self._held.get(job_id):
+            held.drop()
+
+    def all(self) -> list[Held]:
+        """Every job in hand that has not been dropped."""
+        with self._lock:
+            return [held for held in self._held.values() if not held.is_dropped]
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def _claim(self) -> Held | None:
+        with self._lock:
+            if self._closed or any(held.lease.job.suspect for held in self._held.values()):
+                return None
+            lease = self._store.claim(self._model_id, hands_empty=not self._held)
+            if lease is None:
+                return None
+            held = self._held[lease.job.id] = Held(lease)
+            return held
