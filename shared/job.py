@@ -126,6 +126,8 @@ class Job(BaseModel):
     losses_alone: int = 0
     """How many workers were lost while they ran it alone."""
     error: JobFailure | None = None
+    cached: bool = False
+    """Its result is that of an earlier job that asked the same."""
     model_s: float | None = None
     batch_size: int | None = None
 

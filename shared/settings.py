@@ -28,6 +28,11 @@ class Settings(BaseSettings):
         5.0, gt=0, description="Longest wait for one answer of Redis. Short, so that a frozen server is noticed."
     )
 
+    image_store: str = Field(
+        "", description="Where images are kept: empty is Redis; or `file:///folder`, `s3://bucket/prefix` for many."
+    )
+    sweep_s: float = Field(600.0, gt=0, description="How often each worker removes images there that no job needs.")
+
     # --- Model --------------------------------------------------------------------------------------------------------
 
     model_id: str = Field(
@@ -115,6 +120,9 @@ class Settings(BaseSettings):
     )
     image_retention_s: int = Field(
         3_600, ge=1, description="How long its image is kept for overlays. Short: images fill the memory of Redis."
+    )
+    result_cache_s: int = Field(
+        0, ge=0, description="How long a result answers the same image, prompt and formats again; 0 is never."
     )
     idempotency_s: int = Field(86_400, ge=1, description="How long an idempotency key stands for its job.")
     tombstone_s: int = Field(604_800, ge=1, description="How long an expired job answers 410 instead of 404: a week.")

@@ -39,6 +39,7 @@ class JobView(BaseModel):
     deadline_at: datetime | None = Field(description="When the job is canceled if it has not ended.")
     expires_at: datetime | None = Field(description="When the finished job is forgotten.")
     attempt: int = Field(description="How often a worker has taken the job.")
+    cached: bool = Field(description="The result is that of an earlier job that asked the same.")
     metrics: JobMetrics | None
     error: JobFailure | None
     result: SegmentationResult | None
@@ -59,6 +60,7 @@ class JobView(BaseModel):
             deadline_at=_utc_or_none(job.deadline_at_ms),
             expires_at=_utc_or_none(job.expires_at_ms),
             attempt=job.attempt,
+            cached=job.cached,
             metrics=job.metrics,
             error=job.error,
             result=result.in_formats(job.request.mask_formats) if result else None,

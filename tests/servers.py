@@ -47,7 +47,7 @@ def embedded_broker(folder: Path) -> Iterator[str]:
     with subprocess.Popen(broker.command, pass_fds=(broker.lock.fileno(),)) as process:
         broker.wait()
         yield broker.url
-        process.terminate()
+        _end(process)
     broker.lock.close()
 
 
@@ -61,7 +61,16 @@ def system_redis(folder: Path) -> Iterator[str]:
         url = f"redis://127.0.0.1:{port}/0"
         wait_for_server(url)
         yield url
-        process.terminate()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask a server to end, and make it if it will not: one that is writing its first AOF does not listen."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,8 @@ from worker.engine.runner import Answer
 from worker.masks import CODES, MaskCodec
 from worker.preprocess import Preprocessor
 from worker.render import render_object
+from worker.segmentation import Segmentation
 from worker.tokens import SPATIAL_TOKEN, Detection, ParsedAnswer, parse_answer
-
-
-@dataclass(frozen=True)
-class Segmentation:
-    """A result, and how the engine came to it."""
-
-    result: SegmentationResult
-    model_s: float
-    batch_size: int
 
 
 class Pipeline:

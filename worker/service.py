@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from redis.exceptions import RedisError
 
@@ -20,9 +20,11 @@ from shared.registry import served_model
 from shared.settings import Settings
 from shared.store.leases import Lease, LeaseStore, Outcome
 from worker.duty import Duty
-from worker.engine.engine import Engine
 from worker.hands import Hands, Held
-from worker.pipeline import Segmentation
+from worker.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from worker.engine.engine import Engine
 
 _EX_SOFTWARE = 70
 """sysexits.h. A supervisor starts the process again; the leases bring its jobs back."""
@@ -60,6 +62,7 @@ class WorkerService:
             Duty("lookout", settings.look_s, self._look),
             Duty("watchdog", min(1.0, settings.stuck_s / 4), self._watch_engine),
             Duty("patience", min(1.0, settings.give_up_s / 4), self._give_up_unheard),
+            Duty("sweeper", settings.sweep_s, self._store.sweep_images),
             Duty("cancel listener", 1.0, self._listen_for_cancels),
         ]
 

@@ -20,6 +20,7 @@ _TEMPLATES = {
     "flows": "maskq:flows:%s",
     "workers": "maskq:workers:%s",
     "owned": "maskq:owned:%s",
+    "cached": "maskq:cached:%s",
     "idempotency": "maskq:idempotency:%s:%s",
 }
 
@@ -72,6 +73,11 @@ def workers(model_id: str) -> str:
 def owned(owner: str) -> str:
     """Sorted set: the ids of an owner's jobs by the millisecond they were accepted at."""
     return _TEMPLATES["owned"] % owner
+
+
+def cached(content: str) -> str:
+    """String: the finished job whose result answers the same question again."""
+    return _TEMPLATES["cached"] % content
 
 
 def idempotency(owner: str, key: str) -> str:

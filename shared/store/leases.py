@@ -16,6 +16,7 @@ from shared.job import Job, JobFailure, JobStatus
 from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
+from shared.store.images import ImageStore
 from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script, text
 
 _MOST_LOSSES_ALONE = 3
@@ -67,6 +68,7 @@ class LeaseStore:
         self._redis = redis
         self._settings = settings
         self._retention = Retention.from_settings(settings)
+        self._images = ImageStore.from_settings(settings)
         self._claim = redis.register_script(script("claim"))
         self._finish = redis.register_script(script("finish"))
         self._give_back = redis.register_script(script("give_back"))
@@ -91,7 +93,7 @@ class LeaseStore:
         if record is None:
             return None
         job = job_from_hash(dict(zip(record[::2], record[1::2], strict=True)))
-        return Lease(job, cast(bytes | None, self._redis.get(keys.image(job.id))) or b"")
+        return Lease(job, self._image(job.id) or b"")
 
     def finish(self, lease: Lease, outcome: Outcome) -> bool:
         """Store how a job ended. Returns False, and stores nothing, if the job is no longer in these hands."""
@@ -106,6 +108,7 @@ class LeaseStore:
                 outcome.failure.model_dump_json() if outcome.failure else "",
                 json.dumps(metrics),
                 *self._retention.args,
+                max(1, self._settings.result_cache_s),
             ],
         )
         return bool(finished)
@@ -123,6 +126,10 @@ class LeaseStore:
         errors = [_WORKER_LOST.model_dump_json(), _DEADLINE.model_dump_json()]
         moved = self._reap(args=[model_id, _MOST_LOSSES_ALONE, *errors, _REAPED_AT_ONCE, *self._retention.args])
         return Reaped(*moved)
+
+    def sweep_images(self) -> int:
+        """Remove images that no job needs from a folder or bucket. Redis removes its own. Returns how many."""
+        return self._images.sweep(self._needing_images) if self._images else 0
 
     def waiting(self, model_id: str) -> int:
         """Jobs of this model that wait for a worker, suspects included."""
@@ -149,6 +156,26 @@ class LeaseStore:
     def depart(self, model_id: str, worker_id: str) -> None:
         """Say that this worker is going."""
         self._redis.zrem(keys.workers(model_id), worker_id)
+
+    def _image(self, job_id: str) -> bytes | None:
+        if self._images:
+            return self._images.read(job_id)
+        return cast(bytes | None, self._redis.get(keys.image(job_id)))
+
+    def _needing_images(self, job_ids: Collection[str]) -> set[str]:
+        """Which of these jobs have not ended, or not long enough ago for their images to go."""
+        ids = list(job_ids)
+        with self._redis.pipeline(transaction=False) as batch:
+            batch.time()
+            for job_id in ids:
+                batch.hmget(keys.job(job_id), "id", "completed_at_ms")
+            (seconds, _), *records = batch.execute()
+        gone_by_ms = (seconds - self._settings.image_retention_s) * 1000
+        return {
+            job_id
+            for job_id, (known, ended) in zip(ids, records, strict=True)
+            if known and int(ended or 2**63) > gone_by_ms
+        }
 
     @property
     def _lease_ms(self) -> int:

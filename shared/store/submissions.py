@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Self, cast
 
@@ -20,6 +20,7 @@ from shared.job import Job, JobRequest, JobStatus
 from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
+from shared.store.images import ImageStore
 from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script, text
 
 _SAMPLE_S = 1.0
@@ -46,9 +47,19 @@ class NewJob:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of everything that makes this request what it is, in hex."""
-        parts = [self.request.model_dump_json(), str(self.timeout_s), hashlib.sha256(self.image).hexdigest()]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        """Of everything that makes this request what it is: SHA-256 in hex."""
+        return _digest(self.request.model_dump_json(), str(self.timeout_s), self.image)
+
+    @property
+    def content(self) -> str:
+        """Of everything that its result depends on: SHA-256 in hex."""
+        request = self.request
+        return _digest(request.model_id, request.prompt, ",".join(request.mask_formats), self.image)
+
+
+def _digest(*parts: str | bytes) -> str:
+    whole = [part.encode() if isinstance(part, str) else hashlib.sha256(part).digest() for part in parts]
+    return hashlib.sha256(b"\n".join(whole)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class SubmissionStore:
         self._redis = redis
         self._settings = settings
         self._retention = Retention.from_settings(settings)
+        self._images = ImageStore.from_settings(settings)
         self._sampled_at = -math.inf
         self._is_full = False
         self._submit = redis.register_script(script("submit"))
@@ -101,30 +113,38 @@ class SubmissionStore:
             StoreFull: the server's memory is nearly used up.
         """
         await self._require_room()
-        settings = self._settings
-        outcome, detail = await self._submit(
-            args=[
-                new.id,
-                new.request.model_dump_json(),
-                new.image,
-                new.request.model_id,
-                new.owner,
-                new.flow,
-                new.request.priority.weight,
-                "" if new.timeout_s is None else new.timeout_s,
-                settings.max_queued_jobs,
-                new.idempotency_key,
-                new.fingerprint if new.idempotency_key else "",
-                settings.idempotency_s,
-            ],
-        )
+        if self._images:
+            await self._images.put(new.id, new.image)
+        outcome, detail = await self._submit(args=self._submit_args(new))
+        if self._images and text(detail) != new.id:
+            await self._images.remove(new.id)
         match text(outcome):
             case "full":
-                limit = settings.max_queued_jobs
+                limit = self._settings.max_queued_jobs
                 raise QueueFull(f"{text(detail)} jobs are waiting and {limit} is the most; try again later")
             case "mismatch":
                 raise IdempotencyMismatch("use a new key for a new request, and the same body for a repeated one")
         return text(detail)
+
+    def _submit_args(self, new: NewJob) -> Sequence[str | bytes | float]:
+        """In the order in which the script takes them."""
+        settings = self._settings
+        return [
+            new.id,
+            new.request.model_dump_json(),
+            b"" if self._images else new.image,
+            new.request.model_id,
+            new.owner,
+            new.flow,
+            new.request.priority.weight,
+            "" if new.timeout_s is None else new.timeout_s,
+            settings.max_queued_jobs,
+            new.idempotency_key,
+            new.fingerprint if new.idempotency_key else "",
+            settings.idempotency_s,
+            new.content if settings.result_cache_s else "",
+            *self._retention.args,
+        ]
 
     async def read(self, job_id: str) -> JobState:
         """The job as it is now.
@@ -171,6 +191,8 @@ class SubmissionStore:
 
     async def image(self, job_id: str) -> bytes | None:
         """The uploaded image, or None once it is no longer kept."""
+        if self._images:
+            return await self._images.get(job_id)
         return cast(bytes | None, await self._redis.get(keys.image(job_id)))
 
     async def cancel(self, job_id: str) -> JobStatus:

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import httpx2
@@ -127,6 +128,34 @@ def test_the_doorbell_rings(client: httpx2.Client, settings: Settings) -> None:
     assert json.loads(base64.b64decode(message["body"]))[0] == [job_id]
 
 
+def test_a_repeated_request_gets_the_same_job_again(client: httpx2.Client) -> None:
+    headers = {"idempotency-key": "5f0c"}
+    first, again = (client.post("/segment/", headers=headers, **_form()).json() for _ in range(2))
+    assert again["id"] == first["id"]
+    _assert_problem(client.post("/segment/", headers=headers, **_form(prompt="dog")), 422, "idempotency_mismatch")
+    too_long = client.post("/segment/", headers={"idempotency-key": "x" * 256}, **_form())
+    _assert_problem(too_long, 422, "invalid_field")
+
+
+def test_a_job_has_a_deadline_and_a_priority_if_asked(client: httpx2.Client) -> None:
+    job = _submit(client, timeout="30", priority="high").json()
+    assert job["priority"] == "high"
+    created, deadline = (datetime.fromisoformat(job[name]) for name in ("created_at", "deadline_at"))
+    assert (deadline - created).total_seconds() == 30
+    plain = _submit(client).json()
+    assert (plain["priority"], plain["deadline_at"]) == ("normal", None)
+
+
+def test_jobs_are_listed_newest_first(client: httpx2.Client) -> None:
+    ids = [_submit(client).json()["id"] for _ in range(3)]
+    page = client.get("/jobs", params={"limit": 2}).json()
+    assert [job["id"] for job in page["jobs"]] == ids[:0:-1]
+    rest = client.get("/jobs", params={"limit": 2, "cursor": page["next_cursor"]}).json()
+    assert ([job["id"] for job in rest["jobs"]], rest["next_cursor"]) == (ids[:1], None)
+    _assert_problem(client.get("/jobs", params={"cursor": "gone"}), 404, "job_not_found")
+    _assert_problem(client.get("/jobs", params={"limit": 101}), 422, "invalid_field")
+
+
 # --- Bad input --------------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +195,11 @@ _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
     "gif": (_form(encoded(gradient(), "GIF")), 415, "unsupported_image"),
     "tiff": (_form(encoded(gradient(), "TIFF")), 415, "unsupported_image"),
     "svg": (_form(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), 415, "unsupported_image"),
+    "timeout of nothing": (_form(timeout="0"), 422, "invalid_field"),
+    "timeout of words": (_form(timeout="soon"), 422, "invalid_field"),
+    "timeout not a number": (_form(timeout="nan"), 422, "invalid_field"),
+    "timeout of a year": (_form(timeout="31536000"), 422, "invalid_field"),
+    "unknown priority": (_form(priority="urgent"), 422, "invalid_field"),
     "unknown mask format": (_form(mask_format="bitmap"), 422, "invalid_field"),
     "image as text field": ({"files": {"prompt": (None, "cat"), "image_file": (None, "text")}}, 422, "invalid_field"),
     "too many fields": ({"files": [(f"f{n}", (None, "x")) for n in range(40)]}, 400, "malformed_request"),

@@ -15,8 +15,8 @@ from shared.settings import Settings
 from shared.store.submissions import JobState, NewJob, SubmissionStore
 from worker.engine.engine import Engine
 from worker.engine.runner import Answer
-from worker.pipeline import Segmentation
 from worker.preprocess import ModelInput
+from worker.segmentation import Segmentation
 from worker.service import WorkerService
 
 _T = TypeVar("_T")

@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from shared.errors import InferenceFailed
-from worker.engine.runner import Answer
-from worker.preprocess import ModelInput
+
+if TYPE_CHECKING:  # torch takes seconds to import, and the loop needs none of it
+    from worker.engine.runner import Answer
+    from worker.preprocess import ModelInput
 
 logger = logging.getLogger(__name__)
 

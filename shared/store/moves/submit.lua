@@ -1,6 +1,8 @@
 -- (nothing) -> queued: the record, the image, the place in the order of service and the idempotency key, in one step.
--- ARGV  id, request as JSON, image bytes, model, owner, flow, weight of the flow, seconds until the deadline or '',
---       most jobs that may wait, idempotency key or '', fingerprint of the request, seconds to keep the key
+-- (nothing) -> succeeded: if the result cache knows the answer.
+-- ARGV  id, request as JSON, image bytes or '' if it is kept elsewhere, model, owner, flow, weight of the flow,
+--       seconds until the deadline or '', most jobs that may wait, idempotency key or '', fingerprint of the request,
+--       seconds to keep the key, what is asked for the result cache or '', seconds to keep a job, its image, its tombstone
 -- Returns {'accepted', id}: the id is another one if the idempotency key was used before;
 --         {'mismatch', id} if it was used for another request; {'full', jobs waiting}.
 -- Submitting the same id again changes nothing.
@@ -30,7 +32,9 @@ redis.call('HSET', flows_key(model), flow, exact(place + 1 / weight))
 local now = now_ms()
 redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', ARGV[2], 'model', model, 'owner', owner,
     'created_at_ms', whole(now), 'place', exact(place))
-redis.call('SET', image_key(id), ARGV[3])
+if ARGV[3] ~= '' then
+    redis.call('SET', image_key(id), ARGV[3])
+end
 redis.call('ZADD', ready_key(model), exact(place), id)
 if ARGV[8] ~= '' then
     local deadline = whole(now + ARGV[8] * 1000)
@@ -48,4 +52,14 @@ for _, oldest in ipairs(redis.call('ZRANGE', owned_key(owner), 0, 1)) do
     end
 end
 redis.call('ZADD', owned_key(owner), whole(now), id)
+
+if ARGV[13] ~= '' then
+    local twin = redis.call('GET', cached_key(ARGV[13]))
+    if twin and redis.call('COPY', result_key(twin), result_key(id)) == 1 then
+        redis.call('HSET', job_key(id), 'cached', '1', 'started_at_ms', whole(now))
+        end_job(id, model, 'succeeded', numbers(14))
+    else
+        redis.call('HSET', job_key(id), 'content', ARGV[13]) -- for the cache, when this job has a result
+    end
+end
 return {'accepted', id}
