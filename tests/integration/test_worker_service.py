@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from redis import Redis
 
 from shared.errors import ImageUnreadable
 from shared.job import Job, JobRequest, JobStatus, MaskFormat, new_job_id
@@ -28,9 +36,17 @@ class ScriptedPipeline:
 
     def __init__(self) -> None:
         self.first: Callable[[], None] = lambda: None
+        self.is_endless = False
+        """Work until nobody waits for the job any more."""
+        self.is_working = threading.Event()
 
     def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
+        self.is_working.set()
         self.first()
+        while self.is_endless:
+            if is_canceled():
+                raise CancelledError
+            time.sleep(0.01)
         size = ImageSize(width=1, height=1)
         result = SegmentationResult(image=size, objects=[], skipped=[], truncated=False, raw_text=image_bytes.decode())
         return Segmentation(result, model_s=0.25, batch_size=4)
@@ -49,12 +65,30 @@ def pipeline() -> ScriptedPipeline:
 
 
 @pytest.fixture
-def service(settings: Settings, pipeline: ScriptedPipeline) -> Iterator[WorkerService]:
-    engine = Engine(IdleRunner(), 1)
-    service = WorkerService(settings, "demo", pipeline, engine, lambda: None)
+def settings(settings: Settings) -> Settings:
+    quick = {"heartbeat_s": 0.1, "look_s": 0.1, "give_up_s": 0.5, "drain_s": 0.2, "restart_grace_s": 0.0}
+    return settings.model_copy(update=quick)
+
+
+@pytest.fixture
+def rings() -> list[None]:
+    """Grows by one whenever the service rings for more hands."""
+    return []
+
+
+@pytest.fixture
+def service(settings: Settings, pipeline: ScriptedPipeline, rings: list[None]) -> Iterator[WorkerService]:
+    service = WorkerService(settings, "demo", pipeline, Engine(IdleRunner(), 1), lambda: rings.append(None))
     service.start()
     yield service
     service.stop()
+
+
+def _until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class FrontEnd:
@@ -63,10 +97,8 @@ class FrontEnd:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def submit(self, image: bytes = b"x") -> str:
-        job_id = new_job_id()
-        self._call(lambda store: store.submit(NewJob(job_id, _REQUEST, image, "me")))
-        return job_id
+    def submit(self, image: bytes = b"x", timeout_s: float | None = None) -> str:
+        return self._call(lambda store: store.submit(NewJob(new_job_id(), _REQUEST, image, "me", timeout_s)))
 
     def state(self, job_id: str) -> JobState:
         return self._call(lambda store: store.read(job_id))
@@ -149,3 +181,78 @@ def test_a_worker_told_to_stop_leaves_what_waits(
     assert service.work_off() == 1
     assert front.job(first).status is JobStatus.SUCCEEDED
     assert front.job(second).status is JobStatus.QUEUED
+
+
+# --- Duties -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _endless_work(service: WorkerService, pipeline: ScriptedPipeline) -> Iterator[threading.Thread]:
+    """A thread that works on the next job until it is dropped; joined at the end."""
+    pipeline.is_endless = True
+    thread = threading.Thread(target=service.work_off)
+    thread.start()
+    assert pipeline.is_working.wait(10)
+    yield thread
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_running_job_is_dropped_as_soon_as_it_is_canceled(
+    service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline
+) -> None:
+    job_id = front.submit()
+    with _endless_work(service, pipeline):
+        front.cancel(job_id)
+    assert front.job(job_id).status is JobStatus.CANCELED
+
+
+def test_a_planned_stop_returns_what_is_not_done_in_time_and_does_not_count_it(
+    service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline
+) -> None:
+    job_id = front.submit()
+    with _endless_work(service, pipeline):
+        service.take_no_more()
+    job = front.job(job_id)
+    assert (job.status, job.attempt, job.suspect) == (JobStatus.QUEUED, 0, False)
+
+
+def test_a_worker_that_the_store_does_not_hear_drops_its_jobs(
+    service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline, settings: Settings
+) -> None:
+    front.submit()
+    with _endless_work(service, pipeline), Redis.from_url(settings.redis_url) as redis:
+        redis.client_pause(1_500)  # a server that is there and does not answer
+
+
+def test_a_job_whose_doorbell_was_lost_is_found(service: WorkerService, front: FrontEnd, rings: list[None]) -> None:
+    front.submit()
+    _until(lambda: len(rings) > 0)
+
+
+def test_the_reaper_ends_jobs_whose_deadline_has_passed(service: WorkerService, front: FrontEnd) -> None:
+    job_id = front.submit(timeout_s=0.05)
+    _until(lambda: front.job(job_id).status is JobStatus.CANCELED)
+
+
+def test_an_engine_without_progress_ends_the_process(settings: Settings, root: Path) -> None:
+    program = f"""
+import time, numpy
+from shared.settings import Settings
+from worker.engine.engine import Engine
+from worker.preprocess import ModelInput
+from worker.service import WorkerService
+
+class StuckRunner:
+    def run(self, inputs, before_step):
+        time.sleep(30)
+
+engine = Engine(StuckRunner(), 1)
+settings = Settings(redis_url={settings.redis_url!r}, stuck_s=0.3)
+WorkerService(settings, "demo", None, engine, lambda: None).start()
+engine.submit(ModelInput(numpy.zeros((3, 2, 2), "float32"), [1]))
+time.sleep(20)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, timeout=20, check=False)
+    assert done.returncode == 70
+    assert b"no progress" in done.stderr

@@ -93,3 +93,12 @@ def test_an_answer_that_reaches_its_longest_length_says_so(demo: Checkpoint) -> 
     runner = Runner(demo.model, pad_id=0, eos_id=-1, max_answer_tokens=5)
     (answer,) = runner.run(_inputs(demo, 1), _nobody_leaves)
     assert (len(answer.token_ids), answer.truncated) == (5, True)
+
+
+def test_a_job_that_leaves_stops_writing_and_changes_nothing_for_the_others(demo: Checkpoint, runner: Runner) -> None:
+    inputs = _inputs(demo, 3)
+    whole = runner.run(inputs, _nobody_leaves)
+    steps = iter(range(1000))
+    parted = runner.run(inputs, lambda: [0] if next(steps) >= 3 else [])
+    assert parted[0].token_ids == whole[0].token_ids[:3]
+    assert [each.token_ids for each in parted[1:]] == [each.token_ids for each in whole[1:]]
