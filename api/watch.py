@@ -44,6 +44,8 @@ class JobWatcher:
                     self._wake(job_id)
             except (RedisError, OSError) as error:
                 logger.warning("not hearing of changes: %s", type(error).__name__)
+            except Exception:
+                logger.exception("not hearing of changes")
             await asyncio.sleep(_RETRY_S)
 
     def _wake(self, job_id: str | None) -> None:

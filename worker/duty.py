@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Duty:
-    """A thread that acts at once and then every so often until stopped. If Redis is away it tries again next time."""
+    """A thread that acts at once and then every so often until stopped. Whatever goes wrong, it tries again next time."""
 
     def __init__(self, name: str, period_s: float, act: Callable[[], object]) -> None:
         self._name = name
@@ -39,5 +39,7 @@ class Duty:
                 self._act()
             except RedisError as error:
                 logger.warning("%s: the store does not answer: %s", self._name, type(error).__name__)
+            except Exception:
+                logger.exception("%s failed; it is tried again", self._name)
             if self._stopped.wait(self._period_s * random.uniform(1 - _JITTER, 1 + _JITTER)):  # noqa: S311
                 return

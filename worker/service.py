@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 from redis.exceptions import RedisError
 
-from shared.errors import InferenceFailed, MaskqError
+from shared.errors import InferenceFailed, MaskqError, StoreUnavailable
 from shared.faults import fault_point
 from shared.job import JobFailure, JobRequest
 from shared.registry import served_model
@@ -110,10 +110,13 @@ class WorkerService:
     # --- Jobs ---------------------------------------------------------------------------------------------------------
 
     def work_off(self) -> int:
-        """Do jobs until there is none for us. Returns how many."""
+        """Do jobs until there is none for us, or the store does not answer: the lookout will ring. Returns how many."""
         done = 0
-        while self._do_next():
-            done += 1
+        try:
+            while self._do_next():
+                done += 1
+        except (RedisError, StoreUnavailable) as error:
+            logger.warning("no more jobs for now, the store does not answer: %s", type(error).__name__)
         return done
 
     def _do_next(self) -> bool:

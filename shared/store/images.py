@@ -7,7 +7,8 @@ before it died.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
@@ -15,7 +16,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, StoreUnavailable
 from shared.settings import Settings
 
 _SUBMISSION_MAY_TAKE = timedelta(hours=1)
@@ -45,27 +46,27 @@ class ImageStore:
             ) from None
 
     async def put(self, job_id: str, image: bytes) -> None:
-        """Keep an image. Raises `OSError` or `obstore.exceptions.BaseError` if the store does not take it."""
-        await obstore.put_async(self._store, job_id, image)
+        """Keep an image. Raises `StoreUnavailable`, as all methods here do, if the store does not answer."""
+        with _explained():
+            await obstore.put_async(self._store, job_id, image)
 
     async def get(self, job_id: str) -> bytes | None:
         """The image of a job, or None if it is not kept."""
-        try:
+        with _explained(), suppress(FileNotFoundError):
             found = await obstore.get_async(self._store, job_id)
             return bytes(await found.bytes_async())
-        except FileNotFoundError:
-            return None
+        return None
 
     def read(self, job_id: str) -> bytes | None:
         """As `get`, for threads."""
-        try:
+        with _explained(), suppress(FileNotFoundError):
             return bytes(obstore.get(self._store, job_id).bytes())
-        except FileNotFoundError:
-            return None
+        return None
 
     async def remove(self, job_id: str) -> None:
         """Forget the image of a job that was not accepted."""
-        await obstore.delete_async(self._store, job_id)
+        with _explained():
+            await obstore.delete_async(self._store, job_id)
 
     def sweep(self, needed: Callable[[Collection[str]], Collection[str]]) -> int:
         """Remove what no job needs. `needed` says which of some ids are. Returns how many were removed."""
@@ -78,3 +79,11 @@ class ImageStore:
                 obstore.delete(self._store, sorted(unneeded))
             removed += len(unneeded)
         return removed
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (BaseError, OSError) as error:
+        raise StoreUnavailable("the image store does not answer; try again") from error
