@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Duty:
-    """A thread that acts at once and then every so often until stopped. Whatever goes wrong, it tries again next time."""
+    """A thread that acts at once and then every so often until stopped. What fails is tried again next time."""
 
     def __init__(self, name: str, period_s: float, act: Callable[[], object]) -> None:
         self._name = name
