@@ -19,6 +19,8 @@ from worker.service import WorkerService
 _EX_CONFIG = 78
 """sysexits.h: set up wrongly; starting again will not help."""
 
+_EX_SOFTWARE = 70
+
 StartService = Callable[[Settings, Callable[[], None]], WorkerService]
 
 logger = logging.getLogger(__name__)
@@ -29,8 +31,8 @@ def run_worker(start_service: StartService) -> None:
     settings = load_settings()
     app = celery_app(settings, served_model(settings).name)
     _connect(app, settings, start_service)
-    options = ["--pool", "threads", "--concurrency", str(settings.worker_threads), "--loglevel", "INFO"]
-    app.worker_main(["worker", *options, *sys.argv[1:]])
+    pool = ["--pool", "threads", "--concurrency", str(settings.worker_threads)]
+    app.worker_main(["--quiet", "worker", *pool, "--without-mingle", "--without-gossip", *sys.argv[1:]])
 
 
 def _connect(app: Celery, settings: Settings, start_service: StartService) -> None:
@@ -50,6 +52,9 @@ def _connect(app: Celery, settings: Settings, start_service: StartService) -> No
         except ConfigurationError as error:
             logger.critical("%s", error.detail)
             raise SystemExit(_EX_CONFIG) from None
+        except Exception:
+            logger.critical("the worker could not start", exc_info=True)  # Celery would go on without us
+            raise SystemExit(_EX_SOFTWARE) from None
 
     def drain(**_: Any) -> None:
         """Celery waits for the jobs in hand, which is a promise only if no new ones are taken."""

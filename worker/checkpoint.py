@@ -23,6 +23,7 @@ from huggingface_hub.errors import (
 from safetensors import SafetensorError
 from transformers import AutoConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers.utils import logging as transformers_logging
 
 from shared.errors import CheckpointError
 from shared.registry import ServedModel
@@ -33,6 +34,8 @@ from worker.masks import MaskCodec, load_vae
 from worker.pipeline import Pipeline
 from worker.preprocess import Preprocessor
 from worker.vae_file import find_vae
+
+transformers_logging.disable_progress_bar()  # loading takes a second or a minute, and logs are not terminals
 
 _WANTED_FILES = ["*.json", "*.safetensors", "*.model"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
