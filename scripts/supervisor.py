@@ -15,6 +15,8 @@ EX_CONFIG = 78
 _TERM_S = 30.0
 _FIRST_RESTART_S = 1.0
 _LONGEST_RESTART_S = 30.0
+_HEALTHY_S = 60.0
+"""A part that ran for so long has not been crashing in a circle."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Part:
 class _Running:
     part: Part
     process: subprocess.Popen[bytes]
+    started_at: float = field(default_factory=time.monotonic)
     restart_in_s: float = _FIRST_RESTART_S
     restart_at: float | None = None
 
@@ -77,6 +80,8 @@ class Supervisor:
     def _restart(self, each: _Running, status: int) -> None:
         now = time.monotonic()
         if each.restart_at is None:
+            if now - each.started_at > _HEALTHY_S:
+                each.restart_in_s = _FIRST_RESTART_S
             how = f"signal {-status}" if status < 0 else f"status {status}"
             self._report(f"{each.part.name} ended with {how}; starting it again in {each.restart_in_s:g} s")
             each.restart_at = now + each.restart_in_s
@@ -84,6 +89,7 @@ class Supervisor:
             each.restart_at = None
             each.restart_in_s = min(2 * each.restart_in_s, _LONGEST_RESTART_S)
             each.process = self._start(each.part)
+            each.started_at = now
             each.part.on_start()
 
     def _start(self, part: Part) -> subprocess.Popen[bytes]:

@@ -35,9 +35,11 @@ def website(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @contextmanager
@@ -45,10 +47,12 @@ def embedded_broker(folder: Path) -> Iterator[str]:
     """The embedded broker on its own folder. Yields its URL."""
     broker = EmbeddedBroker.prepare(folder)
     with subprocess.Popen(broker.command, pass_fds=(broker.lock.fileno(),)) as process:
-        broker.wait()
-        yield broker.url
-        _end(process)
-    broker.lock.close()
+        try:
+            broker.wait()
+            yield broker.url
+        finally:
+            _end(process)
+            broker.lock.close()
 
 
 @contextmanager
@@ -59,9 +63,11 @@ def system_redis(folder: Path) -> Iterator[str]:
     options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--appendonly", "yes", "--save", ""]
     with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process:
         url = f"redis://127.0.0.1:{port}/0"
-        wait_for_server(url)
-        yield url
-        _end(process)
+        try:
+            wait_for_server(url)
+            yield url
+        finally:
+            _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
