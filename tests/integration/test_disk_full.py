@@ -58,7 +58,7 @@ def _submit(client: httpx2.Client) -> httpx2.Response:
 
 def _submit_until_refused(client: httpx2.Client) -> list[str]:
     """Submit until the disk is full. Returns the ids of what was accepted."""
-    accepted = []
+    accepted: list[str] = []
     for _ in range(50):
         response = _submit(client)
         if response.status_code != 202:

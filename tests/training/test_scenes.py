@@ -32,7 +32,7 @@ def test_held_out_scenes_are_never_training_scenes() -> None:
 def test_images_are_rgb_and_masks_fit_them(scenes: list[Scene]) -> None:
     for scene in scenes:
         assert scene.image.dtype == np.uint8
-        assert scene.image.ndim == 3 and scene.image.shape[2] == 3
+        assert scene.image.shape[2:] == (3,)
         assert 1 <= len(scene.objects) <= 5
         assert all(item.mask.shape == scene.image.shape[:2] for item in scene.objects)
 
@@ -51,12 +51,13 @@ def test_masks_show_the_colour_they_are_named_by(scenes: list[Scene]) -> None:
     for scene in scenes:
         for item in scene.objects:
             inside = scene.image[item.mask].astype(np.float32)
-            assert np.abs(np.median(inside, axis=0) - item.shape.rgb).max() <= 4
+            # Light slopes across a shape by up to 32 levels either way.
+            assert np.abs(np.median(inside, axis=0) - item.shape.rgb).max() <= 16
 
 
 def test_objects_do_not_share_pixels(scenes: list[Scene]) -> None:
     for scene in scenes:
-        assert sum(item.mask.astype(int) for item in scene.objects).max() == 1
+        assert np.stack([item.mask for item in scene.objects]).sum(axis=0).max() == 1
 
 
 def test_rings_have_a_hole(scenes: list[Scene]) -> None:
