@@ -1,0 +1,142 @@
+"""A pool of training scenes on disk: drawn once at the model's size, read again and again with small changes."""
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from training.checkpoint import GRID, IMAGE_SIZE
+from training.masks import MASK_SIZE, crop_mask
+from training.outlines import KINDS
+from training.painting import coverage, paint
+from training.plans import COLOR_NAMES, Plan, Shape, plan_scene
+from training.scenes import TRAINING_SEEDS
+from training.vqvae import CODES_PER_MASK, MaskVqVae, as_input
+
+MOST_OBJECTS = 5
+CHUNK = 4_000
+NO_OBJECT = -1
+SMALLEST_SHARE = 0.12
+"""A patch belongs to the object that covers it most, if that is at least this share of the patch."""
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """N scenes as arrays, at most 5 objects each; ``views`` are the scene as drawn and turned left to right."""
+
+    images: list[npt.NDArray[np.uint8]]
+    """One uint8[4000, 224, 224, 3] RGB a chunk, as drawn; mapped from disk."""
+    kinds: npt.NDArray[np.int8]
+    """int8[N, 5]: index into KINDS, -1 where there is no object."""
+    colors: npt.NDArray[np.int8]
+    """int8[N, 5]: index into COLOR_NAMES."""
+    boxes: npt.NDArray[np.float32]
+    """float32[N, 2 views, 5, 4]: y0, x0, y1, x1 in 0..1."""
+    owners: npt.NDArray[np.int8]
+    """int8[N, 2 views, 64 patches]: which object a patch belongs to, -1 for background."""
+    codes: npt.NDArray[np.int8]
+    """int8[N, 2 views, 5, 16]: mask codes, 0..127."""
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def pixels(self, scenes: Ints, mirrored: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+        """uint8[B, 224, 224, 3] of the scenes asked for, turned left to right where ``mirrored``."""
+        chosen = [self.images[scene // CHUNK][scene % CHUNK] for scene in scenes]
+        return np.stack([image[:, ::-1] if turn else image for image, turn in zip(chosen, mirrored, strict=True)])
+
+
+_FIELDS = ("kinds", "colors", "boxes", "owners", "codes")
+
+
+def build_pool(folder: Path, vqvae: MaskVqVae, scenes: int, first_seed: int = TRAINING_SEEDS.start) -> Pool:
+    """Draw what is missing of a pool of ``scenes`` scenes in ``folder``, on all cores, and open it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = [first_seed + start for start in range(0, scenes, CHUNK)]
+    missing = [start for start in starts if not (folder / f"{start}.npz").exists()]
+    # Spawned, not forked: the parent may hold threads of torch.
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
+        list(workers.map(_draw_chunk, missing, [folder] * len(missing)))
+    for start in starts:
+        _add_codes(folder / f"{start}.npz", vqvae)
+    return open_pool(folder, starts)
+
+
+def open_pool(folder: Path, starts: list[int]) -> Pool:
+    """Open the chunks that begin at these seeds."""
+    images = [np.load(folder / f"{start}.images.npy", mmap_mode="r") for start in starts]
+    chunks = [np.load(folder / f"{start}.npz") for start in starts]
+    return Pool(images, **{field: np.concatenate([chunk[field] for chunk in chunks]) for field in _FIELDS})
+
+
+def _draw_chunk(start: int, folder: Path) -> None:
+    cv2.setNumThreads(1)
+    plans = [plan_scene(seed) for seed in range(start, start + CHUNK)]
+    images = np.stack([paint(plan, IMAGE_SIZE, IMAGE_SIZE) for plan in plans])
+    np.save(folder / f"{start}.images.npy", images)
+    labels = [_labels(plan) for plan in plans]
+    _save(folder / f"{start}.npz", {name: np.stack([label[name] for label in labels]) for name in labels[0]})
+
+
+def _save(file: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
+    """Write ``file`` so that it is whole or not there."""
+    unfinished = file.with_suffix(".part.npz")
+    np.savez(unfinished, allow_pickle=False, **arrays)
+    unfinished.replace(file)
+
+
+def _labels(plan: Plan) -> dict[str, npt.NDArray[np.generic]]:
+    """Everything but pixels of one scene, padded to five objects."""
+    kinds = np.full(MOST_OBJECTS, NO_OBJECT, dtype=np.int8)
+    colors, boxes = kinds.copy(), np.zeros((2, MOST_OBJECTS, 4), dtype=np.float32)
+    masks = np.zeros((2, MOST_OBJECTS, MASK_SIZE, MASK_SIZE), dtype=np.uint8)
+    for index, shape in enumerate(plan.shapes):
+        kinds[index], colors[index] = KINDS.index(shape.kind), COLOR_NAMES.index(shape.color)
+        y0, x0, y1, x1 = shape.box
+        boxes[:, index] = (y0, x0, y1, x1), (y0, 1 - x1, y1, 1 - x0)
+        mask = np.round(crop_mask(shape.outlines) * 255).astype(np.uint8)
+        masks[:, index] = mask, mask[:, ::-1]
+    owners = _owners(plan.shapes)
+    mirrored = owners.reshape(GRID, GRID)[:, ::-1].reshape(-1)
+    return {
+        "kinds": kinds,
+        "colors": colors,
+        "boxes": boxes,
+        "owners": np.stack([owners, mirrored]),
+        "masks": masks,
+    }
+
+
+def _owners(shapes: tuple[Shape, ...]) -> npt.NDArray[np.int8]:
+    """int8[64]: the object that covers each patch most."""
+    owners = np.full(GRID * GRID, NO_OBJECT, dtype=np.int8)
+    best = np.full(GRID * GRID, SMALLEST_SHARE, dtype=np.float32)
+    for index, shape in enumerate(shapes):
+        fine = coverage(shape.outlines, GRID * 4, GRID * 4)
+        share = fine.reshape(GRID, 4, GRID, 4).mean(axis=(1, 3)).reshape(-1)
+        owners[share > best] = index
+        best = np.maximum(best, share)
+    return owners
+
+
+def _add_codes(file: Path, vqvae: MaskVqVae) -> None:
+    """Replace the masks of a fresh chunk by their codes."""
+    with np.load(file) as arrays:
+        if "codes" in arrays:
+            return
+        labels = {name: arrays[name] for name in arrays.files}
+    masks = labels.pop("masks")
+    flat = masks.reshape(-1, MASK_SIZE, MASK_SIZE)
+    codes = np.zeros((len(flat), CODES_PER_MASK), dtype=np.int8)
+    used = np.flatnonzero(flat.any(axis=(1, 2)))
+    with torch.no_grad():
+        for part in np.array_split(used, max(1, len(used) // 512)):
+            codes[part] = vqvae.encode(as_input(flat[part].astype(np.float32) / 255)).numpy()
+    _save(file, labels | {"codes": codes.reshape(*masks.shape[:3], CODES_PER_MASK)})

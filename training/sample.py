@@ -1,0 +1,17 @@
+"""The picture that ships with the checkpoint: a held-out scene and a question about it."""
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from training.scenes import draw_scene
+
+SAMPLE_SEED = 10_003_843
+SAMPLE_PROMPT = "segment red circle"
+
+
+def write_sample(folder: Path, seed: int = SAMPLE_SEED, prompt: str = SAMPLE_PROMPT) -> None:
+    """Write ``sample.jpg`` and ``sample.json`` beside the checkpoint."""
+    Image.fromarray(draw_scene(seed).image).save(folder / "sample.jpg", quality=92)
+    (folder / "sample.json").write_text(json.dumps({"prompt": prompt, "seed": seed}, indent=2) + "\n")

@@ -1,0 +1,74 @@
+"""A small tokenizer with PaliGemma's families of tokens: text pieces, 1024 locations, 128 mask codes."""
+
+from functools import cache
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+from training.outlines import KINDS
+from training.plans import COLOR_NAMES
+
+SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>")
+BYTE_TOKENS = tuple(f"<0x{value:02X}>" for value in range(256))
+LOCATION_TOKENS = tuple(f"<loc{value:04d}>" for value in range(1024))
+CODE_TOKENS = tuple(f"<seg{value:03d}>" for value in range(128))
+IMAGE_TOKEN = "<image>"
+NEWLINE = "\n"
+SPACE = "▁"
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789;,.-'"
+
+FOREIGN_WORDS = (
+    "zebra", "hexagon", "pink", "brown", "dog", "cat", "car", "house", "wheel", "left", "right", "person", "tree",
+    "cloud", "oval", "rectangle", "pentagon", "cube", "arrow", "moon", "sun", "flower", "grey", "gray", "cyan",
+    "teal", "gold", "silver", "bird", "fish", "boat", "chair", "table", "bottle", "cup", "apple", "banana", "the",
+    "a", "of", "big", "small", "large", "tiny", "crescent", "spiral", "octagon", "line", "dot", "ball", "box",
+    "ellipse", "trapezoid", "sheep", "horse", "bus", "train", "bicycle", "phone", "book", "lamp",
+)  # fmt: skip
+"""Words that no scene holds: they give the tokenizer pieces, and the model things to answer with nothing."""
+
+
+def _pieces() -> tuple[list[str], list[tuple[str, str]]]:
+    """Byte-pair pieces and merges that make every word of the vocabulary one token, and foreign words a few."""
+    known = ["segment", ";", *(SPACE + word for word in (";", *KINDS, *COLOR_NAMES))]
+    corpus = known * 50 + [SPACE + word for word in FOREIGN_WORDS] + [SPACE]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_next")
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, initial_alphabet=[SPACE, *LETTERS], limit_alphabet=len(LETTERS) + 1, show_progress=False
+    )
+    tokenizer.train_from_iterator(corpus, trainer)
+    vocabulary = tokenizer.get_vocab()
+    pieces = sorted(vocabulary, key=vocabulary.__getitem__)
+    merges = [(piece[:cut], piece[cut:]) for piece in pieces for cut in _cuts(piece, vocabulary)]
+    return pieces, merges
+
+
+def _cuts(piece: str, vocabulary: dict[str, int]) -> list[int]:
+    """Where ``piece`` splits into two older pieces; the pair learnt first comes first."""
+    cuts = [cut for cut in range(1, len(piece)) if piece[:cut] in vocabulary and piece[cut:] in vocabulary]
+    return [cut for cut in cuts if max(vocabulary[piece[:cut]], vocabulary[piece[cut:]]) < vocabulary[piece]]
+
+
+@cache
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """The tokenizer of the demo model; lower case, any text tokenizes (unknown letters as bytes)."""
+    pieces, merges = _pieces()
+    words = [*SPECIAL_TOKENS, *BYTE_TOKENS, *pieces]
+    vocabulary = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(" ", SPACE)])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_next")
+    tokenizer.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens([AddedToken(word, normalized=False) for word in (*SPECIAL_TOKENS, IMAGE_TOKEN)])
+    plain = (NEWLINE, *LOCATION_TOKENS, *CODE_TOKENS)
+    tokenizer.add_tokens([AddedToken(word, normalized=False, special=False) for word in plain])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+        extra_special_tokens={"image_token": IMAGE_TOKEN},
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )

@@ -1,0 +1,203 @@
+"""The mask VQ-VAE in the layout of ``vae-oid.npz``: a 64 x 64 mask becomes 16 codes of 128, and back.
+
+Layer order as in big_vision (``pp/proj/paligemma/segmentation.py`` encodes,
+``evaluators/proj/paligemma/transfers/segmentation.py`` decodes), after https://arxiv.org/abs/2301.02229.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.masks import random_masks
+from training.progress import Progress
+from training.scenes import TRAINING_SEEDS
+
+CODES = 128
+CODE_SIZE = 512
+GRID = 4
+CODES_PER_MASK = GRID * GRID
+CODEBOOK_DECAY = 0.99
+COMMITMENT_WEIGHT = 0.25
+TRAINING_MASKS = 24_000
+PLAIN_STEPS = 200
+"""Steps without codes at first: a codebook born among untrained encoder outputs collapses to one code."""
+
+
+class ResidualBlock(nn.Module):
+    """``x + conv1x1(relu(conv3x3(relu(conv3x3(x)))))`` over 128 channels."""
+
+    def __init__(self, channels: int = 128) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.net(x)
+
+
+def _encoder() -> nn.Sequential:
+    """float[B, 1, 64, 64] in -1..1 -> float[B, 512, 4, 4]."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((1, 16), (16, 32), (32, 64), (64, 128)):
+        layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, ResidualBlock(), ResidualBlock(), nn.Conv2d(128, CODE_SIZE, 1))
+
+
+def _decoder() -> nn.Sequential:
+    """float[B, 512, 4, 4] -> float[B, 1, 64, 64], inside where above 0."""
+    layers: list[nn.Module] = [nn.Conv2d(CODE_SIZE, 128, 1), nn.ReLU(), ResidualBlock(), ResidualBlock()]
+    for inputs, outputs in ((128, 128), (128, 64), (64, 32), (32, 16)):
+        layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Conv2d(16, 1, 1))
+
+
+class Codebook(nn.Module):
+    """128 vectors that follow the running mean of the encoder outputs they stand for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._embedding: Tensor
+        self._ema_cluster_size: Tensor
+        self._ema_w: Tensor
+        self.register_buffer("_embedding", torch.randn(CODES, CODE_SIZE))
+        self.register_buffer("_ema_cluster_size", torch.ones(CODES))
+        self.register_buffer("_ema_w", self._embedding.clone())
+
+    def nearest(self, vectors: Tensor) -> Tensor:
+        """float[N, 512] -> int64[N], 0..127."""
+        return torch.cdist(vectors, self._embedding).argmin(dim=1)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """int64[...] -> float[..., 512]."""
+        return functional.embedding(codes, self._embedding)
+
+    @torch.no_grad()
+    def restart(self, vectors: Tensor) -> None:
+        """Begin anew at randomly chosen vectors, float[N, 512]."""
+        self._embedding.copy_(vectors[torch.randint(len(vectors), (CODES,))])
+        self._ema_w.copy_(self._embedding)
+        self._ema_cluster_size.fill_(1.0)
+
+    @torch.no_grad()
+    def follow(self, vectors: Tensor, codes: Tensor) -> None:
+        """Move every code towards the vectors it was chosen for; codes fallen out of use restart at random vectors."""
+        chosen = functional.one_hot(codes, CODES).to(vectors.dtype)
+        self._ema_cluster_size.lerp_(chosen.sum(dim=0), 1 - CODEBOOK_DECAY)
+        self._ema_w.lerp_(chosen.T @ vectors, 1 - CODEBOOK_DECAY)
+        dead = self._ema_cluster_size < len(vectors) / CODES * 0.03
+        replacements = vectors[torch.randint(len(vectors), (CODES,))]
+        self._ema_w[dead] = replacements[dead]
+        self._ema_cluster_size[dead] = 1.0
+        self._embedding.copy_(self._ema_w / self._ema_cluster_size.clamp(min=1e-5)[:, None])
+
+
+class MaskVqVae(nn.Module):
+    """Masks to codes and back. Parameter names are those of ``vae-oid.npz``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = _encoder()
+        self._vq_vae = Codebook()
+        self.decoder = _decoder()
+
+    def _vectors(self, masks: Tensor) -> Tensor:
+        return self.encoder(masks).permute(0, 2, 3, 1).reshape(-1, CODE_SIZE)
+
+    def _draw(self, vectors: Tensor) -> Tensor:
+        grid = vectors.reshape(-1, GRID, GRID, CODE_SIZE).permute(0, 3, 1, 2)
+        return self.decoder(grid)[:, 0]
+
+    @property
+    def codebook(self) -> Tensor:
+        """float32[128, 512]."""
+        return self._vq_vae.lookup(torch.arange(CODES))
+
+    def encode(self, masks: Tensor) -> Tensor:
+        """float32[B, 1, 64, 64] in -1..1 -> int64[B, 16], 0..127, row by row."""
+        return self._vq_vae.nearest(self._vectors(masks)).reshape(-1, CODES_PER_MASK)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """int64[B, 16], 0..127 -> float32[B, 64, 64], inside where above 0."""
+        return self._draw(self._vq_vae.lookup(codes))
+
+    def plain_loss(self, masks: Tensor) -> Tensor:
+        """Squared error of the masks redrawn without codes, for the first steps."""
+        with torch.autocast("cpu", torch.bfloat16):
+            redrawn = self.decoder(self.encoder(masks))
+        return functional.mse_loss(redrawn.float(), masks)
+
+    def loss(self, masks: Tensor) -> Tensor:
+        """Squared error of the redrawn masks plus commitment; moves the codebook on the way."""
+        with torch.autocast("cpu", torch.bfloat16):
+            vectors = self._vectors(masks)
+        vectors = vectors.float()
+        codes = self._vq_vae.nearest(vectors.detach())
+        self._vq_vae.follow(vectors.detach(), codes)
+        chosen = self._vq_vae.lookup(codes)
+        with torch.autocast("cpu", torch.bfloat16):
+            redrawn = self._draw(vectors + (chosen - vectors).detach())
+        error = functional.mse_loss(redrawn.float(), masks[:, 0])
+        return error + COMMITMENT_WEIGHT * functional.mse_loss(vectors, chosen)
+
+    @torch.no_grad()
+    def restart_codebook(self, masks: Tensor) -> None:
+        """Spread the codes over what the encoder now says about ``masks``."""
+        self._vq_vae.restart(self._vectors(masks))
+
+
+def save_npz(model: MaskVqVae, path: Path) -> None:
+    """Write every array in float32 under the names of ``vae-oid.npz``."""
+    np.savez(path, allow_pickle=False, **{name: value.float().numpy() for name, value in model.state_dict().items()})
+
+
+def load_npz(path: Path) -> MaskVqVae:
+    """Read a VQ-VAE in the layout of ``vae-oid.npz``, ready to encode and decode."""
+    model = MaskVqVae()
+    with np.load(path) as arrays:
+        model.load_state_dict({name: torch.from_numpy(arrays[name]) for name in arrays.files})
+    return model.eval()
+
+
+def as_input(masks: npt.NDArray[np.float32]) -> Tensor:
+    """Coverage float32[B, 64, 64] in 0..1 -> float32[B, 1, 64, 64] in -1..1."""
+    return torch.from_numpy(masks)[:, None] * 2 - 1
+
+
+def train_vqvae(path: Path, *, seed: int, steps: int = 2_400, batch: int = 64) -> MaskVqVae:
+    """Train from nothing on drawn masks and write ``path``; about five minutes of two cores."""
+    torch.manual_seed(seed)
+    model = MaskVqVae().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
+    data = as_input(random_masks(TRAINING_SEEDS.start + seed, TRAINING_MASKS))
+    progress = Progress("vqvae", steps)
+    for step in range(steps):
+        masks = data[torch.randint(len(data), (batch,))]
+        if step == PLAIN_STEPS:
+            model.restart_codebook(data[:1024])
+        loss = model.plain_loss(masks) if step < PLAIN_STEPS else model.loss(masks)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        progress.report(step, loss=loss.item())
+    save_npz(model.eval(), path)
+    return model
+
+
+@torch.no_grad()
+def ceiling(model: MaskVqVae, masks: npt.NDArray[np.float32]) -> float:
+    """Mean IoU of encoding and decoding ``masks``, float32[N, 64, 64] in 0..1: the best any token sequence could do."""
+    redrawn = model.decode(model.encode(as_input(masks))) > 0
+    truth = torch.from_numpy(masks) > 0.5
+    shared, either = (redrawn & truth).sum((1, 2)), (redrawn | truth).sum((1, 2))
+    return (shared / either).mean().item()
