@@ -76,8 +76,12 @@ def local_service(
         broker = None if os.environ.get("REDIS_URL") else EmbeddedBroker.prepare((data / "broker").absolute())
     except FolderInUseError as error:
         raise StartFailed(str(error)) from None
-    with Supervisor(_parts(broker, host, port, workers), say, output) as supervisor:
-        yield LocalService(f"http://{host}:{port}", supervisor)
+    try:
+        with Supervisor(_parts(broker, host, port, workers), say, output) as supervisor:
+            yield LocalService(f"http://{host}:{port}", supervisor)
+    finally:
+        if broker:
+            broker.lock.close()
 
 
 def _parts(broker: EmbeddedBroker | None, host: str, port: int, workers: int) -> list[Part]:
