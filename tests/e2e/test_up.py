@@ -103,7 +103,8 @@ def test_the_demo_shows_a_mask_and_ends(run: Callable[..., Command], tmp_path: P
     overlay = tmp_path / "demo-overlay.png"
     assert str(overlay) in demo.output
     size = job["result"]["image"]
-    assert Image.open(overlay).size == (size["width"], size["height"])
+    with Image.open(overlay) as drawn:
+        assert drawn.size == (size["width"], size["height"])
 
 
 def test_one_ctrl_c_ends_all_and_what_was_stored_is_there_again(run: Callable[..., Command]) -> None:
