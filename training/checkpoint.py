@@ -167,6 +167,7 @@ def export(model: PaliGemmaForConditionalGeneration, vae: Path, folder: Path) ->
         build_processor().save_pretrained(fresh)
         shutil.copy(vae, fresh / "vae.npz")
         for file in sorted(fresh.iterdir()):
+            file.chmod(0o644)  # safetensors writes files that only their owner can read
             file.replace(folder / file.name)
 
 
