@@ -31,7 +31,7 @@ from celery import Celery
 from redis import Redis
 
 from benchmarks.report import report
-from benchmarks.scripted_worker import IdleRunner
+from benchmarks.scripted_worker import IdleEngine
 from scripts.broker import EmbeddedBroker
 from shared.job import JobRequest, MaskFormat, new_job_id
 from shared.result import ImageSize, SegmentationResult
@@ -40,7 +40,6 @@ from shared.store import keys
 from shared.store.leases import LeaseStore
 from shared.store.script import script
 from shared.store.submissions import NewJob, SubmissionStore
-from worker.engine.engine import Engine
 from worker.segmentation import Segmentation
 from worker.service import WorkerService
 
@@ -70,7 +69,7 @@ class IdlePipeline:
 def work_forever(redis_url: str) -> None:
     """A worker's service and its threads, without Celery and without a model; ends when its process is ended."""
     settings = Settings(redis_url=redis_url)
-    service = WorkerService(settings, _MODEL, IdlePipeline(), Engine(IdleRunner(), 1), lambda: None)
+    service = WorkerService(settings, _MODEL, IdlePipeline(), IdleEngine(), lambda: None)
     service.start()
 
     def look() -> None:

@@ -13,9 +13,8 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING
 
 from shared.images import inspect_image
 from shared.job import JobRequest
@@ -24,13 +23,8 @@ from shared.result import ImageSize, RleMask, SegmentationResult, SegmentedObjec
 from shared.rle import runs_to_counts
 from shared.settings import Settings
 from worker.app import run_worker
-from worker.engine.engine import Engine
 from worker.segmentation import Segmentation
 from worker.service import WorkerService
-
-if TYPE_CHECKING:
-    from worker.engine.runner import Answer
-    from worker.preprocess import ModelInput
 
 POISON = "poison"
 SLOW = "slow"
@@ -73,18 +67,19 @@ class ScriptedPipeline:
         return Segmentation(scripted_answer(request.prompt, image_bytes), model_s=self._work_s, batch_size=1)
 
 
-class IdleRunner:
-    """For the engine that a service watches: the script never asks it."""
+class IdleEngine:
+    """For the service to watch: the script needs no engine."""
 
-    def run(self, inputs: list[ModelInput], before_step: Callable[[], Collection[int]]) -> list[Answer]:
-        raise NotImplementedError
+    stuck_s = 0.0
+
+    def close(self) -> None:
+        """Nothing runs."""
 
 
 def start_scripted(settings: Settings, ring: Callable[[], None]) -> WorkerService:
     """A service on its duties, with a script where the model would be."""
     pipeline = ScriptedPipeline(float(os.environ.get("SCRIPTED_MS", "20")) / 1000)
-    engine = Engine(IdleRunner(), settings.max_batch)
-    service = WorkerService(settings, served_model(settings).name, pipeline, engine, ring)
+    service = WorkerService(settings, served_model(settings).name, pipeline, IdleEngine(), ring)
     service.start()
     return service
 

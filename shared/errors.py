@@ -126,6 +126,13 @@ class StoreFull(MaskqError):
 # --- What a job can fail with: kept in the job as {"type", "detail"} --------------------------------------------------
 
 
+class PromptTooLong(MaskqError):
+    """The prompt takes more tokens than the model has room for; characters alone do not tell."""
+
+    type = "prompt_too_long"
+    title = "Prompt too long for the model"
+
+
 class InferenceFailed(MaskqError):
     """The model's forward pass failed for this job."""
 

@@ -57,16 +57,30 @@ class Settings(BaseSettings):
     # --- Worker -------------------------------------------------------------------------------------------------------
 
     worker_threads: int = Field(
-        16,
+        24,
         ge=1,
-        le=256,
-        description="Jobs in hand at once. Above max_batch, so that the next batch is ready.",
+        le=512,
+        description="Jobs in hand at once. Above max_batch, so that images are prepared and masks drawn meanwhile.",
     )
     max_batch: int = Field(
-        8, ge=1, le=256, description="Most jobs in one forward pass. Bounds the device memory it takes."
+        16, ge=1, le=256, description="Most jobs that share a step of the model; each takes a slot of its cache."
+    )
+    prefill_tokens: int = Field(
+        8_192, ge=1, description="Images and prompts that start in one step, in tokens: the others wait for it."
+    )
+    max_prompt_tokens: int = Field(
+        512, ge=16, le=4096, description="Longest prompt the model takes. Each slot of the cache has room for it."
     )
     max_answer_tokens: int = Field(
         256, ge=24, le=4096, description="Longest answer. An object takes 20 tokens and its label, so about 10 objects."
+    )
+    force_format: bool = Field(
+        True, description="Choose only tokens that make whole objects. Off: whatever the model likes best."
+    )
+    feature_cache_bytes: int = Field(
+        256_000_000,
+        ge=0,
+        description="What is kept of images seen lately, for the next prompt on them; 1.2 MB each at 224 px.",
     )
     heartbeat_s: float = Field(
         5.0, gt=0, description="How often a worker says that it lives. Three missed beats: gone."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +16,6 @@ from shared.registry import served_model
 from shared.settings import Settings, load_settings
 from shared.store.durability import require_durable_server
 from worker.service import WorkerService
-
-_EX_CONFIG = 78
-"""sysexits.h: set up wrongly; starting again will not help."""
-
-_EX_SOFTWARE = 70
 
 StartService = Callable[[Settings, Callable[[], None]], WorkerService]
 
@@ -51,10 +47,10 @@ def _connect(app: Celery, settings: Settings, start_service: StartService) -> No
             services.append(start_service(settings, lambda: doorbell.ring("unheard")))
         except ConfigurationError as error:
             logger.critical("%s", error.detail)
-            raise SystemExit(_EX_CONFIG) from None
+            raise SystemExit(os.EX_CONFIG) from None  # starting again will not help
         except Exception:
             logger.critical("the worker could not start", exc_info=True)  # Celery would go on without us
-            raise SystemExit(_EX_SOFTWARE) from None
+            raise SystemExit(os.EX_SOFTWARE) from None
 
     def drain(**_: Any) -> None:
         """Celery waits for the jobs in hand, which is a promise only if no new ones are taken."""

@@ -28,8 +28,8 @@ from transformers.utils import logging as transformers_logging
 from shared.errors import CheckpointError
 from shared.registry import ServedModel
 from shared.settings import Settings
+from worker.engine.build import start_engine
 from worker.engine.engine import Engine
-from worker.engine.runner import Runner
 from worker.masks import MaskCodec, load_vae
 from worker.pipeline import Pipeline
 from worker.preprocess import Preprocessor
@@ -56,14 +56,8 @@ class Checkpoint:
     def start_pipeline(self, settings: Settings) -> tuple[Pipeline, Engine]:
         """Start an engine on this model, and the pipeline over it. The caller closes the engine."""
         tokenizer = self.processor.tokenizer
-        runner = Runner(
-            self.model,
-            pad_id=tokenizer.pad_token_id,
-            eos_id=tokenizer.eos_token_id,
-            max_answer_tokens=settings.max_answer_tokens,
-        )
-        engine = Engine(runner, settings.max_batch)
-        preprocessor = Preprocessor(self.processor)
+        engine = start_engine(self.model, tokenizer, settings)
+        preprocessor = Preprocessor(self.processor, settings.max_prompt_tokens)
         return Pipeline(preprocessor, engine, tokenizer, self.codec, settings.max_image_pixels), engine
 
 

@@ -26,7 +26,7 @@ CODES = 16
 CODEBOOK_SIZE = 128
 CODE_WIDTH = 512
 _GRID = 4
-_MAX_BUCKET = 64
+MAX_BUCKET = 64
 """Largest batch that is compiled; more masks are decoded in several goes."""
 
 Params = Mapping[str, Any]
@@ -87,11 +87,11 @@ class MaskCodec:
         codes = [np.asarray(self._encode(bucket))[:size] for bucket, size in _buckets(masks)]
         return np.concatenate(codes) if codes else np.zeros((0, CODES), np.int32)
 
-    def warm_up(self, max_batch: int) -> None:
-        """Compile the decoder for batches of up to `max_batch` masks, so that no job waits for a compilation."""
+    def warm_up(self) -> None:
+        """Compile the decoder for every size of batch, so that no job waits for a compilation."""
         size = 1
-        while size < 2 * min(max_batch, _MAX_BUCKET):
-            self.decode(np.zeros((min(size, _MAX_BUCKET), CODES), np.int32))
+        while size <= MAX_BUCKET:
+            self.decode(np.zeros((size, CODES), np.int32))
             size *= 2
 
     def _decode_bucket(self, codes: jax.Array) -> jax.Array:
@@ -149,10 +149,10 @@ def _expected_shapes() -> dict[str, dict[str, tuple[int, ...]]]:
 
 
 def _buckets(batch: npt.NDArray[Any]) -> list[tuple[npt.NDArray[Any], int]]:
-    """Cut a batch into pieces of at most `_MAX_BUCKET`, padded with zeros to a power of two, with its true size."""
+    """Cut a batch into pieces of at most `MAX_BUCKET`, padded with zeros to a power of two, with its true size."""
     pieces = []
-    for start in range(0, len(batch), _MAX_BUCKET):
-        piece = batch[start : start + _MAX_BUCKET]
+    for start in range(0, len(batch), MAX_BUCKET):
+        piece = batch[start : start + MAX_BUCKET]
         padding = (1 << (len(piece) - 1).bit_length()) - len(piece)
         pieces.append((np.pad(piece, [(0, padding)] + [(0, 0)] * (batch.ndim - 1)), len(piece)))
     return pieces

@@ -7,19 +7,24 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from shared.faults import fault_point
 from shared.images import open_upright
 from shared.job import JobRequest
 from shared.prompt import things_asked
 from shared.result import ImageSize, SegmentationResult, Skipped
+from worker.batching import Batcher
 from worker.engine.engine import Engine
-from worker.engine.runner import Answer
-from worker.masks import CODES, MaskCodec
+from worker.engine.sequence import Answer
+from worker.masks import MAX_BUCKET, MaskCodec
 from worker.preprocess import Preprocessor
 from worker.render import render_object
 from worker.segmentation import Segmentation
 from worker.tokens import SPATIAL_TOKEN, Detection, ParsedAnswer, parse_answer
+
+SoftMask = npt.NDArray[np.float32]
+"""float32[64, 64] in [-1, 1]."""
 
 
 class Pipeline:
@@ -31,7 +36,9 @@ class Pipeline:
         self._preprocessor = preprocessor
         self._engine = engine
         self._tokenizer = tokenizer
-        self._codec = codec
+        self._masks = Batcher[tuple[int, ...], SoftMask](
+            lambda codes: list(codec.decode(np.array(codes, np.int32))), MAX_BUCKET, "masks"
+        )
         self._max_pixels = max_pixels
 
     def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
@@ -39,6 +46,7 @@ class Pipeline:
 
         Raises:
             ImageUnreadable: the image's data is damaged.
+            PromptTooLong: the prompt takes more tokens than the model has room for.
             InferenceFailed: the model failed on it.
             CancelledError: `is_canceled` said so before the model was done.
         """
@@ -73,8 +81,7 @@ class Pipeline:
         spatial = [logprob for name, logprob in pairs if SPATIAL_TOKEN.fullmatch(name)]
         return text, parse_answer(text, spatial, things=things_asked(prompt), truncated=answer.truncated)
 
-    def _decode(self, detections: list[Detection]) -> list[np.ndarray[Any, np.dtype[np.float32]] | None]:
-        """A soft mask for each detection that has codes, in one batch; None for the others."""
-        codes = [detection.codes for detection in detections if detection.codes]
-        masks = iter(self._codec.decode(np.array(codes, np.int32).reshape(-1, CODES)))
+    def _decode(self, detections: list[Detection]) -> list[SoftMask | None]:
+        """A soft mask for each detection that has codes, in one batch with other jobs'; None for the others."""
+        masks = iter(self._masks.do([detection.codes for detection in detections if detection.codes]))
         return [next(masks) if detection.codes else None for detection in detections]

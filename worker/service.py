@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 from redis.exceptions import RedisError
 
@@ -23,11 +23,6 @@ from worker.duty import Duty
 from worker.hands import Hands, Held
 from worker.segmentation import Segmentation
 
-if TYPE_CHECKING:
-    from worker.engine.engine import Engine
-
-_EX_SOFTWARE = 70
-"""sysexits.h. A supervisor starts the process again; the leases bring its jobs back."""
 _FINISH_RETRY_S = 0.5
 
 logger = logging.getLogger(__name__)
@@ -39,11 +34,20 @@ class JobPipeline(Protocol):
     def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation: ...
 
 
+class ModelEngine(Protocol):
+    """What the service watches, and closes in the end."""
+
+    @property
+    def stuck_s(self) -> float: ...
+
+    def close(self) -> None: ...
+
+
 class WorkerService:
     """What a worker does when the doorbell rings, and in between. Safe to share between threads."""
 
     def __init__(
-        self, settings: Settings, model_id: str, pipeline: JobPipeline, engine: Engine, ring: Callable[[], None]
+        self, settings: Settings, model_id: str, pipeline: JobPipeline, engine: ModelEngine, ring: Callable[[], None]
     ) -> None:
         """`ring` makes one more thread of this worker or of another look for jobs."""
         self._settings = settings
@@ -77,7 +81,7 @@ class WorkerService:
 
         served = served_model(settings)
         checkpoint = load_checkpoint(served, settings)
-        checkpoint.codec.warm_up(settings.max_batch)
+        checkpoint.codec.warm_up()
         pipeline, engine = checkpoint.start_pipeline(settings)
         service = cls(settings, served.name, pipeline, engine, ring)
         service.start()
@@ -192,10 +196,10 @@ class WorkerService:
             self._hands.drop(job_id)
 
     def _watch_engine(self) -> None:
-        """A thread cannot be interrupted; a process can. Its jobs come back when their leases run out."""
+        """A thread cannot be interrupted, a process can: it is started again, and the leases bring its jobs back."""
         if self._engine.stuck_s > self._settings.stuck_s:
             logger.critical("the engine has made no progress for %.0f s: ending the process", self._engine.stuck_s)
-            os._exit(_EX_SOFTWARE)
+            os._exit(os.EX_SOFTWARE)
 
     def _give_back_all(self) -> None:
         for held in self._hands.all():

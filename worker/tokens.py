@@ -17,11 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from shared.prompt import SEPARATOR
-
-BOX_TOKENS = 4
-MASK_TOKENS = 16
-_LOCATIONS = 1024
-_CODES = 128
+from worker.engine.grammar import BOX_TOKENS, CODES, LOCATIONS, MASK_TOKENS
 
 SPATIAL_TOKEN = re.compile(r"<(loc)(\d{4})>|<(seg)(\d{3})>")
 _SPATIAL_RUN = re.compile(rf"((?:{SPATIAL_TOKEN.pattern})+)")
@@ -158,7 +154,7 @@ def _fault(box: Sequence[int], codes: Sequence[int], *, is_cut: bool) -> SkipRea
         return SkipReason.WRONG_BOX
     if len(codes) not in (0, MASK_TOKENS):
         return SkipReason.WRONG_MASK
-    if max(box) >= _LOCATIONS or max(codes, default=0) >= _CODES:
+    if max(box) >= LOCATIONS or max(codes, default=0) >= CODES:
         return SkipReason.UNKNOWN_TOKEN
     if box[2] <= box[0] or box[3] <= box[1]:
         return SkipReason.EMPTY_BOX

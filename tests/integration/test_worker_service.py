@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,14 +16,12 @@ from typing import TypeVar
 import pytest
 from redis import Redis
 
+from benchmarks.scripted_worker import IdleEngine
 from shared.errors import ImageUnreadable
 from shared.job import Job, JobRequest, JobStatus, MaskFormat, new_job_id
 from shared.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.submissions import JobState, NewJob, SubmissionStore
-from worker.engine.engine import Engine
-from worker.engine.runner import Answer
-from worker.preprocess import ModelInput
 from worker.segmentation import Segmentation
 from worker.service import WorkerService
 
@@ -52,13 +50,6 @@ class ScriptedPipeline:
         return Segmentation(result, model_s=0.25, batch_size=4)
 
 
-class IdleRunner:
-    """An engine's runner that is never asked."""
-
-    def run(self, inputs: list[ModelInput], before_step: Callable[[], Collection[int]]) -> list[Answer]:
-        raise AssertionError("asked")
-
-
 @pytest.fixture
 def pipeline() -> ScriptedPipeline:
     return ScriptedPipeline()
@@ -78,7 +69,7 @@ def rings() -> list[None]:
 
 @pytest.fixture
 def service(settings: Settings, pipeline: ScriptedPipeline, rings: list[None]) -> Iterator[WorkerService]:
-    service = WorkerService(settings, "demo", pipeline, Engine(IdleRunner(), 1), lambda: rings.append(None))
+    service = WorkerService(settings, "demo", pipeline, IdleEngine(), lambda: rings.append(None))
     service.start()
     yield service
     service.stop()
@@ -240,17 +231,18 @@ def test_an_engine_without_progress_ends_the_process(settings: Settings, root: P
 import time, numpy
 from shared.settings import Settings
 from worker.engine.engine import Engine
+from worker.engine.scheduler import Scheduler
 from worker.preprocess import ModelInput
 from worker.service import WorkerService
 
 class StuckRunner:
-    def run(self, inputs, before_step):
+    def prefill(self, sequences):
         time.sleep(30)
 
-engine = Engine(StuckRunner(), 1)
+engine = Engine(StuckRunner(), Scheduler(1, 1), max_answer_tokens=1)
 settings = Settings(redis_url={settings.redis_url!r}, stuck_s=0.3)
 WorkerService(settings, "demo", None, engine, lambda: None).start()
-engine.submit(ModelInput(numpy.zeros((3, 2, 2), "float32"), [1]))
+engine.submit(ModelInput(numpy.zeros((3, 2, 2), "float32"), [1], b""))
 time.sleep(20)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, timeout=20, check=False)

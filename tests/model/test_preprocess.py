@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shared.errors import PromptTooLong
 from shared.images import open_upright
 from tests.pictures import encoded, gradient
 from worker.checkpoint import Checkpoint
@@ -36,8 +37,22 @@ _FILES = {
 @pytest.mark.parametrize("prompt", ["segment red circle", "segment circle ; blue square", "segment Straße 猫"])
 def test_inputs_equal_those_of_the_checkpoint_s_own_processor(demo: Checkpoint, name: str, prompt: str) -> None:
     picture = open_upright(_FILES[name], 25_000_000)
-    prepared = Preprocessor(demo.processor).prepare(picture, prompt)
+    prepared = Preprocessor(demo.processor, max_prompt_tokens=512).prepare(picture, prompt)
     expected = demo.processor(images=picture, text=f"<image>{prompt}", return_tensors="np")
     assert prepared.pixel_values.dtype == np.float32
     assert np.abs(prepared.pixel_values - expected["pixel_values"][0]).max() <= 1e-5
     assert prepared.token_ids == expected["input_ids"][0].tolist()
+
+
+def test_a_prompt_for_which_the_model_has_no_room_is_refused(demo: Checkpoint) -> None:
+    preprocessor = Preprocessor(demo.processor, max_prompt_tokens=16)
+    preprocessor.prepare(gradient(10, 10), "segment cat")
+    with pytest.raises(PromptTooLong):
+        preprocessor.prepare(gradient(10, 10), "segment " + "猫" * 16)
+
+
+def test_the_digest_tells_images_apart_and_nothing_else(demo: Checkpoint) -> None:
+    preprocessor = Preprocessor(demo.processor, max_prompt_tokens=512)
+    first = preprocessor.prepare(gradient(100, 80), "segment cat")
+    assert preprocessor.prepare(gradient(100, 80), "segment dog").image_digest == first.image_digest
+    assert preprocessor.prepare(gradient(80, 100), "segment cat").image_digest != first.image_digest

@@ -1,15 +1,32 @@
+"""The engine writes what transformers writes, token for token, whoever joins and leaves beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 from PIL import Image
+from transformers import LogitsProcessor, LogitsProcessorList, PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
 from training.scenes import HELD_OUT_SEEDS, draw_scene
 from worker.checkpoint import Checkpoint
-from worker.engine.runner import Answer, Runner
+from worker.engine.grammar import CODES, LOCATIONS, Vocabulary
+from worker.engine.runner import Runner, RunnerLimits
+from worker.engine.sequence import Answer, Sequence
 from worker.preprocess import ModelInput, Preprocessor
+from worker.tokens import parse_answer
 
 _LONGEST = 60
+_SLOTS = 6
 _PROMPTS = [
     "segment red circle",
     "segment square",
@@ -20,86 +37,305 @@ _PROMPTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def runner(demo: Checkpoint) -> Runner:
-    tokenizer = demo.processor.tokenizer
-    ids = {"pad_id": tokenizer.pad_token_id, "eos_id": tokenizer.eos_token_id}
-    return Runner(demo.model, **ids, max_answer_tokens=_LONGEST)
+# --- Models -----------------------------------------------------------------------------------------------------------
 
 
-def _nobody_leaves() -> list[int]:
-    return []
+@dataclass(repr=False)
+class Subject:
+    """A model, questions for it, and what transformers answers to them."""
+
+    model: Any
+    vocabulary: Vocabulary
+    inputs: list[ModelInput]
+    _generated: dict[tuple[int, bool], tuple[int, ...]]
+
+    def generate(self, index: int, *, force_format: bool) -> tuple[int, ...]:
+        """What transformers answers to a question alone, `<eos>` included."""
+        key = (index, force_format)
+        if key not in self._generated:
+            grammar = [Grammar(self.vocabulary, len(self.inputs[index].token_ids))] if force_format else []
+            self._generated[key] = _generate(self.model, self.inputs[index], LogitsProcessorList(grammar))
+        return self._generated[key]
 
 
-def _inputs(demo: Checkpoint, count: int) -> list[ModelInput]:
-    preprocessor = Preprocessor(demo.processor)
+class Grammar(LogitsProcessor):
+    """The grammar once more, written from its definition: looks at all that was written, each time."""
+
+    def __init__(self, vocabulary: Vocabulary, prefix_length: int) -> None:
+        self._vocabulary = vocabulary
+        self._prefix_length = prefix_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        allowed = torch.zeros_like(scores, dtype=torch.bool)
+        for row, ids in enumerate(input_ids[:, self._prefix_length :].tolist()):
+            allowed[row, self._allowed(ids, scores.shape[1])] = True
+        return scores.masked_fill(~allowed, -torch.inf)
+
+    def _allowed(self, written: list[int], vocabulary_size: int) -> list[int]:
+        locations, codes = self._vocabulary.location_ids, self._vocabulary.code_ids
+        in_object: list[int] = []
+        for token in written:
+            in_object = [*in_object, token] if in_object or token in locations else []
+            in_object = [] if len(in_object) == 20 else in_object
+        if not in_object:
+            never = {*codes, locations[-1]}
+            return [token for token in range(vocabulary_size) if token not in never]
+        if len(in_object) >= 4:
+            return list(codes)
+        if len(in_object) == 1:
+            return list(locations[:-1])
+        return list(locations[locations.index(in_object[len(in_object) - 2]) + 1 :])
+
+
+def _generate(model: Any, job: ModelInput, processors: LogitsProcessorList) -> tuple[int, ...]:
+    ids = torch.tensor([job.token_ids])
+    written = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        token_type_ids=torch.zeros_like(ids),
+        pixel_values=torch.from_numpy(job.pixel_values)[None],
+        do_sample=False,
+        max_new_tokens=_LONGEST,
+        logits_processor=processors,
+        eos_token_id=1,
+    )
+    return tuple(written[0, ids.shape[1] :].tolist())
+
+
+def _demo_inputs(demo: Checkpoint, count: int) -> list[ModelInput]:
+    preprocessor = Preprocessor(demo.processor, max_prompt_tokens=512)
     scenes = [draw_scene(seed) for seed in HELD_OUT_SEEDS[:count]]
-    prompts = [_PROMPTS[index % len(_PROMPTS)] for index in range(count)]
     return [
-        preprocessor.prepare(Image.fromarray(scene.image), prompt)
-        for scene, prompt in zip(scenes, prompts, strict=True)
+        preprocessor.prepare(Image.fromarray(scene.image), _PROMPTS[index % len(_PROMPTS)])
+        for index, scene in enumerate(scenes)
     ]
 
 
-def _generate(demo: Checkpoint, job: ModelInput) -> list[int]:
-    """What transformers itself answers, `<eos>` included."""
-    ids = torch.tensor([job.token_ids])
-    inputs: dict[str, Any] = {
-        "input_ids": ids,
-        "attention_mask": torch.ones_like(ids),
-        "token_type_ids": torch.zeros_like(ids),
-        "pixel_values": torch.from_numpy(job.pixel_values)[None],
-    }
-    written = demo.model.generate(**inputs, do_sample=False, max_new_tokens=_LONGEST)
-    tokens: list[int] = written[0, ids.shape[1] :].tolist()
-    return tokens
+@pytest.fixture(scope="module")
+def demo_subject(demo: Checkpoint) -> Subject:
+    tokenizer = demo.processor.tokenizer
+    return Subject(demo.model, Vocabulary.of(tokenizer.get_vocab(), tokenizer.eos_token_id), _demo_inputs(demo, 24), {})
 
 
-def _with_eos(answer: Answer, eos_id: int) -> list[int]:
-    return answer.token_ids if answer.truncated else [*answer.token_ids, eos_id]
+_FIRST_LOCATION, _WORDS = 40, 40
+_IMAGE_TOKEN = 39
 
 
-@pytest.mark.parametrize("batch_size", [1, 6, 24])
-def test_a_batch_of_mixed_prompts_gets_the_tokens_of_generate_one_by_one(
-    demo: Checkpoint, runner: Runner, batch_size: int
-) -> None:
-    inputs = _inputs(demo, batch_size)
-    assert batch_size == 1 or len({len(each.token_ids) for each in inputs}) > 3
-    answers = runner.run(inputs, _nobody_leaves)
-    eos_id = demo.processor.tokenizer.eos_token_id
-    assert [_with_eos(answer, eos_id) for answer in answers] == [_generate(demo, each) for each in inputs]
-    assert {answer.batch_size for answer in answers} == {batch_size}
-
-
-def test_probabilities_are_those_of_the_chosen_tokens(demo: Checkpoint, runner: Runner) -> None:
-    inputs = _inputs(demo, 12)
-    answers = [runner.run([each], _nobody_leaves)[0] for each in inputs]
-    job, answer = max(zip(inputs, answers, strict=True), key=lambda pair: len(pair[1].token_ids))
-    ids = torch.tensor([job.token_ids + answer.token_ids])
-    kinds = torch.tensor([[0] * len(job.token_ids) + [1] * len(answer.token_ids)])
-    with torch.inference_mode():
-        output = demo.model(
-            input_ids=ids,
-            token_type_ids=kinds,
-            attention_mask=torch.ones_like(ids),
-            pixel_values=torch.from_numpy(job.pixel_values)[None],
+def _random_subject(*, layers: int, heads: int, kv_heads: int, softcaps: tuple[float, float] | None) -> Subject:
+    """A tiny PaliGemma 2 that knows nothing: location tokens are likely, so that it writes objects, and the end is."""
+    torch.manual_seed(layers * 100 + heads * 10 + kv_heads)
+    attention_cap, final_cap = softcaps or (None, None)
+    size = _FIRST_LOCATION + LOCATIONS + CODES
+    text = {
+        "model_type": "gemma2", "vocab_size": size, "hidden_size": 32, "intermediate_size": 64, "head_dim": 16,
+        "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kv_heads,
+        "query_pre_attn_scalar": 16, "attn_logit_softcapping": attention_cap, "final_logit_softcapping": final_cap,
+        "use_bidirectional_attention": True, "initializer_range": 0.3,
+    }  # fmt: skip
+    vision = {
+        "model_type": "siglip_vision_model", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "image_size": 16, "patch_size": 4, "projection_dim": 32, "vision_use_head": False,
+    }  # fmt: skip
+    config = PaliGemmaConfig(
+        text_config=text, vision_config=vision, projection_dim=32, image_token_index=_IMAGE_TOKEN, hidden_size=32
+    )
+    model = PaliGemmaForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        model.lm_head.weight[:_WORDS] *= 2
+        model.lm_head.weight[_FIRST_LOCATION : _FIRST_LOCATION + LOCATIONS] *= 1.3
+    random = np.random.default_rng(layers)
+    prefix = [_IMAGE_TOKEN] * 16
+    inputs = [
+        ModelInput(
+            random.standard_normal((3, 16, 16), np.float32),
+            prefix + random.integers(2, _WORDS - 2, 2 + index % 7).tolist(),
+            bytes([index]),
         )
-    logprobs = output.logits[0, len(job.token_ids) - 1 : -1].log_softmax(-1)
-    expected = [float(row[token]) for row, token in zip(logprobs, answer.token_ids, strict=True)]
-    assert answer.logprobs == pytest.approx(expected, abs=1e-3)
-    assert len(answer.token_ids) == len(answer.logprobs) > 0
+        for index in range(12)
+    ]
+    locations = tuple(range(_FIRST_LOCATION, _FIRST_LOCATION + LOCATIONS))
+    codes = tuple(range(_FIRST_LOCATION + LOCATIONS, size))
+    return Subject(model, Vocabulary(locations, codes, eos_id=1), inputs, {})
 
 
-def test_an_answer_that_reaches_its_longest_length_says_so(demo: Checkpoint) -> None:
-    runner = Runner(demo.model, pad_id=0, eos_id=-1, max_answer_tokens=5)
-    (answer,) = runner.run(_inputs(demo, 1), _nobody_leaves)
-    assert (len(answer.token_ids), answer.truncated) == (5, True)
+_SHAPES: dict[str, Callable[[], Subject]] = {
+    "capped": lambda: _random_subject(layers=3, heads=4, kv_heads=2, softcaps=(50.0, 30.0)),
+    "tightly capped": lambda: _random_subject(layers=2, heads=2, kv_heads=1, softcaps=(1.0, 2.0)),
+    "many heads": lambda: _random_subject(layers=2, heads=8, kv_heads=2, softcaps=None),
+    "no shared heads": lambda: _random_subject(layers=4, heads=2, kv_heads=2, softcaps=None),
+}
 
 
-def test_a_job_that_leaves_stops_writing_and_changes_nothing_for_the_others(demo: Checkpoint, runner: Runner) -> None:
-    inputs = _inputs(demo, 3)
-    whole = runner.run(inputs, _nobody_leaves)
-    steps = iter(range(1000))
-    parted = runner.run(inputs, lambda: [0] if next(steps) >= 3 else [])
-    assert parted[0].token_ids == whole[0].token_ids[:3]
-    assert [each.token_ids for each in parted[1:]] == [each.token_ids for each in whole[1:]]
+@pytest.fixture(scope="module", params=["demo", *_SHAPES])
+def subject(request: pytest.FixtureRequest, demo_subject: Subject) -> Subject:
+    return demo_subject if request.param == "demo" else _SHAPES[request.param]()
+
+
+# --- Runs -------------------------------------------------------------------------------------------------------------
+
+
+class Writing:
+    """Sequences in the slots of one runner, each step done by hand."""
+
+    def __init__(self, subject: Subject, *, force_format: bool, lag: int = 0, feature_bytes: int = 0) -> None:
+        longest = max(len(each.token_ids) for each in subject.inputs) + _LONGEST
+        limits = RunnerLimits(_SLOTS, longest, feature_bytes)
+        self._subject = subject
+        self._runner = Runner(subject.model, subject.vocabulary, limits, force_format=force_format, lag=lag)
+        self._free = list(range(_SLOTS))
+        self.by_index: dict[int, Sequence] = {}
+
+    @property
+    def running(self) -> list[Sequence]:
+        return [each for each in self.by_index.values() if not each.is_done]
+
+    def join(self, indices: list[int]) -> None:
+        """Start questions that are not being answered, as many as there are slots for."""
+        new = [index for index in indices if index not in self.by_index][: len(self._free)]
+        for index in new:
+            self.by_index[index] = Sequence(self._subject.inputs[index], Future(), slot=self._free.pop(0))
+        if new:
+            self._run(self._runner.prefill, [self.by_index[index] for index in new])
+
+    def leave(self, position: int) -> None:
+        """One of those that write stops."""
+        leaving = self.running[position % len(self.running)]
+        leaving.is_done = True
+        self._free.append(leaving.slot)
+
+    def step(self) -> None:
+        if self.running:
+            self._run(self._runner.decode, self.running)
+
+    def _run(self, step: Callable[[list[Sequence]], Any], sequences: list[Sequence]) -> None:
+        for each in sequences:
+            each.steps_in_flight += 1
+        for each, chosen in zip(sequences, step(sequences).read(), strict=True):
+            each.take(chosen, _LONGEST)
+            if each.is_done:
+                self._free.append(each.slot)
+
+    def finish(self) -> dict[int, Answer]:
+        """Write on until all have ended."""
+        while self.running:
+            self.step()
+        return {index: each.answer for index, each in self.by_index.items()}
+
+
+def _with_eos(answer: Answer) -> tuple[int, ...]:
+    return tuple(answer.token_ids) if answer.truncated else (*answer.token_ids, 1)
+
+
+@contextmanager
+def _counting_calls(module: torch.nn.Module) -> Iterator[list[int]]:
+    sizes: list[int] = []
+    handle = module.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    yield sizes
+    handle.remove()
+
+
+# --- What must be true ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("force_format", [False, True], ids=["free", "forced"])
+def test_every_answer_is_that_of_transformers_alone(subject: Subject, force_format: bool) -> None:
+    writing = Writing(subject, force_format=force_format)
+    count = len(subject.inputs)
+    while len(writing.by_index) < count:
+        writing.join(list(range(count)))
+        writing.step()
+    answers = writing.finish()
+    expected = {index: subject.generate(index, force_format=force_format) for index in range(count)}
+    assert {index: _with_eos(answer) for index, answer in answers.items()} == expected
+    assert any(len(tokens) > 20 for tokens in expected.values())
+
+
+@given(
+    moves=st.lists(
+        st.one_of(
+            st.tuples(st.just("join"), st.lists(st.integers(0, 11), min_size=1, max_size=4, unique=True)),
+            st.tuples(st.just("leave"), st.integers(0, 5)),
+            st.tuples(st.just("step"), st.integers(1, 9)),
+        ),
+        max_size=20,
+    ),
+    force_format=st.booleans(),
+)
+@examples(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_who_joins_and_leaves_beside_it_changes_no_answer(
+    subject: Subject, moves: list[tuple[str, Any]], force_format: bool
+) -> None:
+    writing = Writing(subject, force_format=force_format)
+    left: set[int] = set()
+    for move, what in moves:
+        if move == "join":
+            writing.join(what)
+        elif move == "leave" and writing.running:
+            before = {index for index, each in writing.by_index.items() if not each.is_done}
+            writing.leave(what)
+            left |= before - {index for index, each in writing.by_index.items() if not each.is_done}
+        elif move == "step":
+            for _ in range(what):
+                writing.step()
+    for index, answer in writing.finish().items():
+        expected = subject.generate(index, force_format=force_format)
+        written = tuple(answer.token_ids) if index in left else _with_eos(answer)
+        assert written == (expected[: len(written)] if index in left else expected)
+
+
+def test_with_the_format_forced_no_object_is_malformed(subject: Subject) -> None:
+    writing = Writing(subject, force_format=True)
+    writing.join(list(range(_SLOTS)))
+    names = {token: f"<loc{index:04}>" for index, token in enumerate(subject.vocabulary.location_ids)}
+    names |= {token: f"<seg{index:03}>" for index, token in enumerate(subject.vocabulary.code_ids)}
+    for answer in writing.finish().values():
+        text = "".join(names.get(token, " x") for token in answer.token_ids)
+        parsed = parse_answer(text, [0.0] * len(answer.token_ids), truncated=answer.truncated)
+        assert {each.reason for each in parsed.skipped} <= {"stray_text", "cut_short"}
+
+
+def test_probabilities_are_those_of_the_chosen_tokens(demo_subject: Subject) -> None:
+    writing = Writing(demo_subject, force_format=False)
+    writing.join(list(range(_SLOTS)))
+    for index, answer in writing.finish().items():
+        job = demo_subject.inputs[index]
+        ids = torch.tensor([job.token_ids + answer.token_ids])
+        kinds = torch.tensor([[0] * len(job.token_ids) + [1] * len(answer.token_ids)])
+        with torch.inference_mode():
+            output = demo_subject.model(
+                input_ids=ids,
+                token_type_ids=kinds,
+                attention_mask=torch.ones_like(ids),
+                pixel_values=torch.from_numpy(job.pixel_values)[None],
+            )
+        logprobs = output.logits[0, len(job.token_ids) - 1 : -1].log_softmax(-1)
+        expected = [float(row[token]) for row, token in zip(logprobs, answer.token_ids, strict=True)]
+        assert answer.logprobs == pytest.approx(expected, abs=1e-3)
+
+
+def test_probabilities_do_not_depend_on_the_company(demo_subject: Subject) -> None:
+    together, alone = Writing(demo_subject, force_format=True), Writing(demo_subject, force_format=True)
+    together.join(list(range(_SLOTS)))
+    alone.join([0])
+    assert together.finish()[0].logprobs == pytest.approx(alone.finish()[0].logprobs, abs=1e-4)
+
+
+def test_a_second_prompt_on_an_image_does_not_look_at_it_again(demo: Checkpoint, demo_subject: Subject) -> None:
+    picture = Image.fromarray(draw_scene(HELD_OUT_SEEDS[0]).image)
+    preprocessor = Preprocessor(demo.processor, max_prompt_tokens=512)
+    inputs = [preprocessor.prepare(picture, prompt) for prompt in _PROMPTS]
+    questions = Subject(demo_subject.model, demo_subject.vocabulary, inputs, {})
+    writing = Writing(questions, force_format=True, feature_bytes=1_000_000)
+    with _counting_calls(demo.model.model.vision_tower) as looked_at:
+        writing.join([0, 1])
+        writing.join([2, 3, 4, 5])
+        answers = writing.finish()
+    assert sum(looked_at) == 1
+    expected = [questions.generate(index, force_format=True) for index in range(len(_PROMPTS))]
+    assert [_with_eos(answers[index]) for index in range(len(_PROMPTS))] == expected
+
+
+def test_weights_are_held_once(demo_subject: Subject) -> None:
+    Writing(demo_subject, force_format=True)
+    attention = demo_subject.model.model.language_model.layers[0].self_attn
+    assert attention.q_proj.weight.untyped_storage().data_ptr() == attention.v_proj.weight.untyped_storage().data_ptr()

@@ -1,45 +1,57 @@
-"""The loop: whatever waits is answered together, by one thread that owns the device."""
+"""The loop: jobs join and leave between the steps of one model, on one thread that owns the device."""
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
-from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
 from shared.errors import InferenceFailed
+from worker.engine.failures import DeviceLost, StepOutOfMemory
+from worker.engine.scheduler import Scheduler
+from worker.engine.sequence import Answer, ChosenToken, Sequence
 
-if TYPE_CHECKING:  # torch takes seconds to import, and the loop needs none of it
-    from worker.engine.runner import Answer
+if TYPE_CHECKING:
     from worker.preprocess import ModelInput
 
 logger = logging.getLogger(__name__)
 
 
-class BatchRunner(Protocol):
+class Step(Protocol):
+    """A step that was launched."""
+
+    def read(self) -> list[ChosenToken]:
+        """Wait for it: one token for each of its sequences."""
+
+
+class StepRunner(Protocol):
     """What the loop needs of a runner."""
 
-    def run(self, inputs: list[ModelInput], before_step: Callable[[], Collection[int]]) -> list[Answer]: ...
+    def prefill(self, sequences: SequenceOf[Sequence]) -> Step:
+        """Take in image and prompt of each, into its slot, and write its first token."""
 
-
-@dataclass(frozen=True)
-class _Waiting:
-    input: ModelInput
-    is_canceled: Callable[[], bool]
-    future: Future[Answer]
+    def decode(self, sequences: SequenceOf[Sequence]) -> Step:
+        """Write one more token for each."""
 
 
 class Engine:
     """Takes jobs from any thread and answers each through a future."""
 
-    def __init__(self, runner: BatchRunner, max_batch: int) -> None:
+    def __init__(self, runner: StepRunner, scheduler: Scheduler, *, max_answer_tokens: int, lag: int = 0) -> None:
+        """`lag` is how many steps are launched before the oldest is read back. 1 keeps a GPU busy while Python works;
+        a CPU gains nothing by it."""
         self._runner = runner
-        self._max_batch = max_batch
-        self._waiting: deque[_Waiting] = deque()
+        self._scheduler = scheduler
+        self._max_answer_tokens = max_answer_tokens
+        self._lag = lag
+        self._in_flight: deque[tuple[list[Sequence], Step]] = deque()
+        self._arrived: deque[Sequence] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._progress_at: float | None = None
@@ -53,13 +65,13 @@ class Engine:
         Raises:
             InferenceFailed: the engine is closed.
         """
-        waiting = _Waiting(job, is_canceled, Future())
+        sequence = Sequence(job, Future(), is_canceled)
         with self._changed:
             if self._closed:
                 raise InferenceFailed("the worker is stopping")
-            self._waiting.append(waiting)
+            self._arrived.append(sequence)
             self._changed.notify()
-        return waiting.future
+        return sequence.future
 
     def close(self) -> None:
         """Answer what waits, take no more, and return when the thread has ended."""
@@ -75,39 +87,79 @@ class Engine:
         return 0.0 if progress_at is None else time.monotonic() - progress_at
 
     def _loop(self) -> None:
-        while batch := self._next_batch():
-            self._answer(batch)
-            self._progress_at = None
-
-    def _next_batch(self) -> list[_Waiting]:
-        """Wait for work. Nothing means: closed, and all answered."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            return [self._waiting.popleft() for _ in range(min(self._max_batch, len(self._waiting)))]
-
-    def _answer(self, batch: list[_Waiting]) -> None:
-        """Run a batch. If that fails, each of its jobs runs alone, so that only the guilty one fails."""
-
-        def before_step() -> list[int]:
-            self._progress_at = time.monotonic()
-            return [row for row, each in enumerate(batch) if each.is_canceled()]
-
         try:
-            before_step()
-            answers = self._runner.run([each.input for each in batch], before_step)
-            for each, answer in zip(batch, answers, strict=True):
-                _settle(each, answer)
+            while self._take_arrived():
+                self._turn()
         except Exception:
-            logger.exception("a forward pass failed for a batch of %d", len(batch))
-            if len(batch) == 1:
-                batch[0].future.set_exception(InferenceFailed("the model's forward pass failed"))
-                return
-            for alone in batch:
-                self._answer([alone])
+            _end_process("the engine failed")
+
+    def _turn(self) -> None:
+        """One round: whoever may start starts, and everybody writes a token."""
+        self._progress_at = time.monotonic()
+        self._scheduler.drop_canceled()
+        if admitted := self._scheduler.admit():
+            self._launch(self._runner.prefill, admitted)
+        if self._scheduler.running:
+            self._launch(self._runner.decode, list(self._scheduler.running))
+        else:
+            self._land(0)
+
+    def _take_arrived(self) -> bool:
+        """Pass on what has arrived; wait if there is nothing to do. False means: closed, and all answered."""
+        with self._changed:
+            if not self._scheduler.has_work and not self._arrived:
+                self._progress_at = None
+                self._changed.wait_for(lambda: self._arrived or self._closed)
+            while self._arrived:
+                self._scheduler.add(self._arrived.popleft())
+        return self._scheduler.has_work
+
+    def _launch(self, run: Callable[[SequenceOf[Sequence]], Step], sequences: list[Sequence]) -> None:
+        """Start a step, and read back those that are due."""
+        try:
+            step = run(sequences)
+        except Exception as error:
+            self._retry_smaller(sequences, error)
+            return
+        for sequence in sequences:
+            sequence.steps_in_flight += 1
+            sequence.answer.batch_size = max(sequence.answer.batch_size, len(sequences))
+        self._in_flight.append((sequences, step))
+        self._land(self._lag)
+
+    def _land(self, may_stay: int) -> None:
+        """Read back the oldest steps until at most `may_stay` are in flight."""
+        while len(self._in_flight) > may_stay:
+            sequences, step = self._in_flight.popleft()
+            try:
+                tokens = step.read()
+            except Exception as error:
+                self._retry_smaller(sequences, error)
+                continue
+            for sequence, chosen in zip(sequences, tokens, strict=True):
+                was_done = sequence.is_done
+                sequence.take(chosen, self._max_answer_tokens)
+                if sequence.is_done and not was_done:
+                    self._scheduler.release(sequence)
+
+    def _retry_smaller(self, sequences: list[Sequence], error: Exception) -> None:
+        """A step failed. What ran alone is to blame; the others start again, half as many at a time."""
+        if isinstance(error, DeviceLost):
+            _end_process("the device is lost")
+        logger.error("a forward pass failed for a batch of %d", len(sequences), exc_info=error)
+        if isinstance(error, StepOutOfMemory):
+            self._scheduler.start_fewer()
+        unfinished = [each for each in sequences if not each.is_done]
+        for sequence in unfinished:
+            self._scheduler.release(sequence)
+        if len(sequences) == 1:
+            for sequence in unfinished:
+                sequence.fail()
+            return
+        self._scheduler.put_back([each.restarted(len(sequences) // 2) for each in unfinished])
 
 
-def _settle(waiting: _Waiting, answer: Answer) -> None:
-    if waiting.is_canceled():
-        waiting.future.set_exception(CancelledError())
-    else:
-        waiting.future.set_result(answer)
+def _end_process(reason: str) -> None:
+    """Nothing here can go on. A supervisor starts the process again, and the leases bring its jobs back."""
+    logger.critical("%s: ending the process", reason, exc_info=True)
+    os._exit(os.EX_SOFTWARE)

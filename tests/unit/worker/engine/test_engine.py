@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+import pytest
+
+from shared.errors import InferenceFailed
+from tests.unit.worker.engine.scripted import ScriptedRunner, job
+from worker.engine.engine import Engine
+from worker.engine.failures import StepOutOfMemory
+from worker.engine.scheduler import Scheduler
+
+_LONGEST = 30
+_SLOTS = 4
+
+
+@pytest.fixture
+def runner() -> ScriptedRunner:
+    return ScriptedRunner()
+
+
+@pytest.fixture
+def scheduler() -> Scheduler:
+    return Scheduler(_SLOTS, prefill_tokens=100)
+
+
+@pytest.fixture(params=[0, 1, 3], ids=lambda lag: f"lag {lag}")
+def engine(request: pytest.FixtureRequest, runner: ScriptedRunner, scheduler: Scheduler) -> Iterator[Engine]:
+    engine = Engine(runner, scheduler, max_answer_tokens=_LONGEST, lag=request.param)
+    yield engine
+    runner.gate.set()
+    engine.close()
+
+
+def _hold(engine: Engine, runner: ScriptedRunner, length: int = 0) -> None:
+    """Keep the engine busy with one job, so that those after it wait."""
+    runner.gate.clear()
+    engine.submit(job(99, length))
+    assert runner.running.wait(10)
+
+
+def test_every_job_gets_its_own_answer_whole(engine: Engine) -> None:
+    futures = [engine.submit(job(name, length=name % 5)) for name in range(1, 50)]
+    assert [future.result(10).token_ids for future in futures] == [[name] * (name % 5) for name in range(1, 50)]
+
+
+def test_an_answer_holds_the_probability_of_each_token(engine: Engine) -> None:
+    assert engine.submit(job(1, length=3)).result(10).logprobs == [-0.5] * 3
+
+
+def test_jobs_that_wait_start_together_in_the_order_of_arrival(engine: Engine, runner: ScriptedRunner) -> None:
+    _hold(engine, runner)
+    futures = [engine.submit(job(name, length=2)) for name in range(1, 9)]
+    runner.gate.set()
+    for future in futures:
+        future.result(10)
+    assert [name for prefill in runner.prefills for name in prefill] == [99, *range(1, 9)]
+    assert max(map(len, runner.prefills)) >= _SLOTS - 1
+
+
+def test_a_job_joins_those_that_are_writing(engine: Engine, runner: ScriptedRunner) -> None:
+    long = engine.submit(job(1, length=_LONGEST - 1))
+    joined = [engine.submit(job(name, length=2)) for name in (2, 3)]
+    for future in (*joined, long):
+        future.result(10)
+    assert any({1, 2} <= set(decode) for decode in runner.decodes)
+
+
+def test_nobody_waits_for_the_longest_answer_of_a_stranger(engine: Engine, runner: ScriptedRunner) -> None:
+    _hold(engine, runner, length=_LONGEST - 1)
+    order: list[int] = []
+    for name in range(1, 20):
+        engine.submit(job(name, length=1)).add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
+    long = engine.submit(job(50, length=_LONGEST - 1))
+    runner.gate.set()
+    assert len(long.result(10).token_ids) == _LONGEST - 1
+    assert order == list(range(1, 20))
+
+
+def test_an_answer_that_never_ends_is_cut(engine: Engine) -> None:
+    answer = engine.submit(job(1, length=10_000)).result(10)
+    assert (len(answer.token_ids), answer.truncated) == (_LONGEST, True)
+    assert not engine.submit(job(1, length=_LONGEST - 1)).result(10).truncated
+
+
+def test_the_size_of_the_company_is_told(engine: Engine, runner: ScriptedRunner) -> None:
+    _hold(engine, runner)
+    futures = [engine.submit(job(name, length=5)) for name in range(1, 4)]
+    runner.gate.set()
+    (size,) = {future.result(10).batch_size for future in futures}
+    assert size == max(map(len, runner.decodes))
+    assert size >= 3
+
+
+@pytest.mark.parametrize("fails_late", [False, True])
+def test_a_poisonous_job_fails_alone(engine: Engine, runner: ScriptedRunner, fails_late: bool) -> None:
+    runner.fails_late = fails_late
+    runner.errors[13] = RuntimeError("poison")
+    _hold(engine, runner)
+    futures = {name: engine.submit(job(name, length=3)) for name in (1, 2, 13, 3, 4)}
+    runner.gate.set()
+    poison = futures.pop(13)
+    assert [future.result(10).token_ids for future in futures.values()] == [[name] * 3 for name in futures]
+    with pytest.raises(InferenceFailed):
+        poison.result(10)
+    assert engine.submit(job(5)).result(10).token_ids == [5]
+
+
+def test_a_step_that_finds_no_memory_is_tried_again_with_half_the_jobs(engine: Engine, runner: ScriptedRunner) -> None:
+    runner.most_at_once, runner.too_many = 1, StepOutOfMemory()
+    _hold(engine, runner)
+    futures = [engine.submit(job(name, length=2)) for name in range(1, 5)]
+    runner.gate.set()
+    assert [future.result(10).token_ids for future in futures] == [[name] * 2 for name in range(1, 5)]
+    sizes = [len(prefill) for prefill in runner.prefills[1:]]
+    assert sizes[0] > 1
+    assert sizes[1] == sizes[0] // 2
+    assert sizes[-1] == 1
+
+
+def test_after_a_lack_of_memory_fewer_jobs_start_at_once(runner: ScriptedRunner) -> None:
+    scheduler = Scheduler(_SLOTS, prefill_tokens=8)  # four jobs of two tokens
+    engine = Engine(runner, scheduler, max_answer_tokens=_LONGEST)
+    runner.most_at_once, runner.too_many = 2, StepOutOfMemory()
+    _hold(engine, runner)
+    first = [engine.submit(job(name)) for name in range(1, 5)]
+    runner.gate.set()
+    for future in first:
+        future.result(10)
+    runner.prefills.clear()
+    _hold(engine, runner)
+    second = [engine.submit(job(name)) for name in range(1, 5)]
+    runner.gate.set()
+    for future in second:
+        future.result(10)
+    engine.close()
+    assert max(map(len, runner.prefills)) == 2
+
+
+def test_a_job_canceled_while_it_waits_is_never_run(engine: Engine, runner: ScriptedRunner) -> None:
+    _hold(engine, runner)
+    canceled, kept = engine.submit(job(1), lambda: True), engine.submit(job(2))
+    runner.gate.set()
+    assert kept.result(10).token_ids == [2]
+    with pytest.raises(CancelledError):
+        canceled.result(10)
+    assert [1] not in runner.prefills
+
+
+def test_a_job_canceled_while_it_writes_writes_no_more(engine: Engine, runner: ScriptedRunner) -> None:
+    leave = threading.Event()
+    other = engine.submit(job(2, length=_LONGEST - 1))
+    canceled = engine.submit(job(1, length=_LONGEST - 1), leave.is_set)
+    leave.set()
+    with pytest.raises(CancelledError):
+        canceled.result(10)
+    assert len(other.result(10).token_ids) == _LONGEST - 1
+    assert sum(1 in decode for decode in runner.decodes) < _LONGEST
+
+
+def test_slots_never_leak_whatever_joins_leaves_and_fails(
+    engine: Engine, runner: ScriptedRunner, scheduler: Scheduler
+) -> None:
+    chance = random.Random(7)
+    runner.errors[13] = RuntimeError("poison")
+    futures = []
+    for _ in range(2_000):
+        name, length = chance.randrange(1, 40), chance.randrange(4)
+        leaves_after = chance.randrange(1, 8) if chance.random() < 0.2 else 1 << 30
+        looks = iter(range(1 << 30))
+        futures.append(engine.submit(job(name, length), lambda looks=looks, last=leaves_after: next(looks) >= last))  # type: ignore[misc]
+    for future in futures:
+        try:
+            future.result(30)
+        except (CancelledError, InferenceFailed):
+            continue
+    engine.close()
+    assert not scheduler.has_work
+    assert scheduler.free_slots == _SLOTS
+
+
+def test_closing_answers_what_waits_and_takes_no_more(runner: ScriptedRunner, scheduler: Scheduler) -> None:
+    engine = Engine(runner, scheduler, max_answer_tokens=_LONGEST)
+    _hold(engine, runner)
+    waiting = engine.submit(job(1))
+    runner.gate.set()
+    engine.close()
+    assert waiting.result(0).token_ids == [1]
+    with pytest.raises(InferenceFailed):
+        engine.submit(job(2))
+
+
+def test_a_lost_device_ends_the_process(root: Path) -> None:
+    program = """
+from tests.unit.worker.engine.scripted import ScriptedRunner, job
+from worker.engine.engine import Engine
+from worker.engine.failures import DeviceLost
+from worker.engine.scheduler import Scheduler
+
+runner = ScriptedRunner(errors={1: DeviceLost()})
+Engine(runner, Scheduler(1, 10), max_answer_tokens=5).submit(job(1)).result(10)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, timeout=30, check=False)
+    assert done.returncode == os.EX_SOFTWARE
+    assert b"device is lost" in done.stderr

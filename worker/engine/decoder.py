@@ -1,0 +1,166 @@
+"""Gemma 2's layers over a key-value cache of fixed slots, each with a length of its own.
+
+The weights and their meaning are those of transformers' `Gemma2Model` (`models/gemma2/modeling_gemma2.py`); this is
+another way to run them. The query heads that share a key-value head are folded into the query axis, so keys and values
+are never repeated; image and prompt see each other both ways, so the only mask is where a sequence ends. Sliding
+windows are not applied: they begin at 4096 positions, which no prompt reaches, and big_vision does not use them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer's weights, laid out so that a step needs few large products."""
+
+    query_key_value: Tensor
+    output: Tensor
+    gate_up: Tensor
+    down: Tensor
+    norms: tuple[Tensor, Tensor, Tensor, Tensor]
+    """1 + weight, float32: before and after attention, before and after the feed-forward network."""
+
+
+class Decoder:
+    """Runs the layers. Holds the cache; not safe to share."""
+
+    def __init__(self, model: Any, *, slots: int, capacity: int) -> None:
+        """`model` is a `Gemma2Model` on its device. `capacity` is the longest sequence a slot can hold."""
+        config = model.config
+        self._heads: int = config.num_attention_heads
+        self._kv_heads: int = config.num_key_value_heads
+        self._head_dim: int = config.head_dim
+        self._scale: float = config.query_pre_attn_scalar**-0.5
+        self._softcap: float | None = config.attn_logit_softcapping
+        self._epsilon: float = config.rms_norm_eps
+        self._activation = model.layers[0].mlp.act_fn
+        self._layers = [_fuse(layer) for layer in model.layers]
+        self._last_norm = 1 + model.norm.weight.float()
+        weight = model.embed_tokens.weight
+        shape = (len(self._layers), 2, slots, self._kv_heads, capacity, self._head_dim)
+        self._cache = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+        positions = torch.arange(1, capacity + 1, device=weight.device)[None]  # PaliGemma counts from 1
+        cosines, sines = model.rotary_emb(weight, positions)
+        self._cosines, self._sines = cosines[0], sines[0]
+        self._index = torch.arange(capacity, device=weight.device)
+
+    @staticmethod
+    def slot_bytes(config: Any, capacity: int, itemsize: int) -> int:
+        """Bytes that one slot takes, for a `Gemma2Config`."""
+        per_position: int = config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * itemsize
+        return per_position * capacity
+
+    def prefill(self, embedded: Tensor, lengths: Tensor, slots: Tensor) -> Tensor:
+        """Image and prompt of each sequence, every position seeing all of them, into the cache.
+
+        Args:
+            embedded: [B, L, hidden]; what lies beyond a sequence's length is padding.
+            lengths: int64[B], at most L.
+            slots: int64[B].
+
+        Returns:
+            [B, hidden] at each sequence's last position.
+        """
+        batch, length, _ = embedded.shape
+        rotation = self._cosines[:length], self._sines[:length]
+        mask = (self._index[:length] < lengths[:, None])[:, None, None, :]
+        x = embedded
+        for layer, cache in zip(self._layers, self._cache, strict=True):
+            queries, keys, values = self._project(layer, x, rotation)
+            cache[0, :, :, :length].index_copy_(0, slots, keys)
+            cache[1, :, :, :length].index_copy_(0, slots, values)
+            x = self._finish_layer(layer, x, self._attend(queries, keys, values, mask))
+        return self._norm(x[torch.arange(batch, device=x.device), lengths - 1], self._last_norm)
+
+    def decode(self, embedded: Tensor, lengths: Tensor, visible: int) -> Tensor:
+        """One position for each of the slots 0 .. B - 1.
+
+        Args:
+            embedded: [B, hidden].
+            lengths: int64[B], positions each slot holds already.
+            visible: more than any of the lengths; only so much of the cache is looked at.
+
+        Returns:
+            [B, hidden].
+        """
+        batch = len(embedded)
+        rotation = self._cosines[lengths][:, None, None], self._sines[lengths][:, None, None]
+        mask = (self._index[:visible] <= lengths[:, None])[:, None, None, :]
+        rows = self._index[:batch]
+        x = embedded[:, None]
+        for layer, cache in zip(self._layers, self._cache, strict=True):
+            queries, keys, values = self._project(layer, x, rotation)
+            cache[0, rows, :, lengths] = keys[:, :, 0]
+            cache[1, rows, :, lengths] = values[:, :, 0]
+            seen = cache[:, :batch, :, :visible]
+            x = self._finish_layer(layer, x, self._attend(queries, seen[0], seen[1], mask))
+        return self._norm(x[:, 0], self._last_norm)
+
+    def _project(self, layer: _Layer, x: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """[B, L, hidden] -> queries [B, heads, L, D], keys and values [B, kv_heads, L, D], turned by position."""
+        projected = linear(self._norm(x, layer.norms[0]), layer.query_key_value)
+        split = projected.view(*x.shape[:2], -1, self._head_dim).transpose(1, 2)
+        turned = _rotate(split[:, : self._heads + self._kv_heads], *rotation)
+        return turned[:, : self._heads], turned[:, self._heads :], split[:, self._heads + self._kv_heads :]
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+        """[B, heads, Q, D] over [B, kv_heads, L, D], mask bool[B, 1, 1, L] -> [B, Q, heads * D]."""
+        batch, _, length, _ = queries.shape
+        folded = queries.reshape(batch, self._kv_heads, -1, self._head_dim)
+        if self._softcap is None:
+            mixed = scaled_dot_product_attention(folded, keys, values, attn_mask=mask, scale=self._scale)
+        else:
+            scores = self._softcap * torch.tanh(folded @ keys.transpose(-1, -2) * self._scale / self._softcap)
+            weights = scores.masked_fill(~mask, -torch.inf).softmax(-1, dtype=torch.float32)
+            mixed = weights.to(values.dtype) @ values
+        return mixed.reshape(batch, self._heads, length, self._head_dim).transpose(1, 2).reshape(batch, length, -1)
+
+    def _finish_layer(self, layer: _Layer, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self._norm(linear(attended, layer.output), layer.norms[1])
+        gate, up = linear(self._norm(x, layer.norms[2]), layer.gate_up).chunk(2, -1)
+        return x + self._norm(linear(self._activation(gate) * up, layer.down), layer.norms[3])
+
+    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Gemma's RMSNorm, in float32: the product with the weight is rounded last."""
+        return rms_norm(x.float(), weight.shape, weight, self._epsilon).to(x.dtype)
+
+
+def _rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """Rotary position embedding, halves apart as in GPT-NeoX: [..., L, D] by [L, D] or its like."""
+    first, second = x.chunk(2, -1)
+    return x * cosines + torch.cat([-second, first], -1) * sines
+
+
+def _fuse(layer: Any) -> _Layer:
+    attention, network = layer.self_attn, layer.mlp
+    norms = (
+        layer.input_layernorm,
+        layer.post_attention_layernorm,
+        layer.pre_feedforward_layernorm,
+        layer.post_feedforward_layernorm,
+    )
+    first, second, third, fourth = (1 + norm.weight.float() for norm in norms)
+    return _Layer(
+        query_key_value=_joined(attention.q_proj, attention.k_proj, attention.v_proj),
+        output=attention.o_proj.weight,
+        gate_up=_joined(network.gate_proj, network.up_proj),
+        down=network.down_proj.weight,
+        norms=(first, second, third, fourth),
+    )
+
+
+def _joined(*projections: Any) -> Tensor:
+    """One weight over the outputs of several. The projections become views of it, so that memory holds them once."""
+    joined = torch.cat([each.weight.detach() for each in projections])
+    parts = joined.split([len(each.weight) for each in projections])
+    for projection, part in zip(projections, parts, strict=True):
+        projection.weight = Parameter(part, requires_grad=False)
+    return joined
