@@ -1,0 +1,41 @@
+"""What only a GPU can show: graphs and late reading give the tokens that a CPU gives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+
+from shared.registry import served_model
+from shared.settings import Settings
+from training.scenes import HELD_OUT_SEEDS, draw_scene
+from worker.checkpoint import Checkpoint, load_checkpoint
+from worker.engine.build import start_engine
+from worker.preprocess import ModelInput, Preprocessor
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch sees no CUDA device"),
+]
+
+
+def _answers(checkpoint: Checkpoint, settings: Settings, inputs: list[ModelInput]) -> list[list[int]]:
+    engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings)
+    try:
+        futures = [engine.submit(each) for each in inputs]
+        return [future.result(120).token_ids for future in futures]
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("force_format", [False, True])
+def test_a_gpu_writes_what_a_cpu_writes(demo: Checkpoint, demo_settings: Settings, force_format: bool) -> None:
+    on_gpu = demo_settings.model_copy(update={"device": "cuda", "force_format": force_format})
+    preprocessor = Preprocessor(demo.processor, demo_settings.max_prompt_tokens)
+    inputs = []
+    for seed in HELD_OUT_SEEDS[:60]:
+        scene = draw_scene(seed)
+        prompt = f"segment {scene.objects[0].color} {scene.objects[0].kind}"
+        inputs.append(preprocessor.prepare(Image.fromarray(scene.image), prompt))
+    expected = _answers(demo, demo_settings.model_copy(update={"force_format": force_format}), inputs)
+    assert _answers(load_checkpoint(served_model(on_gpu), on_gpu), on_gpu, inputs) == expected
