@@ -1,13 +1,17 @@
 """What the service itself costs: time to start, memory, and time from submit to result beyond the model's own.
 
-    python -m benchmarks.service [--jobs 100] [--save NAME]
+    python -m benchmarks.service [--jobs 100] [--in-flight 32] [--save NAME]
 
-Jobs go one at a time: nothing waits for a batch, so whatever is not the model is overhead.
+First jobs go one at a time: nothing waits for a batch, so whatever is not the model is overhead. Then many are in
+flight, and the same questions are put to an engine alone, in this process, with as many in flight: front end, broker,
+worker and this client share the cores that the engine then has for itself.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import io
 import statistics
 import tempfile
 import time
@@ -17,10 +21,18 @@ from typing import Any
 import httpx2
 import psutil
 
-from benchmarks.held_out import questions
+from PIL import Image
+
+from benchmarks.engine import closed_loop
+from benchmarks.held_out import Question, questions
 from benchmarks.report import report
 from scripts.broker import free_port
 from scripts.up import local_service
+from shared.registry import served_model
+from shared.settings import Settings
+from worker.checkpoint import load_checkpoint
+from worker.engine.build import start_engine
+from worker.preprocess import Preprocessor
 
 _PARTS = {"broker": "valkey-server", "api": "-m api", "worker": "-m worker"}
 
@@ -29,18 +41,22 @@ def main() -> None:
     """Measure, and print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=100)
+    parser.add_argument("--in-flight", type=int, default=32)
     parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
         begin = time.perf_counter()
         with local_service("127.0.0.1", free_port(), 1, Path(folder), log) as service:
             service.wait_until_ready(1)
-            figures = {
+            figures: dict[str, Any] = {
                 "start_s": time.perf_counter() - begin,
                 "memory_idle_mb": _memory_mb(),
                 **_latency(service.url, options.jobs),
+                "service_jobs_per_s": asyncio.run(_throughput(service.url, options.jobs * 4, options.in_flight)),
                 "memory_after_mb": _memory_mb(),
             }
+    figures["bare_engine_jobs_per_s"] = _bare_engine(options.jobs * 4, options.in_flight)
+    figures["service_over_bare_engine"] = figures["service_jobs_per_s"] / figures["bare_engine_jobs_per_s"]
     report("benchmarks.service", figures, options.save)
 
 
@@ -82,6 +98,47 @@ def _one(client: httpx2.Client, prompt: str, image: bytes) -> dict[str, float]:
         "total_ms": total_ms,
         "overhead_ms": total_ms - model_ms,
     }
+
+
+def _many_questions(jobs: int) -> list[Question]:
+    return questions(first=7_000, scenes=jobs)[:jobs]
+
+
+async def _throughput(url: str, jobs: int, in_flight: int) -> float:
+    """Jobs per second in a closed loop, from the first submit to the last result."""
+    asked = iter(_many_questions(jobs))
+    async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
+
+        async def keep_asking() -> None:
+            for question in asked:
+                files = {"image_file": ("scene.png", question.image)}
+                response = await client.post("/segment/", data={"prompt": question.prompt}, files=files)
+                job = response.raise_for_status().json()
+                while job["status"] in ("queued", "processing"):
+                    job = (await client.get(job["urls"]["self"], params={"wait": 30})).json()
+
+        begin = time.perf_counter()
+        await asyncio.gather(*(keep_asking() for _ in range(in_flight)))
+        return jobs / (time.perf_counter() - begin)
+
+
+def _bare_engine(jobs: int, in_flight: int) -> float:
+    """Jobs per second of the engine alone, images prepared beforehand and masks left undrawn."""
+    settings = Settings(feature_cache_bytes=0)
+    checkpoint = load_checkpoint(served_model(settings), settings)
+    preprocessor = Preprocessor(checkpoint.processor, settings.max_prompt_tokens)
+    inputs = [
+        preprocessor.prepare(Image.open(io.BytesIO(each.image)).convert("RGB"), f"segment {each.prompt}")
+        for each in _many_questions(jobs)
+    ]
+    engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings)
+    try:
+        closed_loop(engine, inputs[:in_flight], in_flight)
+        begin = time.perf_counter()
+        closed_loop(engine, inputs, in_flight)
+        return jobs / (time.perf_counter() - begin)
+    finally:
+        engine.close()
 
 
 if __name__ == "__main__":
