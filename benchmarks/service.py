@@ -20,7 +20,6 @@ from typing import Any
 
 import httpx2
 import psutil
-
 from PIL import Image
 
 from benchmarks.engine import closed_loop
