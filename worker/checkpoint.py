@@ -25,6 +25,7 @@ from transformers import AutoConfig, PaliGemmaForConditionalGeneration, PaliGemm
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.utils import logging as transformers_logging
 
+from shared.decoding import Decoders
 from shared.errors import CheckpointError
 from shared.registry import ServedModel
 from shared.settings import Settings
@@ -64,7 +65,7 @@ class Checkpoint:
         )
         engine = Engine(runner, settings.max_batch)
         preprocessor = Preprocessor(self.processor)
-        return Pipeline(preprocessor, engine, tokenizer, self.codec, settings.max_image_pixels), engine
+        return Pipeline(Decoders(settings), preprocessor, engine, tokenizer, self.codec), engine
 
 
 def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:

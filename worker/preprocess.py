@@ -28,7 +28,7 @@ class Preprocessor:
 
     def __init__(self, processor: Any) -> None:
         """`processor` is the checkpoint's `PaliGemmaProcessor`; sizes and token names are taken from it."""
-        self._side = int(processor.image_processor.size["height"])
+        self.side = int(processor.image_processor.size["height"])
         self._prefix = processor.image_token * processor.image_seq_length + processor.tokenizer.bos_token
         self._tokenizer = processor.tokenizer.backend_tokenizer
 
@@ -38,6 +38,6 @@ class Preprocessor:
         return ModelInput(self._pixel_values(image), list(token_ids))
 
     def _pixel_values(self, image: Image.Image) -> npt.NDArray[np.float32]:
-        square = image.resize((self._side, self._side), Image.Resampling.BICUBIC)
+        square = image.resize((self.side, self.side), Image.Resampling.BICUBIC)  # costs nothing if it has this size
         scaled = np.asarray(square, np.float32) / np.float32(127.5) - np.float32(1)  # (x / 255 - 0.5) / 0.5
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))
