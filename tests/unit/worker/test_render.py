@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 
-from api.overlay import mask_image
+from api.masks import mask_image
 from shared.job import MaskFormat
 from shared.result import PngMask, PolygonMask, RleMask
 from worker.render import (
