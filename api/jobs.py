@@ -1,4 +1,4 @@
-"""/jobs: look at a job, wait for it, draw it, cancel it."""
+"""/jobs: look at a job, wait for it, cancel it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api.intake import ANONYMOUS
-from api.overlay import draw_overlay
 from api.services import Services, ServicesDep
-from shared.errors import ImageExpired, InvalidField, JobEnded, JobNotFound, ResultNotReady
+from shared.errors import InvalidField, JobEnded, JobNotFound
 from shared.job import is_job_id
 from shared.store.submissions import JobState
 from shared.wire import JobPage, JobView
@@ -65,19 +63,6 @@ async def cancel_job(job_id: JobId, request: Request, services: ServicesDep) -> 
     if status.is_terminal:
         raise JobEnded(f"it {status} before it could be canceled" if status != "canceled" else "it was canceled before")
     return _view(await services.store.read(job_id), request)
-
-
-@router.get("/{job_id}/overlay.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
-async def draw_job(job_id: JobId, services: ServicesDep) -> Response:
-    """The image with the masks drawn over it, for people."""
-    state = await services.store.read(job_id)
-    if state.result is None:
-        raise ResultNotReady(f"it is {state.job.status}")
-    image = await services.store.image(job_id)
-    if image is None:
-        raise ImageExpired("images are kept for a shorter time than results")
-    png = await run_in_threadpool(draw_overlay, image, state.result, services.settings.max_image_pixels)
-    return Response(png, media_type="image/png")
 
 
 async def _read_after_change(services: Services, job_id: str, wait_s: float) -> JobState:

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, cast
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from api.fetch import ImageFetcher
 from api.intake import Intake
 from api.watch import JobWatcher
+from shared.decoding import Decoders
 from shared.queue import Doorbell
 from shared.registry import ServedModel
 from shared.settings import Settings
@@ -29,6 +31,9 @@ class Services:
     doorbell: Doorbell
     watcher: JobWatcher
     intake: Intake
+    decoders: Decoders
+    drawing: CapacityLimiter
+    """For threads that make pictures and documents of masks: 100 MB each at 25 MP, so not for all requests at once."""
 
 
 @asynccontextmanager
@@ -40,7 +45,10 @@ async def running_services(settings: Settings, model: ServedModel) -> AsyncItera
     watching = asyncio.create_task(watcher.run())
     try:
         async with ImageFetcher(settings) as fetcher:
-            yield Services(settings, model, store, doorbell, watcher, Intake(settings, model.name, fetcher))
+            intake = Intake(settings, model.name, fetcher)
+            with Decoders(settings) as decoders:
+                drawing = CapacityLimiter(settings.decode_processes)
+                yield Services(settings, model, store, doorbell, watcher, intake, decoders, drawing)
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):

@@ -39,6 +39,12 @@ class JobNotFound(MaskqError):
     type, title, status = "job_not_found", "No such job", 404
 
 
+class MaskNotFound(MaskqError):
+    """The job's result has no object of this number, or that object has no mask."""
+
+    type, title, status = "mask_not_found", "No such mask", 404
+
+
 class JobEnded(MaskqError):
     """The job has ended already, so it cannot be canceled."""
 
@@ -82,9 +88,9 @@ class UnsupportedImage(MaskqError):
 
 
 class ImageUnreadable(MaskqError):
-    """The bytes begin like an accepted image but are truncated or damaged."""
+    """The bytes begin like an accepted image but are truncated or damaged, or cost too much to decode."""
 
-    type, title, status = "image_unreadable", "The image is truncated or damaged", 422
+    type, title, status = "image_unreadable", "The image cannot be decoded", 422
 
 
 class InvalidField(MaskqError):

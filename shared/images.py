@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from shared.errors import ImageTooLarge, ImageUnreadable, UnsupportedImage
 
@@ -14,8 +16,18 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 """Pillow knows 43 formats and some of them run other programs; these three are what cameras and browsers write."""
 
 _EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright that is stored with this EXIF orientation; Pillow turns counter-clockwise."""
 _ORIENTATIONS_ON_SIDE = frozenset({5, 6, 7, 8})
-_WHITE = (255, 255, 255, 255)
+_WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -43,40 +55,52 @@ def inspect_image(data: bytes, max_pixels: int) -> ImageHeader:
     width, height = image.size
     if _orientation(image) in _ORIENTATIONS_ON_SIDE:
         width, height = height, width
-    return ImageHeader(str(image.format), width, height)
+    return ImageHeader("JPEG" if image.format == "MPO" else str(image.format), width, height)
 
 
 def open_upright(data: bytes, max_pixels: int) -> Image.Image:
     """Decode an image to the 8-bit RGB picture a person sees: first frame, EXIF rotation applied, alpha on white.
 
+    Costs whatever the image wants it to; `shared.decoding` does it in a process that may be lost.
+
     Raises:
         UnsupportedImage, ImageTooLarge, ImageUnreadable: as `inspect_image`, and on damage found while decoding.
+        MemoryError: this process may not have as much as it takes.
     """
     inspect_image(data, max_pixels)
     image = _open(data)
-    try:
+    with _damage_explained("the image data is damaged and cannot be decoded"):
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageUnreadable("the image data is damaged and cannot be decoded") from error
+        turn = _TURNS.get(_orientation(image))
+        rgb = _to_rgb(image)
+        return rgb if turn is None else rgb.transpose(turn)
 
 
 def _open(data: bytes) -> Image.Image:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the caller's own limit decides
+        with warnings.catch_warnings(), _damage_explained("the image's header is damaged"):
+            warnings.simplefilter("ignore")  # of bombs, for which the caller has a limit, and of odd metadata
             return Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageTooLarge("the image has far too many pixels") from error
     except UnidentifiedImageError as error:
         raise UnsupportedImage(f"send {', '.join(FORMATS[:-1])} or {FORMATS[-1]}") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageUnreadable("the image's header is damaged") from error
+
+
+@contextmanager
+def _damage_explained(detail: str) -> Iterator[None]:
+    """Say `detail` of whatever a decoder stumbles over: struct.error, KeyError and others come through Pillow too."""
+    try:
+        yield
+    except (MemoryError, UnidentifiedImageError, Image.DecompressionBombError):
+        raise
+    except Exception as error:
+        raise ImageUnreadable(detail) from error
 
 
 def _has_its_end(data: bytes, image_format: str) -> bool:
     """Whether the file reaches the end its format promises. Bytes behind the end are allowed, as decoders do."""
-    if image_format == "JPEG":
+    if image_format in ("JPEG", "MPO"):  # MPO: several JPEGs in a row, as many phones write them
         # 0xFF is stuffed inside scans, so the last start-of-scan and end-of-image found are real markers; an
         # embedded thumbnail has both, but lies before the picture's own scan.
         return data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
@@ -88,8 +112,8 @@ def _has_its_end(data: bytes, image_format: str) -> bool:
 def _orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except (OSError, SyntaxError, ValueError, TypeError):
-        return 1  # unreadable metadata does not make the picture unreadable; `exif_transpose` agrees
+    except Exception:
+        return 1  # unreadable metadata does not make the picture unreadable
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -98,6 +122,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
-        paper = Image.new("RGBA", layer.size, _WHITE)
-        return Image.alpha_composite(paper, layer).convert("RGB")
-    return image.convert("RGB")
+        paper = Image.new("RGB", layer.size, _WHITE)
+        paper.paste(layer, mask=layer)
+        return paper
+    return image if image.mode == "RGB" else image.convert("RGB")

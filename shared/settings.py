@@ -108,6 +108,15 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         25_000_000, ge=1, description="Most pixels, checked in the header: 25 MP are 75 MB once decoded."
     )
+    decode_processes: int = Field(
+        4, ge=1, le=64, description="Most helper processes per front end or worker that decode images, one each."
+    )
+    decode_memory_bytes: int = Field(
+        1_000_000_000, ge=300_000_000, description="Memory of such a helper. The worst images of 25 MP need 515 MB."
+    )
+    decode_cpu_s: int = Field(
+        10, ge=1, description="CPU time an image may take to decode. Honest ones of 25 MP take up to 1.5 s."
+    )
     max_prompt_chars: int = Field(512, ge=1, description="Longest prompt, as sent.")
     max_queued_jobs: int = Field(
         1_000, ge=1, description="Jobs that may wait per model; images are kept in Redis meanwhile."

@@ -12,16 +12,24 @@ from shared.result import SegmentationResult
 
 
 class JobUrls(BaseModel):
-    """Where to go from here. `overlay` answers once the job has succeeded."""
+    """Where to go from here. `result` and `overlay` answer once the job has succeeded."""
 
     self: str
     cancel: str
-    overlay: str
+    result: str = Field(description="Takes `?format=`: coco, roboflow, labelstudio or maskq.")
+    overlay: str = Field(description="The image with its masks drawn in, for people.")
+    masks: list[str] = Field(description="A PNG for each object, in the order of `result.objects`.")
 
     @classmethod
-    def of(cls, job_id: str, base_url: str) -> Self:
+    def of(cls, job_id: str, base_url: str, objects: int = 0) -> Self:
         job = f"{base_url.rstrip('/')}/jobs/{job_id}"
-        return cls(self=job, cancel=f"{job}/cancel", overlay=f"{job}/overlay.png")
+        return cls(
+            self=job,
+            cancel=f"{job}/cancel",
+            result=f"{job}/result",
+            overlay=f"{job}/overlay.png",
+            masks=[f"{job}/masks/{number}.png" for number in range(objects)],
+        )
 
 
 class JobView(BaseModel):
@@ -64,7 +72,7 @@ class JobView(BaseModel):
             metrics=job.metrics,
             error=job.error,
             result=result.in_formats(job.request.mask_formats) if result else None,
-            urls=JobUrls.of(job.id, base_url),
+            urls=JobUrls.of(job.id, base_url, len(result.objects) if result else 0),
         )
 
 

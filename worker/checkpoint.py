@@ -25,6 +25,7 @@ from transformers import AutoConfig, PaliGemmaForConditionalGeneration, PaliGemm
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.utils import logging as transformers_logging
 
+from shared.decoding import Decoders
 from shared.errors import CheckpointError
 from shared.registry import ServedModel
 from shared.settings import Settings
@@ -58,7 +59,7 @@ class Checkpoint:
         tokenizer = self.processor.tokenizer
         engine = start_engine(self.model, tokenizer, settings)
         preprocessor = Preprocessor(self.processor, settings.max_prompt_tokens)
-        return Pipeline(preprocessor, engine, tokenizer, self.codec, settings.max_image_pixels), engine
+        return Pipeline(Decoders(settings), preprocessor, engine, tokenizer, self.codec), engine
 
 
 def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shared.decoding import Decoders
 from shared.faults import fault_point
-from shared.images import open_upright
 from shared.job import JobRequest
 from shared.prompt import things_asked
 from shared.result import ImageSize, SegmentationResult, Skipped
@@ -31,27 +31,28 @@ class Pipeline:
     """Turns a request and its image into a result. Safe to share between threads; many jobs meet in the engine."""
 
     def __init__(
-        self, preprocessor: Preprocessor, engine: Engine, tokenizer: Any, codec: MaskCodec, max_pixels: int
+        self, decoders: Decoders, preprocessor: Preprocessor, engine: Engine, tokenizer: Any, codec: MaskCodec
     ) -> None:
+        self._decoders = decoders
         self._preprocessor = preprocessor
         self._engine = engine
         self._tokenizer = tokenizer
         self._masks = Batcher[tuple[int, ...], SoftMask](
             lambda codes: list(codec.decode(np.array(codes, np.int32))), MAX_BUCKET, "masks"
         )
-        self._max_pixels = max_pixels
 
     def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
         """Do a whole job.
 
         Raises:
-            ImageUnreadable: the image's data is damaged.
+            ImageUnreadable: the image's data is damaged, or costs too much to decode.
             PromptTooLong: the prompt takes more tokens than the model has room for.
             InferenceFailed: the model failed on it.
             CancelledError: `is_canceled` said so before the model was done.
         """
-        image = open_upright(image_bytes, self._max_pixels)
-        model_input = self._preprocessor.prepare(image, request.prompt)
+        side = self._preprocessor.side
+        picture = self._decoders.decode(image_bytes, (side, side))
+        model_input = self._preprocessor.prepare(picture.image, request.prompt)
         fault_point("worker.prepared")
         begin = time.perf_counter()
         answer = self._engine.submit(model_input, is_canceled).result()
@@ -60,12 +61,12 @@ class Pipeline:
         text, parsed = self._parse(answer, request.prompt)
         soft_masks = self._decode(parsed.detections)
         objects = [
-            render_object(detection, soft, image.width, image.height, request.mask_formats)
+            render_object(detection, soft, picture.width, picture.height, request.mask_formats)
             for detection, soft in zip(parsed.detections, soft_masks, strict=True)
         ]
         fault_point("worker.rendered")
         result = SegmentationResult(
-            image=ImageSize(width=image.width, height=image.height),
+            image=ImageSize(width=picture.width, height=picture.height),
             objects=objects,
             skipped=[Skipped(reason=each.reason, text=each.text) for each in parsed.skipped],
             truncated=answer.truncated,

@@ -33,7 +33,7 @@ class Preprocessor:
 
     def __init__(self, processor: Any, max_prompt_tokens: int) -> None:
         """`processor` is the checkpoint's `PaliGemmaProcessor`; sizes and token names are taken from it."""
-        self._side = int(processor.image_processor.size["height"])
+        self.side = int(processor.image_processor.size["height"])
         self._prefix = processor.image_token * processor.image_seq_length + processor.tokenizer.bos_token
         self._longest = processor.image_seq_length + max_prompt_tokens
         self._tokenizer = processor.tokenizer.backend_tokenizer
@@ -51,6 +51,6 @@ class Preprocessor:
         return ModelInput(pixels, list(token_ids), hashlib.sha256(pixels.data).digest())
 
     def _pixel_values(self, image: Image.Image) -> npt.NDArray[np.float32]:
-        square = image.resize((self._side, self._side), Image.Resampling.BICUBIC)
+        square = image.resize((self.side, self.side), Image.Resampling.BICUBIC)  # costs nothing if it has this size
         scaled = np.asarray(square, np.float32) / np.float32(127.5) - np.float32(1)  # (x / 255 - 0.5) / 0.5
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))

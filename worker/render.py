@@ -10,6 +10,7 @@ import base64
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import cast
 
@@ -20,35 +21,40 @@ from PIL import Image
 
 from shared.job import MaskFormat
 from shared.result import Mask, PngMask, Polygon, PolygonMask, Ring, RleMask, SegmentedObject
-from shared.rle import runs_to_counts
+from worker.runs import BoxXyxy, runs_to_counts, soft_mask_runs
 from worker.tokens import Detection
 
 _LAST_LOCATION = 1023
-BoxXyxy = tuple[int, int, int, int]
 _Outlines = tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.uint32]]]
 """Corners of each connected piece, and where its outlines begin and end among them (`FillType.OuterOffset`)."""
 
 
 @dataclass(frozen=True)
 class PixelMask:
-    """A mask as a window on an otherwise empty image: masks never leave their box, so nothing else is computed."""
+    """A mask in an image of `width` x `height`. Its pixels are made only when a format needs them."""
 
-    height: int
-    width: int
+    soft: npt.NDArray[np.float32]
+    """float32[64, 64] in [-1, 1], spread over `box`; inside is where it is above 0."""
     box: BoxXyxy
     """x0, y0, x1, y1 in pixels, x1 and y1 exclusive, within the image."""
-    inside: npt.NDArray[np.bool_]
-    """bool[y1 - y0, x1 - x0]."""
-    soft: npt.NDArray[np.float32]
-    """float32[64, 64] in [-1, 1]: what `inside` was made from."""
+    width: int
+    height: int
+
+    @cached_property
+    def runs(self) -> npt.NDArray[np.int64]:
+        """Lengths of the stretches outside, inside, outside ... of the whole image, column by column."""
+        return soft_mask_runs(self.soft, self.box, self.width, self.height)
 
     @property
+    def area(self) -> int:
+        """Pixels inside."""
+        return int(self.runs[1::2].sum())
+
+    @cached_property
     def full(self) -> npt.NDArray[np.bool_]:
-        """bool[height, width]."""
-        x0, y0, x1, y1 = self.box
-        full = np.zeros((self.height, self.width), np.bool_)
-        full[y0:y1, x0:x1] = self.inside
-        return full
+        """bool[height, width], unrolled from the runs: ten times as fast as resizing to it."""
+        is_inside = np.arange(len(self.runs)) % 2 == 1
+        return np.ascontiguousarray(np.repeat(is_inside, self.runs).reshape(self.width, self.height).T)
 
 
 def locations_yxyx_to_pixels_xyxy(box_yxyx: Sequence[int], width: int, height: int) -> BoxXyxy:
@@ -63,58 +69,38 @@ def _to_pixels(start: int, end: int, side: int) -> tuple[int, int]:
     return first, max(round(end / _LAST_LOCATION * side), first + 1)
 
 
-def rasterize(soft: npt.NDArray[np.float32], box: BoxXyxy, width: int, height: int) -> PixelMask:
-    """float32[64, 64] and a box in pixels -> the mask in an image of `width` x `height`."""
-    x0, y0, x1, y1 = box
-    resized = Image.fromarray(soft, "F").resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)
-    return PixelMask(height, width, box, np.asarray(resized) > 0, soft)
-
-
 def render_object(
     detection: Detection, soft: npt.NDArray[np.float32] | None, width: int, height: int, formats: Sequence[MaskFormat]
 ) -> SegmentedObject:
     """One detection in the words of the wire. Its masks are in `formats` and, always, as run lengths."""
     box = locations_yxyx_to_pixels_xyxy(detection.box_yxyx, width, height)
-    pixels = None if soft is None else rasterize(soft, box, width, height)
+    pixels = None if soft is None else PixelMask(soft, box, width, height)
     names = dict.fromkeys([*formats, MaskFormat.RLE])
-    first, *others = [_WRITERS[name](pixels) for name in names] if pixels else [None]
+    first, *others = [write_mask(pixels, name) for name in names] if pixels else [None]
     return SegmentedObject(
         label=detection.label,
         score=detection.score,
         box=box,
-        area=int(pixels.inside.sum()) if pixels else 0,
+        area=pixels.area if pixels else 0,
         mask=first,
         alternate_masks=[mask for mask in others if mask],
     )
 
 
+def write_mask(mask: PixelMask, name: MaskFormat) -> Mask:
+    """A mask in one of the formats of the wire."""
+    return _WRITERS[name](mask)
+
+
 def to_rle(mask: PixelMask) -> RleMask:
-    """COCO run lengths of the whole image, computed from the window alone."""
-    return RleMask(size=(mask.height, mask.width), counts=runs_to_counts(_run_lengths(mask)))
-
-
-def _run_lengths(mask: PixelMask) -> list[int]:
-    """Lengths of the stretches outside, inside, outside ... in column order."""
-    x0, y0, _, _ = mask.box
-    columns = np.pad(mask.inside.T, ((0, 0), (1, 1))).astype(np.int8)
-    steps = np.diff(columns, axis=1)
-    begin_column, begin_row = np.nonzero(steps == 1)
-    end_column, end_row = np.nonzero(steps == -1)
-    begins = (begin_column + x0) * mask.height + begin_row + y0
-    ends = (end_column + x0) * mask.height + end_row + y0
-    # A stretch that reaches the bottom of the image goes on at the top of the next column.
-    joined = begins[1:] == ends[:-1]
-    edges = np.stack([begins[np.r_[True, ~joined]], ends[np.r_[~joined, True]]], 1).ravel() if len(begins) else begins
-    total = mask.height * mask.width
-    runs = np.diff(np.concatenate([[0], edges, [total]]))
-    lengths: list[int] = runs.tolist()
-    return lengths[:-1] if lengths[-1] == 0 and len(lengths) > 1 else lengths
+    """COCO run lengths of the whole image."""
+    return RleMask(size=(mask.height, mask.width), counts=runs_to_counts(mask.runs))
 
 
 def to_polygon(mask: PixelMask) -> PolygonMask:
     """Outlines at half a pixel around the centres of the pixels inside, holes kept: drawn again, they give the mask."""
-    x0, y0, _, _ = mask.box
-    padded = np.pad(mask.inside, 1).astype(np.float32)
+    x0, y0, x1, y1 = mask.box
+    padded = np.pad(mask.full[y0:y1, x0:x1], 1).astype(np.float32)
     outlines, offsets = cast(_Outlines, contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, 1.5))
     polygons = []
     for points, starts in zip(outlines, offsets, strict=True):

@@ -1,6 +1,7 @@
 import base64
 import io
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -9,28 +10,28 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 
-from api.overlay import mask_image
+from api.masks import mask_image
 from shared.job import MaskFormat
 from shared.result import PngMask, PolygonMask, RleMask
 from worker.render import (
-    BoxXyxy,
     PixelMask,
     locations_yxyx_to_pixels_xyxy,
-    rasterize,
     render_object,
     to_crop,
     to_png,
     to_polygon,
     to_rle,
 )
+from worker.runs import BoxXyxy
 from worker.tokens import Detection
 
 _INSIDE = np.ones((64, 64), np.float32)
 
 
 def _mask(inside: npt.NDArray[np.bool_], x0: int, y0: int, width: int, height: int) -> PixelMask:
+    """The mask whose window is `inside`: a soft mask as large as its box is only cut."""
     box = (x0, y0, x0 + inside.shape[1], y0 + inside.shape[0])
-    return PixelMask(height, width, box, inside, np.zeros((64, 64), np.float32))
+    return PixelMask(np.where(inside, 1, -1).astype(np.float32), box, width, height)
 
 
 def _some_masks() -> list[PixelMask]:
@@ -120,27 +121,62 @@ def test_a_valid_box_lies_in_the_image_and_is_never_empty(values: tuple[int, ...
 def test_a_mask_is_resized_before_it_is_cut() -> None:
     soft = np.full((64, 64), -0.2, np.float32)
     soft[:, 32:] = 0.8  # the edge crosses 0 a fifth of the way from one cell to the next
-    mask = rasterize(soft, (0, 0, 640, 64), 640, 64)
-    first_inside = int(mask.inside[32].argmax())
+    mask = PixelMask(soft, (0, 0, 640, 64), 640, 64)
+    first_inside = int(mask.full[32].argmax())
     assert first_inside == pytest.approx(320 - 5 + 2, abs=1)
 
 
 @pytest.mark.parametrize("box", [(0, 0, 640, 480), (0, 0, 1, 1), (639, 479, 640, 480), (100, 0, 101, 480)])
 def test_a_full_mask_fills_its_box_and_nothing_else(box: BoxXyxy) -> None:
-    mask = rasterize(_INSIDE, box, 640, 480)
+    mask = PixelMask(_INSIDE, box, 640, 480)
     x0, y0, x1, y1 = box
-    assert mask.full.sum() == mask.inside.sum() == (x1 - x0) * (y1 - y0)
+    assert mask.full.sum() == mask.area == (x1 - x0) * (y1 - y0)
     assert mask.full[y0:y1, x0:x1].all()
 
 
 def test_png_and_crop_are_images_of_the_mask() -> None:
     image = Image.new("F", (64, 64), -1)
     ImageDraw.Draw(image).ellipse((8, 8, 56, 56), fill=1)
-    mask = rasterize(np.asarray(image), (10, 20, 110, 100), 200, 150)
+    mask = PixelMask(np.asarray(image), (10, 20, 110, 100), 200, 150)
     assert (_open(to_png(mask), "1") == mask.full).all()
     crop = _open(to_crop(mask), "L")
     assert crop.shape == (64, 64)
     assert ((crop > 127.5) == (mask.soft > 0)).all()
+
+
+def _ring_with_a_hole() -> PixelMask:
+    image = Image.new("F", (64, 64), -1)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((4, 4, 60, 60), fill=1)
+    draw.ellipse((20, 24, 44, 40), fill=-1)
+    return PixelMask(np.asarray(image), (40, 20, 540, 380), 600, 400)
+
+
+def test_opencv_sees_the_same_mask_in_every_format() -> None:
+    mask = _ring_with_a_hole()
+    assert ((_read_with_opencv(to_png(mask)) > 0) == mask.full).all()
+    (polygon,) = to_polygon(mask).polygons
+    drawn = np.zeros(mask.full.shape, np.uint8)
+    sixteenths = [np.round((np.array(ring) - 0.5) * 16).astype(np.int32) for ring in (polygon.exterior, *polygon.holes)]
+    cv2.fillPoly(drawn, sixteenths, 1, shift=4)  # draws the border too, so up to a pixel more on either side
+    assert len(polygon.holes) == 1
+    assert np.logical_xor(drawn, mask.full).sum() <= cv2.arcLength(sixteenths[0], True) / 16 * 2
+    crop = _read_with_opencv(to_crop(mask)).astype(np.float32)
+    resized = cv2.resize(crop, (500, 360), interpolation=cv2.INTER_LINEAR) > 127.5
+    assert np.logical_xor(resized, mask.full[20:380, 40:540]).mean() < 0.001
+
+
+def _read_with_opencv(mask: PngMask) -> npt.NDArray[np.uint8]:
+    picture = cv2.imdecode(np.frombuffer(base64.b64decode(mask.data), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert picture is not None
+    return np.asarray(picture, np.uint8)
+
+
+def test_the_polygons_enclose_what_the_mask_counts() -> None:
+    mask = _ring_with_a_hole()
+    (polygon,) = to_polygon(mask).polygons
+    exterior, hole = (cv2.contourArea(np.array(ring, np.float32)) for ring in (polygon.exterior, *polygon.holes))
+    assert exterior - hole == pytest.approx(mask.area, rel=0.002)
 
 
 def _open(mask: PngMask, mode: str) -> npt.NDArray[np.uint8]:

@@ -1,0 +1,45 @@
+"""Results in the words of other tools. One module a tool; each makes one JSON document of a whole result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any
+
+from api.formats.coco import coco_document
+from api.formats.labelstudio import labelstudio_document
+from api.formats.roboflow import roboflow_document
+from shared.job import Job
+from shared.result import SegmentationResult
+
+Document = dict[str, Any]
+
+
+class ResultFormat(StrEnum):
+    """The documents a result can be read as."""
+
+    MASKQ = "maskq"
+    """As in the job, with masks in the formats it asked for."""
+    COCO = "coco"
+    """A data set of one image: what `pycocotools.coco.COCO` takes."""
+    ROBOFLOW = "roboflow"
+    """What Roboflow's servers answer: what `supervision.Detections.from_inference` takes."""
+    LABELSTUDIO = "labelstudio"
+    """A prediction with brush labels, to import into Label Studio."""
+
+
+def document_of(job: Job, result: SegmentationResult, name: ResultFormat) -> Document:
+    """The whole result as one document. May take some 100 ms for large masks."""
+    return _WRITERS[name](job, result)
+
+
+def _maskq_document(job: Job, result: SegmentationResult) -> Document:
+    return result.in_formats(job.request.mask_formats).model_dump(mode="json")
+
+
+_WRITERS: Mapping[ResultFormat, Callable[[Job, SegmentationResult], Document]] = {
+    ResultFormat.MASKQ: _maskq_document,
+    ResultFormat.COCO: coco_document,
+    ResultFormat.ROBOFLOW: roboflow_document,
+    ResultFormat.LABELSTUDIO: labelstudio_document,
+}

@@ -1,0 +1,11 @@
+"""Numbers for labels, for tools that want classes numbered."""
+
+from __future__ import annotations
+
+from shared.result import SegmentationResult
+
+
+def numbered_labels(result: SegmentationResult, first: int) -> dict[str, int]:
+    """The labels of a result, numbered from `first` in the order of their first object."""
+    labels = dict.fromkeys(found.label for found in result.objects)
+    return {label: number for number, label in enumerate(labels, first)}

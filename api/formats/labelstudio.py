@@ -1,0 +1,66 @@
+"""A prediction for Label Studio (labelstud.io/guide/predictions), with a brush label for each mask.
+
+Tags are named as in Label Studio's own template for segmentation with masks: `<BrushLabels name="tag" toName="image">`.
+A brush label is an RGBA picture, packed by thi.ng's `rle-pack`: a head with the number of bytes and the widths of what
+follows, then for each stretch of equal bytes a 1, which of four widths its length has, its length less 1, and the byte.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from api.masks import row_runs
+from shared.job import Job
+from shared.result import RleMask, SegmentationResult, SegmentedObject
+
+_CHANNELS = 4
+_WORD_BITS = 8
+_LENGTH_BITS = (3, 4, 8, 16)
+_MAX_LENGTH = 2 ** _LENGTH_BITS[-1]
+
+
+def labelstudio_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
+    """One prediction, to be attached to the task of the image. Objects without masks are left out."""
+    masks = [(found, found.rle, number) for number, found in enumerate(result.objects) if found.rle]
+    scores = [found.score for found, _, _ in masks]
+    return {
+        "model_version": job.request.model_id,
+        "score": sum(scores) / len(scores) if scores else 0.0,
+        "result": [_brush_label(found, mask, f"{job.id}-{number}") for found, mask, number in masks],
+    }
+
+
+def _brush_label(found: SegmentedObject, mask: RleMask, region_id: str) -> dict[str, Any]:
+    height, width = mask.size
+    return {
+        "id": region_id,
+        "type": "brushlabels",
+        "from_name": "tag",
+        "to_name": "image",
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "score": found.score,
+        "value": {"format": "rle", "rle": list(_pack(row_runs(mask))), "brushlabels": [found.label]},
+    }
+
+
+def _pack(runs: list[int]) -> bytes:
+    """Lengths of the stretches outside, inside, outside ... of a mask -> `rle-pack` of its RGBA picture."""
+    head = f"{sum(runs) * _CHANNELS:032b}{_WORD_BITS - 1:05b}" + "".join(f"{bits - 1:04b}" for bits in _LENGTH_BITS)
+    values = (0xFF if index % 2 else 0 for index in range(len(runs)))
+    bits = head + "".join(_stretch(run * _CHANNELS, value) for run, value in zip(runs, values, strict=True))
+    bits += "0" * (-len(bits) % 8)
+    return int(bits, 2).to_bytes(len(bits) // 8, "big")
+
+
+def _stretch(length: int, value: int) -> str:
+    """The bits of `length` equal bytes, in parts if they are too many for one."""
+    parts = [*range(0, length, _MAX_LENGTH), length]
+    return "".join(_part(end - begin, value) for begin, end in pairwise(parts))
+
+
+def _part(length: int, value: int) -> str:
+    which = next(index for index, bits in enumerate(_LENGTH_BITS) if length <= 2**bits)
+    return f"1{which:02b}{length - 1:0{_LENGTH_BITS[which]}b}{value:0{_WORD_BITS}b}"

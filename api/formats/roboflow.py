@@ -1,0 +1,43 @@
+"""What Roboflow's inference server answers for instance segmentation, in its variant with COCO run lengths.
+
+The variant is that of `response_mask_format=rle` (roboflow/inference, v1.2.4): `points`, the older way to write a mask,
+are one outline without holes. `supervision.Detections.from_inference` reads both; if one object has no mask, it
+leaves out those of all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.formats.labels import numbered_labels
+from shared.job import Job
+from shared.result import SegmentationResult, SegmentedObject
+
+
+def roboflow_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
+    """The answer of an inference, with ids made from the job's."""
+    classes = numbered_labels(result, first=0)
+    return {
+        "inference_id": job.id,
+        "image": {"width": result.image.width, "height": result.image.height},
+        "predictions": [
+            {"detection_id": f"{job.id}-{number}", **_prediction(found, classes[found.label])}
+            for number, found in enumerate(result.objects)
+        ],
+    }
+
+
+def _prediction(found: SegmentedObject, class_id: int) -> dict[str, Any]:
+    """`x` and `y` are the middle of the box."""
+    x0, y0, x1, y1 = found.box
+    mask = found.rle
+    return {
+        "x": (x0 + x1) / 2,
+        "y": (y0 + y1) / 2,
+        "width": x1 - x0,
+        "height": y1 - y0,
+        "confidence": found.score,
+        "class": found.label,
+        "class_id": class_id,
+        **({"mask_format": "rle", "rle": {"size": list(mask.size), "counts": mask.counts}} if mask else {}),
+    }

@@ -1,0 +1,77 @@
+"""What a mask costs in each format: one object that fills an image of 12 megapixels, with a wavy outline.
+
+    python -m benchmarks.render [--save NAME]
+
+`mask` is the soft mask resized to the box and cut, as run lengths; every format needs it. Sizes are bytes of JSON, and
+of the same compressed by gzip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.report import report
+from shared.job import MaskFormat
+from worker.render import PixelMask, write_mask
+from worker.runs import resize
+
+_WIDTH, _HEIGHT = 4000, 3000
+_ROUNDS = 15
+
+
+def main() -> None:
+    """Measure, and print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
+    options = parser.parse_args()
+    soft = _wavy_disc()
+    figures: dict[str, Any] = {
+        "mask_resized_as_a_whole_ms": _milliseconds(lambda: resize(soft, _WIDTH, _HEIGHT) > 0),
+        "mask_ms": _milliseconds(lambda: _mask(soft).runs),
+        "runs": len(_mask(soft).runs),
+        **{str(name): _figures(soft, name) for name in MaskFormat},
+    }
+    report("benchmarks.render", figures, options.save)
+
+
+def _wavy_disc() -> npt.NDArray[np.float32]:
+    """float32[64, 64] in [-1, 1]: a disc with nine waves around it."""
+    y, x = np.mgrid[0:64, 0:64] / 31.5 - 1
+    edge = 0.75 + 0.12 * np.sin(9 * np.arctan2(y, x))
+    return np.asarray(np.clip((edge - np.hypot(x, y)) * 6, -1, 1), np.float32)
+
+
+def _mask(soft: npt.NDArray[np.float32]) -> PixelMask:
+    return PixelMask(soft, (0, 0, _WIDTH, _HEIGHT), _WIDTH, _HEIGHT)
+
+
+def _figures(soft: npt.NDArray[np.float32], name: MaskFormat) -> dict[str, float]:
+    written = write_mask(_mask(soft), name).model_dump_json().encode()
+    return {
+        "with_mask_ms": _milliseconds(lambda: write_mask(_mask(soft), name)),
+        "bytes": len(written),
+        "gzip_bytes": len(gzip.compress(written)),
+    }
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    """The median of some rounds."""
+    work()  # warm caches
+    times = []
+    for _ in range(_ROUNDS):
+        begin = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - begin) * 1e3)
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""The results of a job over HTTP, with a real store and no worker."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+from redis import Redis
+
+from shared.job import new_job_id
+from shared.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
+from shared.settings import Settings
+from shared.store import keys
+from shared.store.leases import LeaseStore, Outcome
+from tests.pictures import encoded, gradient
+from tests.servers import front_end
+
+_INSIDE = np.zeros((48, 64), np.uint8, order="F")
+_INSIDE[10:30, 20:50] = 1
+_MASK = RleMask(size=(48, 64), counts=coco.encode(_INSIDE)["counts"].decode())
+_CAT = SegmentedObject(label="cat", score=0.9, box=(20, 10, 50, 30), area=600, mask=_MASK)
+_BOX = SegmentedObject(label="dog", score=0.5, box=(0, 0, 9, 9), area=0, mask=None)
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[httpx2.Client]:
+    with front_end(settings) as url, httpx2.Client(base_url=url, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def done(client: httpx2.Client, settings: Settings) -> dict[str, Any]:
+    """A job that has succeeded."""
+    job = _submit(client)
+    _finish(settings)
+    finished: dict[str, Any] = client.get(job["urls"]["self"], params={"wait": 10}).json()
+    return finished
+
+
+def _submit(client: httpx2.Client, image: bytes | None = None) -> dict[str, Any]:
+    files = {"image_file": ("a.png", image or encoded(gradient(64, 48)))}
+    job: dict[str, Any] = client.post("/segment/", data={"prompt": "cat"}, files=files).raise_for_status().json()
+    return job
+
+
+def _finish(settings: Settings) -> None:
+    store = LeaseStore.connect(settings)
+    lease = store.claim("demo", hands_empty=True)
+    assert lease is not None
+    size = ImageSize(width=64, height=48)
+    result = SegmentationResult(image=size, objects=[_CAT, _BOX], skipped=[], truncated=False, raw_text="")
+    store.finish(lease, Outcome(result=result))
+    store.close()
+
+
+def _assert_problem(response: httpx2.Response, status: int, code: str) -> str:
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    problem = response.json()
+    assert problem["type"] == code
+    return str(problem["detail"])
+
+
+def test_every_url_of_a_finished_job_answers(client: httpx2.Client, done: dict[str, Any]) -> None:
+    urls = done["urls"]
+    assert client.get(urls["result"]).json() == done["result"]
+    assert len(urls["masks"]) == 2
+    mask = Image.open(io.BytesIO(client.get(urls["masks"][0]).content))
+    assert (mask.format, mask.mode) == ("PNG", "1")
+    assert (np.asarray(mask) == _INSIDE).all()
+    overlay = client.get(urls["overlay"])
+    assert overlay.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(overlay.content)).size == (64, 48)
+
+
+def test_a_result_is_read_in_the_words_of_other_tools(client: httpx2.Client, done: dict[str, Any]) -> None:
+    def read(name: str) -> dict[str, Any]:
+        document: dict[str, Any] = client.get(done["urls"]["result"], params={"format": name}).raise_for_status().json()
+        return document
+
+    assert read("maskq") == done["result"]
+    assert (coco.decode(read("coco")["annotations"][0]["segmentation"]) == _INSIDE).all()
+    assert read("roboflow")["predictions"][0]["rle"]["counts"] == _MASK.counts
+    assert read("labelstudio")["result"][0]["type"] == "brushlabels"
+    _assert_problem(client.get(done["urls"]["result"], params={"format": "yolo"}), 422, "invalid_field")
+
+
+@pytest.mark.parametrize(("number", "said"), [("2", "2 objects"), ("-1", "2 objects"), ("1", "no mask")])
+def test_a_mask_there_is_not_is_not_found(client: httpx2.Client, done: dict[str, Any], number: str, said: str) -> None:
+    response = client.get(f"/jobs/{done['id']}/masks/{number}.png")
+    assert said in _assert_problem(response, 404, "mask_not_found")
+
+
+def test_a_mask_number_is_a_number(client: httpx2.Client, done: dict[str, Any]) -> None:
+    _assert_problem(client.get(f"/jobs/{done['id']}/masks/one.png"), 422, "invalid_field")
+    _assert_problem(client.get(f"/jobs/{done['id']}/masks/{'9' * 5000}.png"), 422, "invalid_field")
+
+
+@pytest.mark.parametrize("path", ["result", "overlay.png", "masks/0.png"])
+def test_an_unfinished_job_has_no_result_and_an_unknown_one_is_not_found(client: httpx2.Client, path: str) -> None:
+    _assert_problem(client.get(f"/jobs/{_submit(client)['id']}/{path}"), 409, "result_not_ready")
+    _assert_problem(client.get(f"/jobs/{new_job_id()}/{path}"), 404, "job_not_found")
+    _assert_problem(client.get(f"/jobs/nonsense/{path}"), 404, "job_not_found")
+
+
+def test_masks_outlive_the_image(client: httpx2.Client, done: dict[str, Any], settings: Settings) -> None:
+    with Redis.from_url(settings.redis_url) as redis:
+        redis.delete(keys.image(done["id"]))
+    _assert_problem(client.get(done["urls"]["overlay"]), 410, "image_expired")
+    assert client.get(done["urls"]["masks"][0]).status_code == 200
+
+
+def test_an_image_that_does_not_decode_has_no_overlay(client: httpx2.Client, settings: Settings) -> None:
+    whole = encoded(Image.effect_noise((200, 200), 90).convert("RGB"))
+    job = _submit(client, whole[:2000] + bytes(500) + whole[2500:])
+    _finish(settings)
+    _assert_problem(client.get(job["urls"]["overlay"]), 422, "image_unreadable")

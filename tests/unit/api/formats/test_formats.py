@@ -1,0 +1,179 @@
+"""Results in the words of other tools, read by those very tools."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import supervision as sv
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from api.formats import ResultFormat, document_of
+from shared.job import Job, JobRequest, JobStatus, MaskFormat
+from shared.result import ImageSize, PngMask, RleMask, SegmentationResult, SegmentedObject
+from worker.render import render_object
+from worker.runs import resize
+from worker.tokens import Detection
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it is written for an older pydantic
+    from label_studio_sdk.converter import brush
+
+_WIDTH, _HEIGHT = 130, 90
+_REQUEST = JobRequest(model_id="demo", prompt="segment cat ; dog", mask_formats=(MaskFormat.PNG,))
+_JOB = Job(id="0197a2b4", status=JobStatus.SUCCEEDED, request=_REQUEST, created_at_ms=0, owner="me")
+
+
+def _soft(seed: int) -> npt.NDArray[np.float32]:
+    """A mask in several pieces, with holes."""
+    return resize(np.random.default_rng(seed).uniform(-1, 1, (8, 8)).astype(np.float32), 64, 64)
+
+
+def _found(seed: int, label: str, box_yxyx: tuple[int, int, int, int]) -> SegmentedObject:
+    detection = Detection(label, box_yxyx, tuple(range(16)), 0.25 * (seed + 1))
+    return render_object(detection, _soft(seed), _WIDTH, _HEIGHT, [MaskFormat.PNG])
+
+
+_OBJECTS = [
+    _found(0, "cat", (0, 0, 1023, 1023)),
+    _found(1, "dog", (100, 200, 700, 900)),
+    _found(2, "cat", (500, 0, 1023, 300)),
+]
+_MASKS = [
+    coco_mask.decode({"size": found.rle.size, "counts": found.rle.counts}) == 1 for found in _OBJECTS if found.rle
+]
+_BOX_ONLY = SegmentedObject(label="box", score=0.5, box=(3, 4, 13, 24), area=0, mask=None)
+
+
+def _document(name: ResultFormat, objects: list[SegmentedObject]) -> dict[str, Any]:
+    size = ImageSize(width=_WIDTH, height=_HEIGHT)
+    result = SegmentationResult(image=size, objects=objects, skipped=[], truncated=False, raw_text="")
+    return document_of(_JOB, result, name)
+
+
+def _coco(document: dict[str, Any]) -> COCO:
+    data_set = COCO()
+    data_set.dataset = document
+    data_set.createIndex()
+    return data_set
+
+
+# --- COCO -------------------------------------------------------------------------------------------------------------
+
+
+def test_pycocotools_reads_the_document_as_a_data_set() -> None:
+    data_set = _coco(_document(ResultFormat.COCO, _OBJECTS))
+    annotations = data_set.loadAnns(data_set.getAnnIds(imgIds=[1]))
+    names = [data_set.loadCats(each["category_id"])[0]["name"] for each in annotations]
+    assert names == ["cat", "dog", "cat"]
+    for annotation, mask, found in zip(annotations, _MASKS, _OBJECTS, strict=True):
+        assert (data_set.annToMask(annotation) == mask).all()
+        x, y, width, height = annotation["bbox"]
+        assert (x, y, x + width, y + height) == found.box
+        assert annotation["area"] == mask.sum() == found.area
+
+
+def test_pycocotools_reads_the_annotations_as_results() -> None:
+    document = _document(ResultFormat.COCO, _OBJECTS)
+    results = _coco(document).loadRes(document["annotations"])
+    read = results.loadAnns(results.getAnnIds())
+    assert [each["score"] for each in read] == [0.25, 0.5, 0.75]
+    assert all((results.annToMask(each) == mask).all() for each, mask in zip(read, _MASKS, strict=True))
+
+
+def test_coco_has_objects_without_masks_too() -> None:
+    _, annotation = _document(ResultFormat.COCO, [_OBJECTS[0], _BOX_ONLY])["annotations"]
+    assert (annotation["bbox"], annotation["area"], "segmentation" in annotation) == ([3, 4, 10, 20], 200, False)
+
+
+# --- Roboflow ---------------------------------------------------------------------------------------------------------
+
+
+def test_supervision_reads_what_roboflow_would_have_answered() -> None:
+    detections = sv.Detections.from_inference(_document(ResultFormat.ROBOFLOW, _OBJECTS))
+    assert detections.xyxy.tolist() == [list(found.box) for found in _OBJECTS]
+    assert detections.confidence is not None
+    assert detections.confidence.tolist() == [0.25, 0.5, 0.75]
+    assert detections.class_id is not None
+    assert detections.class_id.tolist() == [0, 1, 0]
+    assert list(detections.data["class_name"]) == ["cat", "dog", "cat"]
+    assert detections.mask is not None
+    assert (np.asarray(detections.mask) == np.stack(_MASKS)).all()
+
+
+def test_supervision_reads_boxes_without_masks() -> None:
+    detections = sv.Detections.from_inference(_document(ResultFormat.ROBOFLOW, [_BOX_ONLY]))
+    assert detections.xyxy.tolist() == [[3, 4, 13, 24]]
+    assert detections.mask is None
+
+
+def test_supervision_can_draw_what_it_read() -> None:
+    detections = sv.Detections.from_inference(_document(ResultFormat.ROBOFLOW, _OBJECTS[1:2]))
+    drawn = sv.MaskAnnotator(opacity=1).annotate(np.zeros((_HEIGHT, _WIDTH, 3), np.uint8), detections)
+    assert (drawn.any(2) == _MASKS[1]).all()
+
+
+# --- Label Studio -----------------------------------------------------------------------------------------------------
+
+
+def _brush_masks(document: dict[str, Any]) -> list[npt.NDArray[np.bool_]]:
+    layers = [brush.decode_rle(region["value"]["rle"]) for region in document["result"]]
+    return [layer.reshape(_HEIGHT, _WIDTH, 4)[..., 3] > 0 for layer in layers]
+
+
+def test_label_studio_reads_its_brush_labels() -> None:
+    document = _document(ResultFormat.LABELSTUDIO, _OBJECTS)
+    assert all((read == mask).all() for read, mask in zip(_brush_masks(document), _MASKS, strict=True))
+    assert [region["value"]["brushlabels"] for region in document["result"]] == [["cat"], ["dog"], ["cat"]]
+    assert {(region["original_width"], region["original_height"]) for region in document["result"]} == {(130, 90)}
+    assert (document["score"], document["model_version"]) == (0.5, "demo")
+    assert len({region["id"] for region in document["result"]}) == 3
+
+
+@pytest.mark.parametrize("mask", _MASKS)
+def test_brush_labels_are_those_of_label_studio_s_own_encoder(mask: npt.NDArray[np.bool_]) -> None:
+    document = _document(ResultFormat.LABELSTUDIO, _OBJECTS)
+    number = next(index for index, each in enumerate(_MASKS) if each is mask)
+    theirs = brush.mask2rle((mask * 255).astype(np.uint8))
+    ours = document["result"][number]["value"]["rle"]
+    assert brush.decode_rle(theirs).tolist() == brush.decode_rle(ours).tolist()
+    assert len(ours) <= len(theirs)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 63, 64, 65, 16_383, 16_384, 16_385, 40_000])
+@pytest.mark.parametrize("value", [0, 1])
+def test_brush_labels_of_stretches_of_any_length(length: int, value: int) -> None:
+    inside = np.full((1, length + 1), value, np.uint8, order="F")
+    inside[0, -1] = 1 - value
+    counts = coco_mask.encode(inside)["counts"].decode()
+    found = SegmentedObject(
+        label="x", score=1, box=(0, 0, 1, 1), area=1, mask=RleMask(size=(1, length + 1), counts=counts)
+    )
+    (region,) = _document(ResultFormat.LABELSTUDIO, [found])["result"]
+    assert (brush.decode_rle(region["value"]["rle"])[::4] > 0).tolist() == inside[0].tolist()
+
+
+# --- All --------------------------------------------------------------------------------------------------------------
+
+
+def test_maskq_s_own_document_has_the_formats_the_job_asked_for() -> None:
+    document = _document(ResultFormat.MASKQ, _OBJECTS)
+    assert [[found["mask"]["format"], found["alternate_masks"]] for found in document["objects"]] == [["png", []]] * 3
+    assert PngMask.model_validate(document["objects"][0]["mask"]).size == (_HEIGHT, _WIDTH)
+
+
+@pytest.mark.parametrize("name", ResultFormat)
+def test_nothing_found_is_a_document_too(name: ResultFormat) -> None:
+    document = _document(name, [])
+    if name is ResultFormat.ROBOFLOW:
+        assert len(sv.Detections.from_inference(document)) == 0
+    if name is ResultFormat.COCO:
+        assert _coco(document).getAnnIds() == []
+    if name is ResultFormat.LABELSTUDIO:
+        assert (document["result"], document["score"]) == ([], 0.0)
+    if name is ResultFormat.MASKQ:
+        assert document["objects"] == []
