@@ -87,12 +87,12 @@ def test_cmyk_becomes_rgb() -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_rotation_in_exif_is_applied_and_announced(orientation: int) -> None:
+def test_rotation_in_exif_is_applied(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(gradient(64, 48), "PNG", exif=exif)
-    header, upright = inspect_image(data, _MANY), open_upright(data, _MANY)
-    assert upright.size == (header.width, header.height) == ((64, 48) if orientation < 5 else (48, 64))
+    upright = open_upright(data, _MANY)
+    assert upright.size == ((64, 48) if orientation < 5 else (48, 64))
     corner = {1: (0, 0), 2: (63, 0), 3: (63, 47), 4: (0, 47), 5: (0, 0), 6: (0, 47), 7: (63, 47), 8: (63, 0)}
     assert upright.getpixel((0, 0)) == gradient(64, 48).getpixel(corner[orientation])
 
