@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.webhook import Webhook
+
 
 class JobStatus(StrEnum):
     """Where a job is. The words are Replicate's, so that clients written for one read the other."""
@@ -117,6 +119,8 @@ class Job(BaseModel):
     """When it is canceled if it has not ended by then."""
     owner: str
     """Whose job it is."""
+    webhook: Webhook | None = None
+    """Where its end is announced."""
     attempt: int = 0
     """How often a worker has taken the job; planned stops do not count."""
     fence: int = 0

@@ -53,7 +53,7 @@ class Retention:
 def job_from_hash(record: Mapping[bytes | str, bytes | str]) -> Job:
     """Read a job's record as Redis returns it: as bytes, whatever the types of its client allow for."""
     fields = {text(key): text(value) for key, value in record.items()}
-    parsed = {name: json.loads(fields[name]) for name in ("request", "error") if name in fields}
+    parsed = {name: json.loads(fields[name]) for name in ("request", "webhook", "error") if name in fields}
     return Job.model_validate({**fields, **json.loads(fields.get("metrics", "{}")), **parsed})
 
 

@@ -69,7 +69,7 @@ def rings() -> list[None]:
 
 @pytest.fixture
 def service(settings: Settings, pipeline: ScriptedPipeline, rings: list[None]) -> Iterator[WorkerService]:
-    service = WorkerService(settings, "demo", pipeline, IdleEngine(), lambda: rings.append(None))
+    service = WorkerService(settings, "demo", pipeline, IdleEngine(), lambda: rings.append(None), lambda _: None)
     service.start()
     yield service
     service.stop()
@@ -241,7 +241,7 @@ class StuckRunner:
 
 engine = Engine(StuckRunner(), Scheduler(1, 1), max_answer_tokens=1)
 settings = Settings(redis_url={settings.redis_url!r}, stuck_s=0.3)
-WorkerService(settings, "demo", None, engine, lambda: None).start()
+WorkerService(settings, "demo", None, engine, lambda: None, lambda _: None).start()
 engine.submit(ModelInput(numpy.zeros((3, 2, 2), "float32"), [1], b""))
 time.sleep(20)
 """
