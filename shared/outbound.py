@@ -112,7 +112,7 @@ class Outbound:
             raise self.refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         if "@" in parts.netloc:
             raise self.refused("must not hold a user name or password")
-        if not _is_host(parts.hostname or ""):
+        if not _is_host(parts):
             raise self.refused("must name a host, or an address in its usual form")
         if port not in (None, *_PORTS) and not self._settings.url_allow_private:
             raise self.refused("only ports 80 and 443 are allowed")
@@ -159,14 +159,16 @@ def _lookup(host: str) -> list[str]:
     return [str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
-def _is_host(host: str) -> bool:
-    """Whether this is a host name, or an address as everybody writes it: `127.1`, `0x7f.1` and `2130706433` are not."""
+def _is_host(parts: SplitResult) -> bool:
+    """Whether a URL names a host, or an address as everybody writes it: `127.1`, `0x7f.1` and `2130706433` are not."""
+    host = parts.hostname or ""
+    is_bracketed = "[" in parts.netloc
     try:
-        ipaddress.ip_address(host)
+        ip = ipaddress.ip_address(host)
     except ValueError:
-        is_name = _HOST.fullmatch(host) is not None
+        is_name = not is_bracketed and _HOST.fullmatch(host) is not None
         return is_name and _NUMBER.fullmatch(host.rpartition(".")[2]) is None
-    return "%" not in host
+    return is_bracketed == (ip.version == 6) and "%" not in host
 
 
 class _PinnedBackend(httpcore2.AsyncNetworkBackend):
