@@ -138,7 +138,8 @@ class DeliveryMachine(RuleBasedStateMachine):
     def every_pending_delivery_has_its_place_and_no_other_has(self) -> None:
         for host in _HOSTS:
             due = {each.job_id: each.due_ms for each in self._pending() if each.host == host}
-            assert dict(self.redis.zrange(keys.deliveries(host), 0, -1, withscores=True)) == due
+            scores: Any = self.redis.zrange(keys.deliveries(host), 0, -1, withscores=True)
+            assert dict(scores) == due
             assert self.redis.zscore(keys.DELIVERY_HOSTS, host) == min(due.values(), default=None)
 
     @invariant()
