@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from api.fetch import ImageFetcher
 from shared.errors import InvalidField, MalformedRequest, PayloadTooLarge, UnsupportedImage
 from shared.images import inspect_image
-from shared.job import JobRequest, MaskFormat, Priority, new_job_id
+from shared.job import ANONYMOUS, JobRequest, MaskFormat, Priority, new_job_id
 from shared.outbound import MAX_URL_CHARS, Outbound
 from shared.prompt import normalize_prompt
 from shared.settings import Settings
@@ -27,8 +27,6 @@ _JSON = "application/json"
 _SOURCES = {_FORM: ("image_file", "image_url"), _JSON: ("image_base64", "image_url")}
 _MAX_FIELDS = 16
 _MAX_KEY_CHARS = 255
-ANONYMOUS = "anonymous"
-"""Whose jobs are those of callers we do not tell apart."""
 _OVERHEAD_BYTES = 65_536
 """For the form's boundaries and the fields beside the image."""
 

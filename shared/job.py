@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.webhook import Webhook
 
+ANONYMOUS = "anonymous"
+"""Whose jobs are those of callers we do not tell apart."""
+
 
 class JobStatus(StrEnum):
     """Where a job is. The words are Replicate's, so that clients written for one read the other."""

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from shared.errors import NothingToDeliver
 from shared.job import Job
 from shared.settings import Settings
 from shared.store import keys
-from shared.store.script import connection_options, job_from_hash, script, text
+from shared.store.script import async_redis, job_from_hash, script, text
 from shared.webhook import Attempt, Delivery, DeliveryState, Webhook
 
 _MOST_ATTEMPTS_KEPT = 20
@@ -59,9 +57,9 @@ class DeliveryStore:
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
-        """Make a store over a pool of connections. Nothing is retried: a claim whose answer got lost comes back."""
-        redis = Redis.from_url(settings.redis_url, **connection_options(settings), retry=Retry(NoBackoff(), retries=0))
-        return cls(redis, settings)
+        """Make a store over a pool of connections. A lost connection is tried again: a delivery whose claim was not
+        heard of comes back when its lease ends."""
+        return cls(async_redis(settings), settings)
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -10,10 +10,6 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import IdempotencyMismatch, JobExpired, JobNotFound, QueueFull, StoreFull
 from shared.job import Job, JobRequest, JobStatus
@@ -21,7 +17,7 @@ from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
 from shared.store.images import ImageStore
-from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script, text
+from shared.store.script import MISSED_BEATS, Retention, async_redis, job_from_hash, script, text
 from shared.webhook import Webhook
 
 _SAMPLE_S = 1.0
@@ -95,13 +91,7 @@ class SubmissionStore:
     def connect(cls, settings: Settings) -> Self:
         """Make a store over a pool of connections; the first command connects. Every move made here may be repeated
         without harm, so a lost connection is tried again."""
-        redis = Redis.from_url(
-            settings.redis_url,
-            **connection_options(settings),
-            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
-            retry_on_error=[RedisConnectionError, RedisTimeoutError],
-        )
-        return cls(redis, settings)
+        return cls(async_redis(settings), settings)
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -9,7 +9,7 @@ from typing import Self
 from redis.asyncio import Redis
 
 from shared.settings import Settings
-from shared.store.script import connection_options, script, text
+from shared.store.script import async_redis, script, text
 
 _SECRET_BYTES = 32
 """Standard Webhooks asks for 24 to 64."""
@@ -26,7 +26,7 @@ class WebhookSecretStore:
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
-        return cls(Redis.from_url(settings.redis_url, **connection_options(settings)), settings)
+        return cls(async_redis(settings), settings)
 
     async def close(self) -> None:
         await self._redis.aclose()

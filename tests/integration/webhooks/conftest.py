@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.intake import ANONYMOUS
+from shared.job import ANONYMOUS
 from shared.settings import Settings
 from tests.integration.webhooks.deployment import TIMEOUT_S, Deployment
 from tests.receivers import Receiver, webhook_secrets
