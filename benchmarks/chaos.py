@@ -77,6 +77,8 @@ class Ask:
     is_cancel_wanted: bool
     is_repeated: bool
     """Its client sends it once more although it was accepted."""
+    webhook_url: str = ""
+    """Empty: none."""
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
     ids: set[str] = field(default_factory=set)
     submits: int = 0
@@ -118,7 +120,9 @@ class Clients:
             self._cancel(client, ask)
 
     def _submit(self, client: httpx2.Client, ask: Ask) -> None:
-        data = {"prompt": ask.prompt} | ({"timeout": str(ask.timeout_s)} if ask.timeout_s else {})
+        data = {"prompt": ask.prompt, "webhook_url": ask.webhook_url}
+        if ask.timeout_s:
+            data["timeout"] = str(ask.timeout_s)
         headers, files = {"Idempotency-Key": ask.key}, {"image_file": ("a.png", ask.image)}
         while True:
             ask.submits += 1

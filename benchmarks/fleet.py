@@ -102,6 +102,8 @@ class Fleet:
         deliverer = [sys.executable, "-m", "webhooks"]
         numbers = range(1, deliverers + 1)
         self.deliverers = [self._member(f"webhooks-{number}", deliverer) for number in numbers]
+        self.guests: list[Member] = []
+        """What is no part of the service."""
         self._stopping = threading.Event()
         self._watch = threading.Thread(target=self._restart_what_ends, name="fleet", daemon=True)
 
@@ -117,7 +119,7 @@ class Fleet:
     @property
     def members(self) -> list[Member]:
         """In the order of starting."""
-        return [self.broker, self.api, *self.deliverers, *self.workers]
+        return [self.broker, self.api, *self.deliverers, *self.workers, *self.guests]
 
     @property
     def deaths(self) -> dict[str, list[int]]:
@@ -144,6 +146,13 @@ class Fleet:
         for member in reversed(self.members):
             self._end(member)
         self._broker.lock.close()
+
+    def invite(self, name: str, command: Sequence[str]) -> Member:
+        """Start something that is no part of the service, and keep it running like the rest."""
+        guest = self._member(name, command)
+        guest.start()
+        self.guests.append(guest)
+        return guest
 
     def redis(self) -> Redis:
         """A connection to the broker."""
