@@ -147,9 +147,10 @@ class Fleet:
             self._end(member)
         self._broker.lock.close()
 
-    def invite(self, name: str, command: Sequence[str]) -> Member:
+    def invite(self, name: str, command: Sequence[str], **env: str) -> Member:
         """Start something that is no part of the service, and keep it running like the rest."""
         guest = self._member(name, command)
+        guest.env = {**guest.env, **env}
         guest.start()
         self.guests.append(guest)
         return guest

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import ConfigurationError
 
+Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
 
 def _numbers(value: object) -> object:
     """Numbers as an environment variable holds them: `5, 300`."""
@@ -146,7 +148,7 @@ class Settings(BaseSettings):
     webhook_timeout_s: float = Field(
         15.0, gt=0, description="Longest delivery, from the name's resolution to the status. The lease is twice that."
     )
-    webhook_retries_s: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_numbers)] = Field(
+    webhook_retries_s: Annotated[tuple[Delay, ...], NoDecode, BeforeValidator(_numbers)] = Field(
         (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
         description="Seconds from a failed try to the next; what Standard Webhooks advises, until the job is gone.",
     )
