@@ -54,7 +54,10 @@ def serve(port: int, file: Path, secret: str) -> None:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = int(self.headers["Content-Length"])
+            body = self.rfile.read(length)
+            if len(body) < length:
+                return  # its sender was killed while it wrote
             note = _note(verifier, dict(self.headers.items()), body)
             with lock:
                 notes.write(json.dumps(note).encode() + b"\n")
