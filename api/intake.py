@@ -161,7 +161,10 @@ def _text(fields: Mapping[str, object], name: str, default: str | None = None) -
 
 def _names(fields: Mapping[str, object], name: str, default: str) -> list[str]:
     """A field that takes several names: a form repeats it or joins them with commas; JSON may use a list."""
-    return [part.strip() for text in _as_list(fields.get(name, default)) for part in str(text).split(",")]
+    names = [part.strip() for text in _as_list(fields.get(name, default)) for part in str(text).split(",")]
+    if not names:
+        raise InvalidField(f"{name}: must name at least one")
+    return names
 
 
 def _mask_formats(fields: Mapping[str, object]) -> tuple[MaskFormat, ...]:
@@ -174,8 +177,7 @@ def _mask_formats(fields: Mapping[str, object]) -> tuple[MaskFormat, ...]:
 
 def _check_events(fields: Mapping[str, object]) -> None:
     """There is one event so far; a client may name it, like `mask_format` in either way."""
-    names = _names(fields, "webhook_events", WebhookEvent.JOB_COMPLETED)
-    if not names or not set(names) <= set(WebhookEvent):
+    if not set(_names(fields, "webhook_events", WebhookEvent.JOB_COMPLETED)) <= set(WebhookEvent):
         raise InvalidField(f"webhook_events: must be among {', '.join(WebhookEvent)}")
 
 

@@ -30,6 +30,8 @@ class Deliverer:
         self._settings = settings
         self._store = DeliveryStore.connect(settings)
         self._secrets = WebhookSecretStore.connect(settings)
+        self._outbound = Outbound(settings, "webhook_url")
+        self._sender = Sender(self._outbound, settings.webhook_timeout_s)
         self._under_way: set[asyncio.Task[None]] = set()
         self._hosts: Counter[str] = Counter()
         """How many are under way to each host."""
@@ -38,8 +40,7 @@ class Deliverer:
 
     async def run(self) -> None:
         """Return once it is stopped and what was under way is done."""
-        async with Outbound(self._settings, "webhook_url") as outbound:
-            self._sender = Sender(outbound, self._settings.webhook_timeout_s)
+        async with self._outbound:
             while not self._is_stopping:
                 self._awake.clear()
                 await self._take_what_is_due()
