@@ -15,7 +15,6 @@ from shared.outbound import FAILURES, Outbound
 from shared.store.deliveries import DeliveryLease
 from webhooks.message import signed_message
 
-
 _MOST_DIGITS = 9
 """More seconds than that are no time anybody waits."""
 
