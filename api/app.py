@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import health, index, jobs, models, results, segment
+from api import health, index, jobs, models, results, segment, webhooks
 from api.intake import max_body_bytes
 from api.limits import BodyLimit
 from api.problems import add_problem_handlers
@@ -32,6 +32,6 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="maskq", summary="Cuts objects out of images by name.", lifespan=lifespan)
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes(settings))
     add_problem_handlers(app)
-    for room in (segment, jobs, results, models, health, index):
+    for room in (segment, jobs, results, webhooks, models, health, index):
         app.include_router(room.router)
     return app

@@ -15,18 +15,18 @@ from starlette.exceptions import HTTPException
 from api.fetch import ImageFetcher
 from shared.errors import InvalidField, MalformedRequest, PayloadTooLarge, UnsupportedImage
 from shared.images import inspect_image
-from shared.job import JobRequest, MaskFormat, Priority, new_job_id
+from shared.job import ANONYMOUS, JobRequest, MaskFormat, Priority, new_job_id
+from shared.outbound import MAX_URL_CHARS, Outbound
 from shared.prompt import normalize_prompt
 from shared.settings import Settings
 from shared.store.submissions import NewJob
+from shared.webhook import Webhook, WebhookEvent
 
 _FORM = "multipart/form-data"
 _JSON = "application/json"
 _SOURCES = {_FORM: ("image_file", "image_url"), _JSON: ("image_base64", "image_url")}
 _MAX_FIELDS = 16
 _MAX_KEY_CHARS = 255
-ANONYMOUS = "anonymous"
-"""Whose jobs are those of callers we do not tell apart."""
 _OVERHEAD_BYTES = 65_536
 """For the form's boundaries and the fields beside the image."""
 
@@ -39,10 +39,12 @@ def max_body_bytes(settings: Settings) -> int:
 class Intake:
     """Reads submissions for the one model this deployment serves."""
 
-    def __init__(self, settings: Settings, model_id: str, fetcher: ImageFetcher) -> None:
+    def __init__(self, settings: Settings, model_id: str, fetcher: ImageFetcher, receivers: Outbound) -> None:
+        """`receivers` judges where webhooks may go."""
         self._settings = settings
         self._model_id = model_id
         self._fetcher = fetcher
+        self._receivers = receivers
 
     async def read(self, request: Request) -> NewJob:
         """Read and check a submission, a form or JSON, and give it an id.
@@ -59,6 +61,7 @@ class Intake:
         else:
             raise MalformedRequest(f"send {_FORM} or {_JSON}, and say so in Content-Type")
         job = self._job_request(fields)
+        webhook = await self._webhook(fields, str(request.base_url))
         image = await self._image(fields, _SOURCES[kind])
         inspect_image(image, self._settings.max_image_pixels)
         return NewJob(
@@ -68,6 +71,7 @@ class Intake:
             owner=ANONYMOUS,
             timeout_s=self._timeout_s(fields),
             idempotency_key=_idempotency_key(request),
+            webhook=webhook,
         )
 
     async def _read_form(self, request: Request) -> Mapping[str, object]:
@@ -110,6 +114,17 @@ class Intake:
             raise InvalidField(f"timeout: must be a number of seconds above 0 and at most {longest}")
         return seconds
 
+    async def _webhook(self, fields: Mapping[str, object], base_url: str) -> Webhook | None:
+        """The fields `webhook_url` and `webhook_events`. The URL is judged now, and again at each delivery."""
+        url = _text(fields, "webhook_url", default="")
+        _check_events(fields)
+        if not url:
+            return None
+        if len(base_url) > MAX_URL_CHARS:
+            raise MalformedRequest("the Host header is too long")
+        await self._receivers.check(url)
+        return Webhook(url=url, base_url=base_url)
+
     async def _image(self, fields: Mapping[str, object], sources: tuple[str, ...]) -> bytes:
         given = [name for name in sources if fields.get(name) not in (None, b"", "")]
         if len(given) != 1 or isinstance(fields[given[0]], list):
@@ -144,13 +159,26 @@ def _text(fields: Mapping[str, object], name: str, default: str | None = None) -
     return value
 
 
+def _names(fields: Mapping[str, object], name: str, default: str) -> list[str]:
+    """A field that takes several names: a form repeats it or joins them with commas; JSON may use a list."""
+    names = [part.strip() for text in _as_list(fields.get(name, default)) for part in str(text).split(",")]
+    if not names:
+        raise InvalidField(f"{name}: must name at least one")
+    return names
+
+
 def _mask_formats(fields: Mapping[str, object]) -> tuple[MaskFormat, ...]:
-    """The formats asked for, each once. A form repeats the field or joins names with commas; JSON may use a list."""
-    names = [part.strip() for text in _as_list(fields.get("mask_format", "rle")) for part in str(text).split(",")]
+    """The formats asked for, each once."""
     try:
-        return tuple(dict.fromkeys(MaskFormat(name) for name in names))
+        return tuple(dict.fromkeys(MaskFormat(name) for name in _names(fields, "mask_format", MaskFormat.RLE)))
     except ValueError:
         raise InvalidField(f"mask_format: must be among {', '.join(MaskFormat)}") from None
+
+
+def _check_events(fields: Mapping[str, object]) -> None:
+    """There is one event so far; a client may name it, like `mask_format` in either way."""
+    if not set(_names(fields, "webhook_events", WebhookEvent.JOB_COMPLETED)) <= set(WebhookEvent):
+        raise InvalidField(f"webhook_events: must be among {', '.join(WebhookEvent)}")
 
 
 def _priority(fields: Mapping[str, object]) -> Priority:

@@ -7,10 +7,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.intake import ANONYMOUS
 from api.services import Services, ServicesDep
 from shared.errors import InvalidField, JobEnded, JobNotFound
-from shared.job import is_job_id
+from shared.job import ANONYMOUS, is_job_id
 from shared.store.submissions import JobState
 from shared.wire import JobPage, JobView
 

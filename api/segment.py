@@ -9,6 +9,7 @@ from fastapi import APIRouter, BackgroundTasks, Request, Response
 from api.services import ServicesDep
 from shared.faults import fault_point
 from shared.job import MaskFormat, Priority
+from shared.webhook import WebhookEvent
 from shared.wire import JobView
 
 router = APIRouter()
@@ -18,6 +19,12 @@ _PROPERTIES: dict[str, Any] = {
     "image_url": {"type": "string", "format": "uri", "description": "https, on the public Internet."},
     "model_id": {"type": "string", "description": "One of GET /models; the default is the one it lists."},
     "timeout": {"type": "number", "exclusiveMinimum": 0, "description": "Seconds until the job is canceled."},
+    "webhook_url": {"type": "string", "format": "uri", "description": "Told when the job has ended; docs/webhooks.md."},
+    "webhook_events": {
+        "type": "array",
+        "items": {"type": "string", "enum": list(WebhookEvent)},
+        "description": "What is told. There is one event so far.",
+    },
     "priority": {"type": "string", "enum": list(Priority), "default": Priority.NORMAL},
     "mask_format": {
         "type": "array",

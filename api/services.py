@@ -15,9 +15,11 @@ from api.fetch import ImageFetcher
 from api.intake import Intake
 from api.watch import JobWatcher
 from shared.decoding import Decoders
-from shared.queue import Doorbell
+from shared.outbound import Outbound
+from shared.queue import Doorbell, queue_name
 from shared.registry import ServedModel
 from shared.settings import Settings
+from shared.store.deliveries import DeliveryStore
 from shared.store.submissions import SubmissionStore
 
 
@@ -31,6 +33,7 @@ class Services:
     doorbell: Doorbell
     watcher: JobWatcher
     intake: Intake
+    deliveries: DeliveryStore
     decoders: Decoders
     drawing: CapacityLimiter
     """For threads that make pictures and documents of masks: 100 MB each at 25 MP, so not for all requests at once."""
@@ -41,20 +44,22 @@ async def running_services(settings: Settings, model: ServedModel) -> AsyncItera
     """Start them, and stop them at the end. Redis need not be there yet: it is connected to when it is needed."""
     store = SubmissionStore.connect(settings)
     watcher = JobWatcher(store)
-    doorbell = Doorbell(settings, model.name)
+    doorbell = Doorbell(settings, queue_name(model.name))
+    deliveries = DeliveryStore.connect(settings)
     watching = asyncio.create_task(watcher.run())
     try:
-        async with ImageFetcher(settings) as fetcher:
-            intake = Intake(settings, model.name, fetcher)
+        async with ImageFetcher(settings) as fetcher, Outbound(settings, "webhook_url") as receivers:
+            intake = Intake(settings, model.name, fetcher, receivers)
             with Decoders(settings) as decoders:
                 drawing = CapacityLimiter(settings.decode_processes)
-                yield Services(settings, model, store, doorbell, watcher, intake, decoders, drawing)
+                yield Services(settings, model, store, doorbell, watcher, intake, deliveries, decoders, drawing)
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
         doorbell.close()
         await store.close()
+        await deliveries.close()
 
 
 def _services(request: Request) -> Services:

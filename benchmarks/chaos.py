@@ -77,6 +77,8 @@ class Ask:
     is_cancel_wanted: bool
     is_repeated: bool
     """Its client sends it once more although it was accepted."""
+    webhook_url: str = ""
+    """Empty: none."""
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
     ids: set[str] = field(default_factory=set)
     submits: int = 0
@@ -118,7 +120,9 @@ class Clients:
             self._cancel(client, ask)
 
     def _submit(self, client: httpx2.Client, ask: Ask) -> None:
-        data = {"prompt": ask.prompt} | ({"timeout": str(ask.timeout_s)} if ask.timeout_s else {})
+        data = {"prompt": ask.prompt, "webhook_url": ask.webhook_url}
+        if ask.timeout_s:
+            data["timeout"] = str(ask.timeout_s)
         headers, files = {"Idempotency-Key": ask.key}, {"image_file": ("a.png", ask.image)}
         while True:
             ask.submits += 1
@@ -229,7 +233,9 @@ def run(plan: Plan, folder: Path) -> dict[str, Any]:
     worker = DEMO_WORKER if plan.demo else SCRIPTED_WORKER
     # One job a pass: with others beside it, rounding may change the demo's answer, and right would be hard to tell.
     env = {"MAX_BATCH": "1"} if plan.demo else {"SCRIPTED_MS": "150"}
-    with Fleet(folder, worker, plan.workers, WORKER_THREADS="4", MAX_QUEUED_JOBS="100000", **env) as fleet:
+    with Fleet(
+        folder, worker, plan.workers, deliverers=0, WORKER_THREADS="4", MAX_QUEUED_JOBS="100000", **env
+    ) as fleet:
         asks = demo_asks(plan, chance, fleet.url) if plan.demo else scripted_asks(plan, chance)
         clients = Clients(fleet.url, asks, plan.seconds)
         with Faults(fleet, plan.fault_every_s, chance) as faults:

@@ -1,4 +1,4 @@
-"""The whole service as processes that one may kill, freeze and starve: a broker, a front end, some workers.
+"""The whole service as processes that one may kill, freeze and starve: a broker, a front end, workers, deliverers.
 
 Whatever ends is started again at once, as any supervisor would do, only without its patience.
 """
@@ -78,7 +78,14 @@ class Member:
 class Fleet:
     """Use as a context: the service runs inside it."""
 
-    def __init__(self, folder: Path, worker: Sequence[str] = SCRIPTED_WORKER, workers: int = 1, **env: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        worker: Sequence[str] = SCRIPTED_WORKER,
+        workers: int = 1,
+        deliverers: int = 1,
+        **env: str,
+    ) -> None:
         """`folder` takes the broker's data and the logs; `env` is added to every process's environment."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -92,6 +99,11 @@ class Fleet:
         self.api = self._member("api", front)
         names = [f"worker-{number}" for number in range(1, workers + 1)]
         self.workers = [self._member(name, [*worker, "--hostname", f"{name}@%h"]) for name in names]
+        deliverer = [sys.executable, "-m", "webhooks"]
+        numbers = range(1, deliverers + 1)
+        self.deliverers = [self._member(f"webhooks-{number}", deliverer) for number in numbers]
+        self.guests: list[Member] = []
+        """What is no part of the service."""
         self._stopping = threading.Event()
         self._watch = threading.Thread(target=self._restart_what_ends, name="fleet", daemon=True)
 
@@ -107,7 +119,7 @@ class Fleet:
     @property
     def members(self) -> list[Member]:
         """In the order of starting."""
-        return [self.broker, self.api, *self.workers]
+        return [self.broker, self.api, *self.deliverers, *self.workers, *self.guests]
 
     @property
     def deaths(self) -> dict[str, list[int]]:
@@ -118,7 +130,7 @@ class Fleet:
         try:
             self.broker.start()
             self._broker.wait()
-            for member in (self.api, *self.workers):
+            for member in (self.api, *self.deliverers, *self.workers):
                 member.start()
             self._watch.start()
             self.wait_until_ready()
@@ -134,6 +146,14 @@ class Fleet:
         for member in reversed(self.members):
             self._end(member)
         self._broker.lock.close()
+
+    def invite(self, name: str, command: Sequence[str], **env: str) -> Member:
+        """Start something that is no part of the service, and keep it running like the rest."""
+        guest = self._member(name, command)
+        guest.env = {**guest.env, **env}
+        guest.start()
+        self.guests.append(guest)
+        return guest
 
     def redis(self) -> Redis:
         """A connection to the broker."""

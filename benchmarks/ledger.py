@@ -69,7 +69,7 @@ class IdlePipeline:
 def work_forever(redis_url: str) -> None:
     """A worker's service and its threads, without Celery and without a model; ends when its process is ended."""
     settings = Settings(redis_url=redis_url)
-    service = WorkerService(settings, _MODEL, IdlePipeline(), IdleEngine(), lambda: None)
+    service = WorkerService(settings, _MODEL, IdlePipeline(), IdleEngine(), lambda: None, lambda _: None)
     service.start()
 
     def look() -> None:

@@ -76,10 +76,10 @@ class IdleEngine:
         """Nothing runs."""
 
 
-def start_scripted(settings: Settings, ring: Callable[[], None]) -> WorkerService:
+def start_scripted(settings: Settings, ring: Callable[[], None], ring_webhooks: Callable[[str], None]) -> WorkerService:
     """A service on its duties, with a script where the model would be."""
     pipeline = ScriptedPipeline(float(os.environ.get("SCRIPTED_MS", "20")) / 1000)
-    service = WorkerService(settings, served_model(settings).name, pipeline, IdleEngine(), ring)
+    service = WorkerService(settings, served_model(settings).name, pipeline, IdleEngine(), ring, ring_webhooks)
     service.start()
     return service
 

@@ -45,7 +45,7 @@ def errors_page() -> str:
 
 
 def _default(value: object) -> str:
-    text = str(value).replace(str(Path.home()), "~")
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value).replace(str(Path.home()), "~")
     return "" if value is None else f"`{text}`"
 
 

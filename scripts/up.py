@@ -1,4 +1,4 @@
-"""Runs the whole service on one machine: broker (unless REDIS_URL names one), front end, workers."""
+"""Runs the whole service on one machine: broker (unless REDIS_URL names one), front end, webhooks, workers."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class LocalService:
 def local_service(
     host: str, port: int, workers: int, data: Path, output: IO[bytes] | None = None
 ) -> Iterator[LocalService]:
-    """Run broker, front end and workers for as long as the context lasts. `output` takes what they print.
+    """Run broker, front end, webhooks and workers for as long as the context lasts. `output` takes what they print.
 
     Raises:
         StartFailed: the port is taken or another maskq uses the data folder.
@@ -92,6 +92,7 @@ def _parts(broker: EmbeddedBroker | None, host: str, port: int, workers: int) ->
         parts.append(Part("broker", broker.command, keep_open=(broker.lock.fileno(),), on_start=broker.wait))
     api = [sys.executable, "-m", "api", "--host", host, "--port", str(port)]
     parts.append(Part("api", api, env))
+    parts.append(Part("webhooks", [sys.executable, "-m", "webhooks"], env))
     threads = max(1, (os.cpu_count() or 1) // workers)
     for number in range(1, workers + 1):
         command = [sys.executable, "-m", "worker", "--hostname", f"worker-{number}@%h"]

@@ -57,6 +57,12 @@ class ResultNotReady(MaskqError):
     type, title, status = "result_not_ready", "The job has no result to show", 409
 
 
+class NothingToDeliver(MaskqError):
+    """The job was submitted without a webhook, or has not ended."""
+
+    type, title, status = "nothing_to_deliver", "There is no webhook to deliver", 409
+
+
 class JobExpired(MaskqError):
     """The job ended and its retention is over."""
 
@@ -106,9 +112,9 @@ class IdempotencyMismatch(MaskqError):
 
 
 class UrlRefused(InvalidField):
-    """The server will not fetch this URL, or could not."""
+    """The server will not call this URL, or could not. `detail` names the field."""
 
-    type, title = "url_refused", "The image could not be fetched from this URL"
+    type, title = "url_refused", "This URL cannot be used"
 
 
 class QueueFull(MaskqError):

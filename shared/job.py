@@ -9,6 +9,11 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.webhook import Webhook
+
+ANONYMOUS = "anonymous"
+"""Whose jobs are those of callers we do not tell apart."""
+
 
 class JobStatus(StrEnum):
     """Where a job is. The words are Replicate's, so that clients written for one read the other."""
@@ -117,6 +122,8 @@ class Job(BaseModel):
     """When it is canceled if it has not ended by then."""
     owner: str
     """Whose job it is."""
+    webhook: Webhook | None = None
+    """Where its end is announced."""
     attempt: int = 0
     """How often a worker has taken the job; planned stops do not count."""
     fence: int = 0

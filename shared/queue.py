@@ -1,7 +1,8 @@
 """The doorbell: a Celery message that says "look into the ledger". It carries a job id for the logs, and nothing else.
 
 A message that is lost, repeated or late changes nothing, because workers take jobs from the store, oldest first, and
-not from the message. So Celery acknowledges early and keeps no results; durability is the store's business alone.
+not from the message; deliverers of webhooks likewise. So Celery acknowledges early and keeps no results; durability is
+the store's business alone.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from kombu.exceptions import OperationalError
 from shared.settings import Settings
 
 TASK = "maskq.look"
+WEBHOOK_QUEUE = "maskq-webhooks"
+"""The Celery queue on which those who deliver webhooks listen."""
 _PRODUCER_TIMEOUT_S = 2.0
 """Without it, sending to a frozen Redis blocks for as long as Redis is frozen."""
 
@@ -25,15 +28,15 @@ def queue_name(model_id: str) -> str:
     return f"maskq.{model_id}"
 
 
-def celery_app(settings: Settings, model_id: str) -> Celery:
-    """Make the Celery application of a worker of this model or, bare of tasks, of the front end."""
+def celery_app(settings: Settings, queue: str) -> Celery:
+    """Make the Celery application of whoever listens on this queue or, bare of tasks, of whoever rings there."""
     app = Celery("maskq", broker=settings.redis_url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
         task_acks_late=False,
-        task_default_queue=queue_name(model_id),
+        task_default_queue=queue,
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
@@ -52,15 +55,15 @@ def celery_app(settings: Settings, model_id: str) -> Celery:
 
 
 class Doorbell:
-    """Rings for the workers of a model. Thread-safe; blocks for about 2 s at the most."""
+    """Rings for those who listen on a queue. Thread-safe; blocks for about 2 s at the most."""
 
-    def __init__(self, settings: Settings, model_id: str) -> None:
-        self._queue = queue_name(model_id)
-        self._app = celery_app(settings, model_id)
+    def __init__(self, settings: Settings, queue: str) -> None:
+        self._queue = queue
+        self._app = celery_app(settings, queue)
         self._app.conf.broker_transport_options |= {"socket_timeout": _PRODUCER_TIMEOUT_S}
 
     def ring(self, job_id: str) -> None:
-        """Wake a worker. A failure is logged and forgotten: the store has the job already."""
+        """Wake one of them. A failure is logged and forgotten: the store has the job already."""
         try:
             self._app.send_task(TASK, args=[job_id], queue=self._queue, retry=False)
         except OperationalError as error:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import ConfigurationError
+
+Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+def _numbers(value: object) -> object:
+    """Numbers as an environment variable holds them: `5, 300`."""
+    return [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -126,15 +133,34 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Longest `?wait=`; proxies commonly cut silent connections at 60 s."
     )
 
-    # --- Fetching image_url -------------------------------------------------------------------------------------------
+    # --- URLs that clients send: images and webhooks ------------------------------------------------------------------
 
     url_allow_http: bool = Field(
-        False, description="Allow plain http. Off: what is fetched could be swapped on the way."
+        False, description="Allow plain http. Off: what is sent could be read, or swapped, on the way."
     )
     url_allow_private: bool = Field(
-        False, description="Allow addresses that are not public. For closed networks and tests."
+        False, description="Allow addresses that are not public, and any port. For closed networks and development."
     )
-    url_timeout_s: float = Field(10.0, gt=0, description="Longest fetch, all redirects included.")
+    url_timeout_s: float = Field(10.0, gt=0, description="Longest fetch of an image, all redirects included.")
+
+    # --- Webhooks -----------------------------------------------------------------------------------------------------
+
+    webhook_timeout_s: float = Field(
+        15.0, gt=0, description="Longest delivery, from the name's resolution to the status. The lease is twice that."
+    )
+    webhook_retries_s: Annotated[tuple[Delay, ...], NoDecode, BeforeValidator(_numbers)] = Field(
+        (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),
+        description="Seconds from a failed try to the next; what Standard Webhooks advises, until the job is gone.",
+    )
+    webhook_concurrency: int = Field(
+        256, ge=1, description="Deliveries that one process has under way. They mostly wait, so many are cheap."
+    )
+    webhook_host_concurrency: int = Field(
+        8, ge=1, description="Of those, to one host: a slow one must not hold up others."
+    )
+    webhook_rotation_s: int = Field(
+        86_400, ge=0, description="How long a replaced secret signs along: a day for receivers to take the new one."
+    )
 
     # --- Retention ----------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from shared.job import Job, JobFailure, JobMetrics, JobStatus, Priority
 from shared.result import SegmentationResult
+from shared.webhook import Delivery, DeliveryState, WebhookEvent, message_id
 
 
 class JobUrls(BaseModel):
@@ -74,6 +75,60 @@ class JobView(BaseModel):
             result=result.in_formats(job.request.mask_formats) if result else None,
             urls=JobUrls.of(job.id, base_url, len(result.objects) if result else 0),
         )
+
+
+class WebhookMessage(BaseModel):
+    """The body of a webhook, as in Standard Webhooks. The job in it has no `result`: fetch it at `urls.self`."""
+
+    type: WebhookEvent
+    timestamp: datetime = Field(description="When it happened. The header `webhook-timestamp` says when it was sent.")
+    data: JobView
+
+    @classmethod
+    def of(cls, job: Job, base_url: str) -> Self:
+        """Of a job that has ended."""
+        view = JobView.of(job, None, None, base_url)
+        return cls(type=WebhookEvent.JOB_COMPLETED, timestamp=view.completed_at or view.created_at, data=view)
+
+
+class AttemptView(BaseModel):
+    """One try of a delivery."""
+
+    at: datetime
+    duration_s: float
+    status: int | None = Field(description="What the receiver answered; null if there was no answer.")
+    error: str | None = Field(description="Why there was no answer.")
+
+
+class DeliveryView(BaseModel):
+    """The announcement of a job's end, and how it fares."""
+
+    id: str = Field(description="The `webhook-id` of every try.")
+    type: WebhookEvent
+    url: str
+    state: DeliveryState
+    attempts: list[AttemptView] = Field(description="The latest 20 at the most, oldest first.")
+    next_attempt_at: datetime | None
+
+    @classmethod
+    def of(cls, delivery: Delivery, url: str) -> Self:
+        return cls(
+            id=message_id(delivery.job_id),
+            type=WebhookEvent.JOB_COMPLETED,
+            url=url,
+            state=delivery.state,
+            attempts=[
+                AttemptView(at=_utc(each.at_ms), duration_s=each.duration_s, status=each.status, error=each.error)
+                for each in delivery.attempts
+            ],
+            next_attempt_at=_utc_or_none(delivery.next_attempt_at_ms),
+        )
+
+
+class DeliveryList(BaseModel):
+    """A job's deliveries: none before it has ended, or if it has no webhook."""
+
+    deliveries: list[DeliveryView]
 
 
 class JobPage(BaseModel):

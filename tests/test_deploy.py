@@ -25,8 +25,8 @@ def compose(request: pytest.FixtureRequest, root: Path) -> dict[str, Any]:
 
 
 @pytest.mark.docker
-def test_compose_is_accepted_and_has_the_three_services(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"redis", "api", "worker"}
+def test_compose_is_accepted_and_has_the_services(compose: dict[str, Any]) -> None:
+    assert set(compose["services"]) == {"redis", "api", "webhooks", "worker"}
 
 
 @pytest.mark.docker

@@ -11,13 +11,13 @@ from typing import Any
 from celery import Celery, signals
 
 from shared.errors import ConfigurationError
-from shared.queue import TASK, Doorbell, celery_app
+from shared.queue import TASK, WEBHOOK_QUEUE, Doorbell, celery_app, queue_name
 from shared.registry import served_model
 from shared.settings import Settings, load_settings
 from shared.store.durability import require_durable_server
 from worker.service import WorkerService
 
-StartService = Callable[[Settings, Callable[[], None]], WorkerService]
+StartService = Callable[[Settings, Callable[[], None], Callable[[str], None]], WorkerService]
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def run_worker(start_service: StartService) -> None:
     """Run until told to stop. Threads, because neither CUDA nor JAX survives a fork; one process a GPU."""
     settings = load_settings()
-    app = celery_app(settings, served_model(settings).name)
+    app = celery_app(settings, queue_name(served_model(settings).name))
     _connect(app, settings, start_service)
     pool = ["--pool", "threads", "--concurrency", str(settings.worker_threads)]
     app.worker_main(["--quiet", "worker", *pool, "--without-mingle", "--without-gossip", *sys.argv[1:]])
@@ -33,7 +33,8 @@ def run_worker(start_service: StartService) -> None:
 
 def _connect(app: Celery, settings: Settings, start_service: StartService) -> None:
     """Bind a service to the life of the worker: made before the first message is taken, once a process."""
-    doorbell = Doorbell(settings, served_model(settings).name)
+    doorbell = Doorbell(settings, queue_name(served_model(settings).name))
+    webhook_doorbell = Doorbell(settings, WEBHOOK_QUEUE)
     services: list[WorkerService] = []
 
     def set_up_logging(**_: Any) -> None:
@@ -44,7 +45,7 @@ def _connect(app: Celery, settings: Settings, start_service: StartService) -> No
     def start(**_: Any) -> None:
         try:
             require_durable_server(settings)
-            services.append(start_service(settings, lambda: doorbell.ring("unheard")))
+            services.append(start_service(settings, lambda: doorbell.ring("unheard"), webhook_doorbell.ring))
         except ConfigurationError as error:
             logger.critical("%s", error.detail)
             raise SystemExit(os.EX_CONFIG) from None  # starting again will not help

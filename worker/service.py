@@ -47,14 +47,22 @@ class WorkerService:
     """What a worker does when the doorbell rings, and in between. Safe to share between threads."""
 
     def __init__(
-        self, settings: Settings, model_id: str, pipeline: JobPipeline, engine: ModelEngine, ring: Callable[[], None]
+        self,
+        settings: Settings,
+        model_id: str,
+        pipeline: JobPipeline,
+        engine: ModelEngine,
+        ring: Callable[[], None],
+        ring_webhooks: Callable[[str], None],
     ) -> None:
-        """`ring` makes one more thread of this worker or of another look for jobs."""
+        """`ring` makes one more thread of this worker or of another look for jobs; `ring_webhooks` makes the webhook
+        of a job be delivered at once."""
         self._settings = settings
         self._model_id = model_id
         self._pipeline = pipeline
         self._engine = engine
         self._ring = ring
+        self._ring_webhooks = ring_webhooks
         self._store = LeaseStore.connect(settings)
         self._hands = Hands(self._store, model_id)
         self._worker_id = f"{socket.gethostname()}:{os.getpid()}"
@@ -71,7 +79,9 @@ class WorkerService:
         ]
 
     @classmethod
-    def start_with_checkpoint(cls, settings: Settings, ring: Callable[[], None]) -> Self:
+    def start_with_checkpoint(
+        cls, settings: Settings, ring: Callable[[], None], ring_webhooks: Callable[[str], None]
+    ) -> Self:
         """Load the model, warm up, and take up the duties.
 
         Raises:
@@ -83,7 +93,7 @@ class WorkerService:
         checkpoint = load_checkpoint(served, settings)
         checkpoint.codec.warm_up()
         pipeline, engine = checkpoint.start_pipeline(settings)
-        service = cls(settings, served.name, pipeline, engine, ring)
+        service = cls(settings, served.name, pipeline, engine, ring, ring_webhooks)
         service.start()
         return service
 
@@ -160,6 +170,8 @@ class WorkerService:
                 time.sleep(_FINISH_RETRY_S)
             else:
                 logger.info("job %s: %s", held.lease.job.id, outcome.status if kept else "refused, it is not ours")
+                if kept and held.lease.job.webhook:
+                    self._ring_webhooks(held.lease.job.id)
                 break
         fault_point("worker.finished")
 

@@ -8,6 +8,8 @@ CANCELED = "maskq:canceled"
 """Channel: the id of every job that was canceled, for the worker that may be running it."""
 DEADLINES = "maskq:deadlines"
 """Sorted set: the ids of unfinished jobs with a deadline, by that deadline in milliseconds."""
+DELIVERY_HOSTS = "maskq:delivery-hosts"
+"""Sorted set: the hosts with pending deliveries, by the millisecond the first of those is due."""
 
 _TEMPLATES = {
     "job": "maskq:job:%s",
@@ -21,6 +23,10 @@ _TEMPLATES = {
     "workers": "maskq:workers:%s",
     "owned": "maskq:owned:%s",
     "cached": "maskq:cached:%s",
+    "delivery": "maskq:delivery:%s",
+    "attempts": "maskq:attempts:%s",
+    "deliveries": "maskq:deliveries:%s",
+    "webhook_secrets": "maskq:webhook-secrets:%s",
     "idempotency": "maskq:idempotency:%s:%s",
 }
 
@@ -80,6 +86,27 @@ def cached(content: str) -> str:
     return _TEMPLATES["cached"] % content
 
 
+def delivery(job_id: str) -> str:
+    """Hash: how the announcement of an ended job fares, if it has a webhook. Gone with the job."""
+    return _TEMPLATES["delivery"] % job_id
+
+
+def attempts(job_id: str) -> str:
+    """List: the latest tries of that delivery as JSON. Gone with the job."""
+    return _TEMPLATES["attempts"] % job_id
+
+
+def deliveries(host: str) -> str:
+    """Sorted set: the ids of jobs with a pending delivery to a host, by the millisecond it is due, or due again if
+    whoever has it in hand is lost."""
+    return _TEMPLATES["deliveries"] % host
+
+
+def webhook_secrets(owner: str) -> str:
+    """Sorted set: the secrets that sign an owner's webhooks, by the millisecond they were made."""
+    return _TEMPLATES["webhook_secrets"] % owner
+
+
 def idempotency(owner: str, key: str) -> str:
     """String: the job an idempotency key stands for, and the fingerprint of what was asked."""
     return _TEMPLATES["idempotency"] % (owner, key)
@@ -91,5 +118,5 @@ def as_lua() -> str:
         f"local function {name}_key(...) return string.format('{template}', ...) end"
         for name, template in _TEMPLATES.items()
     ]
-    names = {"CHANGES": CHANGES, "CANCELED": CANCELED, "DEADLINES": DEADLINES}
+    names = {"CHANGES": CHANGES, "CANCELED": CANCELED, "DEADLINES": DEADLINES, "DELIVERY_HOSTS": DELIVERY_HOSTS}
     return "\n".join([*functions, *(f"local {name} = '{value}'" for name, value in names.items())])

@@ -10,10 +10,6 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import IdempotencyMismatch, JobExpired, JobNotFound, QueueFull, StoreFull
 from shared.job import Job, JobRequest, JobStatus
@@ -21,7 +17,8 @@ from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
 from shared.store.images import ImageStore
-from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script, text
+from shared.store.script import MISSED_BEATS, Retention, async_redis, job_from_hash, script, text
+from shared.webhook import Webhook
 
 _SAMPLE_S = 1.0
 _FULL_SHARE = 0.8
@@ -39,6 +36,8 @@ class NewJob:
     """Seconds from acceptance until it is canceled."""
     idempotency_key: str = ""
     """Empty: none."""
+    webhook: Webhook | None = None
+    """Where its end is announced."""
 
     @property
     def flow(self) -> str:
@@ -48,7 +47,8 @@ class NewJob:
     @property
     def fingerprint(self) -> str:
         """Of everything that makes this request what it is: SHA-256 in hex."""
-        return _digest(self.request.model_dump_json(), str(self.timeout_s), self.image)
+        webhook = self.webhook.url if self.webhook else ""
+        return _digest(self.request.model_dump_json(), str(self.timeout_s), webhook, self.image)
 
     @property
     def content(self) -> str:
@@ -91,13 +91,7 @@ class SubmissionStore:
     def connect(cls, settings: Settings) -> Self:
         """Make a store over a pool of connections; the first command connects. Every move made here may be repeated
         without harm, so a lost connection is tried again."""
-        redis = Redis.from_url(
-            settings.redis_url,
-            **connection_options(settings),
-            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
-            retry_on_error=[RedisConnectionError, RedisTimeoutError],
-        )
-        return cls(redis, settings)
+        return cls(async_redis(settings), settings)
 
     async def close(self) -> None:
         await self._redis.aclose()
@@ -144,6 +138,8 @@ class SubmissionStore:
             settings.idempotency_s,
             new.content if settings.result_cache_s else "",
             *self._retention.args,
+            new.webhook.model_dump_json() if new.webhook else "",
+            new.webhook.host if new.webhook else "",
         ]
 
     async def read(self, job_id: str) -> JobState:
@@ -153,7 +149,7 @@ class SubmissionStore:
             JobNotFound: there never was such a job.
             JobExpired: there was, and its retention is over.
         """
-        job = await self._record(job_id)
+        job = await self.record(job_id)
         if job.status is JobStatus.QUEUED:
             queue = keys.suspects if job.suspect else keys.ready
             position = cast(int | None, await self._redis.zrank(queue(job.request.model_id), job_id))
@@ -203,7 +199,7 @@ class SubmissionStore:
         """
         status = await self._cancel(args=[job_id, *self._retention.args])
         if status is None:
-            await self._record(job_id)  # says whether there ever was one
+            await self.record(job_id)  # says whether there ever was one
             raise JobExpired("it ended and was removed a moment ago")
         return JobStatus(text(status))
 
@@ -228,7 +224,12 @@ class SubmissionStore:
         if self._is_full:
             raise StoreFull(f"{_FULL_SHARE:.0%} of the store's memory is in use; try again when jobs have ended")
 
-    async def _record(self, job_id: str) -> Job:
+    async def record(self, job_id: str) -> Job:
+        """The job alone, without what the store knows around it.
+
+        Raises:
+            JobNotFound, JobExpired: as `read`.
+        """
         record = await self._redis.hgetall(keys.job(job_id))
         if record:
             return job_from_hash(record)

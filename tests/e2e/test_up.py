@@ -114,7 +114,7 @@ def test_one_ctrl_c_ends_all_and_what_was_stored_is_there_again(run: Callable[..
     job_id = _submit(up)
     up.until(lambda: bool(up.get(f"/jobs/{job_id}")["status"] == "succeeded"), "success")
     parts = up.children()
-    assert len(parts) == 4
+    assert len(parts) == 5
     up.process.send_signal(signal.SIGINT)  # and again below, as impatient people do
     assert up.interrupt() == 0
     assert psutil.wait_procs(parts, timeout=5)[1] == []
@@ -127,7 +127,12 @@ def test_one_ctrl_c_ends_all_and_what_was_stored_is_there_again(run: Callable[..
 def test_a_part_that_crashes_is_reported_and_started_again(run: Callable[..., Command]) -> None:
     up = run("up")
     up.wait_for("ready on")
-    for name, command in (("worker-1", "worker"), ("api", "-m api"), ("broker", "valkey-server")):
+    for name, command in (
+        ("worker-1", "worker"),
+        ("api", "-m api"),
+        ("webhooks", "-m webhooks"),
+        ("broker", "valkey-server"),
+    ):
         (part,) = up.children(command)
         part.kill()
         up.wait_for(f"{name} ended with signal 9; starting it again")
@@ -138,7 +143,7 @@ def test_a_part_that_crashes_is_reported_and_started_again(run: Callable[..., Co
 
 
 def _is_replaced(up: Command, part: psutil.Process) -> bool:
-    return part not in up.children() and len(up.children()) == 3
+    return part not in up.children() and len(up.children()) == 4
 
 
 def _is_ready(up: Command) -> bool:

@@ -29,14 +29,12 @@ from shared.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store import keys, leases, submissions
 from shared.store.leases import Lease, LeaseStore, Outcome, Reaped
-from shared.store.script import script
 from shared.store.submissions import NewJob, SubmissionStore
+from shared.webhook import Webhook
+from tests.clock import START_MS, MovedClock, script_with_moved_clock
 from tests.servers import embedded_broker
 
 _MODEL = "demo"
-_CLOCK = "test:clock_us"
-_SERVERS_TIME = "return time[1] * 1000000 + time[2]"
-_START_MS = 1_700_000_000_000
 _LEASE_MS = 10_000
 _MOST_WAITING = 12
 _MOST_LOSSES_ALONE = 3
@@ -55,6 +53,7 @@ class Wanted:
     priority: Priority
     image: bytes
     timeout_s: float | None
+    webhook: Webhook | None
 
 
 _WANTED = st.builds(
@@ -63,6 +62,7 @@ _WANTED = st.builds(
     st.sampled_from(Priority),
     st.sampled_from((b"cat", b"dog")),
     st.sampled_from((None, None, 15.0)),
+    st.sampled_from((None, Webhook(url="https://example.com/hook", base_url="http://here/"))),
 )
 
 
@@ -104,7 +104,7 @@ class Entry:
 class Model:
     """What the ledger promises, without a server: every job there is, and the order of service."""
 
-    now_ms: int = _START_MS
+    now_ms: int = START_MS
     entries: dict[str, Entry] = field(default_factory=dict)
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
     service_at: float = 0.0
@@ -222,7 +222,7 @@ class Ledger:
         request = JobRequest(
             model_id=_MODEL, prompt="segment cat", mask_formats=(MaskFormat.RLE,), priority=wanted.priority
         )
-        new = NewJob(job_id, request, wanted.image, wanted.owner, wanted.timeout_s, key)
+        new = NewJob(job_id, request, wanted.image, wanted.owner, wanted.timeout_s, key, wanted.webhook)
         return self._runner.run(self.front.submit(new))
 
     def cancel(self, job_id: str) -> JobStatus:
@@ -254,7 +254,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self._ledger.redis.flushall()
-        self._set_clock()
+        self._clock = MovedClock(self._ledger.redis)
 
     # --- Moves --------------------------------------------------------------------------------------------------------
 
@@ -362,8 +362,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from((0.001, 4.0, 10.0)))
     def let_time_pass(self, seconds: float) -> None:
-        self._model.now_ms += round(seconds * 1000)
-        self._set_clock()
+        self._clock.advance(seconds)
+        self._model.now_ms = self._clock.now_ms
 
     @rule()
     def lose_every_worker(self) -> None:
@@ -374,9 +374,6 @@ class LedgerMachine(RuleBasedStateMachine):
     def _is_present(self, lease: Lease) -> bool:
         entry = self._model.entries[lease.job.id]
         return entry.status is JobStatus.PROCESSING and entry.fence == lease.job.fence
-
-    def _set_clock(self) -> None:
-        self._ledger.redis.set(_CLOCK, self._model.now_ms * 1000)
 
     # --- What must hold after every move ------------------------------------------------------------------------------
 
@@ -430,6 +427,16 @@ class LedgerMachine(RuleBasedStateMachine):
             assert bool(redis.exists(keys.result(entry.id))) == (entry.status is JobStatus.SUCCEEDED)
 
     @invariant()
+    def every_end_of_a_job_with_a_webhook_is_to_be_delivered_and_nothing_else(self) -> None:
+        ended = {
+            each.id: each.completed_ms for each in self._model.entries.values() if each.is_ended and each.wanted.webhook
+        }
+        assert dict(self._ledger.scores(keys.deliveries("example.com"))) == ended
+        assert set(self._ledger.redis.keys(keys.delivery("*"))) == {keys.delivery(job_id) for job_id in ended}
+        first = [("example.com", min(ms for ms in ended.values() if ms is not None))] if ended else []
+        assert self._ledger.scores(keys.DELIVERY_HOSTS) == first
+
+    @invariant()
     def only_allowed_moves_are_made(self) -> None:
         for job_id in self._model.entries:
             status = JobStatus(str(self._ledger.redis.hget(keys.job(job_id), "status")))
@@ -441,16 +448,10 @@ class LedgerMachine(RuleBasedStateMachine):
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     """A ledger whose scripts ask the test for the time."""
-
-    def script_with_our_clock(name: str) -> str:
-        source = script(name)
-        assert _SERVERS_TIME in source
-        return source.replace(_SERVERS_TIME, f"return tonumber(redis.call('GET', '{_CLOCK}'))")
-
     folder: Path = tmp_path_factory.mktemp("model")
     with embedded_broker(folder) as url, pytest.MonkeyPatch.context() as patch:
         for side in (submissions, leases):
-            patch.setattr(side, "script", script_with_our_clock)
+            patch.setattr(side, "script", script_with_moved_clock)
         ledger = Ledger(
             Settings(
                 redis_url=url,

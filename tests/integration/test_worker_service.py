@@ -22,6 +22,7 @@ from shared.job import Job, JobRequest, JobStatus, MaskFormat, new_job_id
 from shared.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.submissions import JobState, NewJob, SubmissionStore
+from shared.webhook import Webhook
 from worker.segmentation import Segmentation
 from worker.service import WorkerService
 
@@ -68,8 +69,17 @@ def rings() -> list[None]:
 
 
 @pytest.fixture
-def service(settings: Settings, pipeline: ScriptedPipeline, rings: list[None]) -> Iterator[WorkerService]:
-    service = WorkerService(settings, "demo", pipeline, IdleEngine(), lambda: rings.append(None))
+def announced() -> list[str]:
+    """The ids of the jobs whose webhook the service rings for."""
+    return []
+
+
+@pytest.fixture
+def service(
+    settings: Settings, pipeline: ScriptedPipeline, rings: list[None], announced: list[str]
+) -> Iterator[WorkerService]:
+    engine = IdleEngine()
+    service = WorkerService(settings, "demo", pipeline, engine, lambda: rings.append(None), announced.append)
     service.start()
     yield service
     service.stop()
@@ -88,8 +98,9 @@ class FrontEnd:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def submit(self, image: bytes = b"x", timeout_s: float | None = None) -> str:
-        return self._call(lambda store: store.submit(NewJob(new_job_id(), _REQUEST, image, "me", timeout_s)))
+    def submit(self, image: bytes = b"x", timeout_s: float | None = None, webhook: Webhook | None = None) -> str:
+        new = NewJob(new_job_id(), _REQUEST, image, "me", timeout_s, webhook=webhook)
+        return self._call(lambda store: store.submit(new))
 
     def state(self, job_id: str) -> JobState:
         return self._call(lambda store: store.read(job_id))
@@ -114,6 +125,15 @@ class FrontEnd:
 @pytest.fixture
 def front(settings: Settings) -> FrontEnd:
     return FrontEnd(settings)
+
+
+def test_the_doorbell_of_webhooks_rings_for_jobs_that_have_one(
+    service: WorkerService, front: FrontEnd, announced: list[str]
+) -> None:
+    front.submit()
+    job_id = front.submit(webhook=Webhook(url="https://example.com/hook", base_url="http://here/"))
+    service.work_off()
+    assert announced == [job_id]
 
 
 def test_everything_that_waits_is_done_whatever_rang(service: WorkerService, front: FrontEnd) -> None:
@@ -241,7 +261,7 @@ class StuckRunner:
 
 engine = Engine(StuckRunner(), Scheduler(1, 1), max_answer_tokens=1)
 settings = Settings(redis_url={settings.redis_url!r}, stuck_s=0.3)
-WorkerService(settings, "demo", None, engine, lambda: None).start()
+WorkerService(settings, "demo", None, engine, lambda: None, lambda _: None).start()
 engine.submit(ModelInput(numpy.zeros((3, 2, 2), "float32"), [1], b""))
 time.sleep(20)
 """

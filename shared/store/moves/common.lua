@@ -46,6 +46,36 @@ local function withdraw(id, model)
     redis.call('ZREM', DEADLINES, id)
 end
 
+-- A host comes up when the first of its deliveries does.
+local function refresh_host(host)
+    local first = redis.call('ZRANGE', deliveries_key(host), 0, 0, 'WITHSCORES')
+    if first[1] then
+        redis.call('ZADD', DELIVERY_HOSTS, first[2], host)
+    else
+        redis.call('ZREM', DELIVERY_HOSTS, host)
+    end
+end
+
+local function schedule_delivery(id, host, due_ms)
+    redis.call('ZADD', deliveries_key(host), whole(due_ms), id)
+    refresh_host(host)
+end
+
+local function unschedule_delivery(id, host)
+    redis.call('ZREM', deliveries_key(host), id)
+    refresh_host(host)
+end
+
+-- A job with a webhook has ended: that is to be delivered, from now on and for as long as the job is kept.
+local function announce_end(id, now, keep_s)
+    local host = redis.call('HGET', job_key(id), 'webhook_host')
+    if host then
+        redis.call('HSET', delivery_key(id), 'state', 'pending', 'host', host, 'fence', 0, 'tries', 0)
+        redis.call('EXPIRE', delivery_key(id), keep_s)
+        schedule_delivery(id, host, now)
+    end
+end
+
 -- `keep` holds how many seconds to keep the job, its image, and its tombstone after that.
 local function end_job(id, model, status, keep)
     local now = now_ms()
@@ -56,6 +86,7 @@ local function end_job(id, model, status, keep)
     redis.call('EXPIRE', result_key(id), keep[1])
     redis.call('EXPIRE', image_key(id), math.min(keep[2], keep[1]))
     redis.call('SET', tombstone_key(id), status, 'EX', keep[1] + keep[3])
+    announce_end(id, now, keep[1])
     redis.call('PUBLISH', CHANGES, id)
 end
 

@@ -2,7 +2,8 @@
 -- (nothing) -> succeeded: if the result cache knows the answer.
 -- ARGV  id, request as JSON, image bytes or '' if it is kept elsewhere, model, owner, flow, weight of the flow,
 --       seconds until the deadline or '', most jobs that may wait, idempotency key or '', fingerprint of the request,
---       seconds to keep the key, what is asked for the result cache or '', seconds to keep a job, its image, its tombstone
+--       seconds to keep the key, what is asked for the result cache or '', seconds to keep a job, its image, its tombstone,
+--       webhook as JSON or '', host of the webhook
 -- Returns {'accepted', id}: the id is another one if the idempotency key was used before;
 --         {'mismatch', id} if it was used for another request; {'full', jobs waiting}.
 -- Submitting the same id again changes nothing.
@@ -32,6 +33,9 @@ redis.call('HSET', flows_key(model), flow, exact(place + 1 / weight))
 local now = now_ms()
 redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', ARGV[2], 'model', model, 'owner', owner,
     'created_at_ms', whole(now), 'place', exact(place))
+if ARGV[17] ~= '' then
+    redis.call('HSET', job_key(id), 'webhook', ARGV[17], 'webhook_host', ARGV[18])
+end
 if ARGV[3] ~= '' then
     redis.call('SET', image_key(id), ARGV[3])
 end

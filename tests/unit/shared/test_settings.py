@@ -24,6 +24,13 @@ def test_a_wrong_value_is_explained_by_the_name_of_its_variable(monkeypatch: pyt
         load_settings()
 
 
+@pytest.mark.parametrize("value", ["5, soon", "-1", "inf", "nan"])
+def test_delays_are_numbers_of_seconds(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("WEBHOOK_RETRIES_S", value)
+    with pytest.raises(ConfigurationError, match="WEBHOOK_RETRIES_S"):
+        load_settings()
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Settings().max_batch = 2  # type: ignore[misc]

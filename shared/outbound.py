@@ -1,0 +1,195 @@
+"""Reaches servers that clients name, and nothing that those clients should not reach through us.
+
+A URL is judged by its form before anything is resolved. The address is judged where the connection is made: the name is
+resolved here, every address found is judged, and the socket is opened to the very address that was judged, so a name
+that resolves differently the second time gains nothing. TLS still verifies the name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Self
+from urllib.parse import SplitResult, urlsplit
+
+import httpcore2
+
+from shared.errors import UrlRefused
+from shared.settings import Settings
+
+MAX_URL_CHARS = 2_048
+FAILURES = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
+"""What `Outbound.request` raises when the network or the other side is to blame."""
+_PORTS = frozenset({80, 443})
+_RESOLVERS = 64
+"""Threads that wait for name servers: with a few, one slow name server would hold up every other name."""
+_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
+_GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
+_SPECIAL = [
+    ipaddress.ip_network(network)
+    for network in (
+        "168.63.129.16/32",  # Azure's own services, seen from inside a virtual machine
+        "192.0.0.0/24",  # protocol assignments, among them metadata services
+        "192.88.99.0/24",  # 6to4 relays
+        "2001::/23",  # protocol assignments, among them Teredo
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4
+        "3fff::/20",  # documentation
+    )
+]
+"""What `is_global` lets pass in some versions of Python although it leads, or may lead, to an address inside."""
+
+
+def is_public(address: str) -> bool:
+    """Whether a literal IP address is one of the open Internet. Of IPv6 that is global unicast, and so neither NAT64,
+    IPv4-mapped, -compatible nor site-local addresses."""
+    ip = ipaddress.ip_address(address)
+    if not ip.is_global or ip.is_multicast or (ip.version == 6 and ip not in _GLOBAL_UNICAST):
+        return False
+    return not any(ip in network for network in _SPECIAL)
+
+
+class Outbound:
+    """HTTP to what one field of a request names. A connection is never used twice. Use as a context."""
+
+    def __init__(self, settings: Settings, field: str) -> None:
+        """`field` is what errors blame."""
+        self._settings = settings
+        self._field = field
+        self._resolvers = ThreadPoolExecutor(_RESOLVERS, "resolver")
+        backend = httpcore2.AnyIOBackend() if settings.url_allow_private else _PinnedBackend(self._resolve)
+        self._pool = httpcore2.AsyncConnectionPool(
+            network_backend=backend, max_connections=None, max_keepalive_connections=0
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._pool.aclose()
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
+
+    def refused(self, why: str) -> UrlRefused:
+        """An error that names the field."""
+        return UrlRefused(f"{self._field}: {why}")
+
+    async def check(self, url: str) -> None:
+        """Judge a URL, and the addresses it leads to now, without connecting.
+
+        Raises:
+            UrlRefused: it is not allowed, or its host does not resolve; says why.
+        """
+        host = str(self.check_form(url).hostname)
+        if self._settings.url_allow_private:
+            return
+        try:
+            async with asyncio.timeout(self._settings.url_timeout_s):
+                await self._resolve(host)
+        except TimeoutError:
+            raise self.refused("the host name does not resolve") from None
+
+    def check_form(self, url: str) -> SplitResult:
+        """Judge a URL by its text alone, and take it apart.
+
+        Raises:
+            UrlRefused: it is not allowed; says why.
+        """
+        if len(url) > MAX_URL_CHARS or not url.isascii() or not url.isprintable() or " " in url:
+            raise self.refused(f"must be printable ASCII without spaces, at most {MAX_URL_CHARS} characters")
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise self.refused("not a URL") from None
+        schemes = ["http", "https"] if self._settings.url_allow_http else ["https"]
+        if parts.scheme not in schemes:
+            raise self.refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+        if "@" in parts.netloc:
+            raise self.refused("must not hold a user name or password")
+        if not _is_host(parts):
+            raise self.refused("must name a host, or an address in its usual form")
+        if port not in (None, *_PORTS) and not self._settings.url_allow_private:
+            raise self.refused("only ports 80 and 443 are allowed")
+        return parts
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes = b""
+    ) -> AsyncIterator[httpcore2.Response]:
+        """Make one request to a URL that passes `check_form`; redirects are answers like any other. The body of the
+        response is read by the caller, or not at all.
+
+        Raises:
+            UrlRefused: it is not allowed, or leads to an address that is not.
+            FAILURES: as the constant says.
+        """
+        parts = self.check_form(url)
+        sent = {"Host": parts.netloc, "User-Agent": "maskq", **headers}
+        if content:
+            sent["Content-Length"] = str(len(content))
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        where = httpcore2.URL(scheme=parts.scheme, host=str(parts.hostname), port=parts.port, target=target)
+        async with self._pool.stream(method, where, headers=list(sent.items()), content=content or None) as response:
+            yield response
+
+    async def _resolve(self, host: str) -> list[str]:
+        """The addresses of a host, all of them public.
+
+        Raises:
+            UrlRefused: one of them is not, or there is none.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(self._resolvers, _lookup, host)
+        except (OSError, UnicodeError):
+            raise self.refused("the host name does not resolve") from None
+        addresses = list(dict.fromkeys(address.partition("%")[0] for address in found))
+        if not addresses or not all(is_public(address) for address in addresses):
+            raise self.refused("the host is not on the public Internet")
+        return addresses
+
+
+def _lookup(host: str) -> list[str]:
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+
+
+def _is_host(parts: SplitResult) -> bool:
+    """Whether a URL names a host, or an address as everybody writes it: `127.1`, `0x7f.1` and `2130706433` are not."""
+    host = parts.hostname or ""
+    is_bracketed = "[" in parts.netloc
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        is_name = not is_bracketed and _HOST.fullmatch(host) is not None
+        return is_name and _NUMBER.fullmatch(host.rpartition(".")[2]) is None
+    return is_bracketed == (ip.version == 6) and "%" not in host
+
+
+class _PinnedBackend(httpcore2.AsyncNetworkBackend):
+    """Connects to addresses that were judged, never to names."""
+
+    def __init__(self, resolve: Callable[[str], Awaitable[list[str]]]) -> None:
+        self._resolve = resolve
+        self._backend = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  the interface is httpcore's
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        *others, last = await self._resolve(host)
+        for address in others:
+            try:
+                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+            except httpcore2.NetworkError:
+                continue  # such as IPv6 where there is none
+        return await self._backend.connect_tcp(last, port, timeout, local_address, socket_options)

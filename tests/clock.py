@@ -1,0 +1,31 @@
+"""A clock that the test moves, in place of the server's: the scripts of the store ask for it."""
+
+from __future__ import annotations
+
+from redis import Redis
+
+from shared.store.script import script
+
+_CLOCK = "test:clock_us"
+_SERVERS_TIME = "return time[1] * 1000000 + time[2]"
+START_MS = 1_700_000_000_000
+
+
+def script_with_moved_clock(name: str) -> str:
+    """What `shared.store.script.script` returns, but for the time. Patch it into the modules of the store."""
+    source = script(name)
+    assert _SERVERS_TIME in source
+    return source.replace(_SERVERS_TIME, f"return tonumber(redis.call('GET', '{_CLOCK}'))")
+
+
+class MovedClock:
+    """The time that those scripts see."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self.now_ms = START_MS
+        self.advance(0)
+
+    def advance(self, seconds: float) -> None:
+        self.now_ms += round(seconds * 1000)
+        self._redis.set(_CLOCK, self.now_ms * 1000)

@@ -1,0 +1,56 @@
+"""A front end, a store and a deliverer; the worker's part is played by the test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from shared.job import ANONYMOUS
+from shared.settings import Settings
+from tests.integration.webhooks.deployment import TIMEOUT_S, Deployment
+from tests.receivers import Receiver, webhook_secrets
+from tests.servers import front_end
+from webhooks.app import DelivererThread
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Short delays; receivers may be on loopback."""
+    return settings.model_copy(
+        update={
+            "url_allow_http": True,
+            "url_allow_private": True,
+            "webhook_timeout_s": TIMEOUT_S,
+            "webhook_retries_s": (0.1, 0.2, 0.3),
+            "look_s": 0.05,
+            "restart_grace_s": 0,
+            "lease_s": 0.05,
+        }
+    )
+
+
+@pytest.fixture
+def deployment(settings: Settings) -> Iterator[Deployment]:
+    with front_end(settings) as url:
+        deployment = Deployment(settings, url)
+        yield deployment
+        deployment.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver().listening() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def deliverer(settings: Settings, deployment: Deployment) -> Iterator[DelivererThread]:
+    deliverer = DelivererThread(settings)
+    yield deliverer
+    deliverer.stop()
+
+
+@pytest.fixture
+def secret(settings: Settings) -> str:
+    return webhook_secrets(settings, ANONYMOUS)[0]

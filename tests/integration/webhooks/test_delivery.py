@@ -1,0 +1,251 @@
+"""Webhooks from the submission to a receiver: a real HTTP server that misbehaves in every way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from redis import Redis
+
+from scripts.broker import free_port
+from shared.job import JobFailure
+from shared.settings import Settings
+from shared.store import keys
+from shared.store.leases import Outcome
+from tests import receivers
+from tests.integration.webhooks.deployment import FAILURE, SUCCESS, TIMEOUT_S, Deployment
+from tests.receivers import Answer, Receiver, status
+from tests.servers import front_end
+from webhooks.app import DelivererThread
+
+# --- What is sent -----------------------------------------------------------------------------------------------------
+
+
+def _succeed(deployment: Deployment, job_id: str) -> None:
+    deployment.finish(SUCCESS)
+
+
+def _fail(deployment: Deployment, job_id: str) -> None:
+    deployment.finish(FAILURE)
+
+
+def _cancel(deployment: Deployment, job_id: str) -> None:
+    assert deployment.client.post(f"/jobs/{job_id}/cancel").status_code == 202
+
+
+def _cancel_running(deployment: Deployment, job_id: str) -> None:
+    assert deployment.leases.claim("demo", hands_empty=True) is not None
+    _cancel(deployment, job_id)
+
+
+def _let_deadline_pass(deployment: Deployment, job_id: str) -> None:
+    time.sleep(0.25)
+    assert deployment.leases.reap("demo").canceled == 1
+
+
+def _lose_workers(deployment: Deployment, job_id: str) -> None:
+    for _ in range(4):
+        assert deployment.leases.claim("demo", hands_empty=True) is not None
+        time.sleep(0.06)
+        deployment.leases.reap("demo")
+
+
+_ENDS: dict[str, tuple[Callable[[Deployment, str], None], str, str | None]] = {
+    "success": (_succeed, "succeeded", None),
+    "failure": (_fail, "failed", "inference_failed"),
+    "canceled in the queue": (_cancel, "canceled", None),
+    "canceled while running": (_cancel_running, "canceled", None),
+    "deadline": (_let_deadline_pass, "canceled", "deadline_exceeded"),
+    "workers lost": (_lose_workers, "failed", "worker_lost"),
+}
+
+
+@pytest.mark.usefixtures("deliverer")
+@pytest.mark.parametrize("name", _ENDS)
+def test_every_end_of_a_job_is_announced_and_signed(
+    deployment: Deployment, receiver: Receiver, secret: str, name: str
+) -> None:
+    end, job_status, error = _ENDS[name]
+    job_id = deployment.submit(receiver.url, **({"timeout": "0.2"} if name == "deadline" else {}))
+    assert deployment.client.get(f"/jobs/{job_id}/webhooks").json() == {"deliveries": []}
+    end(deployment, job_id)
+    (received,) = receiver.wait_for(1)
+    message = received.verified(secret)
+    job = deployment.client.get(f"/jobs/{job_id}").json()
+    assert (message["type"], message["timestamp"]) == ("job.completed", job["completed_at"])
+    assert message["data"] == {name: value for name, value in job.items() if name != "result"}
+    assert (message["data"]["status"], (message["data"]["error"] or {}).get("type")) == (job_status, error)
+    assert deployment.client.get(message["data"]["urls"]["self"]).json() == job
+    assert received.headers["content-type"] == "application/json"
+    delivery = deployment.settled(job_id)
+    assert (delivery["id"], delivery["type"], delivery["url"]) == (received.id, "job.completed", receiver.url)
+    assert (delivery["state"], delivery["next_attempt_at"]) == ("delivered", None)
+    assert [attempt["status"] for attempt in delivery["attempts"]] == [204]
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_an_end_at_submission_is_announced_too(settings: Settings, receiver: Receiver, secret: str) -> None:
+    with front_end(settings.model_copy(update={"result_cache_s": 60})) as url:
+        deployment = Deployment(settings.model_copy(update={"result_cache_s": 60}), url)
+        assert deployment.try_to_submit().status_code == 202
+        deployment.finish()
+        job_id = deployment.submit(receiver.url)
+        (received,) = receiver.wait_for(1)
+        assert (received.verified(secret)["data"]["id"], received.verified(secret)["data"]["cached"]) == (job_id, True)
+        deployment.close()
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_the_longest_message_stays_below_20_kb(deployment: Deployment, receiver: Receiver, secret: str) -> None:
+    headers = {"Host": "x" * 240 + ".example"}
+    response = deployment.try_to_submit(headers, webhook_url=receiver.url, prompt="\U0001f408" * 504)
+    assert response.status_code == 202, response.text
+    deployment.finish(Outcome(failure=JobFailure(type="inference_failed", detail="x" * 1_000)))
+    (received,) = receiver.wait_for(1)
+    assert received.verified(secret)["data"]["urls"]["self"].startswith("http://xxx")
+    assert len(received.body) < 20_000
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_a_job_without_a_webhook_announces_nothing(deployment: Deployment, settings: Settings) -> None:
+    job_id = deployment.try_to_submit().json()["id"]
+    deployment.finish()
+    assert deployment.client.get(f"/jobs/{job_id}/webhooks").json() == {"deliveries": []}
+    with Redis.from_url(settings.redis_url) as redis:
+        assert not redis.exists(keys.delivery(job_id), keys.DELIVERY_HOSTS)
+
+
+# --- Receivers that misbehave -----------------------------------------------------------------------------------------
+
+_BAD: dict[str, tuple[Answer, int | None, str | None]] = {
+    "500": (status(500), 500, None),
+    "404": (status(404), 404, None),
+    "429 with Retry-After": (status(429, Retry_After="1"), 429, None),
+    "503 with a date": (status(503, Retry_After="Thu, 01 Jan 1970 00:00:00 GMT"), 503, None),
+    "nonsense for Retry-After": (status(503, Retry_After="soon"), 503, None),
+    "redirect": (status(302, Location="/elsewhere"), 302, None),
+    "permanent redirect": (status(308, Location="http://127.0.0.1:1/"), 308, None),
+    "too slow": (receivers.slow(TIMEOUT_S * 1.5), None, f"no answer within {TIMEOUT_S:g} s"),
+    "hangs up": (receivers.hang_up, None, "the connection failed"),
+    "half a head": (receivers.half_a_head, None, "the connection failed"),
+    "not http": (receivers.not_http, None, "the connection failed"),
+    "endless head": (receivers.endless_head, None, "the connection failed"),
+}
+
+
+@pytest.mark.usefixtures("deliverer")
+@pytest.mark.parametrize("name", _BAD)
+def test_what_a_receiver_did_not_take_is_sent_again_under_the_same_id(
+    deployment: Deployment, receiver: Receiver, secret: str, name: str
+) -> None:
+    answer, code, error = _BAD[name]
+    receiver.answers = [answer]
+    job_id = deployment.submit_and_finish(receiver.url)
+    first, second = receiver.wait_for(2)
+    assert first.id == second.id
+    assert first.body == second.body
+    assert first.verified(secret) == second.verified(secret)
+    assert {first.path, second.path} == {"/hook"}
+    delivery = deployment.settled(job_id)
+    assert delivery["state"] == "delivered"
+    assert [(each["status"], each["error"]) for each in delivery["attempts"]] == [(code, error), (204, None)]
+    if name == "429 with Retry-After":
+        assert second.at - first.at >= 1
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_a_date_in_retry_after_is_honoured(deployment: Deployment, receiver: Receiver) -> None:
+    later = datetime.now(UTC) + timedelta(seconds=3)
+    receiver.answers = [status(503, Retry_After=format_datetime(later, usegmt=True))]
+    deployment.submit_and_finish(receiver.url)
+    first, second = receiver.wait_for(2)
+    assert second.at - first.at > 1
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_an_answer_without_end_is_not_read(deployment: Deployment, receiver: Receiver) -> None:
+    receiver.answers = [receivers.endless_body]
+    delivery = deployment.settled(deployment.submit_and_finish(receiver.url))
+    assert (delivery["state"], [each["status"] for each in delivery["attempts"]]) == ("delivered", [200])
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_a_receiver_that_was_down_is_told_when_it_is_back(deployment: Deployment, secret: str) -> None:
+    receiver = Receiver(port=free_port())
+    job_id = deployment.submit_and_finish(receiver.url)
+    deployment.wait_for(job_id, lambda delivery: bool(delivery["attempts"]))
+    with receiver.listening():
+        (received,) = receiver.wait_for(1)
+        assert received.verified(secret)["data"]["id"] == job_id
+        delivery = deployment.settled(job_id)
+    assert delivery["state"] == "delivered"
+    assert delivery["attempts"][0]["error"] == "the connection failed"
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_a_receiver_that_is_gone_is_left_alone(deployment: Deployment, receiver: Receiver) -> None:
+    receiver.answers = [status(410)]
+    delivery = deployment.settled(deployment.submit_and_finish(receiver.url))
+    assert (delivery["state"], [each["status"] for each in delivery["attempts"]]) == ("failed", [410])
+    time.sleep(1)
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_a_delivery_fails_when_its_schedule_ends(deployment: Deployment, receiver: Receiver) -> None:
+    receiver.answers = [status(500)] * 9
+    delivery = deployment.settled(deployment.submit_and_finish(receiver.url))
+    assert (delivery["state"], [each["status"] for each in delivery["attempts"]]) == ("failed", [500] * 4)
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_nothing_is_sent_after_the_job_is_gone(deployment: Deployment, receiver: Receiver) -> None:
+    receiver.answers = [status(503, Retry_After=str(deployment.settings.retention_s))]
+    delivery = deployment.settled(deployment.submit_and_finish(receiver.url))
+    assert (delivery["state"], len(delivery["attempts"])) == ("failed", 1)
+
+
+def test_deliveries_of_jobs_that_are_gone_are_dropped(
+    deployment: Deployment, receiver: Receiver, settings: Settings
+) -> None:
+    gone, kept = (deployment.submit_and_finish(receiver.url) for _ in range(2))
+    with Redis.from_url(settings.redis_url) as redis:
+        redis.delete(keys.job(gone), keys.delivery(gone), keys.result(gone))
+        deliverer = DelivererThread(settings)
+        deployment.settled(kept)
+        deliverer.stop()
+        assert not redis.exists(keys.DELIVERY_HOSTS)
+    assert len(receiver.received) == 1
+    assert deployment.client.get(f"/jobs/{gone}/webhooks").status_code == 410
+
+
+def test_a_slow_receiver_does_not_hold_up_others(
+    deployment: Deployment, receiver: Receiver, settings: Settings
+) -> None:
+    with Receiver().listening() as other:
+        receiver.answers = [receivers.slow(30)] * 40
+        slow = [deployment.submit_and_finish(receiver.url) for _ in range(20)]
+        quick = [deployment.submit_and_finish(other.url) for _ in range(20)]
+        limits = {"webhook_concurrency": 6, "webhook_host_concurrency": 4, "webhook_timeout_s": 20, "drain_s": 0.1}
+        deliverer = DelivererThread(settings.model_copy(update=limits))
+        begin = time.monotonic()
+        other.wait_for(20, longest_s=15)
+        assert time.monotonic() - begin < 15  # before the first slow one is given up
+        assert len(receiver.received) == 4
+        for job_id in quick:
+            assert deployment.settled(job_id)["state"] == "delivered"
+        assert {deployment.delivery(job_id)["state"] for job_id in slow} == {"pending"}
+        deliverer.stop()
+
+
+def test_a_refused_address_is_never_called(deployment: Deployment, receiver: Receiver, settings: Settings) -> None:
+    job_id = deployment.submit_and_finish(receiver.url)
+    deliverer = DelivererThread(settings.model_copy(update={"url_allow_private": False}))
+    delivery = deployment.settled(job_id)
+    deliverer.stop()
+    assert delivery["state"] == "failed"
+    assert {each["error"] for each in delivery["attempts"]} == {"webhook_url: only ports 80 and 443 are allowed"}
+    assert receiver.received == []

@@ -1,0 +1,186 @@
+"""Deliveries against a plain model of them: any moves in any order, clocks moved, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+from redis import Redis
+
+from shared.job import JobRequest, MaskFormat
+from shared.settings import Settings
+from shared.store import deliveries, keys, submissions
+from shared.store.deliveries import DeliveryLease, DeliveryStore, Verdict
+from shared.store.submissions import NewJob, SubmissionStore
+from shared.webhook import Attempt, DeliveryState, Webhook
+from tests.clock import MovedClock, script_with_moved_clock
+from tests.servers import embedded_broker
+
+_REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
+_HOSTS = ("a.example", "b.example", "c.example")
+_LEASE_MS = 30_000
+_RETENTION_MS = 1_000_000
+_ATTEMPT = Attempt(at_ms=0, duration_s=0, status=500)
+
+
+@dataclass
+class Entry:
+    """A delivery as the model sees it."""
+
+    job_id: str
+    host: str
+    expires_ms: int
+    due_ms: int
+    state: DeliveryState = DeliveryState.PENDING
+    fence: int = 0
+    tries: int = 0
+    recorded: int = 0
+
+
+class DeliveryMachine(RuleBasedStateMachine):
+    """Makes the same moves in the store and in the model."""
+
+    jobs: Bundle[str] = Bundle("jobs")
+    given: Bundle[DeliveryLease] = Bundle("given")
+
+    redis: ClassVar[Redis]
+    settings: ClassVar[Settings]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        self._front = SubmissionStore.connect(self.settings)
+        self._store = DeliveryStore.connect(self.settings)
+        self._entries: dict[str, Entry] = {}
+        self._fences: set[tuple[str, int]] = set()
+
+    def teardown(self) -> None:
+        self._runner.run(self._front.close())
+        self._runner.run(self._store.close())
+        self._runner.close()
+
+    @initialize()
+    def begin(self) -> None:
+        self.redis.flushall()
+        self._clock = MovedClock(self.redis)
+
+    # --- Moves --------------------------------------------------------------------------------------------------------
+
+    @rule(target=jobs, host=st.sampled_from(_HOSTS))
+    def end_a_job(self, host: str) -> str:
+        job_id = f"job-{len(self._entries):04}"
+        webhook = Webhook(url=f"https://{host}/hook", base_url="http://here/")
+        self._runner.run(self._front.submit(NewJob(job_id, _REQUEST, b"", "me", webhook=webhook)))
+        self._runner.run(self._front.cancel(job_id))
+        now_ms = self._clock.now_ms
+        self._entries[job_id] = Entry(job_id, host, expires_ms=now_ms + _RETENTION_MS, due_ms=now_ms)
+        return job_id
+
+    @rule(target=given, full=st.sets(st.sampled_from(_HOSTS), max_size=2))
+    def claim(self, full: set[str]) -> Any:
+        lease = self._runner.run(self._store.claim(full))
+        due = [each for each in self._pending() if each.due_ms <= self._clock.now_ms and each.host not in full]
+        if not due:
+            assert lease is None
+            return multiple()
+        entry = min(due, key=lambda each: (each.due_ms, each.host, each.job_id))
+        entry.fence += 1
+        entry.due_ms = self._clock.now_ms + _LEASE_MS
+        assert lease is not None
+        assert (lease.job.id, lease.fence, lease.tries) == (entry.job_id, entry.fence, entry.tries)
+        assert (lease.webhook.host, lease.claimed_at_ms) == (entry.host, self._clock.now_ms)
+        assert (entry.job_id, entry.fence) not in self._fences
+        self._fences.add((entry.job_id, entry.fence))
+        return lease
+
+    @rule(lease=given, state=st.sampled_from(DeliveryState), retry_in_s=st.sampled_from((0.0, 5.0, 300.0, 1_000.0)))
+    def record(self, lease: DeliveryLease, state: DeliveryState, retry_in_s: float) -> None:
+        entry = self._entries[lease.job.id]
+        recorded = self._runner.run(self._store.record(lease, _ATTEMPT, Verdict(state, retry_in_s)))
+        if lease.fence != entry.fence:
+            assert recorded is None
+            return
+        due_ms = self._clock.now_ms + round(1000 * retry_in_s)
+        is_too_late = state is DeliveryState.PENDING and due_ms >= entry.expires_ms
+        entry.state = DeliveryState.FAILED if is_too_late else state
+        entry.due_ms = due_ms
+        entry.fence += 1
+        entry.tries += 1
+        entry.recorded += 1
+        assert recorded is entry.state
+
+    @rule(job_id=jobs)
+    def redeliver(self, job_id: str) -> None:
+        self._runner.run(self._store.redeliver(job_id))
+        entry = self._entries[job_id]
+        entry.state, entry.due_ms, entry.tries = DeliveryState.PENDING, self._clock.now_ms, 0
+        entry.fence += 1
+
+    @rule(seconds=st.sampled_from((0.001, 5.0, 30.0, 300.0)))
+    def let_time_pass(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+
+    # --- What must hold after every move ------------------------------------------------------------------------------
+
+    def _pending(self) -> list[Entry]:
+        return [each for each in self._entries.values() if each.state is DeliveryState.PENDING]
+
+    @invariant()
+    def every_pending_delivery_has_its_place_and_no_other_has(self) -> None:
+        for host in _HOSTS:
+            due = {each.job_id: each.due_ms for each in self._pending() if each.host == host}
+            scores: Any = self.redis.zrange(keys.deliveries(host), 0, -1, withscores=True)
+            assert dict(scores) == due
+            assert self.redis.zscore(keys.DELIVERY_HOSTS, host) == min(due.values(), default=None)
+
+    @invariant()
+    def every_delivery_reads_as_the_model_says(self) -> None:
+        for entry in self._entries.values():
+            delivery = self._runner.run(self._store.read(entry.job_id))
+            assert delivery is not None
+            assert (delivery.state, len(delivery.attempts)) == (entry.state, min(entry.recorded, 20))
+            is_pending = entry.state is DeliveryState.PENDING
+            assert delivery.next_attempt_at_ms == (entry.due_ms if is_pending else None)
+
+
+@pytest.fixture(scope="module")
+def moved_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A server whose scripts ask the test for the time."""
+    folder: Path = tmp_path_factory.mktemp("model")
+    with embedded_broker(folder) as url, pytest.MonkeyPatch.context() as patch:
+        for side in (submissions, deliveries):
+            patch.setattr(side, "script", script_with_moved_clock)
+        with Redis.from_url(url, decode_responses=True) as redis:
+            yield redis
+
+
+def test_any_moves_in_any_order_leave_deliveries_as_the_model_says(
+    moved_redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = moved_redis.connection_pool.connection_kwargs["port"]
+    settings = Settings(
+        redis_url=f"redis://127.0.0.1:{port}/0",
+        webhook_timeout_s=_LEASE_MS / 2000,
+        retention_s=_RETENTION_MS // 1000,
+        max_queued_jobs=1_000,
+    )
+    monkeypatch.setattr(DeliveryMachine, "redis", moved_redis, raising=False)
+    monkeypatch.setattr(DeliveryMachine, "settings", settings, raising=False)
+    run_machine(
+        DeliveryMachine,
+        settings=hypothesis_settings(
+            max_examples=40,
+            stateful_step_count=50,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )

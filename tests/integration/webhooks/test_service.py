@@ -1,0 +1,169 @@
+"""The service that delivers, as real processes: rung for, killed, stopped, cut off from its store."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from benchmarks.chaos import picture
+from benchmarks.fleet import Fleet, Member
+from shared.job import ANONYMOUS
+from shared.settings import Settings
+from tests.receivers import Receiver, slow, status, webhook_secrets
+
+_SETTINGS = {
+    "URL_ALLOW_HTTP": "true",
+    "URL_ALLOW_PRIVATE": "true",
+    "WEBHOOK_TIMEOUT_S": "2",
+    "WEBHOOK_RETRIES_S": "0.2," * 20,
+    "SCRIPTED_MS": "5",
+}
+_POINTS = {"webhooks.sent"}
+
+
+class Client:
+    """Submits to a fleet, and looks at deliveries."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self._client = httpx2.Client(base_url=fleet.url, timeout=10)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def submit(self, receiver: Receiver) -> str:
+        files = {"image_file": ("a.png", picture())}
+        response = self._client.post("/segment/", data={"prompt": "cat", "webhook_url": receiver.url}, files=files)
+        assert response.status_code == 202, response.text
+        job_id: str = response.json()["id"]
+        return job_id
+
+    def state(self, job_id: str) -> str:
+        deliveries = self._client.get(f"/jobs/{job_id}/webhooks").json()["deliveries"]
+        return str(deliveries[0]["state"]) if deliveries else "none"
+
+    def wait_for(self, job_id: str, state: str) -> None:
+        self.fleet.wait_for(lambda: self.state(job_id) == state, f"{job_id} to be {state}")
+
+    def restart(self, member: Member, **env: str) -> None:
+        """Start a member again, with something added to its environment."""
+        member.env = {**member.env, **env}
+        self.fleet.kill(member)
+        self.fleet.wait_for(lambda: bool(member.deaths) and member.process is not None, "a restart")
+        member.deaths.clear()
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with Fleet(tmp_path_factory.mktemp("fleet"), workers=1, deliverers=2, **_SETTINGS) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def client(fleet: Fleet) -> Iterator[Client]:
+    """Of a fleet that has all its members."""
+    for member in fleet.members:
+        member.down_until = 0.0
+    fleet.wait_for(lambda: all(member.process for member in fleet.members), "all to be up")
+    fleet.wait_until_ready()
+    for member in fleet.members:
+        member.deaths.clear()
+    client = Client(fleet)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver().listening() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def secret(fleet: Fleet) -> str:
+    return webhook_secrets(Settings(redis_url=fleet.broker_url), ANONYMOUS)[0]
+
+
+def test_every_fault_point_in_the_code_is_exercised_here(root: Path) -> None:
+    sources = "".join(path.read_text("utf-8") for path in (root / "webhooks").rglob("*.py"))
+    assert set(re.findall(r'fault_point\("([^"]+)"\)', sources)) == _POINTS
+
+
+def test_two_services_deliver_each_event_once(client: Client, receiver: Receiver, secret: str) -> None:
+    job_ids = [client.submit(receiver) for _ in range(40)]
+    for job_id in job_ids:
+        client.wait_for(job_id, "delivered")
+    times = Counter(received.verified(secret)["data"]["id"] for received in receiver.received)
+    assert times == Counter(job_ids)
+
+
+def test_killed_between_sending_and_recording_it_sends_again_under_the_same_id(
+    client: Client, receiver: Receiver, secret: str, tmp_path: Path
+) -> None:
+    armed = tmp_path / "armed"
+    for member in client.fleet.deliverers:
+        client.restart(member, MASKQ_FAULT=f"webhooks.sent:{armed}")
+    armed.touch()
+    job_id = client.submit(receiver)
+    client.wait_for(job_id, "delivered")
+    first, second = receiver.wait_for(2)
+    assert first.id == second.id
+    assert first.verified(secret) == second.verified(secret)
+    deaths = [member.deaths for member in client.fleet.deliverers if member.deaths]
+    assert deaths == [[-signal.SIGKILL]]
+
+
+def test_a_planned_stop_finishes_what_is_under_way(client: Client, receiver: Receiver) -> None:
+    receiver.answers = [slow(1.2)] * 4
+    job_ids = [client.submit(receiver) for _ in range(4)]
+    receiver.wait_for(4)
+    for member in client.fleet.deliverers:
+        member.down_until = float("inf")
+        member.send(signal.SIGTERM)
+    client.fleet.wait_for(lambda: all(m.deaths == [0] for m in client.fleet.deliverers), "the stop")
+    assert [client.state(job_id) for job_id in job_ids] == ["delivered"] * 4
+    later = client.submit(receiver)
+    client.wait_for(later, "pending")
+    time.sleep(1)
+    assert client.state(later) == "pending"
+    assert len(receiver.received) == 4
+    for member in client.fleet.deliverers:
+        member.down_until = 0.0
+    client.wait_for(later, "delivered")
+
+
+def test_redis_killed_and_restarted_and_every_webhook_is_delivered(client: Client, receiver: Receiver) -> None:
+    receiver.answers = [status(500)] * 10
+    job_ids = [client.submit(receiver) for _ in range(10)]
+    receiver.wait_for(5)
+    client.fleet.kill(client.fleet.broker, 1.0)
+    client.fleet.wait_for(lambda: bool(client.fleet.broker.deaths), "the kill")
+    client.fleet.wait_until_ready()
+    for job_id in job_ids:
+        client.wait_for(job_id, "delivered")
+    assert set(client.fleet.deaths) == {"broker"}
+
+
+def test_the_command_shows_the_secret_that_signs(client: Client, secret: str) -> None:
+    command = [sys.executable, "-m", "scripts.webhook_secrets", "show"]
+    env = {**os.environ, "REDIS_URL": client.fleet.broker_url}
+    shown = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    assert shown.stdout == f"{secret}\n"
+    rotate = [*command[:-1], "rotate", "ann"]
+    once, twice = (subprocess.run(rotate, env=env, capture_output=True, text=True, check=True) for _ in range(2))
+    assert twice.stdout.splitlines()[1:] == once.stdout.splitlines()
+    gone = subprocess.run(
+        command, env={**env, "REDIS_URL": "redis://127.0.0.1:1"}, capture_output=True, text=True, check=False
+    )
+    assert (gone.returncode, gone.stdout) == (1, "")
+    assert gone.stderr.startswith("maskq: the store does not answer")

@@ -1,0 +1,176 @@
+"""A receiver of webhooks: a real HTTP server that notes what it is sent and misbehaves as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal
+
+from standardwebhooks import Webhook as Verifier
+
+from shared.settings import Settings
+from shared.store.webhook_secrets import WebhookSecretStore
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    at: float
+    """On the monotonic clock."""
+
+    def verified(self, secret: str) -> Any:
+        """The message in it. Raises if the signature is not of this secret."""
+        return Verifier(secret).verify(self.body, dict(self.headers))
+
+    @property
+    def id(self) -> str:
+        return self.headers["webhook-id"]
+
+
+Answer = Callable[[BaseHTTPRequestHandler], None]
+
+
+def status(code: int, **headers: str) -> Answer:
+    """Answer with a status and headers; `_` in their names is `-`."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(code)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    return answer
+
+
+def slow(seconds: float) -> Answer:
+    """Answer well, but late."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(seconds)
+        status(200)(handler)
+
+    return answer
+
+
+def hang_up(handler: BaseHTTPRequestHandler) -> None:
+    """Close the connection without an answer."""
+    handler.close_connection = True
+
+
+def half_a_head(handler: BaseHTTPRequestHandler) -> None:
+    """Close the connection in the middle of the answer's head."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
+    handler.close_connection = True
+
+
+def not_http(handler: BaseHTTPRequestHandler) -> None:
+    """Answer in another language."""
+    handler.wfile.write(b"220 mail.example ESMTP\r\n")
+    handler.close_connection = True
+
+
+def endless_head(handler: BaseHTTPRequestHandler) -> None:
+    """Never come to the end of the head."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    _write_until_closed(handler, b"X-More: " + b"x" * 1_000 + b"\r\n")
+
+
+def endless_body(handler: BaseHTTPRequestHandler) -> None:
+    """Answer 200 and never come to the end of the body."""
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
+    _write_until_closed(handler, bytes(65_536))
+
+
+def _write_until_closed(handler: BaseHTTPRequestHandler, part: bytes) -> None:
+    handler.close_connection = True
+    try:
+        while True:
+            handler.wfile.write(part)
+    except OSError:
+        return
+
+
+@dataclass
+class Receiver:
+    """What it received, and how it answers: `answers` one after the other, then 204 for ever."""
+
+    port: int = 0
+    received: list[Received] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    _noted: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook"
+
+    def wait_for(self, count: int, longest_s: float = 60.0) -> list[Received]:
+        """What it received, once that is so many."""
+        with self._noted:
+            assert self._noted.wait_for(lambda: len(self.received) >= count, longest_s), self.received
+            return list(self.received)
+
+    def take(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", "0")))
+        headers = {name.lower(): value for name, value in handler.headers.items()}
+        with self._noted:
+            self.received.append(Received(handler.path, headers, body, time.monotonic()))
+            answer = self.answers.pop(0) if self.answers else status(204)
+            self._noted.notify_all()
+        answer(handler)
+
+    @contextmanager
+    def listening(self) -> Iterator[Receiver]:
+        """Listen inside the context, each time on the same port."""
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                receiver.take(self)
+
+            do_GET = do_POST  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with _Server(("127.0.0.1", self.port), Handler) as server:
+            self.port = server.server_port
+            thread = threading.Thread(target=server.serve_forever, args=[0.02])
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Whoever sent this has hung up."""
+
+
+def webhook_secrets(settings: Settings, owner: str, how: Literal["show", "rotate", "replace"] = "show") -> list[str]:
+    """The secrets that sign, newest first, after showing, rotating or replacing them."""
+
+    async def ask() -> list[str]:
+        store = WebhookSecretStore.connect(settings)
+        found = await getattr(store, how)(owner)
+        await store.close()
+        return list(found)
+
+    return asyncio.run(ask())

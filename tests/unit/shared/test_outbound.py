@@ -1,0 +1,358 @@
+"""URLs that clients send, and what they must never reach."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from shared import outbound
+from shared.errors import UrlRefused
+from shared.outbound import FAILURES, Outbound, is_public
+from shared.settings import Settings
+from tests.servers import require_program, website
+
+_PUBLIC = "93.184.216.34"
+_NAMES = {
+    "example.com": [_PUBLIC],
+    "xn--exmple-cua.com": [_PUBLIC, "2606:2800:220:1:248:1893:25c8:1946"],
+    "localhost": ["127.0.0.1", "::1"],
+    "localtest.me": ["127.0.0.1"],  # public names for private addresses are a common trick
+    "db.internal": ["10.0.0.7"],
+    "metadata.google.internal": ["169.254.169.254"],
+    "mixed.example": [_PUBLIC, "192.168.0.1"],
+    "linklocal.example": ["fe80::1%eth0"],
+}
+_ASK = socket.getaddrinfo
+
+
+class Resolver:
+    """Stands for the system's: knows a few names, asks it for addresses, and counts."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, list[list[str]]] = {name: [addresses] for name, addresses in _NAMES.items()}
+        """What is answered, one after the other; the last one from then on."""
+        self.asked: list[str] = []
+
+    def __call__(self, host: str, port: object, **options: Any) -> list[Any]:
+        self.asked.append(host)
+        if host not in self.names:
+            return _ASK(host, None, flags=socket.AI_NUMERICHOST, **options)
+        answers = self.names[host]
+        addresses = answers.pop(0) if len(answers) > 1 else answers[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+
+
+@pytest.fixture
+def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    resolver = Resolver()
+    monkeypatch.setattr(socket, "getaddrinfo", resolver)
+    return resolver
+
+
+def _check(url: str, **settings: bool) -> None:
+    async def check() -> None:
+        async with Outbound(Settings.model_validate(settings), "webhook_url") as sender:
+            await sender.check(url)
+
+    asyncio.run(check())
+
+
+def _get(url: str, **settings: bool) -> int:
+    async def get() -> int:
+        async with (
+            Outbound(Settings.model_validate(settings), "webhook_url") as sender,
+            sender.request("GET", url, {}) as response,
+        ):
+            return response.status
+
+    return asyncio.run(get())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com/hook",
+        "https://EXAMPLE.com:443/hook?token=a%20b#part",
+        "https://example.com:80",
+        "https://xn--exmple-cua.com/",
+        f"https://{_PUBLIC}/",
+        "https://[2606:4700:4700::1111]/",
+    ],
+)
+def test_urls_of_the_open_internet_are_taken(resolver: Resolver, url: str) -> None:
+    _check(url)
+
+
+_HOSTILE = {
+    # schemes
+    "http://example.com/": "must begin with https://",
+    "ftp://example.com/": "must begin with https://",
+    "file:///etc/passwd": "must begin with https://",
+    "gopher://example.com/": "must begin with https://",
+    "data:text/plain,x": "must begin with https://",
+    "javascript:alert(1)": "must begin with https://",
+    "unix:///var/run/docker.sock": "must begin with https://",
+    "//example.com/": "must begin with https://",
+    "example.com": "must begin with https://",
+    "": "must begin with https://",
+    # form
+    "https://": "must name a host",
+    "https:///hook": "must name a host",
+    "https://./": "must name a host",
+    "https://example..com/": "must name a host",
+    "https://example.com./": "must name a host",
+    "https://exa mple.com/": "printable ASCII",
+    "https://example.com/\r\nX-Evil: 1": "printable ASCII",
+    "https://example.com/\x00": "printable ASCII",
+    "https://exam\tple.com/": "printable ASCII",
+    "https://ex\u00e4mple.com/": "printable ASCII",
+    "https://\uff11\uff12\uff17.0.0.1/": "printable ASCII",  # full-width digits
+    "https://127\u30020\u30020\u30021/": "printable ASCII",  # ideographic full stops
+    "https://\u24db\u24de\u24d2alhost/": "printable ASCII",
+    "https://example.com/" + "x" * 3_000: "printable ASCII",
+    "https://[::1/": "not a URL",
+    "https://[127.0.0.1]/": "(not a URL|must name a host)",  # older versions of Python take it apart
+    "https://[v1.fe80]/": "must name a host",
+    "https://example.com:99999/": "not a URL",
+    "https://example.com:-1/": "not a URL",
+    "https://example.com:x/": "not a URL",
+    "https://%31%32%37.0.0.1/": "must name a host",
+    "https://example.com%2f@127.0.0.1/": "user name",
+    "https://example.com%00.evil/": "must name a host",
+    # credentials, and what looks like another host
+    "https://user:secret@example.com/": "user name",
+    "https://user@example.com/": "user name",
+    "https://@example.com/": "user name",
+    "https://example.com@127.0.0.1/": "user name",
+    "https://127.0.0.1\\@example.com/": "user name",
+    "https://example.com\\@127.0.0.1/": "user name",
+    "https://127.0.0.1\\.example.com/": "must name a host",
+    "https://example.com\\127.0.0.1/": "must name a host",
+    "https://127.0.0.1#@example.com/": "public Internet",
+    "https://127.0.0.1?@example.com/": "public Internet",
+    "https://127.0.0.1;example.com/": "must name a host",
+    "https://127.0.0.1,example.com/": "must name a host",
+    # ports
+    "https://example.com:22/": "only ports",
+    "https://example.com:6379/": "only ports",
+    "https://example.com:8443/": "only ports",
+    "https://example.com:0/": "only ports",
+    # IPv4
+    "https://127.0.0.1/": "public Internet",
+    "https://127.8.8.8/": "public Internet",
+    "https://0.0.0.0/": "public Internet",
+    "https://10.0.0.1/": "public Internet",
+    "https://172.16.0.1/": "public Internet",
+    "https://192.168.1.1/": "public Internet",
+    "https://100.64.0.1/": "public Internet",  # carrier-grade NAT
+    "https://100.100.100.200/": "public Internet",  # metadata of Alibaba
+    "https://169.254.169.254/latest/meta-data/": "public Internet",
+    "https://168.63.129.16/": "public Internet",  # metadata of Azure
+    "https://192.0.0.192/": "public Internet",  # metadata of Oracle
+    "https://192.0.2.1/": "public Internet",
+    "https://198.18.0.1/": "public Internet",
+    "https://224.0.0.1/": "public Internet",
+    "https://240.0.0.1/": "public Internet",
+    "https://255.255.255.255/": "public Internet",
+    # IPv4 as nobody writes it
+    "https://127.1/": "must name a host",
+    "https://127.0.1/": "must name a host",
+    "https://0/": "must name a host",
+    "https://0x7f.1/": "must name a host",
+    "https://0x7f000001/": "must name a host",
+    "https://0x7f.0.0.0x1/": "must name a host",
+    "https://0177.0.0.1/": "must name a host",
+    "https://017700000001/": "must name a host",
+    "https://2130706433/": "must name a host",
+    "https://127.0.0.1./": "must name a host",
+    "https://127.0.0.1.0/": "must name a host",
+    "https://256.256.256.256/": "must name a host",
+    "https://0x/": "must name a host",
+    # IPv6
+    "https://[::]/": "public Internet",
+    "https://[::1]/": "public Internet",
+    "https://[::127.0.0.1]/": "public Internet",
+    "https://[::ffff:127.0.0.1]/": "public Internet",
+    "https://[::ffff:7f00:1]/": "public Internet",
+    "https://[::ffff:0:127.0.0.1]/": "public Internet",
+    "https://[::ffff:8.8.8.8]/": "public Internet",
+    "https://[64:ff9b::127.0.0.1]/": "public Internet",  # NAT64
+    "https://[64:ff9b:1::a00:1]/": "public Internet",  # local NAT64
+    "https://[2001:0:7f00:1::]/": "public Internet",  # Teredo
+    "https://[2002:7f00:1::]/": "public Internet",  # 6to4
+    "https://[2001:db8::1]/": "public Internet",
+    "https://[3fff::1]/": "public Internet",
+    "https://[5f00::1]/": "public Internet",  # segment routing
+    "https://[100::1]/": "public Internet",
+    "https://[fc00::1]/": "public Internet",
+    "https://[fd00:ec2::254]/": "public Internet",  # metadata of AWS
+    "https://[fe80::1]/": "public Internet",
+    "https://[fe80::1%25eth0]/": "must name a host",
+    "https://[2606:4700::1%25lo]/": "must name a host",
+    "https://[fec0::1]/": "public Internet",  # site-local
+    "https://[ff02::1]/": "public Internet",
+    # names
+    "https://localhost/": "public Internet",
+    "https://LOCALHOST/": "public Internet",
+    "https://localtest.me/": "public Internet",
+    "https://db.internal/": "public Internet",
+    "https://metadata.google.internal/": "public Internet",
+    "https://mixed.example/": "public Internet",
+    "https://linklocal.example/": "public Internet",
+    "https://nowhere.invalid/": "does not resolve",
+}
+
+
+@pytest.mark.parametrize("url", _HOSTILE)
+def test_hostile_urls_are_refused_and_the_field_is_named(resolver: Resolver, url: str) -> None:
+    with pytest.raises(UrlRefused, match=f"webhook_url: .*{_HOSTILE[url]}"):
+        _check(url)
+    with pytest.raises(UrlRefused, match="webhook_url: "):
+        _get(url)
+
+
+def test_what_is_wrong_in_form_is_never_resolved(resolver: Resolver) -> None:
+    for url, why in _HOSTILE.items():
+        if why not in ("public Internet", "does not resolve"):
+            with pytest.raises(UrlRefused):
+                _check(url)
+    assert resolver.asked == []
+
+
+@given(st.text(max_size=60), st.sampled_from(("", "https://", "https://[", "https://example.com", "https://127.0.0.1")))
+def test_any_text_is_judged_and_nothing_else_happens(text: str, prefix: str) -> None:
+    sender = Outbound(Settings(), "image_url")
+    try:
+        parts = sender.check_form(prefix + text)
+    except UrlRefused:
+        return
+    assert parts.scheme == "https"
+    assert parts.hostname
+
+
+@given(st.ip_addresses())
+def test_no_address_that_is_not_global_is_public(address: Any) -> None:
+    assert not is_public(str(address)) or (address.is_global and not address.is_multicast)
+
+
+def test_ports_and_private_addresses_can_be_allowed(resolver: Resolver) -> None:
+    _check("https://127.0.0.1:8443/", url_allow_private=True)
+    _check("http://localhost:8080/", url_allow_private=True, url_allow_http=True)
+    with pytest.raises(UrlRefused, match="must begin with https://"):
+        _check("http://127.0.0.1/", url_allow_private=True)
+    with pytest.raises(UrlRefused, match="public Internet"):
+        _check("http://127.0.0.1/", url_allow_http=True)
+    with pytest.raises(UrlRefused, match="user name"):
+        _check("https://me@127.0.0.1/", url_allow_private=True)
+
+
+class _Site(BaseHTTPRequestHandler):
+    hosts: list[str | None]
+
+    def do_GET(self) -> None:
+        type(self).hosts.append(self.headers["Host"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Of a website on loopback; the port is one of those that are allowed."""
+    _Site.hosts = []
+    with website(_Site) as url:
+        port = int(url.rpartition(":")[2])
+        monkeypatch.setattr(outbound, "_PORTS", {port})
+        yield port
+
+
+@pytest.mark.parametrize("second", [["127.0.0.1"], [_PUBLIC, "127.0.0.1"], ["::1"]])
+def test_a_name_that_leads_elsewhere_the_second_time_gains_nothing(
+    resolver: Resolver, port: int, second: list[str]
+) -> None:
+    resolver.names["rebind.example"] = [[_PUBLIC], second]
+    url = f"http://rebind.example:{port}/"
+    _check(url, url_allow_http=True)
+    with pytest.raises(UrlRefused, match="public Internet"):
+        _get(url, url_allow_http=True)
+    assert _Site.hosts == []
+
+
+def test_the_connection_goes_to_the_very_address_that_was_judged(
+    resolver: Resolver, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = []
+
+    def is_public(address: str) -> bool:
+        judged.append(address)
+        return address == "127.0.0.1"
+
+    monkeypatch.setattr(outbound, "is_public", is_public)
+    resolver.names["rebind.example"] = [["127.0.0.1"], ["10.0.0.1"]]
+    assert _get(f"http://rebind.example:{port}/", url_allow_http=True) == 200
+    assert judged == ["127.0.0.1"]
+    assert resolver.asked == ["rebind.example"]
+    assert _Site.hosts == [f"rebind.example:{port}"]
+
+
+@contextmanager
+def _tls_website(folder: Path, name: str) -> Iterator[int]:
+    """A website on loopback with a certificate for `name`, which is in `folder`. Yields its port."""
+    options = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    openssl = [require_program("openssl"), "req", *options, "-addext", f"subjectAltName=DNS:{name}", *files]
+    subprocess.run(openssl, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Site) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_tls_verifies_the_name_although_the_connection_is_to_an_address(
+    resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _Site.hosts = []
+    resolver.names |= {name: [["127.0.0.1"]] for name in ("right.example", "wrong.example")}
+    monkeypatch.setattr(outbound, "is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    with _tls_website(tmp_path, "right.example") as port:
+        monkeypatch.setattr(outbound, "_PORTS", {port})
+        assert _get(f"https://right.example:{port}/") == 200
+        with pytest.raises(FAILURES):
+            _get(f"https://wrong.example:{port}/")
+    assert _Site.hosts == [f"right.example:{port}"]
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("2606:4700:4700::1111", True),
+        ("192.88.99.1", False),
+        ("2001:4:112::1", False),
+        ("::8.8.8.8", False),
+    ],
+)
+def test_only_addresses_of_the_open_internet_are_public(address: str, public: bool) -> None:
+    assert is_public(address) is public
