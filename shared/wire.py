@@ -15,13 +15,14 @@ class JobUrls(BaseModel):
     """Where to go from here. `overlay` answers once the job has succeeded."""
 
     self: str
+    events: str
     cancel: str
     overlay: str
 
     @classmethod
     def of(cls, job_id: str, base_url: str) -> Self:
         job = f"{base_url.rstrip('/')}/jobs/{job_id}"
-        return cls(self=job, cancel=f"{job}/cancel", overlay=f"{job}/overlay.png")
+        return cls(self=job, events=f"{job}/events", cancel=f"{job}/cancel", overlay=f"{job}/overlay.png")
 
 
 class JobView(BaseModel):
