@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
@@ -20,13 +20,14 @@ from shared.prompt import normalize_prompt
 from shared.settings import Settings
 from shared.store.submissions import NewJob
 
+if TYPE_CHECKING:
+    from api.caller import Caller  # which needs the services, and they this
+
 _FORM = "multipart/form-data"
 _JSON = "application/json"
 _SOURCES = {_FORM: ("image_file", "image_url"), _JSON: ("image_base64", "image_url")}
 _MAX_FIELDS = 16
 _MAX_KEY_CHARS = 255
-ANONYMOUS = "anonymous"
-"""Whose jobs are those of callers we do not tell apart."""
 _OVERHEAD_BYTES = 65_536
 """For the form's boundaries and the fields beside the image."""
 
@@ -44,8 +45,8 @@ class Intake:
         self._model_id = model_id
         self._fetcher = fetcher
 
-    async def read(self, request: Request) -> NewJob:
-        """Read and check a submission, a form or JSON, and give it an id.
+    async def read(self, request: Request, caller: Caller) -> NewJob:
+        """Read and check a submission of this caller, a form or JSON, and give it an id.
 
         Raises:
             MalformedRequest, InvalidField, UrlRefused, PayloadTooLarge, ImageTooLarge, UnsupportedImage,
@@ -65,7 +66,8 @@ class Intake:
             id=new_job_id(),
             request=job,
             image=image,
-            owner=ANONYMOUS,
+            owner=caller.owner,
+            share=caller.share,
             timeout_s=self._timeout_s(fields),
             idempotency_key=_idempotency_key(request),
         )

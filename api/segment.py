@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, BackgroundTasks, Request, Response
+from starlette.concurrency import run_in_threadpool
+from structlog.contextvars import bind_contextvars
 
+from api.caller import Submitter
+from api.headers import preferred_wait_s
+from api.jobs import add_job_headers, job_view
 from api.services import ServicesDep
 from shared.faults import fault_point
 from shared.job import MaskFormat, Priority
@@ -49,17 +54,38 @@ _KEY = {
 }
 
 
-@router.post("/segment/", status_code=202, openapi_extra={"requestBody": _REQUEST_BODY, "parameters": [_KEY]})
+_PREFER = {
+    "name": "Prefer",
+    "in": "header",
+    "schema": {"type": "string"},
+    "description": "`wait=N` holds the answer for up to N seconds (at most 60): 200 if the job has ended by then.",
+}
+
+
+@router.post(
+    "/segment/",
+    status_code=202,
+    openapi_extra={"requestBody": _REQUEST_BODY, "parameters": [_KEY, _PREFER]},
+)
 @router.post("/segment", status_code=202, include_in_schema=False)
-async def submit(request: Request, response: Response, services: ServicesDep, after: BackgroundTasks) -> JobView:
+async def submit(
+    request: Request, response: Response, services: ServicesDep, caller: Submitter, after: BackgroundTasks
+) -> JobView:
     """Queue an image to be segmented. The answer is the job; its `urls.self` tells how it goes on."""
-    new = await services.intake.read(request)
+    new = await services.intake.read(request, caller)
     fault_point("api.read")
     job_id = await services.store.submit(new)
     fault_point("api.submitted")
-    after.add_task(services.doorbell.ring, job_id)
-    state = await services.store.read(job_id)
-    view = JobView.of(state.job, state.queue_position, state.result, str(request.base_url))
+    bind_contextvars(job_id=job_id)
     response.headers["Location"] = f"/jobs/{job_id}"
-    response.headers["Retry-After"] = "1"
-    return view
+    wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
+    if not wait_s:
+        after.add_task(services.doorbell.ring, job_id)
+        state = await services.store.read(job_id)
+    else:
+        await run_in_threadpool(services.doorbell.ring, job_id)
+        state = await services.watcher.read_once(job_id, lambda state: state.job.status.is_terminal, wait_s)
+        response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
+        response.status_code = 200 if state.job.status.is_terminal else 202
+    add_job_headers(response, state)
+    return job_view(state, request)

@@ -16,6 +16,7 @@ from api.watch import JobWatcher
 from shared.queue import Doorbell
 from shared.registry import ServedModel
 from shared.settings import Settings
+from shared.store.api_keys import ApiKeyStore
 from shared.store.submissions import SubmissionStore
 
 
@@ -26,6 +27,7 @@ class Services:
     settings: Settings
     model: ServedModel
     store: SubmissionStore
+    keys: ApiKeyStore
     doorbell: Doorbell
     watcher: JobWatcher
     intake: Intake
@@ -35,17 +37,19 @@ class Services:
 async def running_services(settings: Settings, model: ServedModel) -> AsyncIterator[Services]:
     """Start them, and stop them at the end. Redis need not be there yet: it is connected to when it is needed."""
     store = SubmissionStore.connect(settings)
-    watcher = JobWatcher(store)
+    keys = ApiKeyStore.connect(settings)
+    watcher = JobWatcher(store, settings.max_waiters)
     doorbell = Doorbell(settings, model.name)
     watching = asyncio.create_task(watcher.run())
     try:
         async with ImageFetcher(settings) as fetcher:
-            yield Services(settings, model, store, doorbell, watcher, Intake(settings, model.name, fetcher))
+            yield Services(settings, model, store, keys, doorbell, watcher, Intake(settings, model.name, fetcher))
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
         doorbell.close()
+        await keys.close()
         await store.close()
 
 

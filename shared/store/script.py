@@ -8,12 +8,20 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
 from shared.job import Job
 from shared.settings import Settings
 from shared.store import keys
 
 MISSED_BEATS = 3
 """A worker that missed this many heartbeats counts as gone."""
+_CONNECTIONS = 64
+"""Of one front end process. Redis does one thing at a time, so more would only wait there instead of here."""
 
 
 def script(name: str) -> str:
@@ -30,6 +38,20 @@ def connection_options(settings: Settings) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 10,
     }
+
+
+def async_redis(settings: Settings) -> Redis:
+    """A pool of connections for the front end; the first command connects. Whoever finds all in use waits, so that
+    thousands of clients woken at once are no flood for the server. A lost connection is tried again."""
+    pool = BlockingConnectionPool.from_url(
+        settings.redis_url,
+        **connection_options(settings),
+        max_connections=_CONNECTIONS,
+        timeout=settings.redis_timeout_s,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+    )
+    return Redis.from_pool(pool)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,6 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import IdempotencyMismatch, JobExpired, JobNotFound, QueueFull, StoreFull
 from shared.job import Job, JobRequest, JobStatus
@@ -21,10 +17,13 @@ from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
 from shared.store.images import ImageStore
-from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script, text
+from shared.store.script import MISSED_BEATS, Retention, async_redis, job_from_hash, script, text
 
 _SAMPLE_S = 1.0
 _FULL_SHARE = 0.8
+_UNKNOWN_PACE_MS = 1_000.0
+"""Before the first job of a model has ended."""
+_LONGEST_RETRY_S = 60
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,13 @@ class NewJob:
     """Seconds from acceptance until it is canceled."""
     idempotency_key: str = ""
     """Empty: none."""
+    share: int = 1
+    """How many turns its owner's jobs get for each turn of an owner whose share is 1."""
+
+    @property
+    def weight(self) -> int:
+        """Of its flow in the order of service."""
+        return self.request.priority.weight * self.share
 
     @property
     def flow(self) -> str:
@@ -71,6 +77,8 @@ class JobState:
     """Jobs ahead of it; only while it is queued."""
     result: SegmentationResult | None = None
     """Only when it succeeded. Holds every mask in every format stored."""
+    retry_after_s: int | None = None
+    """When it is likely to have ended; only while it has not."""
 
 
 class SubmissionStore:
@@ -84,6 +92,7 @@ class SubmissionStore:
         self._sampled_at = -math.inf
         self._is_full = False
         self._submit = redis.register_script(script("submit"))
+        self._read = redis.register_script(script("read"))
         self._cancel = redis.register_script(script("cancel"))
         self._live = redis.register_script(script("live"))
 
@@ -91,13 +100,7 @@ class SubmissionStore:
     def connect(cls, settings: Settings) -> Self:
         """Make a store over a pool of connections; the first command connects. Every move made here may be repeated
         without harm, so a lost connection is tried again."""
-        redis = Redis.from_url(
-            settings.redis_url,
-            **connection_options(settings),
-            retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=2),
-            retry_on_error=[RedisConnectionError, RedisTimeoutError],
-        )
-        return cls(redis, settings)
+        return cls(async_redis(settings), settings)
 
     async def close(self) -> None:
         await self._redis.aclose()
@@ -121,7 +124,7 @@ class SubmissionStore:
         match text(outcome):
             case "full":
                 limit = self._settings.max_queued_jobs
-                raise QueueFull(f"{text(detail)} jobs are waiting and {limit} is the most; try again later")
+                raise QueueFull(f"{text(detail)} jobs are waiting and {limit} is the most; try again later", limit)
             case "mismatch":
                 raise IdempotencyMismatch("use a new key for a new request, and the same body for a repeated one")
         return text(detail)
@@ -136,7 +139,7 @@ class SubmissionStore:
             new.request.model_id,
             new.owner,
             new.flow,
-            new.request.priority.weight,
+            new.weight,
             "" if new.timeout_s is None else new.timeout_s,
             settings.max_queued_jobs,
             new.idempotency_key,
@@ -153,17 +156,18 @@ class SubmissionStore:
             JobNotFound: there never was such a job.
             JobExpired: there was, and its retention is over.
         """
-        job = await self._record(job_id)
-        if job.status is JobStatus.QUEUED:
-            queue = keys.suspects if job.suspect else keys.ready
-            position = cast(int | None, await self._redis.zrank(queue(job.request.model_id), job_id))
-            return JobState(job, queue_position=position)
-        if job.status is JobStatus.SUCCEEDED:
-            stored = await self._redis.get(keys.result(job_id))
-            if stored is None:
-                raise JobExpired("its result was kept until a moment ago")
-            return JobState(job, result=SegmentationResult.model_validate_json(stored))
-        return JobState(job)
+        found = await self._read(args=[job_id])
+        if found is None:
+            raise JobNotFound("no job has this id")
+        if isinstance(found, bytes):
+            raise JobExpired("it ended, and results are kept for a limited time")
+        record, ahead, result, running, pace_ms, running_ms = found
+        return JobState(
+            job=job_from_hash(dict(zip(record[::2], record[1::2], strict=True))),
+            queue_position=ahead,
+            result=SegmentationResult.model_validate_json(result) if result else None,
+            retry_after_s=_retry_after_s(ahead, running, float(pace_ms or _UNKNOWN_PACE_MS), running_ms),
+        )
 
     async def list(self, owner: str, before: str, limit: int) -> list[Job]:
         """An owner's jobs, newest first: those accepted before the job `before`, or the newest if it is empty.
@@ -203,7 +207,7 @@ class SubmissionStore:
         """
         status = await self._cancel(args=[job_id, *self._retention.args])
         if status is None:
-            await self._record(job_id)  # says whether there ever was one
+            await self.read(job_id)  # says whether there ever was one
             raise JobExpired("it ended and was removed a moment ago")
         return JobStatus(text(status))
 
@@ -228,10 +232,17 @@ class SubmissionStore:
         if self._is_full:
             raise StoreFull(f"{_FULL_SHARE:.0%} of the store's memory is in use; try again when jobs have ended")
 
-    async def _record(self, job_id: str) -> Job:
-        record = await self._redis.hgetall(keys.job(job_id))
-        if record:
-            return job_from_hash(record)
-        if await self._redis.exists(keys.tombstone(job_id)):
-            raise JobExpired("it ended, and results are kept for a limited time")
-        raise JobNotFound("no job has this id")
+
+def _retry_after_s(ahead: int | None, running: int, pace_ms: float, running_ms: int | None) -> int | None:
+    """When a job is likely to have ended, in whole seconds, at least 1. None: it has.
+
+    A running job takes the rest of what jobs take lately. For a queued one Little's law gives the speed of the queue:
+    `running` jobs in hand, each there for `pace_ms`, make running / pace_ms jobs a millisecond.
+    """
+    if ahead is not None:
+        left_ms = (ahead + 1) * pace_ms / max(1, running) + pace_ms
+    elif running_ms is not None:
+        left_ms = pace_ms - running_ms
+    else:
+        return None
+    return min(max(1, math.ceil(left_ms / 1000)), _LONGEST_RETRY_S)
