@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import socket
+import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -19,6 +22,11 @@ _LOOPBACK = "127.0.0.1"
 
 class FolderInUseError(Exception):
     """Another broker writes to this folder."""
+
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(message)
+        self.url = url
+        """Of that broker."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +46,23 @@ class EmbeddedBroker:
             FolderInUseError: another broker, of a running maskq, has the folder.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
+        lock = (folder / "lock").open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FolderInUseError(f"another maskq is running with its data in {folder}") from None
-        return cls(folder, free_port(), lock)
+            lock.seek(0)
+            port = lock.read()
+            lock.close()
+            raise FolderInUseError(f"another maskq is running with its data in {folder}", _url(port)) from None
+        broker = cls(folder, free_port(), lock)
+        lock.truncate(0)
+        lock.write(str(broker.port))
+        lock.flush()
+        return broker
 
     @property
     def url(self) -> str:
-        return f"redis://{_LOOPBACK}:{self.port}/0"
+        return _url(self.port)
 
     @property
     def command(self) -> list[str]:
@@ -71,6 +86,28 @@ class EmbeddedBroker:
             TimeoutError: as `wait_for_server`.
         """
         wait_for_server(self.url)
+
+
+def _url(port: int | str) -> str:
+    return f"redis://{_LOOPBACK}:{port}/0"
+
+
+@contextmanager
+def running_broker(folder: Path) -> Iterator[str]:
+    """The broker on this folder: the one that runs there, or else one while the context lasts. Yields its URL."""
+    try:
+        broker = EmbeddedBroker.prepare(folder)
+    except FolderInUseError as other:
+        wait_for_server(other.url)
+        yield other.url
+        return
+    lock = broker.lock
+    with lock, subprocess.Popen(broker.command, stdout=subprocess.DEVNULL, pass_fds=(lock.fileno(),)) as process:
+        try:
+            broker.wait()
+            yield broker.url
+        finally:
+            process.terminate()
 
 
 def wait_for_server(url: str) -> None:
