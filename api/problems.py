@@ -12,8 +12,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from shared.errors import InvalidField, KeyRequired, MaskqError, QueueFull, ScopeMissing, StoreUnavailable
+from shared.errors import (
+    InvalidField,
+    KeyRequired,
+    MalformedRequest,
+    MaskqError,
+    QueueFull,
+    ScopeMissing,
+    StoreUnavailable,
+)
 from shared.wire import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -32,6 +41,7 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RedisError, _on_redis_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_unforeseen)
 
 
@@ -97,6 +107,11 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     response = _response(request, title.lower().replace(" ", "_"), title, error.status_code, str(error.detail))
     response.headers.update(error.headers or {})
     return response
+
+
+async def _on_disconnect(request: Request, error: Exception) -> JSONResponse:
+    """The client went away while it was sending. Nobody will read this, and nothing went wrong here."""
+    return problem_response(request, MalformedRequest("the body ended too early"))
 
 
 async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:

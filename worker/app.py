@@ -10,6 +10,7 @@ from typing import Any
 from celery import Celery, signals
 
 from shared.errors import ConfigurationError
+from shared.logs import set_up_logging
 from shared.queue import TASK, Doorbell, celery_app
 from shared.registry import served_model
 from shared.settings import Settings, load_settings
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 def run_worker(start_service: StartService) -> None:
     """Run until told to stop. Threads, because neither CUDA nor JAX survives a fork; one process a GPU."""
     settings = load_settings()
+    set_up_logging(settings)
     app = celery_app(settings, served_model(settings).name)
     _connect(app, settings, start_service)
     pool = ["--pool", "threads", "--concurrency", str(settings.worker_threads)]
@@ -39,11 +41,6 @@ def _connect(app: Celery, settings: Settings, start_service: StartService) -> No
     """Bind a service to the life of the worker: made before the first message is taken, once a process."""
     doorbell = Doorbell(settings, served_model(settings).name)
     services: list[WorkerService] = []
-
-    def set_up_logging(**_: Any) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        for noisy in ("httpx2", "celery.app.trace", "celery.worker.strategy"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
 
     def start(**_: Any) -> None:
         try:
@@ -70,7 +67,7 @@ def _connect(app: Celery, settings: Settings, start_service: StartService) -> No
         for service in services:
             service.work_off()
 
-    signals.setup_logging.connect(set_up_logging, weak=False)
+    signals.setup_logging.connect(lambda **_: None, weak=False)  # it is: Celery need not
     signals.worker_init.connect(start, weak=False)
     signals.worker_shutting_down.connect(drain, weak=False)
     signals.worker_shutdown.connect(stop, weak=False)

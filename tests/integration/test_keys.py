@@ -88,7 +88,7 @@ def test_a_key_is_taken_in_either_header(url: str, make_key: MakeKey) -> None:
     ],
 )
 def test_without_a_key_that_is_known_nothing_is_answered(url: str, headers: dict[str, str]) -> None:
-    raw = {name: value.encode("latin-1") for name, value in headers.items()}
+    raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
     for method, path in (("GET", "/jobs"), ("POST", "/segment/"), ("GET", f"/jobs/{new_job_id()}/events")):
         response = httpx2.request(method, f"{url}{path}", headers=raw)
         assert_problem(response, 401, "key_required")
