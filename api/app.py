@@ -37,5 +37,5 @@ def create_app(settings: Settings) -> FastAPI:
     add_problem_handlers(app)
     for room in (segment, jobs, events, models, health, index):
         app.include_router(room.router)
-    describe_truly(app, has_keys=settings.require_keys is not False)
+    describe_truly(app, settings)
     return app

@@ -12,18 +12,37 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from redis.exceptions import RedisError
 
 from api.caller import OwnJob
+from api.openapi import problems
 from api.services import Services, ServicesDep
-from shared.errors import JobExpired, ServerBusy
+from shared.errors import JobExpired, JobNotFound, ServerBusy
 from shared.store.submissions import JobState
 from shared.wire import JobView
 
 router = APIRouter(prefix="/jobs")
 
+_JOB = {"contentMediaType": "application/json", "contentSchema": {"$ref": "#/components/schemas/JobView"}}
+_EVENT = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "data": {"type": "string", **_JOB},
+        "id": {"type": "string", "description": "Names the state."},
+        "retry": {"type": "integer", "description": "Milliseconds after which to come back, if the stream breaks."},
+    },
+}
 _RECONNECT_MS = 2_000
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-@router.get("/{job_id}/events", response_class=StreamingResponse)
+@router.get(
+    "/{job_id}/events",
+    response_class=Response,
+    responses={
+        200: {"description": "The stream.", "content": {"text/event-stream": {"itemSchema": _EVENT}}},
+        204: {"description": "The job has ended, and the client has seen it."},
+        **problems(JobNotFound, JobExpired, ServerBusy),
+    },
+)
 async def stream_job(
     state: OwnJob,
     request: Request,

@@ -133,10 +133,9 @@ def _text(fields: Mapping[str, object], name: str, default: str | None = None) -
 def _mask_formats(fields: Mapping[str, object]) -> tuple[MaskFormat, ...]:
     """The formats asked for, each once. A form repeats the field or joins names with commas; JSON may use a list."""
     names = [part.strip() for text in _as_list(fields.get("mask_format", "rle")) for part in str(text).split(",")]
-    try:
-        return tuple(dict.fromkeys(MaskFormat(name) for name in names))
-    except ValueError:
-        raise InvalidField(f"mask_format: must be among {', '.join(MaskFormat)}") from None
+    if not names or not set(names) <= set(MaskFormat):
+        raise InvalidField(f"mask_format: must be among {', '.join(MaskFormat)}")
+    return tuple(dict.fromkeys(MaskFormat(name) for name in names))
 
 
 def _priority(fields: Mapping[str, object]) -> Priority:

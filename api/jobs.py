@@ -9,16 +9,31 @@ from starlette.concurrency import run_in_threadpool
 
 from api.caller import OwnJob, OwnJobToChange, Reader
 from api.headers import is_known, weak_entity_tag
+from api.openapi import problems
 from api.overlay import draw_overlay
 from api.services import ServicesDep
-from shared.errors import ImageExpired, InvalidField, JobEnded, ResultNotReady, ScopeMissing
+from shared.errors import (
+    ImageExpired,
+    InvalidField,
+    JobEnded,
+    JobExpired,
+    JobNotFound,
+    ResultNotReady,
+    ScopeMissing,
+    ServerBusy,
+)
 from shared.store.submissions import JobState
 from shared.wire import JobPage, JobView
 
 router = APIRouter(prefix="/jobs")
 
+NOT_FOUND = (JobNotFound, JobExpired)
+"""What every route with a job in its path may raise."""
+_WAIT = "Longest time to hold the answer, in seconds."
+_NOT_MODIFIED = {"description": "The job is in the state that `If-None-Match` names, and was for as long as asked."}
 
-@router.get("")
+
+@router.get("", responses=problems(InvalidField, JobNotFound, ScopeMissing))
 async def list_jobs(
     request: Request,
     services: ServicesDep,
@@ -35,13 +50,13 @@ async def list_jobs(
     return JobPage(jobs=views, next_cursor=jobs[-1].id if len(jobs) == limit else None)
 
 
-@router.get("/{job_id}")
+@router.get("/{job_id}", responses={304: _NOT_MODIFIED, **problems(*NOT_FOUND, InvalidField, ServerBusy)})
 async def read_job(
     state: OwnJob,
     request: Request,
     response: Response,
     services: ServicesDep,
-    wait: Annotated[float, Query(ge=0, description="Longest time to hold the answer, in seconds.")] = 0,
+    wait: Annotated[float, Query(ge=0, description=_WAIT, json_schema_extra={"x-maximum": "max_wait_s"})] = 0,
     if_none_match: Annotated[str | None, Header(description="The `ETag` of the state that is known.")] = None,
 ) -> JobView:
     """How a job stands, with its result once there is one.
@@ -64,7 +79,7 @@ async def read_job(
     return job_view(state, request)
 
 
-@router.post("/{job_id}/cancel", status_code=202)
+@router.post("/{job_id}/cancel", status_code=202, responses=problems(*NOT_FOUND, JobEnded))
 async def cancel_job(state: OwnJobToChange, request: Request, services: ServicesDep) -> JobView:
     """End a job that has not ended. It will never have a result."""
     status = await services.store.cancel(state.job.id)
@@ -73,7 +88,11 @@ async def cancel_job(state: OwnJobToChange, request: Request, services: Services
     return job_view(await services.store.read(state.job.id), request)
 
 
-@router.get("/{job_id}/overlay.png", response_class=Response, responses={200: {"content": {"image/png": {}}}})
+@router.get(
+    "/{job_id}/overlay.png",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}, **problems(*NOT_FOUND, ResultNotReady, ImageExpired)},
+)
 async def draw_job(state: OwnJob, services: ServicesDep) -> Response:
     """The image with the masks drawn over it, for people."""
     if state.result is None:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from api.problems import MEDIA_TYPE
 from shared.errors import KeyRequired, MaskqError, RateLimited, ScopeMissing, StoreUnavailable
+from shared.settings import Settings
 from shared.wire import Problem
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
@@ -37,9 +38,11 @@ def _example(error: type[MaskqError]) -> dict[str, Any]:
     return example.model_dump()
 
 
-def describe_truly(app: FastAPI, *, has_keys: bool) -> None:
-    """Replace the document that FastAPI makes by one that knows our problems, and says whether keys are asked for."""
+def describe_truly(app: FastAPI, settings: Settings) -> None:
+    """Replace the document that FastAPI makes by one that knows our problems, says whether keys are asked for, and has
+    the limits of this deployment: `x-maximum: NAME` becomes `maximum` with the setting of that name."""
     make_document = app.openapi
+    has_keys = settings.require_keys is not False
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -52,6 +55,7 @@ def describe_truly(app: FastAPI, *, has_keys: bool) -> None:
                 _correct(operation, has_keys)
             if not has_keys:
                 schema["components"].pop("securitySchemes", None)
+            _fill_in_limits(schema, settings)
         return app.openapi_schema or schema
 
     app.openapi = document  # type: ignore[method-assign]
@@ -74,4 +78,16 @@ def _correct(operation: dict[str, Any], has_keys: bool) -> None:
     else:
         del operation["security"]
     for status, response in problems(*added).items():
-        responses.setdefault(str(status), response)
+        known = responses.setdefault(str(status), response)
+        known["content"][MEDIA_TYPE]["examples"] |= response["content"][MEDIA_TYPE]["examples"]
+
+
+def _fill_in_limits(node: Any, settings: Settings) -> None:
+    if isinstance(node, list):
+        for each in node:
+            _fill_in_limits(each, settings)
+    elif isinstance(node, dict):
+        for name in [name for name in node if name.startswith("x-max")]:
+            node[name.removeprefix("x-")] = getattr(settings, node.pop(name))
+        for each in node.values():
+            _fill_in_limits(each, settings)

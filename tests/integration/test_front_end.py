@@ -162,6 +162,7 @@ _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
     "timeout of a year": (_form(timeout="31536000"), 422, "invalid_field"),
     "unknown priority": (_form(priority="urgent"), 422, "invalid_field"),
     "unknown mask format": (_form(mask_format="bitmap"), 422, "invalid_field"),
+    "no mask format": ({"json": {"prompt": "cat", "mask_format": []}}, 422, "invalid_field"),
     "image as text field": ({"files": {"prompt": (None, "cat"), "image_file": (None, "text")}}, 422, "invalid_field"),
     "too many fields": ({"files": [(f"f{n}", (None, "x")) for n in range(40)]}, 400, "malformed_request"),
     "no body": ({}, 400, "malformed_request"),
