@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
-import uvicorn
-
-from api.app import create_app
+from api.access import settle_access
+from api.server import FrontEndServer
 from shared.errors import ConfigurationError
+from shared.logs import set_up_logging
 from shared.settings import load_settings
 from shared.store.durability import require_durable_server
-
-_EX_CONFIG = 78
-"""sysexits.h: set up wrongly; starting again will not help."""
 
 
 def main() -> int:
@@ -23,14 +21,15 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args()
     try:
-        settings = load_settings()
+        settings = settle_access(load_settings(), options.host)
+        set_up_logging(settings)
         require_durable_server(settings)
-        app = create_app(settings)
+        server = FrontEndServer(settings, options.host, options.port)
     except ConfigurationError as error:
-        print(f"maskq: {error.detail}", file=sys.stderr)  # noqa: T201  nothing is set up to log with yet
-        return _EX_CONFIG
-    uvicorn.run(app, host=options.host, port=options.port, access_log=False)
-    return 0
+        print(f"maskq: {error.detail}", file=sys.stderr)  # noqa: T201  logs may not be set up yet
+        return os.EX_CONFIG  # starting again will not help
+    server.run()
+    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import health, index, jobs, models, results, segment, webhooks
+from api import events, health, index, jobs, models, results, segment, webhooks
+from api.access_log import AccessLog
 from api.intake import max_body_bytes
 from api.limits import BodyLimit
+from api.openapi import describe_truly
 from api.problems import add_problem_handlers
 from api.services import running_services
 from shared.registry import served_model
@@ -17,7 +19,7 @@ from shared.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make the application.
+    """Make the application. It asks for API keys unless `require_keys` is settled to be off.
 
     Raises:
         ConfigurationError: the settings name no model there is.
@@ -30,8 +32,10 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(title="maskq", summary="Cuts objects out of images by name.", lifespan=lifespan)
-    app.add_middleware(BodyLimit, max_bytes=max_body_bytes(settings))
+    app.add_middleware(BodyLimit, settings=settings, max_bytes=max_body_bytes(settings))
+    app.add_middleware(AccessLog)
     add_problem_handlers(app)
-    for room in (segment, jobs, results, webhooks, models, health, index):
+    for room in (segment, jobs, events, results, webhooks, models, health, index):
         app.include_router(room.router)
+    describe_truly(app, settings)
     return app

@@ -14,7 +14,7 @@ router = APIRouter()
 _PAGE = (files("api") / "pages" / "index.html").read_text("utf-8")
 
 
-@router.get("/", response_class=Response)
+@router.get("/", response_class=Response, responses={200: {"content": {"text/html": {}, "application/json": {}}}})
 async def index(request: Request, services: ServicesDep) -> Response:
     """Browsers say that they accept HTML and get the page; all others get JSON."""
     if "text/html" in request.headers.get("accept", ""):

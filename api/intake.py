@@ -6,26 +6,30 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from python_multipart.multipart import parse_options_header
 
 from api.fetch import ImageFetcher
+from api.form import read_form
 from shared.errors import InvalidField, MalformedRequest, PayloadTooLarge, UnsupportedImage
 from shared.images import inspect_image
-from shared.job import ANONYMOUS, JobRequest, MaskFormat, Priority, new_job_id
+from shared.job import JobRequest, MaskFormat, Priority, new_job_id
 from shared.outbound import MAX_URL_CHARS, Outbound
 from shared.prompt import normalize_prompt
 from shared.settings import Settings
 from shared.store.submissions import NewJob
 from shared.webhook import Webhook, WebhookEvent
 
+if TYPE_CHECKING:
+    from api.caller import Caller  # which needs the services, and they this
+
 _FORM = "multipart/form-data"
 _JSON = "application/json"
 _SOURCES = {_FORM: ("image_file", "image_url"), _JSON: ("image_base64", "image_url")}
-_MAX_FIELDS = 16
+_CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii"})
+"""Python knows a hundred more, and some of them take quadratic time: Punycode, a second for a field of 64 kB."""
 _MAX_KEY_CHARS = 255
 _OVERHEAD_BYTES = 65_536
 """For the form's boundaries and the fields beside the image."""
@@ -46,18 +50,21 @@ class Intake:
         self._fetcher = fetcher
         self._receivers = receivers
 
-    async def read(self, request: Request) -> NewJob:
-        """Read and check a submission, a form or JSON, and give it an id.
+    async def read(self, request: Request, caller: Caller) -> NewJob:
+        """Read and check a submission of this caller, a form or JSON, and give it an id.
 
         Raises:
             MalformedRequest, InvalidField, UrlRefused, PayloadTooLarge, ImageTooLarge, UnsupportedImage,
             ImageUnreadable: as their docstrings say.
         """
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        message_type, parameters = parse_options_header(request.headers.get("content-type"))
+        kind = message_type.decode("latin-1")
+        if parameters.get(b"charset", b"utf-8").lower() not in _CHARSETS:
+            raise MalformedRequest("the charset of a request must be UTF-8")
         if kind == _FORM:
-            fields = await self._read_form(request)
+            fields = await read_form(request, _OVERHEAD_BYTES)
         elif kind == _JSON:
-            fields = await self._read_json(request)
+            fields = await _read_json(request)
         else:
             raise MalformedRequest(f"send {_FORM} or {_JSON}, and say so in Content-Type")
         job = self._job_request(fields)
@@ -68,31 +75,12 @@ class Intake:
             id=new_job_id(),
             request=job,
             image=image,
-            owner=ANONYMOUS,
+            owner=caller.owner,
+            share=caller.share,
             timeout_s=self._timeout_s(fields),
             idempotency_key=_idempotency_key(request),
             webhook=webhook,
         )
-
-    async def _read_form(self, request: Request) -> Mapping[str, object]:
-        try:
-            async with request.form(max_files=2, max_fields=_MAX_FIELDS, max_part_size=_OVERHEAD_BYTES) as form:
-                fields: dict[str, object] = {}
-                for name, value in form.multi_items():
-                    content = await value.read() if isinstance(value, UploadFile) else value
-                    fields[name] = [*_as_list(fields[name]), content] if name in fields else content
-                return fields
-        except HTTPException as error:
-            raise MalformedRequest(f"the form could not be read: {error.detail}") from error
-
-    async def _read_json(self, request: Request) -> Mapping[str, object]:
-        try:
-            fields = json.loads(await request.body())
-        except (ValueError, RecursionError):
-            raise MalformedRequest("the body is not JSON") from None
-        if not isinstance(fields, dict):
-            raise MalformedRequest("the body must be a JSON object")
-        return {name: value for name, value in fields.items() if value is not None}
 
     def _job_request(self, fields: Mapping[str, object]) -> JobRequest:
         model_id = _text(fields, "model_id", default=self._model_id)
@@ -108,7 +96,7 @@ class Intake:
         longest = self._settings.max_timeout_s
         try:
             seconds = float(cast(str, fields["timeout"])) if "timeout" in fields else None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             seconds = -1
         if seconds is not None and not 0 < seconds <= longest:
             raise InvalidField(f"timeout: must be a number of seconds above 0 and at most {longest}")
@@ -194,6 +182,24 @@ def _idempotency_key(request: Request) -> str:
     if len(key) > _MAX_KEY_CHARS or not key.isascii() or not key.isprintable():
         raise InvalidField(f"Idempotency-Key: must be at most {_MAX_KEY_CHARS} printable ASCII characters")
     return key
+
+
+async def _read_json(request: Request) -> dict[str, object]:
+    try:
+        fields = json.loads(await request.body(), object_pairs_hook=_each_name_once)
+    except (ValueError, RecursionError):
+        raise MalformedRequest("the body is not JSON") from None
+    if not isinstance(fields, dict):
+        raise MalformedRequest("the body must be a JSON object")
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _each_name_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object. Of a name given twice some programs take the first, some the last: so we take neither."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise MalformedRequest("a name is given twice in a JSON object")
+    return fields
 
 
 def _from_base64(text: str) -> bytes:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
+from api.openapi import problems
 from api.services import ServicesDep
+from shared.errors import StoreUnavailable
 from shared.wire import ModelView
 
 router = APIRouter()
 
 
-@router.get("/models")
+@router.get("/models", responses=problems(StoreUnavailable))
 async def list_models(services: ServicesDep) -> list[ModelView]:
     """The models this deployment serves, and how many workers serve each right now."""
     model = services.model

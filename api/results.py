@@ -7,14 +7,16 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Response
 
+from api.caller import OwnJob
 from api.formats import Document, ResultFormat, document_of
-from api.jobs import JobId
+from api.jobs import NOT_FOUND
 from api.masks import mask_png
+from api.openapi import problems
 from api.overlay import draw_overlay
-from api.services import Services, ServicesDep
-from shared.errors import ImageExpired, MaskNotFound, ResultNotReady
-from shared.job import Job
+from api.services import ServicesDep
+from shared.errors import ImageExpired, InvalidField, MaskNotFound, ResultNotReady
 from shared.result import RleMask, SegmentationResult
+from shared.store.submissions import JobState
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
@@ -25,42 +27,44 @@ class PngResponse(Response):
     media_type = "image/png"
 
 
-@router.get("/result")
+_NOT_READY = (*NOT_FOUND, ResultNotReady)
+
+
+@router.get("/result", responses=problems(*_NOT_READY, InvalidField))
 async def read_result(
-    job_id: JobId, services: ServicesDep, name: Annotated[ResultFormat, Query(alias="format")] = ResultFormat.MASKQ
+    state: OwnJob, services: ServicesDep, name: Annotated[ResultFormat, Query(alias="format")] = ResultFormat.MASKQ
 ) -> Document:
     """The result as a document that other tools read."""
-    job, result = await _finished(services, job_id)
-    return await to_thread.run_sync(document_of, job, result, name, limiter=services.drawing)
+    return await to_thread.run_sync(document_of, state.job, _result(state), name, limiter=services.drawing)
 
 
-@router.get("/masks/{number}.png", response_class=PngResponse)
+@router.get(
+    "/masks/{number}.png", response_class=PngResponse, responses=problems(*_NOT_READY, MaskNotFound, InvalidField)
+)
 async def read_mask(
-    job_id: JobId,
+    state: OwnJob,
     services: ServicesDep,
     number: Annotated[int, Path(description="Of the object in `result.objects`, from 0.")],
 ) -> PngResponse:
     """One mask as a 1-bit picture of the size of the image: white inside."""
-    _, result = await _finished(services, job_id)
-    return PngResponse(await to_thread.run_sync(mask_png, _mask(result, number), limiter=services.drawing))
+    return PngResponse(await to_thread.run_sync(mask_png, _mask(_result(state), number), limiter=services.drawing))
 
 
-@router.get("/overlay.png", response_class=PngResponse)
-async def draw_job(job_id: JobId, services: ServicesDep) -> PngResponse:
+@router.get("/overlay.png", response_class=PngResponse, responses=problems(*_NOT_READY, ImageExpired))
+async def draw_job(state: OwnJob, services: ServicesDep) -> PngResponse:
     """The image with the masks drawn over it, for people."""
-    _, result = await _finished(services, job_id)
-    image = await services.store.image(job_id)
+    result = _result(state)
+    image = await services.store.image(state.job.id)
     if image is None:
         raise ImageExpired("images are kept for a shorter time than results")
     png = await to_thread.run_sync(draw_overlay, image, result, services.decoders, limiter=services.drawing)
     return PngResponse(png)
 
 
-async def _finished(services: Services, job_id: str) -> tuple[Job, SegmentationResult]:
-    state = await services.store.read(job_id)
+def _result(state: JobState) -> SegmentationResult:
     if state.result is None:
         raise ResultNotReady(f"it is {state.job.status}")
-    return state.job, state.result
+    return state.result
 
 
 def _mask(result: SegmentationResult, number: int) -> RleMask:

@@ -19,6 +19,7 @@ from shared.outbound import Outbound
 from shared.queue import Doorbell, queue_name
 from shared.registry import ServedModel
 from shared.settings import Settings
+from shared.store.api_keys import ApiKeyStore
 from shared.store.deliveries import DeliveryStore
 from shared.store.submissions import SubmissionStore
 
@@ -30,6 +31,7 @@ class Services:
     settings: Settings
     model: ServedModel
     store: SubmissionStore
+    keys: ApiKeyStore
     doorbell: Doorbell
     watcher: JobWatcher
     intake: Intake
@@ -43,21 +45,23 @@ class Services:
 async def running_services(settings: Settings, model: ServedModel) -> AsyncIterator[Services]:
     """Start them, and stop them at the end. Redis need not be there yet: it is connected to when it is needed."""
     store = SubmissionStore.connect(settings)
-    watcher = JobWatcher(store)
-    doorbell = Doorbell(settings, queue_name(model.name))
+    keys = ApiKeyStore.connect(settings)
     deliveries = DeliveryStore.connect(settings)
+    watcher = JobWatcher(store, settings.max_waiters)
+    doorbell = Doorbell(settings, queue_name(model.name))
     watching = asyncio.create_task(watcher.run())
     try:
         async with ImageFetcher(settings) as fetcher, Outbound(settings, "webhook_url") as receivers:
             intake = Intake(settings, model.name, fetcher, receivers)
             with Decoders(settings) as decoders:
                 drawing = CapacityLimiter(settings.decode_processes)
-                yield Services(settings, model, store, doorbell, watcher, intake, deliveries, decoders, drawing)
+                yield Services(settings, model, store, keys, doorbell, watcher, intake, deliveries, decoders, drawing)
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
         doorbell.close()
+        await keys.close()
         await store.close()
         await deliveries.close()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from redis.exceptions import RedisError
 
-from shared.store.submissions import SubmissionStore
+from shared.errors import ServerBusy
+from shared.store.submissions import JobState, SubmissionStore
 
 _RETRY_S = 1.0
 
@@ -18,23 +19,71 @@ logger = logging.getLogger(__name__)
 
 
 class JobWatcher:
-    """Hears of every change and wakes those who wait for that job."""
+    """Hears of every change and wakes those who wait for that job. Nobody asks Redis again and again."""
 
-    def __init__(self, store: SubmissionStore) -> None:
+    def __init__(self, store: SubmissionStore, max_waiters: int) -> None:
         self._store = store
+        self._max_waiters = max_waiters
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._waiters = 0
+        self.is_closed = False
+        """The process is about to end: nobody should wait any longer."""
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return self._waiters
+
+    def require_room(self) -> None:
+        """
+        Raises:
+            ServerBusy: as many wait as this process carries.
+        """
+        if self._waiters >= self._max_waiters:
+            raise ServerBusy("too many clients are waiting here; ask again without waiting")
 
     @contextmanager
     def watching(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the job moves. Read the job inside the block, or a change may be missed."""
+        """An event that is set when the job moves. Read the job inside the block, or a change may be missed.
+
+        Raises:
+            ServerBusy: as `require_room`.
+        """
+        self.require_room()
         event = asyncio.Event()
         self._waiting[job_id].add(event)
+        self._waiters += 1
         try:
             yield event
         finally:
+            self._waiters -= 1
             self._waiting[job_id].discard(event)
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
+
+    async def read_once(self, job_id: str, is_enough: Callable[[JobState], bool], longest_s: float) -> JobState:
+        """The job's state once it is one that will do, or as it is after `longest_s` seconds.
+
+        Raises:
+            ServerBusy, JobNotFound, JobExpired: as `watching` and the store's `read`.
+        """
+        deadline = asyncio.get_running_loop().time() + longest_s
+        with self.watching(job_id) as moved:
+            while not self.is_closed:
+                moved.clear()
+                state = await self._store.read(job_id)
+                if is_enough(state):
+                    return state
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await moved.wait()
+                except TimeoutError:
+                    break
+        return await self._store.read(job_id)
+
+    def close(self) -> None:
+        """Send everybody home."""
+        self.is_closed = True
+        self._wake(None)
 
     async def run(self) -> None:
         """Listen until canceled. While the server is away nobody is woken; when it is back everybody is."""

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.jobs import JobId
+from api.caller import OwnJob, OwnJobToChange
+from api.jobs import NOT_FOUND
+from api.openapi import problems
 from api.services import Services, ServicesDep
+from shared.errors import NothingToDeliver
 from shared.job import Job
 from shared.wire import DeliveryList, DeliveryView
 
 router = APIRouter(prefix="/jobs/{job_id}/webhooks")
 
 
-@router.get("")
-async def list_deliveries(job_id: JobId, services: ServicesDep) -> DeliveryList:
+@router.get("", responses=problems(*NOT_FOUND))
+async def list_deliveries(state: OwnJob, services: ServicesDep) -> DeliveryList:
     """The job's deliveries with their tries: none before it has ended, or if it has no webhook."""
-    return await _deliveries(services, await services.store.record(job_id))
+    return await _deliveries(services, state.job)
 
 
-@router.post("/redeliver", status_code=202)
-async def redeliver(job_id: JobId, services: ServicesDep) -> DeliveryList:
+@router.post("/redeliver", status_code=202, responses=problems(*NOT_FOUND, NothingToDeliver))
+async def redeliver(state: OwnJobToChange, services: ServicesDep) -> DeliveryList:
     """Send the job's webhook again, within about a second and under the same `webhook-id`, whatever became of it."""
-    job = await services.store.record(job_id)
-    await services.deliveries.redeliver(job_id)
-    return await _deliveries(services, job)
+    await services.deliveries.redeliver(state.job.id)
+    return await _deliveries(services, state.job)
 
 
 async def _deliveries(services: Services, job: Job) -> DeliveryList:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Self
 
-EX_CONFIG = 78
-"""sysexits.h: set up wrongly; starting it again would not help."""
 _TERM_S = 30.0
 _FIRST_RESTART_S = 1.0
 _LONGEST_RESTART_S = 30.0
@@ -71,9 +69,9 @@ class Supervisor:
             status = each.process.poll()
             if status is None:
                 continue
-            if status == EX_CONFIG:
+            if status == os.EX_CONFIG:  # starting it again would not help
                 self._report(f"{each.part.name} is set up wrongly; see its last lines")
-                return EX_CONFIG
+                return os.EX_CONFIG
             self._restart(each, status)
         return None
 

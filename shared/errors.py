@@ -18,6 +18,8 @@ class MaskqError(Exception):
     type: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Something went wrong on our side"
     status: ClassVar[int] = 500
+    retry_after_s: float | None = None
+    """When it makes sense to try again; None: not without a change."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -33,6 +35,18 @@ class MalformedRequest(MaskqError):
     type, title, status = "malformed_request", "The request could not be read", 400
 
 
+class KeyRequired(MaskqError):
+    """The request shows no API key, or one that is not known: never made, or revoked."""
+
+    type, title, status = "key_required", "This service wants an API key", 401
+
+
+class ScopeMissing(MaskqError):
+    """The API key is known, and may not do this."""
+
+    type, title, status = "scope_missing", "This API key may not do that", 403
+
+
 class JobNotFound(MaskqError):
     """No job has this id, or it is another caller's."""
 
@@ -43,6 +57,12 @@ class MaskNotFound(MaskqError):
     """The job's result has no object of this number, or that object has no mask."""
 
     type, title, status = "mask_not_found", "No such mask", 404
+
+
+class RequestTimedOut(MaskqError):
+    """The headers or the body of the request did not arrive in time."""
+
+    type, title, status = "request_timed_out", "The request took too long to arrive", 408
 
 
 class JobEnded(MaskqError):
@@ -93,6 +113,12 @@ class UnsupportedImage(MaskqError):
     type, title, status = "unsupported_image", "This is not an image we can read", 415
 
 
+class UnsupportedEncoding(MaskqError):
+    """The body is compressed. Images are compressed already, and a small body that grows is an attack."""
+
+    type, title, status = "unsupported_encoding", "Compressed bodies are not taken", 415
+
+
 class ImageUnreadable(MaskqError):
     """The bytes begin like an accepted image but are truncated or damaged, or cost too much to decode."""
 
@@ -117,22 +143,52 @@ class UrlRefused(InvalidField):
     type, title = "url_refused", "This URL cannot be used"
 
 
+class RateLimited(MaskqError):
+    """This API key has sent more requests than it may for now."""
+
+    type, title, status = "rate_limited", "Too many requests", 429
+
+    def __init__(self, detail: str, retry_after_s: float) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
 class QueueFull(MaskqError):
     """As many jobs are waiting as this deployment keeps."""
 
     type, title, status = "queue_full", "The queue is full", 429
+    retry_after_s = 5
+
+    def __init__(self, detail: str, limit: int) -> None:
+        super().__init__(detail)
+        self.limit = limit
+
+
+class HeadersTooLarge(MaskqError):
+    """The request's headers are longer than any honest client's."""
+
+    type, title, status = "headers_too_large", "The headers are too large", 431
 
 
 class StoreUnavailable(MaskqError):
     """Redis does not answer, or takes no more data."""
 
     type, title, status = "store_unavailable", "The job store is not available", 503
+    retry_after_s = 2
 
 
 class StoreFull(MaskqError):
     """The store's memory is nearly used up; jobs that are in it can still be finished."""
 
     type, title, status = "store_full", "The job store is nearly full", 503
+    retry_after_s = 30
+
+
+class ServerBusy(MaskqError):
+    """This process has as many uploads or waiting clients in hand as it can carry."""
+
+    type, title, status = "server_busy", "The server is busy", 503
+    retry_after_s = 5
 
 
 # --- What a job can fail with: kept in the job as {"type", "detail"} --------------------------------------------------

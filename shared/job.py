@@ -139,6 +139,11 @@ class Job(BaseModel):
     batch_size: int | None = None
 
     @property
+    def version(self) -> str:
+        """Names this state among all that the job goes through: no move leads back to a version it had before."""
+        return f"{self.fence}-{self.status}"
+
+    @property
     def metrics(self) -> JobMetrics | None:
         if self.started_at_ms is None or self.completed_at_ms is None:
             return None

@@ -26,6 +26,8 @@ def normalize_prompt(text: str, max_chars: int) -> str:
     if len(text) > max_chars:
         raise InvalidField(f"prompt: {len(text)} characters; at most {max_chars} are allowed")
     text = unicodedata.normalize("NFKC", text)
+    if len(text) > max_chars:
+        raise InvalidField(f"prompt: {len(text)} characters in their plain form; at most {max_chars} are allowed")
     if any(unicodedata.category(character) in _UNPRINTABLE for character in text if not character.isspace()):
         raise InvalidField("prompt: holds control or unassigned characters")
     if token := _SPECIAL_TOKEN.search(text):

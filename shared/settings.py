@@ -133,6 +133,34 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Longest `?wait=`; proxies commonly cut silent connections at 60 s."
     )
 
+    # --- Who may call, and what one process carries -------------------------------------------------------------------
+
+    require_keys: bool | None = Field(
+        None, description="Whether callers need an API key (`scripts/keys`). Unset: unless bound to this machine only."
+    )
+    header_timeout_s: float = Field(
+        10.0, gt=0, description="Longest wait for a request's headers, and for the first of a connection."
+    )
+    body_timeout_s: float = Field(
+        120.0, gt=0, description="Longest upload: 20 MB in this time is 1.4 Mbit/s, a slow phone."
+    )
+    upload_memory_bytes: int = Field(
+        1_000_000_000, ge=1, description="Bytes of uploads in hand at once; beyond that they get 503, not our memory."
+    )
+    max_waiters: int = Field(
+        10_000, ge=1, description="Long polls and event streams open at once in one front end process."
+    )
+    stream_s: float = Field(
+        600.0, gt=0, description="Longest event stream; clients come back by themselves, to a process that may be new."
+    )
+    ping_s: float = Field(
+        15.0, gt=0, description="How often a silent event stream sends a comment, so that proxies keep it open."
+    )
+
+    # --- Logs ---------------------------------------------------------------------------------------------------------
+
+    log_format: Literal["text", "json"] = Field("text", description="`text` for people, `json` a line for machines.")
+
     # --- URLs that clients send: images and webhooks ------------------------------------------------------------------
 
     url_allow_http: bool = Field(

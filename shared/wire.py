@@ -16,6 +16,7 @@ class JobUrls(BaseModel):
     """Where to go from here. `result` and `overlay` answer once the job has succeeded."""
 
     self: str
+    events: str
     cancel: str
     result: str = Field(description="Takes `?format=`: coco, roboflow, labelstudio or maskq.")
     overlay: str = Field(description="The image with its masks drawn in, for people.")
@@ -26,6 +27,7 @@ class JobUrls(BaseModel):
         job = f"{base_url.rstrip('/')}/jobs/{job_id}"
         return cls(
             self=job,
+            events=f"{job}/events",
             cancel=f"{job}/cancel",
             result=f"{job}/result",
             overlay=f"{job}/overlay.png",

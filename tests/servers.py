@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import uvicorn
 
-from api.app import create_app
+from api.access import settle_access
+from api.server import FrontEndServer
 from scripts.broker import EmbeddedBroker, free_port, wait_for_server
 from shared.settings import Settings
 
@@ -81,15 +81,21 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def front_end(settings: Settings) -> Iterator[str]:
-    """The front end under uvicorn in a thread of this process. Yields its address."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), port=port, log_level="warning"))
+    """The front end in a thread of this process, on loopback. Yields its address."""
+    with front_end_server(settings) as server:
+        yield f"http://127.0.0.1:{server.config.port}"
+
+
+@contextmanager
+def front_end_server(settings: Settings) -> Iterator[FrontEndServer]:
+    """The same, for tests that look inside. Yields the running server."""
+    server = FrontEndServer(settle_access(settings, "127.0.0.1"), "127.0.0.1", free_port())
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{port}"
+        yield server
     finally:
         server.should_exit = True
         thread.join()

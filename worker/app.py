@@ -1,74 +1,25 @@
-"""The Celery application of a worker: its signals and its one task. `python -m worker` runs it."""
+"""A worker as a process of Celery's: `python -m worker` runs it."""
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
 from collections.abc import Callable
-from typing import Any
 
-from celery import Celery, signals
-
-from shared.errors import ConfigurationError
-from shared.queue import TASK, WEBHOOK_QUEUE, Doorbell, celery_app, queue_name
+from shared.queue import WEBHOOK_QUEUE, Doorbell, queue_name
 from shared.registry import served_model
 from shared.settings import Settings, load_settings
-from shared.store.durability import require_durable_server
+from shared.workforce import run_workforce
 from worker.service import WorkerService
 
 StartService = Callable[[Settings, Callable[[], None], Callable[[str], None]], WorkerService]
 
-logger = logging.getLogger(__name__)
-
 
 def run_worker(start_service: StartService) -> None:
-    """Run until told to stop. Threads, because neither CUDA nor JAX survives a fork; one process a GPU."""
+    """Run until told to stop. One process a GPU."""
     settings = load_settings()
-    app = celery_app(settings, queue_name(served_model(settings).name))
-    _connect(app, settings, start_service)
-    pool = ["--pool", "threads", "--concurrency", str(settings.worker_threads)]
-    app.worker_main(["--quiet", "worker", *pool, "--without-mingle", "--without-gossip", *sys.argv[1:]])
+    queue = queue_name(served_model(settings).name)
+    doorbell, webhook_doorbell = Doorbell(settings, queue), Doorbell(settings, WEBHOOK_QUEUE)
 
+    def start() -> WorkerService:
+        return start_service(settings, lambda: doorbell.ring("unheard"), webhook_doorbell.ring)
 
-def _connect(app: Celery, settings: Settings, start_service: StartService) -> None:
-    """Bind a service to the life of the worker: made before the first message is taken, once a process."""
-    doorbell = Doorbell(settings, queue_name(served_model(settings).name))
-    webhook_doorbell = Doorbell(settings, WEBHOOK_QUEUE)
-    services: list[WorkerService] = []
-
-    def set_up_logging(**_: Any) -> None:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        for noisy in ("httpx2", "celery.app.trace", "celery.worker.strategy"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
-
-    def start(**_: Any) -> None:
-        try:
-            require_durable_server(settings)
-            services.append(start_service(settings, lambda: doorbell.ring("unheard"), webhook_doorbell.ring))
-        except ConfigurationError as error:
-            logger.critical("%s", error.detail)
-            raise SystemExit(os.EX_CONFIG) from None  # starting again will not help
-        except Exception:
-            logger.critical("the worker could not start", exc_info=True)  # Celery would go on without us
-            raise SystemExit(os.EX_SOFTWARE) from None
-
-    def drain(**_: Any) -> None:
-        """Celery waits for the jobs in hand, which is a promise only if no new ones are taken."""
-        for service in services:
-            service.take_no_more()
-
-    def stop(**_: Any) -> None:
-        for service in services:
-            service.stop()
-
-    def look(job_id: str) -> None:
-        """The doorbell rang. Whoever is free does whatever is next, until nothing waits."""
-        for service in services:
-            service.work_off()
-
-    signals.setup_logging.connect(set_up_logging, weak=False)
-    signals.worker_init.connect(start, weak=False)
-    signals.worker_shutting_down.connect(drain, weak=False)
-    signals.worker_shutdown.connect(stop, weak=False)
-    app.task(name=TASK)(look)
+    run_workforce(settings, queue, start, threads=settings.worker_threads)

@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError
 from typing import Protocol, Self
 
 from redis.exceptions import RedisError
+from structlog.contextvars import bound_contextvars
 
 from shared.errors import InferenceFailed, MaskqError, StoreUnavailable
 from shared.faults import fault_point
@@ -138,9 +139,11 @@ class WorkerService:
             if held is None:
                 return False
             fault_point("worker.claimed")
-            outcome = self._run(held)
-            if outcome is not None:
-                self._finish(held, outcome)
+            with bound_contextvars(job_id=held.lease.job.id):
+                logger.info("claimed, attempt %d", held.lease.job.attempt)
+                outcome = self._run(held)
+                if outcome is not None:
+                    self._finish(held, outcome)
             return True
 
     def _run(self, held: Held) -> Outcome | None:
@@ -149,12 +152,12 @@ class WorkerService:
         try:
             done = self._pipeline.run(job.request, held.lease.image, lambda: held.is_dropped)
         except CancelledError:
-            logger.info("job %s: dropped", job.id)
+            logger.info("dropped")
             return None
         except MaskqError as error:
             return Outcome(failure=JobFailure(type=error.type, detail=error.detail))
         except Exception:
-            logger.exception("job %s failed", job.id)
+            logger.exception("failed")
             unknown = InferenceFailed("an unforeseen error; it was logged with the job's id")
             return Outcome(failure=JobFailure(type=unknown.type, detail=unknown.detail))
         return Outcome(result=done.result, model_s=done.model_s, batch_size=done.batch_size)
@@ -166,10 +169,10 @@ class WorkerService:
             try:
                 kept = self._store.finish(held.lease, outcome)
             except RedisError as error:
-                logger.warning("job %s: not stored yet: %s", held.lease.job.id, type(error).__name__)
+                logger.warning("not stored yet: %s", type(error).__name__)
                 time.sleep(_FINISH_RETRY_S)
             else:
-                logger.info("job %s: %s", held.lease.job.id, outcome.status if kept else "refused, it is not ours")
+                logger.info("%s", outcome.status if kept else "refused, it is not ours")
                 if kept and held.lease.job.webhook:
                     self._ring_webhooks(held.lease.job.id)
                 break

@@ -10,6 +10,8 @@ DEADLINES = "maskq:deadlines"
 """Sorted set: the ids of unfinished jobs with a deadline, by that deadline in milliseconds."""
 DELIVERY_HOSTS = "maskq:delivery-hosts"
 """Sorted set: the hosts with pending deliveries, by the millisecond the first of those is due."""
+API_KEYS = "maskq:api-keys"
+"""Hash: the record of each API key as JSON, by the SHA-256 of its secret."""
 
 _TEMPLATES = {
     "job": "maskq:job:%s",
@@ -28,6 +30,8 @@ _TEMPLATES = {
     "deliveries": "maskq:deliveries:%s",
     "webhook_secrets": "maskq:webhook-secrets:%s",
     "idempotency": "maskq:idempotency:%s:%s",
+    "pace": "maskq:pace:%s",
+    "rate": "maskq:rate:%s",
 }
 
 
@@ -112,11 +116,27 @@ def idempotency(owner: str, key: str) -> str:
     return _TEMPLATES["idempotency"] % (owner, key)
 
 
+def pace(model_id: str) -> str:
+    """String: how many milliseconds a worker has lately taken for a job of this model."""
+    return _TEMPLATES["pace"] % model_id
+
+
+def rate(key_id: str) -> str:
+    """String: the microsecond at which an API key has paid for its requests (`moves/admit.lua`)."""
+    return _TEMPLATES["rate"] % key_id
+
+
 def as_lua() -> str:
     """The same names for scripts: `job_key(id)` and so on, and the channels and sets that there is one of."""
     functions = [
         f"local function {name}_key(...) return string.format('{template}', ...) end"
         for name, template in _TEMPLATES.items()
     ]
-    names = {"CHANGES": CHANGES, "CANCELED": CANCELED, "DEADLINES": DEADLINES, "DELIVERY_HOSTS": DELIVERY_HOSTS}
+    names = {
+        "CHANGES": CHANGES,
+        "CANCELED": CANCELED,
+        "DEADLINES": DEADLINES,
+        "DELIVERY_HOSTS": DELIVERY_HOSTS,
+        "API_KEYS": API_KEYS,
+    }
     return "\n".join([*functions, *(f"local {name} = '{value}'" for name, value in names.items())])

@@ -22,6 +22,9 @@ from shared.webhook import Webhook
 
 _SAMPLE_S = 1.0
 _FULL_SHARE = 0.8
+_UNKNOWN_PACE_MS = 1_000.0
+"""Before the first job of a model has ended."""
+_LONGEST_RETRY_S = 60
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,13 @@ class NewJob:
     """Empty: none."""
     webhook: Webhook | None = None
     """Where its end is announced."""
+    share: int = 1
+    """How many turns its owner's jobs get for each turn of an owner whose share is 1."""
+
+    @property
+    def weight(self) -> int:
+        """Of its flow in the order of service."""
+        return self.request.priority.weight * self.share
 
     @property
     def flow(self) -> str:
@@ -71,6 +81,8 @@ class JobState:
     """Jobs ahead of it; only while it is queued."""
     result: SegmentationResult | None = None
     """Only when it succeeded. Holds every mask in every format stored."""
+    retry_after_s: int | None = None
+    """When it is likely to have ended; only while it has not."""
 
 
 class SubmissionStore:
@@ -84,6 +96,7 @@ class SubmissionStore:
         self._sampled_at = -math.inf
         self._is_full = False
         self._submit = redis.register_script(script("submit"))
+        self._read = redis.register_script(script("read"))
         self._cancel = redis.register_script(script("cancel"))
         self._live = redis.register_script(script("live"))
 
@@ -115,7 +128,7 @@ class SubmissionStore:
         match text(outcome):
             case "full":
                 limit = self._settings.max_queued_jobs
-                raise QueueFull(f"{text(detail)} jobs are waiting and {limit} is the most; try again later")
+                raise QueueFull(f"{text(detail)} jobs are waiting and {limit} is the most; try again later", limit)
             case "mismatch":
                 raise IdempotencyMismatch("use a new key for a new request, and the same body for a repeated one")
         return text(detail)
@@ -130,7 +143,7 @@ class SubmissionStore:
             new.request.model_id,
             new.owner,
             new.flow,
-            new.request.priority.weight,
+            new.weight,
             "" if new.timeout_s is None else new.timeout_s,
             settings.max_queued_jobs,
             new.idempotency_key,
@@ -149,17 +162,18 @@ class SubmissionStore:
             JobNotFound: there never was such a job.
             JobExpired: there was, and its retention is over.
         """
-        job = await self.record(job_id)
-        if job.status is JobStatus.QUEUED:
-            queue = keys.suspects if job.suspect else keys.ready
-            position = cast(int | None, await self._redis.zrank(queue(job.request.model_id), job_id))
-            return JobState(job, queue_position=position)
-        if job.status is JobStatus.SUCCEEDED:
-            stored = await self._redis.get(keys.result(job_id))
-            if stored is None:
-                raise JobExpired("its result was kept until a moment ago")
-            return JobState(job, result=SegmentationResult.model_validate_json(stored))
-        return JobState(job)
+        found = await self._read(args=[job_id])
+        if found is None:
+            raise JobNotFound("no job has this id")
+        if isinstance(found, bytes):
+            raise JobExpired("it ended, and results are kept for a limited time")
+        record, ahead, result, running, pace_ms, running_ms = found
+        return JobState(
+            job=job_from_hash(dict(zip(record[::2], record[1::2], strict=True))),
+            queue_position=ahead,
+            result=SegmentationResult.model_validate_json(result) if result else None,
+            retry_after_s=_retry_after_s(ahead, running, float(pace_ms or _UNKNOWN_PACE_MS), running_ms),
+        )
 
     async def list(self, owner: str, before: str, limit: int) -> list[Job]:
         """An owner's jobs, newest first: those accepted before the job `before`, or the newest if it is empty.
@@ -199,7 +213,7 @@ class SubmissionStore:
         """
         status = await self._cancel(args=[job_id, *self._retention.args])
         if status is None:
-            await self.record(job_id)  # says whether there ever was one
+            await self.read(job_id)  # says whether there ever was one
             raise JobExpired("it ended and was removed a moment ago")
         return JobStatus(text(status))
 
@@ -224,15 +238,17 @@ class SubmissionStore:
         if self._is_full:
             raise StoreFull(f"{_FULL_SHARE:.0%} of the store's memory is in use; try again when jobs have ended")
 
-    async def record(self, job_id: str) -> Job:
-        """The job alone, without what the store knows around it.
 
-        Raises:
-            JobNotFound, JobExpired: as `read`.
-        """
-        record = await self._redis.hgetall(keys.job(job_id))
-        if record:
-            return job_from_hash(record)
-        if await self._redis.exists(keys.tombstone(job_id)):
-            raise JobExpired("it ended, and results are kept for a limited time")
-        raise JobNotFound("no job has this id")
+def _retry_after_s(ahead: int | None, running: int, pace_ms: float, running_ms: int | None) -> int | None:
+    """When a job is likely to have ended, in whole seconds, at least 1. None: it has.
+
+    A running job takes the rest of what jobs take lately. For a queued one Little's law gives the speed of the queue:
+    `running` jobs in hand, each there for `pace_ms`, make running / pace_ms jobs a millisecond.
+    """
+    if ahead is not None:
+        left_ms = (ahead + 1) * pace_ms / max(1, running) + pace_ms
+    elif running_ms is not None:
+        left_ms = pace_ms - running_ms
+    else:
+        return None
+    return min(max(1, math.ceil(left_ms / 1000)), _LONGEST_RETRY_S)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -17,58 +15,21 @@ from redis import Redis
 
 from scripts.broker import free_port
 from shared.job import JobFailure, new_job_id
-from shared.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
 from shared.settings import Settings
 from shared.store import keys
 from shared.store.leases import LeaseStore, Outcome
+from tests.jobs import PNG, assert_problem, submit, success
 from tests.pictures import encoded, gradient
 from tests.servers import front_end
 
-_PNG = encoded(gradient(64, 48))
 _JPEG = encoded(gradient(300, 200), "JPEG")
-_FOUND = SegmentedObject(
-    label="cat", score=0.9, box=(0, 0, 64, 48), area=3072, mask=RleMask(size=(48, 64), counts="0PP3")
-)
-
-
-@pytest.fixture
-def client(settings: Settings) -> Iterator[httpx2.Client]:
-    with front_end(settings) as url, httpx2.Client(base_url=url, timeout=20) as client:
-        yield client
-
-
-@pytest.fixture
-def leases(settings: Settings) -> Iterator[LeaseStore]:
-    store = LeaseStore.connect(settings)
-    yield store
-    store.close()
-
-
-def _submit(client: httpx2.Client, **fields: Any) -> httpx2.Response:
-    return client.post("/segment/", data={"prompt": "cat", **fields}, files={"image_file": ("a.png", _PNG)})
-
-
-def _success() -> Outcome:
-    size = ImageSize(width=64, height=48)
-    return Outcome(result=SegmentationResult(image=size, objects=[_FOUND], skipped=[], truncated=False, raw_text=""))
-
-
-def _assert_problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    problem: dict[str, Any] = response.json()
-    assert set(problem) == {"type", "title", "status", "detail", "instance"}
-    assert (problem["type"], problem["status"]) == (code, status)
-    assert "Traceback" not in response.text
-    assert "/work" not in response.text
-    return problem
 
 
 # --- Taking jobs ------------------------------------------------------------------------------------------------------
 
 
 def test_a_form_is_taken_and_answered_with_the_job(client: httpx2.Client, leases: LeaseStore) -> None:
-    response = _submit(client)
+    response = submit(client)
     assert response.status_code == 202
     job = response.json()
     assert response.headers["location"] == f"/jobs/{job['id']}"
@@ -82,16 +43,16 @@ def test_a_form_is_taken_and_answered_with_the_job(client: httpx2.Client, leases
     assert client.get(job["urls"]["self"]).json() == job
     lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
-    assert (lease.job.id, lease.image) == (job["id"], _PNG)
+    assert (lease.job.id, lease.image) == (job["id"], PNG)
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
 def test_json_with_base64_is_taken(client: httpx2.Client, leases: LeaseStore, prefix: str) -> None:
-    body = {"prompt": "cat ; dog", "image_base64": prefix + base64.b64encode(_PNG).decode(), "image_url": None}
+    body = {"prompt": "cat ; dog", "image_base64": prefix + base64.b64encode(PNG).decode(), "image_url": None}
     assert client.post("/segment", json=body).status_code == 202
     lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
-    assert (lease.image, lease.job.request.prompt) == (_PNG, "segment cat ; dog")
+    assert (lease.image, lease.job.request.prompt) == (PNG, "segment cat ; dog")
 
 
 def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore, valkey_url: str) -> None:
@@ -100,9 +61,9 @@ def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore
         refused = httpx2.post(f"{elsewhere}/segment/", data={"prompt": "cat", "image_url": f"{url}/x"}, files={})
         assert refused.status_code == 400  # not a multipart form
         answer = httpx2.post(f"{url}/segment/", json={"prompt": "cat", "image_url": f"{elsewhere}/livez"})
-        _assert_problem(answer, 415, "unsupported_image")  # fetched, and it was JSON
+        assert_problem(answer, 415, "unsupported_image")  # fetched, and it was JSON
         answer = httpx2.post(f"{elsewhere}/segment/", json={"prompt": "cat", "image_url": f"{url}/livez"})
-        _assert_problem(answer, 422, "url_refused")
+        assert_problem(answer, 422, "url_refused")
     assert leases.claim("demo", hands_empty=True) is None
 
 
@@ -113,14 +74,14 @@ def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore
 def test_mask_formats_are_taken_in_order(
     client: httpx2.Client, leases: LeaseStore, value: str | list[str], formats: list[str]
 ) -> None:
-    assert _submit(client, mask_format=value).status_code == 202
+    assert submit(client, mask_format=value).status_code == 202
     lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
     assert list(lease.job.request.mask_formats) == formats
 
 
 def test_the_doorbell_rings(client: httpx2.Client, settings: Settings) -> None:
-    job_id = _submit(client).json()["id"]
+    job_id = submit(client).json()["id"]
     with Redis.from_url(settings.redis_url) as redis:
         popped = redis.blpop(["maskq.demo"], timeout=10)
     assert popped is not None
@@ -132,34 +93,34 @@ def test_a_repeated_request_gets_the_same_job_again(client: httpx2.Client) -> No
     headers = {"idempotency-key": "5f0c"}
     first, again = (client.post("/segment/", headers=headers, **_form()).json() for _ in range(2))
     assert again["id"] == first["id"]
-    _assert_problem(client.post("/segment/", headers=headers, **_form(prompt="dog")), 422, "idempotency_mismatch")
+    assert_problem(client.post("/segment/", headers=headers, **_form(prompt="dog")), 422, "idempotency_mismatch")
     too_long = client.post("/segment/", headers={"idempotency-key": "x" * 256}, **_form())
-    _assert_problem(too_long, 422, "invalid_field")
+    assert_problem(too_long, 422, "invalid_field")
 
 
 def test_a_job_has_a_deadline_and_a_priority_if_asked(client: httpx2.Client) -> None:
-    job = _submit(client, timeout="30", priority="high").json()
+    job = submit(client, timeout="30", priority="high").json()
     assert job["priority"] == "high"
     created, deadline = (datetime.fromisoformat(job[name]) for name in ("created_at", "deadline_at"))
     assert (deadline - created).total_seconds() == 30
-    plain = _submit(client).json()
+    plain = submit(client).json()
     assert (plain["priority"], plain["deadline_at"]) == ("normal", None)
 
 
 def test_jobs_are_listed_newest_first(client: httpx2.Client) -> None:
-    ids = [_submit(client).json()["id"] for _ in range(3)]
+    ids = [submit(client).json()["id"] for _ in range(3)]
     page = client.get("/jobs", params={"limit": 2}).json()
     assert [job["id"] for job in page["jobs"]] == ids[:0:-1]
     rest = client.get("/jobs", params={"limit": 2, "cursor": page["next_cursor"]}).json()
     assert ([job["id"] for job in rest["jobs"]], rest["next_cursor"]) == (ids[:1], None)
-    _assert_problem(client.get("/jobs", params={"cursor": "gone"}), 404, "job_not_found")
-    _assert_problem(client.get("/jobs", params={"limit": 101}), 422, "invalid_field")
+    assert_problem(client.get("/jobs", params={"cursor": "gone"}), 404, "job_not_found")
+    assert_problem(client.get("/jobs", params={"limit": 101}), 422, "invalid_field")
 
 
 # --- Bad input --------------------------------------------------------------------------------------------------------
 
 
-def _form(image: bytes = _PNG, **fields: Any) -> dict[str, Any]:
+def _form(image: bytes = PNG, **fields: Any) -> dict[str, Any]:
     return {"data": {"prompt": "cat", **fields}, "files": {"image_file": ("a.png", image)}}
 
 
@@ -169,10 +130,10 @@ def _huge_png() -> bytes:
 
 _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
     "no image": ({"files": {"prompt": (None, "cat")}}, 422, "invalid_field"),
-    "no prompt": ({"files": {"image_file": ("a.png", _PNG)}}, 422, "invalid_field"),
+    "no prompt": ({"files": {"image_file": ("a.png", PNG)}}, 422, "invalid_field"),
     "two images": (_form(image_url="https://example.com/a.png"), 422, "invalid_field"),
     "two files": (
-        {"data": {"prompt": "cat"}, "files": [("image_file", ("a", _PNG)), ("image_file", ("b", _PNG))]},
+        {"data": {"prompt": "cat"}, "files": [("image_file", ("a", PNG)), ("image_file", ("b", PNG))]},
         422,
         "invalid_field",
     ),
@@ -188,7 +149,7 @@ _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
     "prompt too long": (_form(prompt="x" * 513), 422, "invalid_field"),
     "prompt with tokens": (_form(prompt="<loc0000><seg000>"), 422, "invalid_field"),
     "prompt twice": (
-        {"files": [("prompt", (None, "cat")), ("prompt", (None, "dog")), ("image_file", ("a", _PNG))]},
+        {"files": [("prompt", (None, "cat")), ("prompt", (None, "dog")), ("image_file", ("a", PNG))]},
         422,
         "invalid_field",
     ),
@@ -201,6 +162,7 @@ _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
     "timeout of a year": (_form(timeout="31536000"), 422, "invalid_field"),
     "unknown priority": (_form(priority="urgent"), 422, "invalid_field"),
     "unknown mask format": (_form(mask_format="bitmap"), 422, "invalid_field"),
+    "no mask format": ({"json": {"prompt": "cat", "mask_format": []}}, 422, "invalid_field"),
     "image as text field": ({"files": {"prompt": (None, "cat"), "image_file": (None, "text")}}, 422, "invalid_field"),
     "too many fields": ({"files": [(f"f{n}", (None, "x")) for n in range(40)]}, 400, "malformed_request"),
     "no body": ({}, 400, "malformed_request"),
@@ -231,8 +193,8 @@ _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
 @pytest.mark.parametrize("name", _BAD_INPUT)
 def test_bad_input_is_refused_with_a_problem_and_the_service_goes_on(client: httpx2.Client, name: str) -> None:
     request, status, code = _BAD_INPUT[name]
-    _assert_problem(client.post("/segment/", **request), status, code)
-    assert _submit(client).json()["queue_position"] == 0  # nothing was queued, and a good job still is
+    assert_problem(client.post("/segment/", **request), status, code)
+    assert submit(client).json()["queue_position"] == 0  # nothing was queued, and a good job still is
 
 
 def test_an_image_of_one_pixel_is_an_image(client: httpx2.Client) -> None:
@@ -255,22 +217,22 @@ def test_a_body_without_a_length_is_bounded_while_it_streams(client: httpx2.Clie
     except httpx2.TransportError:  # the server hung up while we were still sending, as it may
         pass
     else:
-        _assert_problem(response, 413, "payload_too_large")
+        assert_problem(response, 413, "payload_too_large")
     assert sent < 100_000_000
-    assert _submit(client).status_code == 202
+    assert submit(client).status_code == 202
 
 
 @pytest.mark.parametrize(
     "path", ["/jobs/xyz", "/jobs/%00", "/jobs/0197a2b45c6d7e8f9a0b1c2d3e4f5a6b", f"/jobs/{new_job_id()}"]
 )
 def test_an_id_that_is_no_job_s_is_not_found(client: httpx2.Client, path: str) -> None:
-    _assert_problem(client.get(path), 404, "job_not_found")
+    assert_problem(client.get(path), 404, "job_not_found")
 
 
 @pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "soon"])
 def test_a_wait_out_of_range_is_refused(client: httpx2.Client, wait: str) -> None:
-    job_id = _submit(client).json()["id"]
-    _assert_problem(client.get(f"/jobs/{job_id}", params={"wait": wait}), 422, "invalid_field")
+    job_id = submit(client).json()["id"]
+    assert_problem(client.get(f"/jobs/{job_id}", params={"wait": wait}), 422, "invalid_field")
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/segment/", 405)])
@@ -284,35 +246,27 @@ def test_paths_and_methods_there_are_not_get_problems_too(
 
 def test_a_full_queue_says_when_to_come_back(settings: Settings) -> None:
     with front_end(settings.model_copy(update={"max_queued_jobs": 1})) as url, httpx2.Client(base_url=url) as client:
-        assert _submit(client).status_code == 202
-        response = _submit(client)
-        _assert_problem(response, 429, "queue_full")
+        assert submit(client).status_code == 202
+        response = submit(client)
+        assert_problem(response, 429, "queue_full")
         assert int(response.headers["retry-after"]) > 0
 
 
 # --- Looking at jobs --------------------------------------------------------------------------------------------------
 
 
-def test_a_wait_is_answered_as_soon_as_the_job_moves(client: httpx2.Client, leases: LeaseStore) -> None:
-    job_id = _submit(client).json()["id"]
-    threading.Timer(0.3, lambda: leases.claim("demo", hands_empty=True)).start()
-    begin = time.monotonic()
-    assert client.get(f"/jobs/{job_id}", params={"wait": 15}).json()["status"] == "processing"
-    assert time.monotonic() - begin < 10
-
-
 def test_a_wait_ends_with_the_job_as_it_is(client: httpx2.Client) -> None:
-    job_id = _submit(client).json()["id"]
+    job_id = submit(client).json()["id"]
     response = client.get(f"/jobs/{job_id}", params={"wait": 0.1})
     assert (response.json()["status"], "retry-after" in response.headers) == ("queued", True)
 
 
 def test_a_finished_job_has_its_result_and_a_picture_of_it(client: httpx2.Client, leases: LeaseStore) -> None:
-    job = _submit(client).json()
-    _assert_problem(client.get(job["urls"]["overlay"]), 409, "result_not_ready")
+    job = submit(client).json()
+    assert_problem(client.get(job["urls"]["overlay"]), 409, "result_not_ready")
     lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
-    leases.finish(lease, _success())
+    leases.finish(lease, success())
     response = client.get(job["urls"]["self"], params={"wait": 10})
     done = response.json()
     assert (done["status"], done["error"], "retry-after" in response.headers) == ("succeeded", None, False)
@@ -323,19 +277,19 @@ def test_a_finished_job_has_its_result_and_a_picture_of_it(client: httpx2.Client
 
 
 def test_a_picture_is_gone_when_its_image_is(client: httpx2.Client, leases: LeaseStore, settings: Settings) -> None:
-    job = _submit(client).json()
+    job = submit(client).json()
     lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
-    leases.finish(lease, _success())
+    leases.finish(lease, success())
     with Redis.from_url(settings.redis_url) as redis:
         redis.delete(keys.image(job["id"]))
-        _assert_problem(client.get(job["urls"]["overlay"]), 410, "image_expired")
+        assert_problem(client.get(job["urls"]["overlay"]), 410, "image_expired")
         redis.delete(keys.job(job["id"]))
-    _assert_problem(client.get(job["urls"]["self"]), 410, "job_expired")
+    assert_problem(client.get(job["urls"]["self"]), 410, "job_expired")
 
 
 def test_a_failed_job_shows_its_error(client: httpx2.Client, leases: LeaseStore) -> None:
-    job = _submit(client).json()
+    job = submit(client).json()
     lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
     leases.finish(lease, Outcome(failure=JobFailure(type="image_unreadable", detail="why")))
@@ -344,11 +298,11 @@ def test_a_failed_job_shows_its_error(client: httpx2.Client, leases: LeaseStore)
 
 
 def test_a_queued_job_is_canceled_once(client: httpx2.Client) -> None:
-    job = _submit(client).json()
+    job = submit(client).json()
     response = client.post(job["urls"]["cancel"])
     assert (response.status_code, response.json()["status"]) == (202, "canceled")
-    _assert_problem(client.post(job["urls"]["cancel"]), 409, "job_ended")
-    _assert_problem(client.post(f"/jobs/{new_job_id()}/cancel"), 404, "job_not_found")
+    assert_problem(client.post(job["urls"]["cancel"]), 409, "job_ended")
+    assert_problem(client.post(f"/jobs/{new_job_id()}/cancel"), 404, "job_not_found")
 
 
 # --- The rest of the house --------------------------------------------------------------------------------------------
@@ -379,6 +333,6 @@ def test_without_a_store_the_front_end_lives_and_says_that_it_is_not_ready() -> 
     with front_end(nowhere) as url, httpx2.Client(base_url=url, timeout=20) as client:
         assert client.get("/livez").status_code == 200
         assert client.get("/readyz").status_code == 503
-        response = _submit(client)
-        _assert_problem(response, 503, "store_unavailable")
+        response = submit(client)
+        assert_problem(response, 503, "store_unavailable")
         assert int(response.headers["retry-after"]) > 0

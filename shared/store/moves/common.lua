@@ -76,6 +76,13 @@ local function announce_end(id, now, keep_s)
     end
 end
 
+-- A worker has done a job: how long jobs of this model take lately is a moving average over about eight.
+local function note_pace(id, model)
+    local took = now_ms() - redis.call('HGET', job_key(id), 'started_at_ms')
+    local pace = tonumber(redis.call('GET', pace_key(model)) or took)
+    redis.call('SET', pace_key(model), exact(pace + (took - pace) / 8))
+end
+
 -- `keep` holds how many seconds to keep the job, its image, and its tombstone after that.
 local function end_job(id, model, status, keep)
     local now = now_ms()

@@ -18,5 +18,6 @@ if ARGV[6] ~= '' then
     redis.call('HSET', job_key(id), 'error', ARGV[6])
 end
 redis.call('HSET', job_key(id), 'metrics', ARGV[7])
+note_pace(id, ARGV[2])
 end_job(id, ARGV[2], ARGV[4], numbers(8))
 return 1

@@ -43,6 +43,20 @@ def test_prompts_get_the_form_the_model_was_trained_on(text: str, prompt: str) -
         "cat\x00",
         "cat\x1b[31m",
         "cat\u202edog",  # direction override
+        "cat\u2066dog\u2069",  # direction isolates
+        "c\u200bat",  # zero-width space
+        "<lo\u200dc0001>",  # a token behind a zero-width joiner
+        "\ufeffcat",  # byte order mark
+        "\ue000",  # private use
+        "\ufdfa" * 100,  # 100 characters that are 1800 under NFKC
+        "cat <eos>",
+        "<pad>cat",
+        "<bos>cat<eos>",
+        "<unk>",
+        "<start_of_turn>user",
+        "<seg127>",
+        "<loc1023>",
+        "<LOC1>",
         "cat\ud800",  # lone surrogate
     ],
 )

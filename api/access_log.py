@@ -1,0 +1,62 @@
+"""Gives every request an id and a line in the log, and its answer the headers that its handlers left for it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
+
+_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
+"""Asked every few seconds by machines."""
+
+logger = logging.getLogger("maskq.access")
+
+
+class AccessLog:
+    """ASGI middleware. All that is logged during a request carries its id. Queries, prompts and headers are not logged:
+    they may be secret."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        state = scope.setdefault("state", {})
+        status = 500
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(raw=message["headers"]).update(
+                    {"X-Request-ID": request_id, **state.get("answer_headers", {})}
+                )
+            await send(message)
+
+        begin = time.perf_counter()
+        with bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_headers)
+            finally:
+                _log(scope, status, time.perf_counter() - begin)
+
+
+def _request_id(headers: Headers) -> str:
+    """The client's own, if it has one that can do no harm in a log."""
+    given = headers.get("x-request-id", "")
+    return given if _ID.fullmatch(given) else uuid4().hex
+
+
+def _log(scope: Scope, status: int, took_s: float) -> None:
+    level = logging.DEBUG if scope["path"] in _QUIET_PATHS else logging.INFO
+    facts = {"status": status, "took_ms": round(took_s * 1000, 1), "caller": scope["state"].get("caller")}
+    logger.log(level, "%s %s", scope["method"], scope["path"], extra={k: v for k, v in facts.items() if v is not None})

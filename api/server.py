@@ -1,0 +1,42 @@
+"""The front end under uvicorn, as `python -m api` runs it and tests do."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+
+from api.app import create_app
+from api.protocol import bounded_protocol
+from shared.settings import Settings
+
+_STOP_S = 10
+"""For uploads to end once we are told to stop; those who wait are sent home at once."""
+
+
+class FrontEndServer(uvicorn.Server):
+    """Makes those who wait for jobs go home when it stops, so that it need not wait for them."""
+
+    def __init__(self, settings: Settings, host: str, port: int) -> None:
+        """
+        Raises:
+            ConfigurationError: as `create_app`.
+        """
+        self.app = create_app(settings)
+        super().__init__(
+            uvicorn.Config(
+                self.app,
+                host=host,
+                port=port,
+                http=bounded_protocol(settings.header_timeout_s),
+                ws="none",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_graceful_shutdown=_STOP_S,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.app.state.services.watcher.close()
+        await super().shutdown(sockets)

@@ -1,0 +1,230 @@
+"""What one front end process carries: submits and polls a second, and thousands of clients that wait.
+
+    python -m benchmarks.api [--seconds 10] [--waiters 2000] [--save NAME]
+
+Submits are measured against the thinnest endpoint one can write with FastAPI: it reads the same upload and pushes it to
+the same server, and does nothing else. Rounds of the two take turns, so that a busy machine is busy for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+from PIL import Image
+from redis import Redis
+
+from benchmarks.raw_http import Connection, form_request, get_request
+from benchmarks.report import report
+from scripts.broker import free_port, running_broker
+from shared.result import ImageSize, SegmentationResult
+from shared.settings import Settings
+from shared.store.leases import LeaseStore, Outcome
+
+_IMAGE_BYTES = 100_000
+_CONNECTIONS = 16
+_ROUNDS = 3
+_PUSHES = 1_000
+
+
+def main() -> None:
+    """Measure, and print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
+    parser.add_argument("--waiters", type=int, default=2_000)
+    parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as redis_url:
+        figures = {**_throughput(redis_url, options.seconds), **_waiting(redis_url, options.waiters)}
+    report("benchmarks.api", {"connections": _CONNECTIONS, "image_bytes": _IMAGE_BYTES, **figures}, options.save)
+
+
+# --- Submits and polls ------------------------------------------------------------------------------------------------
+
+
+def _throughput(redis_url: str, seconds: float) -> dict[str, Any]:
+    submit = form_request("/segment/", {"prompt": "cat"}, "image_file", picture())
+    rounds: dict[str, list[float]] = {"thinnest_submits_per_s": [], "submits_per_s": [], "polls_per_s": []}
+    with _server("api", redis_url) as (port, _), _server("benchmarks.thinnest", redis_url) as (thinnest, _):
+        job = httpx2.get(f"http://127.0.0.1:{port}/jobs").json()["jobs"]
+        for _ in range(_ROUNDS):
+            _forget_jobs(redis_url)
+            rounds["thinnest_submits_per_s"].append(asyncio.run(_rate(thinnest, submit, seconds)))
+            _forget_jobs(redis_url)
+            rounds["submits_per_s"].append(asyncio.run(_rate(port, submit, seconds)))
+            job = httpx2.get(f"http://127.0.0.1:{port}/jobs").json()["jobs"][0]
+            poll = get_request(f"/jobs/{job['id']}")
+            rounds["polls_per_s"].append(asyncio.run(_rate(port, poll, seconds)))
+        _forget_jobs(redis_url)
+    medians = {name: statistics.median(rates) for name, rates in rounds.items()}
+    return {**medians, "share_of_thinnest": medians["submits_per_s"] / medians["thinnest_submits_per_s"]}
+
+
+def picture() -> bytes:
+    """A PNG of about 100 kB: noise does not compress."""
+    side = int((_IMAGE_BYTES / 3) ** 0.5)
+    path = Path(tempfile.mkstemp(suffix=".png")[1])
+    Image.frombytes("RGB", (side, side), os.urandom(side * side * 3)).save(path)
+    try:
+        return path.read_bytes()
+    finally:
+        path.unlink()
+
+
+async def _rate(port: int, request: bytes, seconds: float) -> float:
+    """Requests a second over some connections, each of which sends one after the other."""
+    deadline = time.perf_counter() + seconds
+    begin = time.perf_counter()
+
+    async def work() -> int:
+        done = 0
+        async with Connection.to(port) as connection:
+            while time.perf_counter() < deadline:
+                await connection.ask(request)
+                done += 1
+        return done
+
+    done = sum(await asyncio.gather(*(work() for _ in range(_CONNECTIONS))))
+    return done / (time.perf_counter() - begin)
+
+
+# --- Waiting ----------------------------------------------------------------------------------------------------------
+
+
+def _waiting(redis_url: str, waiters: int) -> dict[str, Any]:
+    figures: dict[str, Any] = {"waiters": waiters}
+    kinds: dict[str, Callable[[str], bytes]] = {
+        "long_poll": lambda job_id: get_request(f"/jobs/{job_id}?wait=60"),
+        "stream": lambda job_id: get_request(f"/jobs/{job_id}/events"),
+    }
+    for name, request in kinds.items():
+        _forget_jobs(redis_url)
+        with _server("api", redis_url) as (port, process):
+            figures[name] = asyncio.run(_pushes(port, process, redis_url, waiters, request))
+    return figures
+
+
+async def _pushes(
+    port: int, process: psutil.Process, redis_url: str, waiters: int, request: Callable[[str], bytes]
+) -> dict[str, float]:
+    """Let clients wait, each for its own job; end some of those jobs, and see how soon their clients know."""
+    submit = form_request("/segment/", {"prompt": "cat"}, "image_file", _pixel())
+    async with Connection.to(port) as connection:
+        for _ in range(waiters):
+            await connection.ask(submit)
+    job_ids = [job.decode() for job in await _ids(redis_url)]
+    before = process.memory_info().rss
+    known: dict[str, float] = {}
+    tasks = [asyncio.create_task(_wait(port, request(job_id), job_id, known)) for job_id in job_ids]
+    await asyncio.sleep(5 + waiters / 1_000)
+    memory = process.memory_info().rss - before
+    ended = await asyncio.to_thread(_end_jobs, redis_url, min(_PUSHES, waiters))
+    await _until(lambda: all(job_id in known for job_id in ended))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    latencies = sorted((known[job_id] - at) * 1e3 for job_id, at in ended.items())
+    return {
+        "memory_kb_each": memory / waiters / 1e3,
+        "push_ms_p50": statistics.median(latencies),
+        "push_ms_p99": latencies[len(latencies) * 99 // 100],
+        "push_ms_max": latencies[-1],
+    }
+
+
+async def _wait(port: int, request: bytes, job_id: str, known: dict[str, float]) -> None:
+    async with Connection.to(port) as connection:
+        await connection.send(request)
+        await connection.until(b'"succeeded"')
+        known[job_id] = time.perf_counter()
+
+
+def _end_jobs(redis_url: str, count: int) -> dict[str, float]:
+    """Do what workers do, for one job after the other. Returns when each was ended."""
+    store = LeaseStore.connect(Settings(redis_url=redis_url))
+    size = ImageSize(width=1, height=1)
+    nothing = Outcome(result=SegmentationResult(image=size, objects=[], skipped=[], truncated=False, raw_text=""))
+    ended: dict[str, float] = {}
+    for _ in range(count):
+        lease = store.claim("demo", hands_empty=True)
+        if lease is None:
+            break
+        ended[lease.job.id] = time.perf_counter()
+        store.finish(lease, nothing)
+        time.sleep(0.005)
+    store.close()
+    return ended
+
+
+async def _until(happened: Callable[[], bool], longest_s: float = 60.0) -> None:
+    deadline = time.monotonic() + longest_s
+    while not happened():
+        if time.monotonic() > deadline:
+            raise TimeoutError("not every client was told")
+        await asyncio.sleep(0.05)
+
+
+async def _ids(redis_url: str) -> list[bytes]:
+    with Redis.from_url(redis_url) as redis:
+        found: list[bytes] = redis.zrange("maskq:owned:anonymous", 0, -1)
+        return found
+
+
+# --- Processes --------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _server(module: str, redis_url: str) -> Iterator[tuple[int, psutil.Process]]:
+    """One process of this module, listening. Yields its port and itself."""
+    port = free_port()
+    env = {**os.environ, "REDIS_URL": redis_url, "MAX_QUEUED_JOBS": "1000000"}
+    command = [sys.executable, "-m", module, "--port", str(port)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            _wait_for_port(port)
+            yield port, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            httpx2.get(f"http://127.0.0.1:{port}/livez", timeout=5)
+        except httpx2.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError(f"nothing answers on port {port}")
+
+
+def _forget_jobs(redis_url: str) -> None:
+    """So that the memory of the server does not grow, and the first round has it no easier than the last."""
+    with Redis.from_url(redis_url) as redis:
+        redis.flushall()
+
+
+def _pixel() -> bytes:
+    path = Path(tempfile.mkstemp(suffix=".png")[1])
+    Image.new("RGB", (1, 1)).save(path)
+    try:
+        return path.read_bytes()
+    finally:
+        path.unlink()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""The thinnest FastAPI endpoint that takes the uploads of `POST /segment/`: it reads the form and pushes the image to
+Redis. What our own does beyond this is what it costs to be a service. `benchmarks/api.py` compares the two.
+
+    python -m benchmarks.thinnest --port 8001
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Annotated
+from uuid import uuid4
+
+import uvicorn
+from fastapi import FastAPI, Form, UploadFile
+from redis.asyncio import Redis
+
+from shared.settings import load_settings
+
+app = FastAPI()
+redis = Redis.from_url(load_settings().redis_url)
+
+
+@app.get("/livez")
+async def live() -> dict[str, str]:
+    """It listens."""
+    return {"status": "ok"}
+
+
+@app.post("/segment/", status_code=202)
+async def submit(prompt: Annotated[str, Form()], image_file: UploadFile) -> dict[str, str]:
+    """Push the upload, and say its id."""
+    job_id = str(uuid4())
+    await redis.set(f"thinnest:{job_id}", await image_file.read(), ex=600)
+    await redis.lpush("thinnest", f"{job_id} {prompt}")
+    return {"id": job_id}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    uvicorn.run(app, port=parser.parse_args().port, access_log=False, log_level="warning")

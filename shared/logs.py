@@ -1,0 +1,45 @@
+"""One form for all logs: ours, uvicorn's, Celery's and those of every library, for people or as a line of JSON each.
+
+Everybody logs with `logging`, as libraries do; structlog writes it. What is bound with `structlog.contextvars`, the ids
+of a request and of a job, is in every line meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+from shared.settings import Settings
+
+_NOISY = ("httpx2", "celery.app.trace", "celery.worker.strategy", "asyncio")
+"""At INFO they say what our own lines say better."""
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Write all logs of this process to standard error, in the form that `log_format` names."""
+    common: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=common,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(settings)],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.captureWarnings(capture=True)
+    for noisy in _NOISY:
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _renderers(settings: Settings) -> list[structlog.typing.Processor]:
+    if settings.log_format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain, pad_event_to=0)]

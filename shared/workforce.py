@@ -1,0 +1,77 @@
+"""Runs a process of Celery's for us: its threads hear the doorbell, and what they do when it rings is ours."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from celery import Celery, signals
+
+from shared.errors import ConfigurationError
+from shared.logs import set_up_logging
+from shared.queue import TASK, celery_app
+from shared.settings import Settings
+from shared.store.durability import require_durable_server
+
+logger = logging.getLogger(__name__)
+
+
+class Workforce(Protocol):
+    """What a process does. Made before the first message is taken, once a process."""
+
+    def work_off(self) -> object:
+        """The doorbell rang: do what there is to do. Called from many threads."""
+
+    def take_no_more(self) -> None:
+        """Told to stop: Celery waits for what is in hand, which is a promise only if no more is taken."""
+
+    def stop(self) -> None:
+        """All threads have come back."""
+
+
+def run_workforce(
+    settings: Settings, queue: str, start: Callable[[], Workforce], *, threads: int, options: Sequence[str] = ()
+) -> None:
+    """Run until told to stop. Threads, because neither CUDA nor JAX survives a fork."""
+    set_up_logging(settings)
+    app = celery_app(settings, queue)
+    _connect(app, settings, start)
+    pool = ["--pool", "threads", "--concurrency", str(threads), "--without-mingle", "--without-gossip"]
+    app.worker_main(["--quiet", "worker", *pool, *options, *sys.argv[1:]])
+
+
+def _connect(app: Celery, settings: Settings, start: Callable[[], Workforce]) -> None:
+    """Bind a workforce to the life of the process."""
+    started: list[Workforce] = []
+
+    def begin(**_: Any) -> None:
+        try:
+            require_durable_server(settings)
+            started.append(start())
+        except ConfigurationError as error:
+            logger.critical("%s", error.detail)
+            raise SystemExit(os.EX_CONFIG) from None  # starting again will not help
+        except Exception:
+            logger.critical("the process could not start", exc_info=True)  # Celery would go on without us
+            raise SystemExit(os.EX_SOFTWARE) from None
+
+    def drain(**_: Any) -> None:
+        for each in started:
+            each.take_no_more()
+
+    def end(**_: Any) -> None:
+        for each in started:
+            each.stop()
+
+    def look(job_id: str) -> None:
+        for each in started:
+            each.work_off()
+
+    signals.setup_logging.connect(lambda **_: None, weak=False)  # it is: Celery need not
+    signals.worker_init.connect(begin, weak=False)
+    signals.worker_shutting_down.connect(drain, weak=False)
+    signals.worker_shutdown.connect(end, weak=False)
+    app.task(name=TASK)(look)

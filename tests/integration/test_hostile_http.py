@@ -1,0 +1,279 @@
+"""What a hostile client can do with HTTP itself, byte by byte, and what it gets: an answer, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import httpx2
+import pytest
+
+from shared.settings import Settings
+from tests.jobs import PNG, assert_problem, submit
+from tests.servers import front_end
+
+_PATIENCE_S = 20
+_FORM = "Content-Type: multipart/form-data; boundary=x\r\n"
+_PART = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n'
+
+
+@pytest.fixture
+def hasty(settings: Settings) -> Iterator[str]:
+    """The address of a front end that has little patience."""
+    with front_end(settings.model_copy(update={"header_timeout_s": 0.5, "body_timeout_s": 0.5})) as url:
+        yield url
+
+
+@contextmanager
+def _connection(url: str) -> Iterator[socket.socket]:
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=_PATIENCE_S) as client:
+        yield client
+
+
+def _rest(client: socket.socket) -> bytes:
+    """All that comes until the server closes the connection."""
+    try:
+        return b"".join(iter(lambda: client.recv(65_536), b""))
+    except ConnectionResetError:
+        return b""
+
+
+def _assert_refused(answer: bytes, status: int, code: str) -> None:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode()), answer
+    assert b"application/problem+json" in head.lower()
+    assert json.loads(body)["type"] == code
+
+
+def _post(extra: str = _FORM) -> bytes:
+    return f"POST /segment/ HTTP/1.1\r\nHost: x\r\n{extra}\r\n".encode()
+
+
+# --- Slowness ---------------------------------------------------------------------------------------------------------
+
+
+def test_headers_that_do_not_end_in_time_are_not_waited_for(hasty: str) -> None:
+    with _connection(hasty) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        _assert_refused(_rest(client), 408, "request_timed_out")
+
+
+def test_headers_that_trickle_in_are_not_waited_for(hasty: str) -> None:
+    begin = time.monotonic()
+    with _connection(hasty) as client, suppress(OSError):
+        while time.monotonic() - begin < _PATIENCE_S:
+            client.sendall(b"\r\n" if time.monotonic() - begin < 0.2 else b"G")
+            time.sleep(0.05)
+    assert time.monotonic() - begin < _PATIENCE_S  # the connection was broken before
+
+
+def test_a_connection_on_which_nothing_comes_is_closed(hasty: str) -> None:
+    with _connection(hasty) as client:
+        _assert_refused(_rest(client), 408, "request_timed_out")
+
+
+def test_the_second_request_of_a_connection_has_a_deadline_too(hasty: str) -> None:
+    with _connection(hasty) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        client.sendall(b"GET /livez HTT")
+        _assert_refused(_rest(client), 408, "request_timed_out")
+
+
+def test_a_request_that_takes_long_to_answer_is_not_cut_by_the_deadline_for_its_headers(hasty: str) -> None:
+    with httpx2.Client(base_url=hasty, timeout=_PATIENCE_S) as client:
+        job = submit(client).json()
+        assert client.get(job["urls"]["self"], params={"wait": 1.5}).status_code == 200
+
+
+@pytest.mark.parametrize("length", ["Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"])
+def test_a_body_that_does_not_come_in_time_is_not_waited_for(hasty: str, length: str) -> None:
+    with _connection(hasty) as client:
+        client.sendall(_post(_FORM + length))
+        _assert_refused(_rest(client), 408, "request_timed_out")
+
+
+# --- Sizes and lengths ------------------------------------------------------------------------------------------------
+
+
+def test_headers_without_end_are_refused(settings: Settings) -> None:
+    with front_end(settings) as url, _connection(url) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: ")
+        sent, refused = 0, False
+        while sent < 2_000_000 and not refused:
+            try:
+                sent += client.send(b"x" * 10_000)
+                time.sleep(0.01)
+            except OSError:
+                refused = True
+        assert refused
+
+
+def test_long_headers_are_refused_in_words(settings: Settings) -> None:
+    with front_end(settings) as url, _connection(url) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 70_000)
+        _assert_refused(_rest(client), 431, "headers_too_large")
+
+
+def test_a_length_that_promises_too_much_is_refused_unread(settings: Settings) -> None:
+    with front_end(settings) as url, _connection(url) as client:
+        client.sendall(_post(f"{_FORM}Content-Length: 99999999999\r\nExpect: 100-continue\r\n"))
+        _assert_refused(_rest(client), 413, "payload_too_large")
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        "Content-Length: -1\r\n",
+        "Content-Length: 1e3\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",  # request smuggling
+        "Transfer-Encoding: chunked, identity\r\n",
+    ],
+)
+def test_a_length_that_makes_no_sense_is_a_bad_request(settings: Settings, lengths: str) -> None:
+    with front_end(settings) as url, _connection(url) as client:
+        client.sendall(_post(_FORM + lengths) + b"hello")
+        assert _rest(client).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_longer_than_its_length_does_not_become_part_of_it(settings: Settings) -> None:
+    body = b'{"prompt": "cat"}'
+    with front_end(settings) as url, _connection(url) as client:
+        head = _post(f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n")
+        client.sendall(head + body + b"\x00 and more \r\n\r\n")
+        answers = _rest(client)
+    assert b"HTTP/1.1 400 " in answers  # what follows is no request
+    assert b"HTTP/1.1 2" not in answers
+
+
+def test_uploads_beyond_the_memory_for_them_are_refused_and_the_memory_is_free_again(settings: Settings) -> None:
+    small = settings.model_copy(update={"upload_memory_bytes": 600_000})
+    with front_end(small) as url, httpx2.Client(base_url=url, timeout=_PATIENCE_S) as client:
+        head = b'--x\r\nContent-Disposition: form-data; name="image_file"; filename="a"\r\n\r\n'
+        with _connection(url) as other:
+            other.sendall(_post(f"{_FORM}Content-Length: 900000\r\n") + head + bytes(500_000))
+            deadline = time.monotonic() + _PATIENCE_S
+            while (answer := _large(client)).status_code != 503 and time.monotonic() < deadline:
+                pass  # the other body is still on its way
+            assert_problem(answer, 503, "server_busy")
+            assert int(answer.headers["retry-after"]) > 0
+            assert submit(client).status_code == 202  # there is room for small ones
+        while _large(client).status_code != 415 and time.monotonic() < deadline:
+            pass  # until the server has seen that the other is gone
+        assert_problem(_large(client), 415, "unsupported_image")
+
+
+def _large(client: httpx2.Client) -> httpx2.Response:
+    return client.post("/segment/", data={"prompt": "cat"}, files={"image_file": ("a", bytes(200_000))})
+
+
+def test_a_compressed_body_is_not_unpacked(settings: Settings) -> None:
+    with front_end(settings) as url, httpx2.Client(base_url=url, timeout=_PATIENCE_S) as client:
+        for encoding in ("gzip", "br", "deflate, gzip", "zstd"):
+            headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+            answer = client.post("/segment/", content=b"\x1f\x8b" + bytes(100), headers=headers)
+            assert_problem(answer, 415, "unsupported_encoding")
+        assert submit(client, headers={"Content-Encoding": "identity"}).status_code == 202
+
+
+# --- Forms and JSON ---------------------------------------------------------------------------------------------------
+
+
+def _parts(*parts: bytes) -> bytes:
+    return b"".join(b"--x\r\n" + part + b"\r\n" for part in parts) + b"--x--\r\n"
+
+
+def _field(name: bytes, value: bytes = b"v", header: bytes = b"") -> bytes:
+    return b'Content-Disposition: form-data; name="' + name + b'"' + header + b"\r\n\r\n" + value
+
+
+_IMAGE = _field(b"image_file", PNG, b'; filename="a.png"')
+_NESTED = b"Content-Type: multipart/mixed; boundary=y\r\n" + _field(b"prompt", b"--y\r\n\r\ncat\r\n--y--")
+_FORMS: dict[str, tuple[str, bytes, int, str]] = {
+    "no boundary": ("multipart/form-data", _parts(_IMAGE), 400, "malformed_request"),
+    "empty boundary": ("multipart/form-data; boundary=", _parts(_IMAGE), 400, "malformed_request"),
+    "another boundary": ("multipart/form-data; boundary=y", _parts(_IMAGE), 400, "malformed_request"),
+    "long boundary": (f"multipart/form-data; boundary={'y' * 5_000}", _parts(_IMAGE), 400, "malformed_request"),
+    "many fields": ("multipart/form-data; boundary=x", _parts(*[_field(b"f")] * 17), 400, "malformed_request"),
+    "many files": ("multipart/form-data; boundary=x", _parts(*[_IMAGE] * 3), 400, "malformed_request"),
+    "100,000 parts": ("multipart/form-data; boundary=x", _parts(*[_field(b"f")] * 100_000), 400, "malformed_request"),
+    "a name of 1 MB": ("multipart/form-data; boundary=x", _parts(_field(b"n" * 1_000_000)), 400, "malformed_request"),
+    "no name": (
+        "multipart/form-data; boundary=x",
+        _parts(b"Content-Disposition: form-data\r\n\r\nv"),
+        400,
+        "malformed_request",
+    ),
+    "1,000 headers": (
+        "multipart/form-data; boundary=x",
+        _parts(b"A: b\r\n" * 1_000 + _IMAGE),
+        400,
+        "malformed_request",
+    ),
+    "same field twice": (
+        "multipart/form-data; boundary=x",
+        _parts(_field(b"prompt"), _field(b"prompt"), _IMAGE),
+        422,
+        "invalid_field",
+    ),
+    "nested forms": ("multipart/form-data; boundary=x", _parts(_NESTED, _IMAGE), 202, ""),
+    "prompt as a file": (
+        "multipart/form-data; boundary=x",
+        _parts(_field(b"prompt", b"cat", b'; filename="p"'), _IMAGE),
+        422,
+        "invalid_field",
+    ),
+    "punycode": ("multipart/form-data; boundary=x; charset=punycode", _parts(_IMAGE), 400, "malformed_request"),
+    "utf-7": ("multipart/form-data; boundary=x; charset=utf-7", _parts(_IMAGE), 400, "malformed_request"),
+    "bytes that are not UTF-8": (
+        "multipart/form-data; boundary=x",
+        _parts(_field(b"prompt", b"c\x80t"), _IMAGE),  # read as Latin-1: a control character
+        422,
+        "invalid_field",
+    ),
+    "url-encoded": ("application/x-www-form-urlencoded", b"prompt=cat", 400, "malformed_request"),
+    "cut short": ("multipart/form-data; boundary=x", _parts(_IMAGE)[:-20], 400, "malformed_request"),
+    "json name twice": ("application/json", b'{"prompt": "a", "prompt": "b"}', 400, "malformed_request"),
+    "json huge number": ("application/json", b'{"prompt": "a", "timeout": 1' + b"0" * 400 + b"}", 422, "invalid_field"),
+    "json endless number": ("application/json", b'{"timeout": ' + b"1" * 9_999 + b"}", 400, "malformed_request"),
+    "json infinity": ("application/json", b'{"prompt": "a", "timeout": Infinity}', 422, "invalid_field"),
+    "json surrogate in a name": ("application/json", b'{"\\ud800": 1, "prompt": "a"}', 422, "invalid_field"),
+    "json surrogate in a url": (
+        "application/json",
+        b'{"prompt": "a", "image_url": "https://\\ud800/"}',
+        422,
+        "url_refused",
+    ),
+    "json surrogate in a model": ("application/json", b'{"prompt": "a", "model_id": "\\udfff"}', 422, "invalid_field"),
+}
+
+
+@pytest.mark.parametrize("name", _FORMS)
+def test_a_hostile_body_gets_its_answer_soon(client: httpx2.Client, name: str) -> None:
+    content_type, body, status, code = _FORMS[name]
+    begin = time.monotonic()
+    answer = client.post("/segment/", content=body, headers={"Content-Type": content_type})
+    assert time.monotonic() - begin < 10
+    if code:
+        assert_problem(answer, status, code)
+    assert answer.status_code == status, answer.text
+    assert submit(client).status_code == 202
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["cat\x00", "cat\x1b[2J", "c\u202eat", "c\u200bat", "<loc0001>", "cat <eos>", "<image>", "<seg001>", "x" * 513],
+)
+def test_no_text_reaches_the_tokenizer_as_more_than_text(client: httpx2.Client, prompt: str) -> None:
+    assert_problem(submit(client, prompt=prompt), 422, "invalid_field")
+
+
+def test_a_hostile_id_for_a_request_is_replaced(client: httpx2.Client) -> None:
+    assert client.get("/livez", headers={"X-Request-ID": "mine-1"}).headers["x-request-id"] == "mine-1"
+    for hostile in ("a b", "x" * 65, '"}{"'):
+        assert client.get("/livez", headers={"X-Request-ID": hostile}).headers["x-request-id"] != hostile

@@ -1,0 +1,297 @@
+"""API keys over HTTP: who gets in, what they may do, how often, and whose jobs they see."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi.routing import APIRoute
+from redis import Redis
+
+from api.app import create_app
+from scripts.broker import free_port, running_broker
+from shared.api_keys import PREFIX, Scope, fingerprint
+from shared.job import new_job_id
+from shared.settings import Settings
+from shared.store import keys
+from shared.store.api_keys import ApiKeyStore
+from shared.store.leases import LeaseStore
+from tests.jobs import assert_problem, finish_next, submit
+from tests.servers import front_end
+
+_BOTH = (Scope.SUBMIT, Scope.READ)
+_OPEN_PATHS = {"/", "/livez", "/readyz", "/models"}
+"""What tells nothing of anybody's jobs."""
+
+MakeKey = Callable[..., str]
+
+
+@pytest.fixture
+def guarded(settings: Settings) -> Settings:
+    return settings.model_copy(update={"require_keys": True})
+
+
+@pytest.fixture
+def make_key(guarded: Settings) -> MakeKey:
+    """Makes a key and returns its secret."""
+
+    async def make(name: str, scopes: tuple[Scope, ...], **limits: Any) -> str:
+        store = ApiKeyStore.connect(guarded)
+        try:
+            return (await store.create(name, scopes, **limits))[1]
+        finally:
+            await store.close()
+
+    return lambda name="somebody", scopes=_BOTH, **limits: asyncio.run(make(name, scopes, **limits))
+
+
+@pytest.fixture
+def url(guarded: Settings) -> Iterator[str]:
+    """The address of a front end that asks for keys."""
+    with front_end(guarded) as url:
+        yield url
+
+
+def _client(url: str, secret: str) -> httpx2.Client:
+    return httpx2.Client(base_url=url, timeout=20, headers={"Authorization": f"Bearer {secret}"})
+
+
+# --- Getting in -------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_taken_in_either_header(url: str, make_key: MakeKey) -> None:
+    secret = make_key()
+    assert httpx2.get(f"{url}/jobs", headers={"Authorization": f"Bearer {secret}"}).status_code == 200
+    assert httpx2.get(f"{url}/jobs", headers={"X-API-Key": secret}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer maskq_wrong"},
+        {"Authorization": "Basic bWFza3E6eA=="},
+        {"Authorization": "Bearer"},
+        {"X-API-Key": ""},
+        {"X-API-Key": "x" * 10_000},
+        {"X-API-Key": "\xff\xfe".encode("latin-1").decode("latin-1")},
+    ],
+)
+def test_without_a_key_that_is_known_nothing_is_answered(url: str, headers: dict[str, str]) -> None:
+    raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
+    for method, path in (("GET", "/jobs"), ("POST", "/segment/"), ("GET", f"/jobs/{new_job_id()}/events")):
+        response = httpx2.request(method, f"{url}{path}", headers=raw)
+        assert_problem(response, 401, "key_required")
+        assert response.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_caller_without_a_key_is_refused_before_the_body_is_read(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    head = f"POST /segment/ HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with socket.create_connection((host, int(port)), timeout=20) as client:
+        client.sendall(f"{head}Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: client.recv(4096), b""))  # and the connection is closed, for all the body unsent
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"100 Continue" not in answer
+
+
+def test_every_route_asks_who_is_calling_and_none_has_its_body_read_before(guarded: Settings) -> None:
+    routes = [route for route in _routes(create_app(guarded).routes) if route.path not in _OPEN_PATHS]
+    assert len(routes) >= 6
+    for route in routes:
+        calls = {getattr(call, "__name__", "") for call in _dependencies(route.dependant)}
+        assert "_caller" in calls, f"{route.path} asks nobody for a key"
+        assert route.body_field is None, f"{route.path} has FastAPI read the body before it asks for a key"
+
+
+def _routes(routes: Any) -> list[APIRoute]:
+    found = [route for route in routes if isinstance(route, APIRoute)]
+    for group in routes:
+        router = getattr(group, "original_router", None)
+        found += _routes(router.routes) if router else []
+    return found
+
+
+def _dependencies(dependant: Any) -> list[Any]:
+    return [dependant.call, *(call for each in dependant.dependencies for call in _dependencies(each))]
+
+
+def test_a_revoked_key_is_refused_at_once_and_its_secret_is_nowhere(
+    url: str, guarded: Settings, make_key: MakeKey
+) -> None:
+    secret = make_key()
+    assert secret.startswith(PREFIX)
+    with Redis.from_url(guarded.redis_url) as redis:
+        everything = [redis.dump(name) for name in redis.scan_iter("*")]
+        assert not any(secret.removeprefix(PREFIX).encode() in (value or b"") for value in everything)
+        with _client(url, secret) as client:
+            assert client.get("/jobs").status_code == 200
+            assert redis.hdel(keys.API_KEYS, fingerprint(secret)) == 1
+            assert_problem(client.get("/jobs"), 401, "key_required")
+
+
+# --- What a key may do ------------------------------------------------------------------------------------------------
+
+
+def test_a_scope_is_needed_for_what_it_names(url: str, make_key: MakeKey) -> None:
+    with (
+        _client(url, make_key(scopes=(Scope.SUBMIT,))) as submits,
+        _client(url, make_key(scopes=(Scope.READ,))) as reads,
+    ):
+        job = submit(submits).json()
+        refused = submits.get(job["urls"]["self"])
+        assert "read" in assert_problem(refused, 403, "scope_missing")["detail"]
+        assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
+        assert_problem(submit(reads), 403, "scope_missing")
+        assert_problem(reads.post(job["urls"]["cancel"]), 403, "scope_missing")
+        assert submits.post(job["urls"]["cancel"]).status_code == 202
+
+
+def test_another_caller_s_job_is_not_found_anywhere(url: str, make_key: MakeKey, leases: LeaseStore) -> None:
+    with _client(url, make_key()) as mine, _client(url, make_key()) as other:
+        job = submit(mine).json()
+        finish_next(leases)
+        for name, address in job["urls"].items():
+            method = "POST" if name == "cancel" else "GET"
+            foreign = other.request(method, address)
+            nobodys = other.request(method, address.replace(job["id"], new_job_id()))
+            assert_problem(foreign, 404, "job_not_found")
+            assert foreign.json()["detail"] == nobodys.json()["detail"]  # nothing tells that it exists
+        assert other.get("/jobs").json()["jobs"] == []
+        assert_problem(other.get("/jobs", params={"cursor": job["id"]}), 404, "job_not_found")
+        assert [each["id"] for each in mine.get("/jobs").json()["jobs"]] == [job["id"]]
+
+
+def test_an_idempotency_key_is_its_owner_s_alone(url: str, make_key: MakeKey) -> None:
+    with _client(url, make_key()) as mine, _client(url, make_key()) as other:
+        same = {"Idempotency-Key": "1"}
+        assert submit(mine, headers=same).json()["id"] != submit(other, headers=same).json()["id"]
+
+
+def test_an_admin_sees_lists_and_cancels_everybody_s(url: str, guarded: Settings, make_key: MakeKey) -> None:
+    with _client(url, make_key()) as mine, _client(url, make_key(scopes=(Scope.ADMIN,))) as admin:
+        job = submit(mine).json()
+        assert admin.get(job["urls"]["self"]).status_code == 200
+        with Redis.from_url(guarded.redis_url, decode_responses=True) as redis:
+            owner = str(redis.hget(keys.job(job["id"]), "owner"))
+        listed = admin.get("/jobs", params={"owner": owner}).json()["jobs"]
+        assert [each["id"] for each in listed] == [job["id"]]
+        assert admin.get("/jobs").json()["jobs"] == []  # its own
+        assert_problem(mine.get("/jobs", params={"owner": "key-other"}), 403, "scope_missing")
+        assert mine.get("/jobs", params={"owner": owner}).status_code == 200
+        assert admin.post(job["urls"]["cancel"]).json()["status"] == "canceled"
+
+
+def test_a_share_gives_a_key_s_jobs_more_turns(url: str, make_key: MakeKey, leases: LeaseStore) -> None:
+    with _client(url, make_key()) as one, _client(url, make_key(share=3)) as three:
+        many = {submit(three).json()["id"] for _ in range(9)}
+        few = {submit(one).json()["id"] for _ in range(9)}
+    taken = []
+    for _ in range(8):
+        lease = leases.claim("demo", hands_empty=True)
+        assert lease is not None
+        taken.append(lease.job.id)
+    assert len(many.intersection(taken)) >= 5
+    assert few.intersection(taken)
+
+
+# --- How often --------------------------------------------------------------------------------------------------------
+
+
+def test_a_rate_lets_a_burst_through_and_then_says_when_to_come_back(url: str, make_key: MakeKey) -> None:
+    with _client(url, make_key(per_minute=60, burst=3)) as client, _client(url, make_key()) as other:
+        answers = [client.get("/jobs") for _ in range(3)]
+        assert [answer.headers["ratelimit-policy"] for answer in answers] == ['"key";q=3;w=3'] * 3
+        assert [_remaining(answer) for answer in answers] == [2, 1, 0]
+        refused = client.get("/jobs")
+        assert_problem(refused, 429, "rate_limited")
+        assert (_remaining(refused), refused.headers["retry-after"]) == (0, "1")
+        assert other.get("/jobs").status_code == 200  # nobody else's business
+        time.sleep(1.1)
+        assert client.get("/jobs").status_code == 200
+        assert_problem(client.get("/jobs"), 429, "rate_limited")
+
+
+def _remaining(response: httpx2.Response) -> int:
+    match = re.fullmatch(r'"key";r=(\d+);t=\d+', response.headers["ratelimit"])
+    assert match is not None
+    return int(match[1])
+
+
+def test_answers_of_every_kind_tell_the_rate(url: str, make_key: MakeKey) -> None:
+    with _client(url, make_key()) as client:
+        job = submit(client).json()
+        assert "ratelimit" in client.get(f"/jobs/{new_job_id()}").headers  # a problem
+        with client.stream("GET", job["urls"]["events"]) as stream:
+            assert "ratelimit" in stream.headers
+
+
+# --- Starting, and the command ----------------------------------------------------------------------------------------
+
+
+def _run(command: str, settings: Settings, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", command, *options],
+        env={**os.environ, "REDIS_URL": settings.redis_url, **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_makes_shows_and_revokes_keys(settings: Settings) -> None:
+    made = _run("scripts.keys", settings, "create", "Ada's laptop", "--scopes", "read", "--per-minute", "30")
+    secret = made.stdout.strip()
+    assert re.fullmatch(r"maskq_[\w-]{43}", secret)
+    guarded = settings.model_copy(update={"require_keys": True})
+    with front_end(guarded) as url, _client(url, secret) as client:
+        assert client.get("/jobs").status_code == 200
+        listed = _run("scripts.keys", settings, "list").stdout
+        assert "Ada's laptop" in listed
+        assert secret not in listed
+        (key_id,) = re.findall(r"key-\w+", listed)
+        assert _run("scripts.keys", settings, "revoke", key_id).returncode == 0
+        assert_problem(client.get("/jobs"), 401, "key_required")
+    assert _run("scripts.keys", settings, "revoke", key_id).returncode == 1
+    assert _run("scripts.keys", settings, "create", "x", "--scopes", "root").returncode == 2
+
+
+def test_the_command_finds_the_broker_of_a_folder_whether_it_runs_or_not(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+
+    def keys_command(*words: str) -> str:
+        command = [sys.executable, "-m", "scripts.keys", "--data", str(tmp_path), *words]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    assert keys_command("create", "before").startswith(PREFIX)
+    with running_broker(tmp_path / "broker"):
+        assert keys_command("create", "meanwhile").startswith(PREFIX)
+        assert {"before", "meanwhile"} <= set(keys_command("list").split())
+
+
+def test_a_front_end_that_others_can_reach_does_not_start_without_keys(settings: Settings, make_key: MakeKey) -> None:
+    port = str(free_port())
+    refused = _run("api", settings, "--host", "0.0.0.0", "--port", port)
+    assert refused.returncode == 78
+    assert "scripts/keys create" in refused.stderr
+    assert "REQUIRE_KEYS=false" in refused.stderr
+    make_key()
+    with pytest.raises(subprocess.TimeoutExpired):  # now it runs until it is killed
+        subprocess.run(
+            [sys.executable, "-m", "api", "--host", "0.0.0.0", "--port", port],
+            env={**os.environ, "REDIS_URL": settings.redis_url},
+            capture_output=True,
+            timeout=5,
+            check=False,
+        )

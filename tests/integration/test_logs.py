@@ -1,0 +1,94 @@
+"""What the logs of a running service tell of a job, and what they never tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import structlog
+
+from benchmarks.fleet import Fleet
+from shared.api_keys import Scope
+from shared.logs import set_up_logging
+from shared.settings import Settings
+from shared.store.api_keys import ApiKeyStore
+from tests.jobs import PNG, submit
+
+_SECRET = "s3cr3t-in-a-url"
+_PROMPT = "my own diary"
+
+
+@pytest.fixture
+def root_logger() -> Iterator[logging.Logger]:
+    """The root logger, as it was afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield root
+    root.handlers, root.level = handlers, level
+    logging.captureWarnings(capture=False)
+
+
+async def _make_key(settings: Settings) -> str:
+    store = ApiKeyStore.connect(settings)
+    try:
+        return (await store.create("somebody", [Scope.SUBMIT, Scope.READ]))[1]
+    finally:
+        await store.close()
+
+
+def test_a_job_can_be_followed_from_http_to_the_worker_and_no_secret_is_told(tmp_path: Path) -> None:
+    with Fleet(tmp_path, REQUIRE_KEYS="true", LOG_FORMAT="json", URL_TIMEOUT_S="1") as fleet:
+        key = asyncio.run(_make_key(Settings(redis_url=fleet.broker_url)))
+        headers = {"Authorization": f"Bearer {key}", "X-Request-ID": "request-7", "Idempotency-Key": "once-4711"}
+        with httpx2.Client(base_url=fleet.url, timeout=60, headers=headers) as client:
+            job = submit(client, prompt=_PROMPT, headers={"Prefer": "wait=60"}).json()
+            assert job["status"] == "succeeded"
+            secret_url = f"https://user:{_SECRET}@127.0.0.1/{_SECRET}?token={_SECRET}"
+            answer = client.post(
+                "/segment/", json={"prompt": "cat", "image_url": secret_url}, headers={"Idempotency-Key": ""}
+            )
+            assert answer.status_code == 422
+            client.get("/jobs", params={"cursor": _SECRET})
+        logs = {name: (tmp_path / f"{name}.log").read_text("utf-8") for name in ("api", "worker-1")}
+    for text in logs.values():
+        for secret in (key, key.removeprefix("maskq_"), _SECRET, _PROMPT, "once-4711", PNG[:8].hex()):
+            assert secret not in text
+    lines = {name: _json_lines(text) for name, text in logs.items()}
+    (taken,) = [line for line in lines["api"] if line.get("job_id") == job["id"] and "status" in line]
+    assert taken["event"] == "POST /segment/"
+    assert (taken["request_id"], taken["status"], taken["level"]) == ("request-7", 200, "info")
+    assert taken["caller"].startswith("key-")
+    told = [line["event"] for line in lines["worker-1"] if line.get("job_id") == job["id"]]
+    assert told == ["claimed, attempt 1", "succeeded"]
+
+
+def _json_lines(text: str) -> list[dict[str, Any]]:
+    """Every line is one, uvicorn's and Celery's too."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_an_error_is_told_with_its_traceback_and_without_the_values_in_it(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    set_up_logging(Settings.model_validate({"log_format": form}))
+    with structlog.contextvars.bound_contextvars(job_id="job-1"):
+        password = _SECRET
+        try:
+            int(password[:0])
+        except ValueError:
+            logging.getLogger("some.library").exception("it broke")
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "it broke" in told
+    assert "job-1" in told
+    assert "some.library" in told
+    assert _SECRET not in told
+    assert (told.count(os.linesep) == 1) == (form == "json")

@@ -1,0 +1,116 @@
+"""The OpenAPI document says what is true: schemathesis believes it, and finds no answer that it does not announce."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from shared.api_keys import Scope
+from shared.errors import ConfigurationError, MaskqError
+from shared.settings import Settings
+from shared.store.api_keys import ApiKeyStore
+from tests.jobs import PNG
+from tests.schemathesis_hooks import IMAGE_URL_VARIABLE
+from tests.servers import front_end, website
+
+_RUN_S = int(os.environ.get("SCHEMATHESIS_S", "25"))
+"""How long each run may look for faults."""
+
+
+class _Images(BaseHTTPRequestHandler):
+    """Every address has the same picture."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(PNG)))
+        self.end_headers()
+        self.wfile.write(PNG)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def images() -> Iterator[str]:
+    with website(_Images) as url:
+        yield url
+
+
+@pytest.mark.parametrize("has_keys", [True, False], ids=["with keys", "without keys"])
+def test_schemathesis_finds_no_answer_that_is_not_announced(
+    settings: Settings, images: str, tmp_path: Path, has_keys: bool
+) -> None:
+    changes = {"require_keys": has_keys, "url_allow_http": True, "url_allow_private": True, "stream_s": 0.2}
+    wide_open = settings.model_copy(update={**changes, "max_queued_jobs": 1_000_000, "max_wait_s": 0.2})
+    header = ["--header", f"Authorization: Bearer {asyncio.run(_make_key(settings))}"] if has_keys else []
+    with front_end(wide_open) as url:
+        run = subprocess.run(
+            [
+                *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *header),
+                *("--checks", "all", "--max-time", str(_RUN_S), "--no-color", "--generation-database", "none"),
+                *("--continue-on-failure", "--warnings", "off"),
+            ],
+            env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.schemathesis_hooks", IMAGE_URL_VARIABLE: f"{images}/cat"},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            timeout=_RUN_S + 200,
+            check=False,
+        )
+    assert run.returncode == 0, run.stdout[-8_000:] + run.stderr[-2_000:]
+
+
+async def _make_key(settings: Settings) -> str:
+    store = ApiKeyStore.connect(settings)
+    try:
+        return (await store.create("tester", [Scope.SUBMIT, Scope.READ], per_minute=1e8, burst=1_000_000))[1]
+    finally:
+        await store.close()
+
+
+def _document(settings: Settings, **changes: Any) -> dict[str, Any]:
+    with front_end(settings.model_copy(update=changes)) as url:
+        document: dict[str, Any] = httpx2.get(f"{url}/openapi.json", timeout=20).json()
+        return document
+
+
+def test_the_document_names_every_error_that_a_request_can_meet(settings: Settings) -> None:
+    text = json.dumps(_document(settings, require_keys=True))
+    never_an_answer = {"internal_error", "headers_too_large", "inference_failed", "worker_lost", "deadline_exceeded"}
+    types = {error.type for error in _all_errors(MaskqError)} - never_an_answer
+    assert {code for code in types if f'"{code}"' not in text} == set()
+
+
+def _all_errors(error: type[MaskqError]) -> Iterator[type[MaskqError]]:
+    if error is not ConfigurationError:
+        yield error
+        for child in error.__subclasses__():
+            yield from _all_errors(child)
+
+
+def test_the_document_asks_for_keys_only_where_the_service_does(settings: Settings) -> None:
+    guarded, open_ = _document(settings, require_keys=True), _document(settings, require_keys=False)
+    assert set(guarded["components"]["securitySchemes"]) == {"HTTPBearer", "APIKeyHeader"}
+    assert len(guarded["paths"]["/segment/"]["post"]["security"]) == 2
+    assert "security" not in json.dumps(open_)
+    assert "401" not in open_["paths"]["/segment/"]["post"]["responses"]
+    for document in (guarded, open_):
+        assert "HTTPValidationError" not in json.dumps(document)
+
+
+def test_the_document_has_the_limits_of_the_deployment(settings: Settings) -> None:
+    text = json.dumps(_document(settings, max_wait_s=33.0, max_timeout_s=77, max_prompt_chars=55))
+    assert '"maximum": 33.0' in text
+    assert '"maximum": 77' in text
+    assert '"maxLength": 55' in text
+    assert "x-max" not in text

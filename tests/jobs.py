@@ -1,0 +1,47 @@
+"""Jobs over HTTP, for tests: hand one in, end it, look at a refusal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+
+from shared.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
+from shared.store.leases import LeaseStore, Outcome
+from tests.pictures import encoded, gradient
+
+PNG = encoded(gradient(64, 48))
+FOUND = SegmentedObject(
+    label="cat", score=0.9, box=(0, 0, 64, 48), area=3072, mask=RleMask(size=(48, 64), counts="0PP3")
+)
+
+
+def submit(client: httpx2.Client, headers: dict[str, str] | None = None, **fields: Any) -> httpx2.Response:
+    """Post a small image with the prompt `cat`."""
+    files = {"image_file": ("a.png", PNG)}
+    return client.post("/segment/", data={"prompt": "cat", **fields}, files=files, headers=headers)
+
+
+def success() -> Outcome:
+    """A result with one object, as a worker would store it."""
+    size = ImageSize(width=64, height=48)
+    return Outcome(result=SegmentationResult(image=size, objects=[FOUND], skipped=[], truncated=False, raw_text=""))
+
+
+def finish_next(leases: LeaseStore) -> None:
+    """Do what a worker does with the next job."""
+    lease = leases.claim("demo", hands_empty=True)
+    assert lease is not None
+    assert leases.finish(lease, success())
+
+
+def assert_problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    """The answer is a problem document of this type, and tells nothing of our insides."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert set(problem) == {"type", "title", "status", "detail", "instance"}
+    assert (problem["type"], problem["status"]) == (code, status)
+    assert "Traceback" not in response.text
+    assert "/work" not in response.text
+    return problem

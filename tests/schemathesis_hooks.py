@@ -1,0 +1,43 @@
+"""Teaches schemathesis the formats of our OpenAPI document that no JSON schema can tell: what an image is, for example.
+
+Loaded by schemathesis itself, by way of SCHEMATHESIS_HOOKS.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import Any
+from uuid import uuid4
+
+import schemathesis
+from hypothesis import strategies as st
+
+from tests.pictures import encoded, gradient
+
+IMAGE_URL_VARIABLE = "SCHEMATHESIS_IMAGE_URL"
+
+_SOURCES = {"image_file", "image_base64", "image_url"}
+_IMAGES = st.sampled_from([encoded(gradient(8, 6), name) for name in ("PNG", "JPEG", "WEBP")])
+_WORDS = st.text(st.characters(categories=["L", "N"], max_codepoint=0x17F), min_size=1, max_size=20)
+
+schemathesis.openapi.format("binary", _IMAGES)
+schemathesis.openapi.format("byte", _IMAGES.map(lambda image: base64.b64encode(image).decode()))
+schemathesis.openapi.format("prompt", st.lists(_WORDS, min_size=1, max_size=4).map(" ; ".join))
+schemathesis.openapi.format("model", st.just("demo"))
+schemathesis.openapi.format("uri", st.just(os.environ.get(IMAGE_URL_VARIABLE, "https://example.com/cat.png")))
+
+
+@schemathesis.hook
+def filter_case(context: schemathesis.HookContext, case: Any) -> bool:
+    """Leave out bodies with two images: schemathesis tries all properties at once, and takes that for good
+    although `oneOf` forbids it."""
+    return not (isinstance(case.body, dict) and len(_SOURCES & set(case.body)) > 1)
+
+
+@schemathesis.hook
+def before_call(context: schemathesis.HookContext, case: Any, kwargs: dict[str, Any]) -> None:
+    """Use no idempotency key twice: then it is right that another request is refused."""
+    key = (case.headers or {}).get("Idempotency-Key", "")
+    if 0 < len(key) <= 255:  # those too long are to be refused
+        case.headers["Idempotency-Key"] = f"{key[:200]}{uuid4().hex}"
