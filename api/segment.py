@@ -57,7 +57,7 @@ async def submit(request: Request, response: Response, services: ServicesDep, af
     fault_point("api.read")
     job_id = await services.store.submit(new)
     fault_point("api.submitted")
-    after.add_task(services.doorbell.ring, job_id)
+    after.add_task(services.doorbell.ring, job_id, new.request.model_id)
     state = await services.store.read(job_id)
     view = JobView.of(state.job, state.queue_position, state.result, str(request.base_url))
     response.headers["Location"] = f"/jobs/{job_id}"

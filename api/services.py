@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -24,23 +24,29 @@ class Services:
     """One of each. All are safe to share between requests."""
 
     settings: Settings
-    model: ServedModel
+    models: Mapping[str, ServedModel]
+    """By name; the first is the default."""
     store: SubmissionStore
     doorbell: Doorbell
     watcher: JobWatcher
     intake: Intake
 
+    @property
+    def model(self) -> ServedModel:
+        """What a job is for unless it says otherwise."""
+        return next(iter(self.models.values()))
+
 
 @asynccontextmanager
-async def running_services(settings: Settings, model: ServedModel) -> AsyncIterator[Services]:
+async def running_services(settings: Settings, models: Mapping[str, ServedModel]) -> AsyncIterator[Services]:
     """Start them, and stop them at the end. Redis need not be there yet: it is connected to when it is needed."""
     store = SubmissionStore.connect(settings)
     watcher = JobWatcher(store)
-    doorbell = Doorbell(settings, model.name)
+    doorbell = Doorbell(settings, next(iter(models)))
     watching = asyncio.create_task(watcher.run())
     try:
         async with ImageFetcher(settings) as fetcher:
-            yield Services(settings, model, store, doorbell, watcher, Intake(settings, model.name, fetcher))
+            yield Services(settings, models, store, doorbell, watcher, Intake(settings, list(models), fetcher))
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):

@@ -123,6 +123,12 @@ class StoreFull(MaskqError):
     type, title, status = "store_full", "The job store is nearly full", 503
 
 
+class ModelUnserved(MaskqError):
+    """No live worker serves this model. Jobs for others may well be taken."""
+
+    type, title, status = "model_unserved", "Nobody serves this model right now", 503
+
+
 # --- What a job can fail with: kept in the job as {"type", "detail"} --------------------------------------------------
 
 

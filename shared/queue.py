@@ -55,14 +55,14 @@ class Doorbell:
     """Rings for the workers of a model. Thread-safe; blocks for about 2 s at the most."""
 
     def __init__(self, settings: Settings, model_id: str) -> None:
-        self._queue = queue_name(model_id)
+        self._model_id = model_id
         self._app = celery_app(settings, model_id)
         self._app.conf.broker_transport_options |= {"socket_timeout": _PRODUCER_TIMEOUT_S}
 
-    def ring(self, job_id: str) -> None:
-        """Wake a worker. A failure is logged and forgotten: the store has the job already."""
+    def ring(self, job_id: str, model_id: str | None = None) -> None:
+        """Wake a worker of this model. A failure is logged and forgotten: the store has the job already."""
         try:
-            self._app.send_task(TASK, args=[job_id], queue=self._queue, retry=False)
+            self._app.send_task(TASK, args=[job_id], queue=queue_name(model_id or self._model_id), retry=False)
         except OperationalError as error:
             logger.warning("the doorbell for job %s was not heard: %s", job_id, type(error).__name__)
 

@@ -61,6 +61,17 @@ def served_model(settings: Settings) -> ServedModel:
     return find_model(settings.model_id, settings.models_dir)
 
 
+def offered_models(settings: Settings) -> dict[str, ServedModel]:
+    """All models of this deployment by name, the one of `MODEL_ID` first.
+
+    Raises:
+        ConfigurationError: as `find_model`.
+    """
+    ids = [settings.model_id, *(name.strip() for name in settings.models.split(",") if name.strip())]
+    found = [find_model(model_id, settings.models_dir) for model_id in ids]
+    return {model.name: model for model in found}
+
+
 def find_model(model_id: str, models_dir: Path) -> ServedModel:
     """An entry of the registry, or a local folder, called by its last name.
 

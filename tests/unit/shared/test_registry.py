@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigurationError
-from shared.registry import RegistryEntry, read_registry, served_model
+from shared.registry import RegistryEntry, offered_models, read_registry, served_model
 from shared.settings import Settings
 
 _OFFICIAL = [
@@ -75,3 +75,10 @@ def test_a_wrong_registry_is_explained(tmp_path: Path, text: str) -> None:
     (tmp_path / "registry.toml").write_text(text)
     with pytest.raises(ConfigurationError, match="is not a registry"):
         served_model(Settings(models_dir=tmp_path))
+
+
+def test_a_deployment_offers_its_own_model_first(root: Path) -> None:
+    names = "google/paligemma2-3b-mix-448, demo,"
+    offered = offered_models(Settings(models_dir=root / "models", models=names))
+    assert list(offered) == ["demo", "google/paligemma2-3b-mix-448"]
+    assert list(offered_models(Settings(models_dir=root / "models"))) == ["demo"]
