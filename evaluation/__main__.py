@@ -45,7 +45,7 @@ def main() -> int:
         print(f"maskq: cut off ({type(error).__name__}); the same command goes on from here", file=sys.stderr)
         return 1
     print(as_table(found))
-    print(f"\nanswers, figures, objects.csv and worst.png are in {options.out}")
+    print(f"\nanswers, figures, objects.csv, worst.png and samples.png are in {options.out}")
     return 0
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from evaluation.answerers import Answerer, engine_answerer, service_answerer
 from evaluation.answers import Setup, collect_answers
 from evaluation.ceiling import token_ceiling
+from evaluation.pages import worst_first, write_page
 from evaluation.protocol import score
 from evaluation.question import Question
 from evaluation.report import Figures, as_table, figures, write_objects
-from evaluation.worst import write_worst
 from shared.settings import Settings
 from worker.masks import MaskCodec
 
@@ -49,7 +49,7 @@ class Asked:
 def evaluate(
     questions: Sequence[Question], data: str, asked: Asked, folder: Path, in_flight: int = IN_FLIGHT
 ) -> Figures:
-    """Ask all questions and write answers.jsonl, figures.json, figures.txt, objects.csv and worst.png into `folder`.
+    """Ask all questions and write answers, figures, objects.csv, worst.png and samples.png into `folder`.
 
     Raises:
         DataError: the data are not as they should be, or the folder holds another evaluation.
@@ -67,5 +67,6 @@ def evaluate(
     (folder / "figures.json").write_text(json.dumps({**setup.model_dump(), "figures": found}, indent=2) + "\n", "utf-8")
     (folder / "figures.txt").write_text(as_table(found) + "\n", "utf-8")
     write_objects(scored, folder / "objects.csv")
-    write_worst(scored, answers, folder / "worst.png")
+    write_page(worst_first(scored), answers, folder / "worst.png")
+    write_page(scored, answers, folder / "samples.png")
     return found

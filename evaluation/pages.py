@@ -1,4 +1,4 @@
-"""A page of the worst answers: where the truth is green and the answer is red, and yellow where they agree."""
+"""Answers as pictures: the truth is tinted green, the answer red, and where they agree it is yellow."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from evaluation.answers import Answer
 from evaluation.protocol import Scored
 from evaluation.question import Rle
 
+MOST_TILES = 24
 _TILE_PX = 240
 _CAPTION_PX = 30
 _COLUMNS = 6
@@ -25,12 +26,17 @@ _CAPTION_CHARS = 38
 Floats = npt.NDArray[np.float64]
 
 
-def write_worst(scored: Sequence[Scored], answers: Mapping[str, Answer], path: Path, count: int = 24) -> None:
-    """Write a PNG of the questions with the lowest mean IoU; naming what is not there is as bad as missing what is."""
-    worst = sorted(scored, key=_quality)[:count]
-    rows = -(-len(worst) // _COLUMNS) or 1
+def worst_first(scored: Sequence[Scored]) -> list[Scored]:
+    """Questions by their mean IoU; naming what is not there is as bad as missing what is."""
+    return sorted(scored, key=_quality)
+
+
+def write_page(scored: Sequence[Scored], answers: Mapping[str, Answer], path: Path) -> None:
+    """Write a PNG of the first `MOST_TILES` questions: their pictures with both masks, prompts and IoUs."""
+    shown = scored[:MOST_TILES]
+    rows = -(-len(shown) // _COLUMNS) or 1
     page = Image.new("RGB", (_COLUMNS * _TILE_PX, rows * (_TILE_PX + _CAPTION_PX)), "white")
-    for index, each in enumerate(worst):
+    for index, each in enumerate(shown):
         row, column = divmod(index, _COLUMNS)
         tile = _tile(each, answers[each.question.id])
         page.paste(tile, (column * _TILE_PX, row * (_TILE_PX + _CAPTION_PX)))
