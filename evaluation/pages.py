@@ -1,4 +1,4 @@
-"""Answers as pictures: the truth is tinted green, the answer red, and where they agree it is yellow."""
+"""Answers as pictures: a green line runs around the truth outside, a magenta one around the answer inside."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from evaluation.answers import Answer
 from evaluation.protocol import Scored
@@ -19,11 +20,12 @@ MOST_TILES = 24
 _TILE_PX = 240
 _CAPTION_PX = 30
 _COLUMNS = 6
-_TRUTH, _ANSWER = np.array([0.0, 200.0, 0.0]), np.array([230.0, 0.0, 0.0])
-_OPACITY = 0.55
+_TRUTH, _ANSWER = (0, 230, 0), (255, 0, 255)
+_LINE_PX = 3
 _CAPTION_CHARS = 38
 
-Floats = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.uint8]
+Bools = npt.NDArray[np.bool_]
 
 
 def worst_first(scored: Sequence[Scored]) -> list[Scored]:
@@ -52,24 +54,30 @@ def _quality(each: Scored) -> float:
 def _tile(each: Scored, answer: Answer) -> Image.Image:
     """One question: its picture with both masks, and below it the prompt and how good the answer was."""
     with Image.open(io.BytesIO(each.question.read_image())) as image:
-        pixels = np.asarray(image.convert("RGB"), np.float64)
-    pixels = _tinted(pixels, [truth.mask for truth in each.question.truths], _TRUTH)
+        image.thumbnail((_TILE_PX - 4, _TILE_PX - 4))
+        pixels = np.array(image.convert("RGB"))
     found = answer.result.objects if answer.result else []
-    pixels = _tinted(pixels, [one.rle.model_dump(include={"size", "counts"}) for one in found if one.rle], _ANSWER)
-    shrunk = Image.fromarray(pixels.astype(np.uint8))
-    shrunk.thumbnail((_TILE_PX - 4, _TILE_PX - 4))
+    for truth in each.question.truths:
+        mask = _shrunk(truth.mask, pixels)
+        pixels[binary_dilation(mask, iterations=_LINE_PX) & ~mask] = _TRUTH
+    for one in found:
+        if one.rle:
+            mask = _shrunk(one.rle.model_dump(include={"size", "counts"}), pixels)
+            pixels[mask & ~binary_erosion(mask, iterations=_LINE_PX)] = _ANSWER
     tile = Image.new("RGB", (_TILE_PX, _TILE_PX + _CAPTION_PX), "white")
-    tile.paste(shrunk, (2, 2))
-    ious = " ".join(f"{one.iou:.2f}" for one in each.objects) or "nothing is there"
-    caption = f"{each.question.prompt[:_CAPTION_CHARS]}\nIoU {ious}"[: 2 * _CAPTION_CHARS]
-    # Pillow's own font: Latin letters only, which is why others are replaced.
-    ImageDraw.Draw(tile).text((4, _TILE_PX), caption.encode("latin-1", "replace").decode("latin-1"), fill="black")
+    tile.paste(Image.fromarray(pixels), (2, 2))
+    ImageDraw.Draw(tile).text((4, _TILE_PX), _caption(each), fill="black")
     return tile
 
 
-def _tinted(pixels: Floats, masks: Sequence[Rle], color: Floats) -> Floats:
-    """float64[H, W, 3] with `color` mixed in wherever a mask is."""
-    inside = np.zeros(pixels.shape[:2], np.bool_)
-    for mask in masks:
-        inside |= coco.decode(mask) > 0
-    return np.where(inside[..., None], (1 - _OPACITY) * pixels + _OPACITY * color, pixels)
+def _shrunk(mask: Rle, pixels: Pixels) -> Bools:
+    """bool[H, W] of the size of `pixels`."""
+    height, width = pixels.shape[:2]
+    shrunk = Image.fromarray(coco.decode(mask) * 255).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(shrunk) > 127
+
+
+def _caption(each: Scored) -> str:
+    ious = " ".join(f"{one.iou:.2f}" for one in each.objects) or "nothing is there"
+    caption = f"{each.question.prompt[:_CAPTION_CHARS]}\nIoU {ious[:_CAPTION_CHARS]}"
+    return caption.encode("latin-1", "replace").decode("latin-1")  # all that Pillow's own font has
