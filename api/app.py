@@ -14,7 +14,7 @@ from api.limits import BodyLimit
 from api.openapi import describe_truly
 from api.problems import add_problem_handlers
 from api.services import running_services
-from shared.registry import served_model
+from shared.registry import offered_models
 from shared.settings import Settings
 
 
@@ -24,11 +24,11 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ConfigurationError: the settings name no model there is.
     """
-    model = served_model(settings)
+    offered = offered_models(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running_services(settings, model) as app.state.services:
+        async with running_services(settings, offered) as app.state.services:
             yield
 
     app = FastAPI(title="maskq", summary="Cuts objects out of images by name.", lifespan=lifespan)

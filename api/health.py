@@ -27,9 +27,9 @@ async def live() -> dict[str, str]:
 @router.get("/readyz", responses={503: {"model": Readiness}})
 async def ready(services: ServicesDep, response: Response) -> Readiness:
     """Jobs can be taken: 200 if the store answers, even before the first worker is there, since jobs can wait."""
-    name = services.model.name
     try:
-        return Readiness(store=True, live_workers={name: await services.store.live_workers(name)})
+        workers = {name: await services.store.live_workers(name) for name in services.models}
+        return Readiness(store=True, live_workers=workers)
     except RedisError:
         response.status_code = 503
-        return Readiness(store=False, live_workers={name: 0})
+        return Readiness(store=False, live_workers=dict.fromkeys(services.models, 0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
@@ -41,12 +41,15 @@ def max_body_bytes(settings: Settings) -> int:
 
 
 class Intake:
-    """Reads submissions for the one model this deployment serves."""
+    """Reads submissions for the models of this deployment."""
 
-    def __init__(self, settings: Settings, model_id: str, fetcher: ImageFetcher, receivers: Outbound) -> None:
-        """`receivers` judges where webhooks may go."""
+    def __init__(
+        self, settings: Settings, model_ids: Sequence[str], fetcher: ImageFetcher, receivers: Outbound
+    ) -> None:
+        """The first of `model_ids` is what a submission is for unless it says otherwise. `receivers` judges where
+        webhooks may go."""
         self._settings = settings
-        self._model_id = model_id
+        self._model_ids = model_ids
         self._fetcher = fetcher
         self._receivers = receivers
 
@@ -83,9 +86,9 @@ class Intake:
         )
 
     def _job_request(self, fields: Mapping[str, object]) -> JobRequest:
-        model_id = _text(fields, "model_id", default=self._model_id)
-        if model_id != self._model_id:
-            raise InvalidField(f"model_id: this deployment serves {self._model_id}; GET /models lists what there is")
+        model_id = _text(fields, "model_id", default=self._model_ids[0])
+        if model_id not in self._model_ids:
+            raise InvalidField(f"model_id: this deployment serves {', '.join(self._model_ids)}; see GET /models")
         prompt = normalize_prompt(_text(fields, "prompt"), self._settings.max_prompt_chars)
         return JobRequest(
             model_id=model_id, prompt=prompt, mask_formats=_mask_formats(fields), priority=_priority(fields)

@@ -15,6 +15,12 @@ router = APIRouter()
 @router.get("/models", responses=problems(StoreUnavailable))
 async def list_models(services: ServicesDep) -> list[ModelView]:
     """The models this deployment serves, and how many workers serve each right now."""
-    model = services.model
-    workers = await services.store.live_workers(model.name)
-    return [ModelView(id=model.name, about=model.entry.about, resolution=model.entry.resolution, live_workers=workers)]
+    return [
+        ModelView(
+            id=name,
+            about=model.entry.about,
+            resolution=model.entry.resolution,
+            live_workers=await services.store.live_workers(name),
+        )
+        for name, model in services.models.items()
+    ]

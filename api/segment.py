@@ -15,6 +15,7 @@ from api.openapi import problems
 from api.services import ServicesDep
 from api.submission_schema import REFUSALS, REQUEST
 from shared.faults import fault_point
+from shared.queue import queue_name
 from shared.wire import JobView
 
 router = APIRouter()
@@ -37,12 +38,13 @@ async def submit(
     fault_point("api.submitted")
     bind_contextvars(job_id=job_id)
     response.headers["Location"] = f"/jobs/{job_id}"
+    queue = queue_name(new.request.model_id)
     wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
     if not wait_s:
-        after.add_task(services.doorbell.ring, job_id)
+        after.add_task(services.doorbell.ring, queue, job_id)
         state = await services.store.read(job_id)
     else:
-        await run_in_threadpool(services.doorbell.ring, job_id)
+        await run_in_threadpool(services.doorbell.ring, queue, job_id)
         state = await services.watcher.read_once(job_id, lambda state: state.job.status.is_terminal, wait_s)
         response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
         response.status_code = 200 if state.job.status.is_terminal else 202

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated, cast
@@ -16,7 +16,7 @@ from api.intake import Intake
 from api.watch import JobWatcher
 from shared.decoding import Decoders
 from shared.outbound import Outbound
-from shared.queue import Doorbell, queue_name
+from shared.queue import Doorbell
 from shared.registry import ServedModel
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
@@ -29,7 +29,8 @@ class Services:
     """One of each. All are safe to share between requests."""
 
     settings: Settings
-    model: ServedModel
+    models: Mapping[str, ServedModel]
+    """By name; the first is the default."""
     store: SubmissionStore
     keys: ApiKeyStore
     doorbell: Doorbell
@@ -40,22 +41,27 @@ class Services:
     drawing: CapacityLimiter
     """For threads that make pictures and documents of masks: 100 MB each at 25 MP, so not for all requests at once."""
 
+    @property
+    def model(self) -> ServedModel:
+        """What a job is for unless it says otherwise."""
+        return next(iter(self.models.values()))
+
 
 @asynccontextmanager
-async def running_services(settings: Settings, model: ServedModel) -> AsyncIterator[Services]:
+async def running_services(settings: Settings, models: Mapping[str, ServedModel]) -> AsyncIterator[Services]:
     """Start them, and stop them at the end. Redis need not be there yet: it is connected to when it is needed."""
     store = SubmissionStore.connect(settings)
     keys = ApiKeyStore.connect(settings)
     deliveries = DeliveryStore.connect(settings)
     watcher = JobWatcher(store, settings.max_waiters)
-    doorbell = Doorbell(settings, queue_name(model.name))
+    doorbell = Doorbell(settings)
     watching = asyncio.create_task(watcher.run())
     try:
         async with ImageFetcher(settings) as fetcher, Outbound(settings, "webhook_url") as receivers:
-            intake = Intake(settings, model.name, fetcher, receivers)
+            intake = Intake(settings, list(models), fetcher, receivers)
             with Decoders(settings) as decoders:
                 drawing = CapacityLimiter(settings.decode_processes)
-                yield Services(settings, model, store, keys, doorbell, watcher, intake, deliveries, decoders, drawing)
+                yield Services(settings, models, store, keys, doorbell, watcher, intake, deliveries, decoders, drawing)
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):

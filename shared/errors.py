@@ -191,6 +191,12 @@ class ServerBusy(MaskqError):
     retry_after_s = 5
 
 
+class ModelUnserved(MaskqError):
+    """No live worker serves this model. Jobs for others may well be taken."""
+
+    type, title, status = "model_unserved", "Nobody serves this model right now", 503
+
+
 # --- What a job can fail with: kept in the job as {"type", "detail"} --------------------------------------------------
 
 

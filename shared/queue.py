@@ -55,17 +55,16 @@ def celery_app(settings: Settings, queue: str) -> Celery:
 
 
 class Doorbell:
-    """Rings for those who listen on a queue. Thread-safe; blocks for about 2 s at the most."""
+    """Rings for those who listen. Thread-safe; blocks for about 2 s at the most."""
 
-    def __init__(self, settings: Settings, queue: str) -> None:
-        self._queue = queue
-        self._app = celery_app(settings, queue)
+    def __init__(self, settings: Settings) -> None:
+        self._app = celery_app(settings, WEBHOOK_QUEUE)
         self._app.conf.broker_transport_options |= {"socket_timeout": _PRODUCER_TIMEOUT_S}
 
-    def ring(self, job_id: str) -> None:
-        """Wake one of them. A failure is logged and forgotten: the store has the job already."""
+    def ring(self, queue: str, job_id: str) -> None:
+        """Wake one who listens there. A failure is logged and forgotten: the store has the job already."""
         try:
-            self._app.send_task(TASK, args=[job_id], queue=self._queue, retry=False)
+            self._app.send_task(TASK, args=[job_id], queue=queue, retry=False)
         except OperationalError as error:
             logger.warning("the doorbell for job %s was not heard: %s", job_id, type(error).__name__)
 

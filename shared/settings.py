@@ -45,6 +45,16 @@ class Settings(BaseSettings):
     model_id: str = Field(
         "demo", min_length=1, description="`demo`, an official id from models/registry.toml, or a local folder."
     )
+    models: str = Field(
+        "",
+        description="Several models in one deployment: all of them by commas, for the front end. A worker serves its "
+        "own `MODEL_ID`; the front end's is what a job is for unless it says otherwise.",
+    )
+    accept_unserved: bool = Field(
+        True,
+        description="Accept jobs for a model that no live worker serves: they wait until one comes, which scaling from "
+        "zero needs. Off, they are refused with 503.",
+    )
     models_dir: Path = Field(
         Path("models"), description="Folder with the registry and the demo checkpoint; relative to the working folder."
     )

@@ -138,8 +138,8 @@ def edge_softness(done: float) -> float:
 @torch.no_grad()
 def grade(model: PaliGemmaForConditionalGeneration, head: PatchHead, pool: Pool, scenes: int = 512) -> dict[str, float]:
     """How well the head reads held-out patches: shares right, and the mean edge error as a share of the side."""
-    chosen = np.arange(scenes)
-    lessons = lessons_of(pool, chosen, np.zeros(scenes, dtype=np.bool_), None)
+    chosen = np.arange(min(scenes, len(pool)))
+    lessons = lessons_of(pool, chosen, np.zeros(len(chosen), dtype=np.bool_), None)
     features = image_features(model, lessons.pixels)
     patches = features[lessons.owned]
     edges = head.edge_logits(patches).argmax(dim=-1) * (LATTICE_STEP / 1023)

@@ -32,7 +32,7 @@ class Pool:
     """N scenes as arrays, at most 5 objects each; ``views`` are the scene as drawn and turned left to right."""
 
     images: list[npt.NDArray[np.uint8]]
-    """One uint8[4000, 224, 224, 3] RGB a chunk, as drawn; mapped from disk."""
+    """One uint8[4000, 224, 224, 3] RGB a chunk (all scenes if they are fewer), as drawn; mapped from disk."""
     kinds: npt.NDArray[np.int8]
     """int8[N, 5]: index into KINDS, -1 where there is no object."""
     colors: npt.NDArray[np.int8]
@@ -49,7 +49,8 @@ class Pool:
 
     def pixels(self, scenes: Ints, mirrored: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
         """uint8[B, 224, 224, 3] of the scenes asked for, turned left to right where ``mirrored``."""
-        chosen = [self.images[scene // CHUNK][scene % CHUNK] for scene in scenes]
+        chunk = len(self.images[0])
+        chosen = [self.images[scene // chunk][scene % chunk] for scene in scenes]
         return np.stack([image[:, ::-1] if turn else image for image, turn in zip(chosen, mirrored, strict=True)])
 
 
@@ -60,10 +61,14 @@ def build_pool(folder: Path, vqvae: MaskVqVae, scenes: int, first_seed: int = TR
     """Draw what is missing of a pool of ``scenes`` scenes in ``folder``, on all cores, and open it."""
     folder.mkdir(parents=True, exist_ok=True)
     starts = [first_seed + start for start in range(0, scenes, CHUNK)]
+    chunk = min(CHUNK, scenes)
     missing = [start for start in starts if not (folder / f"{start}.npz").exists()]
-    # Spawned, not forked: the parent may hold threads of torch.
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
-        list(workers.map(_draw_chunk, missing, [folder] * len(missing)))
+    if len(missing) > 1:
+        # Spawned, not forked: the parent may hold threads of torch.
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
+            list(workers.map(_draw_chunk, missing, [folder] * len(missing), [chunk] * len(missing)))
+    elif missing:
+        _draw_chunk(missing[0], folder, chunk)
     for start in starts:
         _add_codes(folder / f"{start}.npz", vqvae)
     return open_pool(folder, starts)
@@ -76,9 +81,9 @@ def open_pool(folder: Path, starts: list[int]) -> Pool:
     return Pool(images, **{field: np.concatenate([chunk[field] for chunk in chunks]) for field in _FIELDS})
 
 
-def _draw_chunk(start: int, folder: Path) -> None:
+def _draw_chunk(start: int, folder: Path, scenes: int) -> None:
     cv2.setNumThreads(1)
-    plans = [plan_scene(seed) for seed in range(start, start + CHUNK)]
+    plans = [plan_scene(seed) for seed in range(start, start + scenes)]
     images = np.stack([paint(plan, IMAGE_SIZE, IMAGE_SIZE) for plan in plans])
     np.save(folder / f"{start}.images.npy", images)
     labels = [_labels(plan) for plan in plans]

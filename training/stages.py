@@ -11,6 +11,7 @@ from transformers import PaliGemmaForConditionalGeneration
 
 from training import dense, language
 from training.dense import PatchHead, image_features, lessons_of, normalized
+from training.exam import Exam
 from training.examples import Batch, make_batches
 from training.language import Helpers, location_softness, sentence_losses
 from training.optimizers import Average, Optimizers
@@ -81,6 +82,7 @@ def train_joint(
     *,
     seed: int,
     steps: int,
+    exam: Exam,
     batch: int = 64,
     rate: float = 0.7,
 ) -> None:
@@ -98,7 +100,10 @@ def train_joint(
             losses.append(told | head.losses(features, patches, dense.edge_softness(1.0)))
         return _together(batches, losses)
 
-    _train("joint", student, lesson, file, seed=seed, steps=steps, rate=rate)
+    def examine(step: int, average: nn.Module) -> None:
+        exam.take(step, model, average.get_submodule("model"))
+
+    _train("joint", student, lesson, file, seed=seed, steps=steps, rate=rate, examine=examine)
 
 
 def _together(batches: list[Batch], losses: list[Losses]) -> Losses:
@@ -113,22 +118,33 @@ WEIGHTS = {name: 0.3 * weight for name, weight in dense.WEIGHTS.items()} | langu
 
 
 def _train(
-    name: str, student: nn.Module, lesson: Lesson, file: Path, *, seed: int, steps: int, rate: float = 1.0
+    name: str,
+    student: nn.Module,
+    lesson: Lesson,
+    file: Path,
+    *,
+    seed: int,
+    steps: int,
+    rate: float = 1.0,
+    examine: Callable[[int, nn.Module], None] = lambda step, average: None,
 ) -> None:
-    """Train ``student`` on ``lesson`` and leave it with its averaged weights; resumes from ``file``."""
-    torch.manual_seed(seed)
+    """Train ``student`` on ``lesson`` and leave it with its averaged weights; resumes from ``file``.
+
+    ``examine`` is called after every step with the averaged weights. The chance in a step depends on ``seed`` and its
+    number alone, so a run that was cut off ends like one that was not.
+    """
     optimizers, average = Optimizers(student, steps, rate=rate), Average(student)
     saved = Saved(file, student=student, optimizers=optimizers, average=average)
     done = saved.load()
-    random = np.random.default_rng([seed, done])
-    progress = Progress(name, steps)
+    progress = Progress(name, steps, file.parent, done=done)
     for step in range(done, steps):
-        losses = lesson(step / steps, random)
+        losses = lesson(step / steps, np.random.default_rng([seed, step]))
         optimizers.step(torch.stack([WEIGHTS[loss] * value for loss, value in losses.items()]).sum())
         average.update(student)
         progress.report(step, **{loss: value.item() for loss, value in losses.items()})
         if saved.due() or step + 1 == steps:
             saved.save(step + 1)
+        examine(step + 1, average.module)
     student.load_state_dict(average.module.state_dict())
 
 

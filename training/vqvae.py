@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from training.masks import random_masks
 from training.progress import Progress
+from training.saving import Saved
 from training.scenes import TRAINING_SEEDS
 
 CODES = 128
@@ -23,6 +24,7 @@ CODES_PER_MASK = GRID * GRID
 CODEBOOK_DECAY = 0.99
 COMMITMENT_WEIGHT = 0.25
 TRAINING_MASKS = 24_000
+_MOST_STEPS = 1_000_000
 PLAIN_STEPS = 200
 """Steps without codes at first: a codebook born among untrained encoder outputs collapses to one code."""
 
@@ -172,24 +174,32 @@ def as_input(masks: npt.NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(masks)[:, None] * 2 - 1
 
 
-def train_vqvae(path: Path, *, seed: int, steps: int = 2_400, batch: int = 64) -> MaskVqVae:
-    """Train from nothing on drawn masks and write ``path``; about five minutes of two cores."""
+def train_vqvae(work: Path, *, seed: int, steps: int, batch: int, masks: int = TRAINING_MASKS) -> MaskVqVae:
+    """The finished VQ-VAE of ``work/vae.npz``; trains what is missing, on drawn masks, five minutes of two cores."""
+    path = work / "vae.npz"
+    if path.exists():
+        return load_npz(path)
     torch.manual_seed(seed)
     model = MaskVqVae().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
-    data = as_input(random_masks(TRAINING_SEEDS.start + seed, TRAINING_MASKS))
-    progress = Progress("vqvae", steps)
-    for step in range(steps):
-        masks = data[torch.randint(len(data), (batch,))]
+    data = as_input(random_masks(TRAINING_SEEDS.start + seed, masks))
+    saved = Saved(work / "vqvae.pt", model=model, optimizer=optimizer, schedule=schedule)
+    done = saved.load()
+    progress = Progress("vqvae", steps, work, done=done)
+    for step in range(done, steps):
+        torch.manual_seed(seed * _MOST_STEPS + step)  # the chance in a step depends on its number alone
+        chosen = data[torch.randint(len(data), (batch,))]
         if step == PLAIN_STEPS:
             model.restart_codebook(data[:1024])
-        loss = model.plain_loss(masks) if step < PLAIN_STEPS else model.loss(masks)
+        loss = model.plain_loss(chosen) if step < PLAIN_STEPS else model.loss(chosen)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         progress.report(step, loss=loss.item())
+        if saved.due():
+            saved.save(step + 1)
     save_npz(model.eval(), path)
     return model
 

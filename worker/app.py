@@ -17,9 +17,11 @@ def run_worker(start_service: StartService) -> None:
     """Run until told to stop. One process a GPU."""
     settings = load_settings()
     queue = queue_name(served_model(settings).name)
-    doorbell, webhook_doorbell = Doorbell(settings, queue), Doorbell(settings, WEBHOOK_QUEUE)
+    doorbell = Doorbell(settings)
 
     def start() -> WorkerService:
-        return start_service(settings, lambda: doorbell.ring("unheard"), webhook_doorbell.ring)
+        return start_service(
+            settings, lambda: doorbell.ring(queue, "unheard"), lambda job_id: doorbell.ring(WEBHOOK_QUEUE, job_id)
+        )
 
     run_workforce(settings, queue, start, threads=settings.worker_threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator
@@ -12,14 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-)
 from safetensors import SafetensorError
 from transformers import AutoConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
@@ -27,10 +18,12 @@ from transformers.utils import logging as transformers_logging
 
 from shared.decoding import Decoders
 from shared.errors import CheckpointError
-from shared.registry import ServedModel
+from shared.registry import ServedModel, find_model
 from shared.settings import Settings
+from worker.adapter import base_of, is_adapter, merge_adapter
 from worker.engine.build import start_engine
 from worker.engine.engine import Engine
+from worker.hub import fetch_checkpoint, weight_files
 from worker.masks import MaskCodec, load_vae
 from worker.pipeline import Pipeline
 from worker.preprocess import Preprocessor
@@ -38,7 +31,6 @@ from worker.vae_file import find_vae
 
 transformers_logging.disable_progress_bar()  # loading takes a second or a minute, and logs are not terminals
 
-_WANTED_FILES = ["*.json", "*.safetensors", "*.model"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 logger = logging.getLogger(__name__)
@@ -68,7 +60,10 @@ def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:
     Raises:
         CheckpointError: it cannot be had or does not fit; says what to do.
     """
-    folder = served.folder or _fetch_folder(served.name, settings)
+    folder = served.folder or fetch_checkpoint(served.name, settings)
+    adapter = folder if is_adapter(folder) else None
+    if adapter:
+        folder = _base_folder(adapter, settings)
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
     logger.info("loading %s on %s in %s", served.name, device, dtype)
@@ -78,10 +73,18 @@ def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:
         model = PaliGemmaForConditionalGeneration.from_pretrained(
             folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True
         )
+        if adapter:
+            merge_adapter(model, adapter)
         model = model.to(device).eval()
         images = SiglipImageProcessorPil.from_pretrained(folder, local_files_only=True)
         processor = PaliGemmaProcessor.from_pretrained(folder, image_processor=images, local_files_only=True)
     return Checkpoint(model, processor, load_vae(find_vae(folder, settings.cache_dir)))
+
+
+def _base_folder(adapter: Path, settings: Settings) -> Path:
+    """Where the model is that an adapter belongs to: known to the registry, or a local folder."""
+    base = find_model(base_of(adapter), settings.models_dir)
+    return base.folder or fetch_checkpoint(base.name, settings)
 
 
 def choose_device(wish: str) -> torch.device:
@@ -114,53 +117,9 @@ def _read_config(folder: Path, *, softcap: bool) -> Any:
     return config
 
 
-def _fetch_folder(name: str, settings: Settings) -> Path:
-    """The files of an official checkpoint: from the cache if they are all there, else from the hub."""
-    cache = settings.cache_dir / "hub"
-    token = settings.hf_token.get_secret_value() if settings.hf_token else None
-    if cached := _cached_folder(name, cache):
-        return cached
-    if token is None:
-        raise CheckpointError(f"{name} is gated: accept its licence on its Hugging Face page, then set HF_TOKEN")
-    try:
-        return Path(snapshot_download(name, cache_dir=cache, token=token, allow_patterns=_WANTED_FILES))
-    except GatedRepoError:
-        raise CheckpointError(
-            f"{name} is gated and the account of HF_TOKEN has not accepted its licence: do so on its Hugging Face page"
-        ) from None
-    except RepositoryNotFoundError:
-        raise CheckpointError(f"HF_TOKEN may not see {name}: is it valid and may it read gated models?") from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError):
-        raise CheckpointError(f"{name} is not in {cache} and the Hugging Face hub is out of reach") from None
-    except HfHubHTTPError as error:
-        raise CheckpointError(f"the Hugging Face hub answered {error.response.status_code} for {name}") from error
-    except OSError as error:
-        raise CheckpointError(f"{name} could not be stored in {cache}: {error.strerror or error}") from error
-
-
-def _cached_folder(name: str, cache: Path) -> Path | None:
-    try:
-        folder = Path(snapshot_download(name, cache_dir=cache, allow_patterns=_WANTED_FILES, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-    return folder if _weight_files(folder) else None
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The weights in a folder, or nothing if its index names files that are not there."""
-    files = sorted(folder.glob("*.safetensors"))
-    index = folder / "model.safetensors.index.json"
-    names = {file.name for file in files}
-    return [] if index.exists() and not all(name in names for name in _indexed(index)) else files
-
-
-def _indexed(index: Path) -> Iterator[str]:
-    yield from set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-
-
 def _check_memory(folder: Path, device: torch.device, dtype: torch.dtype) -> None:
     """Refuse at once what would fail, or drive the machine into swapping, minutes later."""
-    files = _weight_files(folder)
+    files = weight_files(folder)
     if not files:
         raise CheckpointError(f"{folder} has no complete model.safetensors; fetch the checkpoint again")
     needed = sum(file.stat().st_size for file in files) * dtype.itemsize // 2  # published weights are bfloat16

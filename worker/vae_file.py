@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import tempfile
 from pathlib import Path
 
 import httpx2
 
 from shared.errors import CheckpointError
+from worker.download import download, file_sha256
 
 OFFICIAL_URL = "https://storage.googleapis.com/big_vision/paligemma/vae-oid.npz"
 OFFICIAL_SHA256 = "5586010257b8536dddefab65e7755077f21d5672d5674dacf911f73ae95a4447"
 """Of the 8,479,556 bytes published in the bucket `big_vision`."""
 _BESIDE = ("vae.npz", "vae-oid.npz")
-_TIMEOUT_S = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -39,25 +37,11 @@ def fetch_once(url: str, sha256: str, path: Path) -> Path:
     if not path.exists():
         logger.info("fetching %s", url)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _download(url, path, sha256)
+            download(url, path, sha256)
         except httpx2.HTTPError as error:
             raise CheckpointError(f"{url} could not be fetched; download it elsewhere to {path}") from error
         except OSError as error:
             raise CheckpointError(f"{path} could not be written: {error.strerror}") from error
-    elif _digest(path.read_bytes()) != sha256:
+    elif file_sha256(path) != sha256:
         raise CheckpointError(f"{path} has the wrong SHA-256: delete it, and it will be fetched again")
     return path
-
-
-def _download(url: str, path: Path, sha256: str) -> None:
-    response = httpx2.get(url, timeout=_TIMEOUT_S, follow_redirects=True).raise_for_status()
-    if _digest(response.content) != sha256:
-        raise CheckpointError(f"what {url} sent has the wrong SHA-256; is a proxy answering in its place?")
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as partial:
-        partial.write(response.content)
-    Path(partial.name).replace(path)  # whole or not at all, whoever else is fetching
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -11,7 +11,7 @@ from typing import Self, cast
 
 from redis.asyncio import Redis
 
-from shared.errors import IdempotencyMismatch, JobExpired, JobNotFound, QueueFull, StoreFull
+from shared.errors import IdempotencyMismatch, JobExpired, JobNotFound, ModelUnserved, QueueFull, StoreFull
 from shared.job import Job, JobRequest, JobStatus
 from shared.result import SegmentationResult
 from shared.settings import Settings
@@ -118,7 +118,9 @@ class SubmissionStore:
             QueueFull: `max_queued_jobs` are waiting for this model.
             IdempotencyMismatch: the key was used for another request.
             StoreFull: the server's memory is nearly used up.
+            ModelUnserved: no live worker serves its model, and such jobs are not wanted.
         """
+        await self._require_workers(new.request.model_id)
         await self._require_room()
         if self._images:
             await self._images.put(new.id, new.image)
@@ -132,6 +134,10 @@ class SubmissionStore:
             case "mismatch":
                 raise IdempotencyMismatch("use a new key for a new request, and the same body for a repeated one")
         return text(detail)
+
+    async def _require_workers(self, model_id: str) -> None:
+        if not self._settings.accept_unserved and not await self.live_workers(model_id):
+            raise ModelUnserved(f"no worker serves {model_id} right now; try again later, or see GET /models")
 
     def _submit_args(self, new: NewJob) -> Sequence[str | bytes | float]:
         """In the order in which the script takes them."""

@@ -120,3 +120,16 @@ def test_device_and_dtype_are_chosen_by_what_there_is() -> None:
     assert choose_dtype("bfloat16", torch.device("cpu")) is torch.bfloat16
     with pytest.raises(CheckpointError, match="CUDA devices"):
         choose_device("cuda:99")
+
+
+@pytest.mark.parametrize(("softcap", "caps"), [("true", (50.0, 30.0)), ("false", (None, None))])
+def test_soft_capping_follows_the_registry(
+    copy: Path, root: Path, tmp_path: Path, softcap: str, caps: tuple[float | None, float | None]
+) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config["text_config"] |= {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
+    (copy / "config.json").write_text(json.dumps(config))
+    (tmp_path / "registry.toml").write_text(f'[models.mine]\nabout = ""\nfolder = "{copy}"\nsoftcap = {softcap}\n')
+    settings = Settings(model_id="mine", models_dir=tmp_path, device="cpu")
+    text = load_checkpoint(served_model(settings), settings).model.config.text_config
+    assert (text.attn_logit_softcapping, text.final_logit_softcapping) == caps

@@ -3,8 +3,20 @@ from pathlib import Path
 import pytest
 
 from shared.errors import ConfigurationError
-from shared.registry import served_model
+from shared.registry import RegistryEntry, offered_models, read_registry, served_model
 from shared.settings import Settings
+
+_OFFICIAL = [
+    (size, kind, resolution)
+    for size in ("3b", "10b", "28b")
+    for kind, resolutions in (("mix", (224, 448)), ("pt", (224, 448, 896)))
+    for resolution in resolutions
+]
+
+
+@pytest.fixture
+def registry(root: Path) -> dict[str, RegistryEntry]:
+    return read_registry(root / "models")
 
 
 def test_the_demo_is_served_by_default(root: Path) -> None:
@@ -12,19 +24,38 @@ def test_the_demo_is_served_by_default(root: Path) -> None:
     assert (served.name, served.folder) == ("demo", root / "models" / "demo")
 
 
-@pytest.mark.parametrize("size", ["3b", "10b", "28b"])
-@pytest.mark.parametrize("resolution", [224, 448])
-def test_every_official_mix_checkpoint_is_known(root: Path, size: str, resolution: int) -> None:
-    name = f"google/paligemma2-{size}-mix-{resolution}"
+@pytest.mark.parametrize(("size", "kind", "resolution"), _OFFICIAL)
+def test_every_official_checkpoint_is_known(root: Path, size: str, kind: str, resolution: int) -> None:
+    name = f"google/paligemma2-{size}-{kind}-{resolution}"
     served = served_model(Settings(models_dir=root / "models", model_id=name))
     assert (served.folder, served.entry.resolution, served.entry.gated) == (None, resolution, True)
-    assert not served.entry.softcap
+    assert served.entry.softcap is (kind == "pt")
+    assert "2412.03555" in served.entry.softcap_source
+    assert served.entry.image_tokens == {224: 256, 448: 1024, 896: 4096}[resolution]
+
+
+def test_nothing_else_is_known(registry: dict[str, RegistryEntry]) -> None:
+    assert len(registry) == len(_OFFICIAL) + 1
+
+
+def test_memory_follows_from_the_parameters(registry: dict[str, RegistryEntry]) -> None:
+    entry = registry["google/paligemma2-3b-mix-224"]
+    assert entry.weights_bytes("float32") == 2 * (entry.weights_bytes("bfloat16") or 0) == 4 * 3_032_242_416
 
 
 def test_a_local_folder_is_called_by_its_last_name(root: Path, tmp_path: Path) -> None:
     (tmp_path / "my-model").mkdir()
     served = served_model(Settings(models_dir=root / "models", model_id=str(tmp_path / "my-model")))
     assert (served.name, served.folder) == ("my-model", tmp_path / "my-model")
+    assert served.entry.weights_bytes("float32") is served.entry.image_tokens is None
+
+
+def test_an_operator_can_give_a_folder_an_entry(tmp_path: Path) -> None:
+    (tmp_path / "registry.toml").write_text(
+        '[families.ours]\nsoftcap = true\n[models.mine]\nfamily = "ours"\nabout = "Mine."\nfolder = "/models/mine"\n'
+    )
+    served = served_model(Settings(models_dir=tmp_path, model_id="mine"))
+    assert (served.folder, served.entry.softcap) == (Path("/models/mine"), True)
 
 
 def test_an_unknown_name_is_refused_with_those_there_are(root: Path) -> None:
@@ -35,3 +66,19 @@ def test_an_unknown_name_is_refused_with_those_there_are(root: Path) -> None:
 def test_a_missing_registry_is_explained(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="MODELS_DIR"):
         served_model(Settings(models_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "text", ["x =", "[models.x]\nabot = 1", '[models.x]\nfamily = "no such"\nabout = ""', "[families.x]"]
+)
+def test_a_wrong_registry_is_explained(tmp_path: Path, text: str) -> None:
+    (tmp_path / "registry.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match="is not a registry"):
+        served_model(Settings(models_dir=tmp_path))
+
+
+def test_a_deployment_offers_its_own_model_first(root: Path) -> None:
+    names = "google/paligemma2-3b-mix-448, demo,"
+    offered = offered_models(Settings(models_dir=root / "models", models=names))
+    assert list(offered) == ["demo", "google/paligemma2-3b-mix-448"]
+    assert list(offered_models(Settings(models_dir=root / "models"))) == ["demo"]

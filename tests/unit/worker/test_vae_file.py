@@ -7,6 +7,7 @@ import pytest
 
 from shared.errors import CheckpointError
 from tests import servers
+from worker import download
 from worker.vae_file import fetch_once, find_vae
 
 _DATA = b"weights" * 1000
@@ -42,16 +43,18 @@ def test_a_file_is_fetched_once(publisher: str, tmp_path: Path) -> None:
     assert [each.name for each in path.parent.iterdir()] == ["vae.npz"]
 
 
-@pytest.mark.parametrize(("path", "advice"), [("missing", "download it elsewhere"), ("cut", "download it elsewhere")])
-def test_a_fetch_that_fails_leaves_nothing_and_says_what_to_do(
-    publisher: str, tmp_path: Path, path: str, advice: str
+@pytest.mark.parametrize("path", ["missing", "cut"])
+def test_a_fetch_that_fails_leaves_no_such_file_and_says_what_to_do(
+    publisher: str, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(CheckpointError, match=advice):
+    monkeypatch.setattr(download, "_PAUSE_S", 0.01)
+    with pytest.raises(CheckpointError, match="download it elsewhere"):
         fetch_once(f"{publisher}/{path}", _SHA256, tmp_path / "vae.npz")
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "vae.npz").exists()
 
 
-def test_no_network_is_explained(tmp_path: Path) -> None:
+def test_no_network_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_PAUSE_S", 0.01)
     with pytest.raises(CheckpointError, match="download it elsewhere"):
         fetch_once("http://127.0.0.1:9/vae", _SHA256, tmp_path / "vae.npz")
 

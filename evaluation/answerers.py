@@ -1,0 +1,87 @@
+"""Who is asked: an engine in this process, or a running service."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import httpx2
+
+from evaluation.question import Question
+from shared.errors import MaskqError
+from shared.job import JobRequest, MaskFormat
+from shared.prompt import normalize_prompt
+from shared.registry import served_model
+from shared.result import SegmentationResult
+from shared.settings import Settings
+from worker.masks import MaskCodec
+
+Answerer: TypeAlias = Callable[[Question], SegmentationResult]
+"""Safe to call from several threads, so that questions share forward passes. Raises `NoAnswer`."""
+
+_TIMEOUT_S = 90.0
+_WAIT_S = 30
+_PAUSE_S = 1.0
+_BUSY = (429, 503)
+
+
+class NoAnswer(Exception):
+    """The question was refused, or its job failed: it will be the same next time. The message says why."""
+
+
+@contextmanager
+def engine_answerer(settings: Settings) -> Iterator[tuple[Answerer, MaskCodec]]:
+    """Load the model that `settings` name. Also yields its mask codec.
+
+    Raises:
+        ConfigurationError: the model cannot be loaded.
+    """
+    from worker.checkpoint import load_checkpoint  # torch takes seconds to import, and asking a service needs none
+
+    served = served_model(settings)
+    checkpoint = load_checkpoint(served, settings)
+    pipeline, engine = checkpoint.start_pipeline(settings)
+
+    def answer(question: Question) -> SegmentationResult:
+        try:
+            prompt = normalize_prompt(question.prompt, settings.max_prompt_chars)
+            request = JobRequest(model_id=served.name, prompt=prompt, mask_formats=(MaskFormat.RLE,))
+            return pipeline.run(request, question.read_image(), lambda: False).result
+        except MaskqError as error:
+            raise NoAnswer(error.detail) from error
+
+    try:
+        yield answer, checkpoint.codec
+    finally:
+        engine.close()
+
+
+@contextmanager
+def service_answerer(url: str, model_id: str | None = None) -> Iterator[Answerer]:
+    """Ask the service at `url`, as any client does. It waits while the service is busy."""
+    with httpx2.Client(base_url=url, timeout=_TIMEOUT_S) as client:
+
+        def answer(question: Question) -> SegmentationResult:
+            job = _submit(client, question, {"model_id": model_id} if model_id else {})
+            while job["status"] in ("queued", "processing"):
+                job = client.get(f"/jobs/{job['id']}", params={"wait": _WAIT_S}).raise_for_status().json()
+            if job["status"] != "succeeded":
+                raise NoAnswer(f"{job['status']}: {(job['error'] or {}).get('detail', '')}")
+            return SegmentationResult.model_validate(job["result"])
+
+        yield answer
+
+
+def _submit(client: httpx2.Client, question: Question, fields: dict[str, str]) -> dict[str, Any]:
+    files = {"image_file": ("image", question.read_image())}
+    while True:
+        response = client.post("/segment/", data={"prompt": question.prompt, **fields}, files=files)
+        if response.status_code not in _BUSY:
+            break
+        time.sleep(float(response.headers.get("Retry-After", _PAUSE_S)))
+    if response.status_code in (400, 413, 415, 422):
+        raise NoAnswer(response.json()["detail"])
+    job: dict[str, Any] = response.raise_for_status().json()
+    return job

@@ -1,0 +1,115 @@
+"""Two workers that serve two models: jobs find the worker of their model, and its absence is told."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from shared.settings import Settings
+from tests.pictures import encoded, gradient
+from tests.servers import front_end
+
+_PATIENCE_S = 120.0
+
+
+@pytest.fixture
+def models_dir(root: Path, tmp_path: Path) -> Path:
+    """A registry of two models, both of them copies of the demo."""
+    for name in ("first", "second"):
+        shutil.copytree(root / "models" / "demo", tmp_path / name)
+    entries = [f'[models.{name}]\nabout = "The {name}."\nfolder = "{name}"\n' for name in ("first", "second")]
+    (tmp_path / "registry.toml").write_text("\n".join(entries))
+    return tmp_path
+
+
+@pytest.fixture
+def client(settings: Settings, models_dir: Path) -> Iterator[httpx2.Client]:
+    ours = {"model_id": "first", "models": "second", "models_dir": models_dir, "accept_unserved": False}
+    with (
+        front_end(settings.model_copy(update=ours)) as url,
+        httpx2.Client(base_url=url, timeout=60) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _worker(settings: Settings, models_dir: Path, model_id: str) -> Iterator[None]:
+    """A real worker of one model, for as long as the context lasts."""
+    ours = {"REDIS_URL": settings.redis_url, "MODELS_DIR": str(models_dir), "MODEL_ID": model_id, "DEVICE": "cpu"}
+    command = [sys.executable, "-m", "worker", "--hostname", f"{model_id}@%h"]
+    with subprocess.Popen(command, env={**os.environ, **ours}, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def _until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _live(client: httpx2.Client) -> dict[str, int]:
+    return {model["id"]: model["live_workers"] for model in client.get("/models").json()}
+
+
+def _submit(client: httpx2.Client, **fields: str) -> httpx2.Response:
+    files = {"image_file": ("a.png", encoded(gradient()))}
+    return client.post("/segment/", data={"prompt": "red circle", **fields}, files=files)
+
+
+def _finished(client: httpx2.Client, job_id: str) -> str:
+    job = {"status": "queued"}
+    while job["status"] in ("queued", "processing"):
+        job = client.get(f"/jobs/{job_id}", params={"wait": 30}).json()
+    return job["status"]
+
+
+def test_jobs_go_to_the_worker_of_their_model(client: httpx2.Client, settings: Settings, models_dir: Path) -> None:
+    assert _live(client) == {"first": 0, "second": 0}
+    refused = _submit(client)
+    assert (refused.status_code, refused.json()["type"]) == (503, "model_unserved")
+    assert "Retry-After" in refused.headers
+    with _worker(settings, models_dir, "first"):
+        with _worker(settings, models_dir, "second"):
+            _until(lambda: _live(client) == {"first": 1, "second": 1})
+            assert client.get("/readyz").json()["live_workers"] == {"first": 1, "second": 1}
+            jobs = [_submit(client, **fields).json() for fields in ({}, {"model_id": "second"}) * 3]
+            assert [job["model_id"] for job in jobs] == ["first", "second"] * 3
+            assert {_finished(client, job["id"]) for job in jobs} == {"succeeded"}
+        _until(lambda: _live(client) == {"first": 1, "second": 0})
+        assert _submit(client, model_id="second").status_code == 503
+        assert _finished(client, _submit(client, model_id="first").json()["id"]) == "succeeded"
+
+
+def test_a_job_waits_for_the_worker_of_its_model_and_no_other_takes_it(settings: Settings, models_dir: Path) -> None:
+    ours = {"model_id": "first", "models": "second", "models_dir": models_dir}
+    with (
+        front_end(settings.model_copy(update=ours)) as url,
+        httpx2.Client(base_url=url, timeout=60) as patient,
+        _worker(settings, models_dir, "first"),
+    ):
+        _until(lambda: _live(patient) == {"first": 1, "second": 0})
+        waiting = _submit(patient, model_id="second").json()
+        done = [_submit(patient).json() for _ in range(3)]
+        assert {_finished(patient, job["id"]) for job in done} == {"succeeded"}
+        assert patient.get(f"/jobs/{waiting['id']}").json()["status"] == "queued"
+        with _worker(settings, models_dir, "second"):
+            assert _finished(patient, waiting["id"]) == "succeeded"
+
+
+def test_a_model_of_another_deployment_is_a_wrong_field(client: httpx2.Client) -> None:
+    refused = _submit(client, model_id="demo")
+    assert refused.status_code == 422
+    assert "first, second" in refused.json()["detail"]

@@ -1,0 +1,67 @@
+"""The registry's numbers are those of the models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    Gemma2Config,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    SiglipVisionConfig,
+)
+
+from shared.registry import read_registry
+from worker.checkpoint import Checkpoint
+
+_TEXT = {  # hidden, intermediate, layers, heads, key-value heads, head size: arXiv 2408.00118, table 1
+    "3b": (2304, 9216, 26, 8, 4, 256),
+    "10b": (3584, 14336, 42, 16, 8, 256),
+    "28b": (4608, 36864, 46, 32, 16, 128),
+}
+_VOCABULARY = 257_216
+"""Gemma's 256,000 with 1,024 locations, 128 mask codes and 64 spare ones."""
+
+
+def _parameters(size: str, resolution: int) -> int:
+    """What transformers' class has at the published sizes, without making a single weight."""
+    hidden, intermediate, layers, heads, kv_heads, head = _TEXT[size]
+    text = Gemma2Config(
+        vocab_size=_VOCABULARY,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head,
+    )
+    vision = SiglipVisionConfig(  # So400m/14
+        hidden_size=1152,
+        intermediate_size=4304,
+        num_hidden_layers=27,
+        num_attention_heads=16,
+        image_size=resolution,
+        patch_size=14,
+        vision_use_head=False,
+    )
+    with torch.device("meta"):
+        config = PaliGemmaConfig(vision_config=vision, text_config=text, projection_dim=hidden)
+        return sum(value.numel() for value in PaliGemmaForConditionalGeneration(config).parameters())
+
+
+@pytest.mark.parametrize("size", _TEXT)
+def test_parameters_are_those_of_the_published_shapes(root: Path, size: str) -> None:
+    entries = {name: entry for name, entry in read_registry(root / "models").items() if f"-{size}-" in name}
+    assert len(entries) == 5
+    counted = {resolution: _parameters(size, resolution) for resolution in (224, 448, 896)}
+    for name, entry in entries.items():
+        assert entry.parameters == counted[entry.resolution or 0], name
+
+
+def test_the_demo_s_numbers_are_those_of_its_files(root: Path, demo: Checkpoint) -> None:
+    entry = read_registry(root / "models")["demo"]
+    assert entry.parameters == sum(value.numel() for value in demo.model.parameters())
+    assert entry.image_tokens == demo.processor.image_seq_length
+    assert entry.resolution == demo.model.config.vision_config.image_size

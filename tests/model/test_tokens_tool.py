@@ -1,0 +1,82 @@
+"""`scripts/tokens`: masks survive the way to tokens and back as well as the card says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scripts.tokens import NotTokens, decode_text, encode_file
+from training.scenes import HELD_OUT_SEEDS, draw_scene
+from worker.checkpoint import Checkpoint
+from worker.encode import encode_mask
+
+_CEILING = 0.95
+"""Of boxes and codes together, in the pixels of the scene: models/demo/README.md."""
+
+
+def test_masks_of_held_out_scenes_survive(demo: Checkpoint) -> None:
+    truths = [item.mask for seed in HELD_OUT_SEEDS[6_000:6_060] for item in draw_scene(seed).objects]
+    overlaps = []
+    for truth in truths:
+        height, width = truth.shape
+        drawn = decode_text(demo.codec, f"{encode_mask(demo.codec, truth)} thing", width, height)
+        overlaps.append((drawn & truth).sum() / (drawn | truth).sum())
+    assert len(overlaps) > 100
+    assert np.mean(overlaps) >= _CEILING
+
+
+def test_several_objects_are_drawn_together(demo: Checkpoint) -> None:
+    scene = next(scene for scene in map(draw_scene, HELD_OUT_SEEDS[:50]) if len(scene.objects) == 3)
+    text = " ; ".join(f"{encode_mask(demo.codec, item.mask)} {item.kind}" for item in scene.objects)
+    height, width = scene.image.shape[:2]
+    drawn = decode_text(demo.codec, text, width, height)
+    truth = np.logical_or.reduce([item.mask for item in scene.objects])
+    assert (drawn & truth).sum() / (drawn | truth).sum() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no segmentation tokens"),
+        ("a cat", "stray_text"),
+        ("<loc0000><loc0000><loc0100><loc0100>", "no segmentation tokens"),
+        ("<loc0500><loc0000><loc0100><loc0100>" + "<seg000>" * 16, "empty_box"),
+        ("<loc0000><loc0000><loc0100><loc0100>" + "<seg128>" * 16, "out_of_range"),
+    ],
+)
+def test_what_is_no_object_is_explained(demo: Checkpoint, text: str, reason: str) -> None:
+    with pytest.raises(NotTokens, match=reason):
+        decode_text(demo.codec, text, 64, 64)
+
+
+def test_what_is_no_mask_is_explained(demo: Checkpoint, tmp_path: Path) -> None:
+    black, text = tmp_path / "black.png", tmp_path / "text.png"
+    Image.new("L", (8, 8)).save(black)
+    text.write_text("not an image")
+    with pytest.raises(NotTokens, match="empty mask"):
+        encode_file(demo.codec, black)
+    with pytest.raises(NotTokens, match="not an image"):
+        encode_file(demo.codec, text)
+
+
+def test_the_command_encodes_and_decodes(root: Path, tmp_path: Path) -> None:
+    mask = np.zeros((60, 100), np.bool_)
+    mask[10:50, 20:70] = True
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "scripts.tokens", "--vae", "models/demo/vae.npz", *arguments]
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
+
+    tokens = run("encode", str(tmp_path / "mask.png"))
+    assert tokens.startswith("<loc0170><loc0205><loc0852><loc0716><seg")
+    assert tokens.count("<seg") == 16
+    run("decode", tokens, "--size", "100x60", str(tmp_path / "out.png"))
+    drawn = np.asarray(Image.open(tmp_path / "out.png"))
+    assert drawn.shape == mask.shape
+    assert (drawn & mask).sum() / (drawn | mask).sum() > 0.9

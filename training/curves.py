@@ -1,0 +1,79 @@
+"""The learning curves of a run: what `metrics.jsonl` holds, as one picture.
+
+python -m training.curves WORK/metrics.jsonl curves.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+Curves: TypeAlias = dict[str, dict[str, dict[int, float]]]
+"""stage -> figure -> step -> value."""
+
+_SMOOTHING = 0.95
+_ORDER = ("vqvae", "dense", "language", "joint", "exam")
+_LOGARITHMIC = ("vqvae", "dense", "language", "joint")
+
+
+def read_curves(file: Path) -> Curves:
+    """Every figure of every step; of a step that was made twice, the last."""
+    curves: Curves = defaultdict(lambda: defaultdict(dict))
+    for line in file.read_text("utf-8").splitlines():
+        figures = json.loads(line)
+        stage, step = figures.pop("stage"), figures.pop("step")
+        for name, value in figures.items():
+            curves[stage][name][step] = value
+    return curves
+
+
+def draw_curves(curves: Curves, path: Path) -> None:
+    """A PNG with a panel for each stage: its losses or, for the exam, what was measured on held-out scenes."""
+    stages = sorted(curves, key=_ORDER.index)
+    figure = Figure(figsize=(5 * len(stages), 3.6), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    for number, stage in enumerate(stages, 1):
+        _draw_stage(figure.add_subplot(1, len(stages), number), stage, curves[stage])
+    canvas.print_png(path)
+
+
+def _draw_stage(axes: Axes, stage: str, figures: Mapping[str, Mapping[int, float]]) -> None:
+    for name, values in figures.items():
+        steps = sorted(values)
+        points = [values[step] for step in steps]
+        axes.plot(steps, points if stage == "exam" else _smoothed(points), label=name, linewidth=1)
+    axes.set_title(stage)
+    axes.set_xlabel("step")
+    if stage in _LOGARITHMIC:
+        axes.set_yscale("log")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="x-small")
+
+
+def _smoothed(values: list[float]) -> list[float]:
+    smooth, points = values[0], []
+    for value in values:
+        smooth = _SMOOTHING * smooth + (1 - _SMOOTHING) * value
+        points.append(smooth)
+    return points
+
+
+def main() -> None:
+    """Draw a file of metrics."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("metrics", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    draw_curves(read_curves(options.metrics), options.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""LoRA adapters in the format of `peft`: small fine-tunings kept apart from their base, merged into it at loading.
+
+A layer's weight W becomes W + alpha / r * B A (https://arxiv.org/abs/2106.09685), or W + alpha / sqrt(r) * B A for
+rank-stabilized adapters (https://arxiv.org/abs/2312.03732). Only plain LoRA in safetensors is merged; anything else is
+refused, because merging it half would serve another model than the one that was trained.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from shared.errors import CheckpointError
+
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_FACTOR = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<which>[AB])\.weight")
+_BEYOND_PLAIN = (
+    "use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern",
+    "layer_replication", "trainable_token_indices", "target_parameters",
+)  # fmt: skip
+_RENAMED = (
+    (r"^language_model\.model\.", "model.language_model."),
+    (r"^language_model\.lm_head", "lm_head"),
+    (r"^vision_tower\.", "model.vision_tower."),
+    (r"^multi_modal_projector\.", "model.multi_modal_projector."),
+    (r"^model\.vision_tower\.vision_model\.", "model.vision_tower."),
+)
+"""Layers were called otherwise before transformers 4.52; adapters of that time still are."""
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether a folder holds an adapter and not a whole model."""
+    return (folder / _CONFIG).exists()
+
+
+def base_of(folder: Path) -> str:
+    """The id or folder of the model that an adapter belongs to.
+
+    Raises:
+        CheckpointError: it does not say.
+    """
+    base = _read_config(folder).get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise CheckpointError(f"{folder / _CONFIG} names no base_model_name_or_path")
+    return base
+
+
+@torch.no_grad()
+def merge_adapter(model: Any, folder: Path) -> None:
+    """Add the adapter in `folder` to the weights of `model`, in place.
+
+    Raises:
+        CheckpointError: not plain LoRA, or of another model.
+    """
+    scale = _scale(folder, _read_config(folder))
+    for layer, factors in _factors(folder).items():
+        weight = _weight(model, layer, folder)
+        if set(factors) != {"A", "B"} or weight.shape != (factors["B"].shape[0], factors["A"].shape[1]):
+            raise CheckpointError(f"{folder} does not fit its base at {layer}: was it trained on another model?")
+        change = scale * factors["B"].float() @ factors["A"].float()
+        weight.copy_(weight.float() + change.to(weight.device))
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / _CONFIG).read_text("utf-8"))
+    except (OSError, ValueError):
+        raise CheckpointError(f"{folder / _CONFIG} cannot be read") from None
+    return config
+
+
+def _scale(folder: Path, config: dict[str, Any]) -> float:
+    """What B A is multiplied by; refuses all that is not plain LoRA."""
+    beyond = [name for name in _BEYOND_PLAIN if config.get(name)]
+    beyond += ["bias"] if config.get("bias", "none") != "none" else []
+    if config.get("peft_type") != "LORA" or beyond:
+        what = ", ".join(beyond) or config.get("peft_type")
+        raise CheckpointError(
+            f"{folder} is not plain LoRA ({what}): merge it with peft's merge_and_unload() and serve the merged model"
+        )
+    rank = config["r"]
+    return float(config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank))
+
+
+def _factors(folder: Path) -> dict[str, dict[str, Tensor]]:
+    """For each layer its A, float[r, in], and B, float[out, r]."""
+    if not (folder / _WEIGHTS).exists():
+        raise CheckpointError(f"{folder} has no {_WEIGHTS}; pickled weights are never read")
+    layers: dict[str, dict[str, Tensor]] = {}
+    for name, value in load_file(folder / _WEIGHTS).items():
+        found = _FACTOR.fullmatch(name)
+        if not found:
+            raise CheckpointError(f"{folder} holds {name}, which is not a factor of plain LoRA")
+        layers.setdefault(_today(found["layer"]), {})[found["which"]] = value
+    return layers
+
+
+def _today(layer: str) -> str:
+    for old, new in _RENAMED:
+        layer = re.sub(old, new, layer)
+    return layer
+
+
+def _weight(model: Any, layer: str, folder: Path) -> Tensor:
+    """The weight of a linear layer that is its own: the head is tied to the embeddings, which must not change."""
+    try:
+        module = model.get_submodule(layer)
+    except AttributeError:
+        module = None
+    if not isinstance(module, torch.nn.Linear) or layer == "lm_head":
+        raise CheckpointError(f"{folder} changes {layer}, which is no linear layer of its base that can be changed")
+    return module.weight
