@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -53,8 +53,9 @@ class Decoders:
 
     def close(self) -> None:
         """End the helpers that are idle. Those at work end by themselves when nobody listens any more."""
-        while self._idle:
-            self._idle.pop().end()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().end()
 
     def decode(self, data: bytes, size: tuple[int, int]) -> Picture:
         """Decode an image as `open_upright` does, and scale it (bicubic) to `size`, which is (width, height).
@@ -83,7 +84,10 @@ class Decoders:
     @contextmanager
     def _helper(self) -> Iterator[_Helper]:
         """A helper of our own. It is kept for others only if it did its work."""
-        helper = self._idle.pop() if self._idle else _Helper(self._settings)
+        try:
+            helper = self._idle.pop()
+        except IndexError:  # asking first would race with other threads
+            helper = _Helper(self._settings)
         try:
             yield helper
         except BaseException:
