@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import health, index, jobs, models, segment
+from api import health, index, jobs, metrics, models, segment
 from api.intake import max_body_bytes
 from api.limits import BodyLimit
+from api.metrics import HttpMetrics, MeasuredRequests
 from api.problems import add_problem_handlers
 from api.services import running_services
 from shared.registry import served_model
@@ -20,7 +21,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Make the application.
 
     Raises:
-        ConfigurationError: the settings name no model there is.
+        ConfigurationError: the settings name no model there is, or networks that are none.
     """
     model = served_model(settings)
 
@@ -30,8 +31,10 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(title="maskq", summary="Cuts objects out of images by name.", lifespan=lifespan)
+    app.state.metrics = HttpMetrics.from_settings(settings)
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes(settings))
+    app.add_middleware(MeasuredRequests, metrics=app.state.metrics)
     add_problem_handlers(app)
-    for room in (segment, jobs, models, health, index):
+    for room in (segment, jobs, models, health, metrics, index):
         app.include_router(room.router)
     return app

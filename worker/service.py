@@ -21,6 +21,7 @@ from shared.settings import Settings
 from shared.store.leases import Lease, LeaseStore, Outcome
 from worker.duty import Duty
 from worker.hands import Hands, Held
+from worker.metrics import WorkerMetrics
 from worker.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ class WorkerService:
         self._ring = ring
         self._store = LeaseStore.connect(settings)
         self._hands = Hands(self._store, model_id)
+        # The engine's figures are optional: scripts in its place have none.
+        engine_figures = getattr(engine, "figures", dict)
+        self._metrics = WorkerMetrics(settings, model_id, lambda: len(self._hands), engine_figures)
         self._worker_id = f"{socket.gethostname()}:{os.getpid()}"
         self._heard_at = time.monotonic()
         self._stopping = threading.Event()
@@ -85,6 +89,7 @@ class WorkerService:
 
     def start(self) -> None:
         """Take up the duties."""
+        self._metrics.serve()
         for duty in self._duties:
             duty.start()
 
@@ -132,10 +137,12 @@ class WorkerService:
     def _run(self, held: Held) -> Outcome | None:
         """Do the work. None if the job was dropped meanwhile."""
         job = held.lease.job
+        begin = time.perf_counter()
         try:
             done = self._pipeline.run(job.request, held.lease.image, lambda: held.is_dropped)
         except CancelledError:
             logger.info("job %s: dropped", job.id)
+            self._metrics.ended("dropped")
             return None
         except MaskqError as error:
             return Outcome(failure=JobFailure(type=error.type, detail=error.detail))
@@ -143,6 +150,7 @@ class WorkerService:
             logger.exception("job %s failed", job.id)
             unknown = InferenceFailed("an unforeseen error; it was logged with the job's id")
             return Outcome(failure=JobFailure(type=unknown.type, detail=unknown.detail))
+        self._metrics.segmented(job, done, time.perf_counter() - begin)
         return Outcome(result=done.result, model_s=done.model_s, batch_size=done.batch_size)
 
     def _finish(self, held: Held, outcome: Outcome) -> None:
@@ -156,6 +164,7 @@ class WorkerService:
                 time.sleep(_FINISH_RETRY_S)
             else:
                 logger.info("job %s: %s", held.lease.job.id, outcome.status if kept else "refused, it is not ours")
+                self._metrics.ended(outcome.status if kept else "refused")
                 break
         fault_point("worker.finished")
 

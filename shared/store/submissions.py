@@ -20,6 +20,7 @@ from shared.job import Job, JobRequest, JobStatus
 from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
+from shared.store.figures import LedgerFigures, read_figures
 from shared.store.images import ImageStore
 from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script, text
 
@@ -210,6 +211,10 @@ class SubmissionStore:
     async def live_workers(self, model_id: str) -> int:
         """Workers that serve this model and have been heard of lately."""
         return len(await self._live(args=[model_id, MISSED_BEATS * self._settings.heartbeat_s]))
+
+    async def figures(self, model_id: str) -> LedgerFigures:
+        """What the ledger holds and has seen for this model, for those who watch over it."""
+        return await read_figures(self._redis, model_id, MISSED_BEATS * self._settings.heartbeat_s)
 
     async def changes(self) -> AsyncIterator[str | None]:
         """The ids of jobs as they move, for as long as the connection lasts. The first item is None: listening now."""
