@@ -61,7 +61,7 @@ class HttpMetrics:
         ProcessCollector(registry=self.registry)
         self.duration = Histogram(
             "maskq_http_request_duration_seconds",
-            "From the first byte of a request to the last of its answer. A request that waits for a job counts its wait.",
+            "From the first byte of a request to the last of its answer, the wait for a job included.",
             ["method", "route", "status"],
             buckets=_DURATION_BUCKETS_S,
             registry=self.registry,
@@ -128,10 +128,16 @@ def _ledger_metrics(model: str, figures: LedgerFigures) -> Iterator[Metric]:
     ended = CounterMetricFamily("maskq_jobs_ended", "Jobs that came to an end, by state.", labels=["model", "status"])
     for status in _ENDS:
         ended.add_metric([model, status], figures.counts.get(status, 0))
+    used, most = "Memory of the server.", "Most it may take; 0 if there is no limit."
     yield from (waiting, oldest, ended)
+    yield GaugeMetricFamily("maskq_store_memory_used_bytes", used, value=figures.memory_used_bytes)
+    yield GaugeMetricFamily("maskq_store_memory_max_bytes", most, value=figures.memory_max_bytes)
     gauges = {
         "maskq_jobs_processing": ("Jobs in the hands of workers.", figures.running),
-        "maskq_queue_suspects": ("Of the jobs that wait, those that lost a worker and will run alone.", figures.suspects),
+        "maskq_queue_suspects": (
+            "Of the jobs that wait, those that lost a worker and will run alone.",
+            figures.suspects,
+        ),
         "maskq_workers": ("Workers that were heard of lately.", figures.workers),
     }
     for name, (text, value) in gauges.items():
@@ -157,5 +163,5 @@ def _text(families: list[Metric]) -> bytes:
             return families
 
     registry = CollectorRegistry()
-    registry.register(Once())  # type: ignore[arg-type]  # it asks for a subclass and uses only `collect`
+    registry.register(Once())
     return generate_latest(registry)

@@ -10,7 +10,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import ConfigurationError
 
-
 _SECRETS = Path("/run/secrets")
 """Where Docker and Kubernetes put secrets: `/run/secrets/hf_token` holds what `HF_TOKEN` would."""
 

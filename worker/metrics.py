@@ -1,4 +1,4 @@
-"""What a worker shows Prometheus: where the time of jobs goes, how full the engine is. docs/operations.md explains it."""
+"""What a worker shows Prometheus: where the time of jobs goes, and how full the engine is. See docs/operations.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _OUTCOMES = ("succeeded", "failed", "dropped", "refused")
 
 EngineFigures = Callable[[], Mapping[str, float]]
-"""Figures of the engine by name. Names that end in `_total` only grow. Called from the thread that answers Prometheus."""
+"""Figures of the engine by name; those that end in `_total` only grow. Called by the thread that serves them."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +38,17 @@ class WorkerMetrics:
         self.registry.register(_DeviceCollector())
         self._stages = Histogram(
             "maskq_job_stage_duration_seconds",
-            "Of jobs that succeeded here: `queue` from acceptance to the worker, `preprocess`, `model` with the wait for "
-            "a place in a batch, `render`; `total` is all from acceptance to the result.",
+            "Of jobs that succeeded here: `queue` from acceptance to the worker, `preprocess`, `model` with the wait "
+            "for a place in a batch, `render`; `total` is all from acceptance to the result.",
             ["model", "stage"],
             buckets=_STAGE_BUCKETS_S,
             registry=self.registry,
         )
         batch = "Jobs that shared the forward passes with one, itself included."
         self._batch = Histogram("maskq_batch_size", batch, ["model"], buckets=_BATCH_BUCKETS, registry=self.registry)
-        done = "Jobs this worker let go of: succeeded, failed, dropped (canceled or lost), refused (its lease was over)."
+        done = (
+            "Jobs this worker let go of: succeeded, failed, dropped (canceled or lost), refused (its lease was over)."
+        )
         self._jobs = Counter("maskq_worker_jobs", done, ["model", "outcome"], registry=self.registry)
         for outcome in _OUTCOMES:
             self._jobs.labels(model_id, outcome)  # 0 is shown from the start, so that the first one is seen as a rise

@@ -24,8 +24,12 @@ class LedgerFigures:
     running: int
     workers: int
     """Heard of lately."""
+    memory_used_bytes: int
+    """Of the server, for whatever is in it."""
+    memory_max_bytes: int
+    """0 if there is no limit."""
     counts: Mapping[str, int]
-    """Since the store was made: `accepted`, `cached`, `reaped` and each state a job ends in. What never was is missing."""
+    """Since the store was made: `accepted`, `cached`, `reaped`, each state a job ends in. What never was is missing."""
 
 
 async def read_figures(redis: Redis, model_id: str, lately_s: float) -> LedgerFigures:
@@ -43,8 +47,9 @@ async def read_figures(redis: Redis, model_id: str, lately_s: float) -> LedgerFi
         batch.zcard(keys.suspects(model_id))
         batch.zcard(keys.running(model_id))
         batch.zcount(keys.workers(model_id), now_ms - lately_s * 1000, "+inf")
+        batch.info("memory")
         batch.hgetall(keys.counts(model_id))
-        *queues, suspects, running, workers, counts = await batch.execute()
+        *queues, suspects, running, workers, memory, counts = await batch.execute()
     return LedgerFigures(
         waiting=dict(zip(Priority, queues[::2], strict=True)),
         oldest_s={
@@ -54,5 +59,7 @@ async def read_figures(redis: Redis, model_id: str, lately_s: float) -> LedgerFi
         suspects=suspects,
         running=running,
         workers=workers,
+        memory_used_bytes=memory["used_memory"],
+        memory_max_bytes=memory["maxmemory"],
         counts={text(name): int(value) for name, value in counts.items()},
     )

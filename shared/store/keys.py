@@ -68,7 +68,7 @@ def flows(model_id: str) -> str:
 
 
 def waiting(model_id: str, priority: str) -> str:
-    """Sorted set: the ids of queued jobs of one priority, by the millisecond they were accepted at. For figures only."""
+    """Sorted set: the ids of queued jobs of one priority, by the millisecond of their acceptance. For figures only."""
     return _TEMPLATES["waiting"] % (model_id, priority)
 
 

@@ -97,12 +97,12 @@ def served_wheels(folder: Path) -> Iterator[None]:
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Say nothing."""
 
 
 def _pip_conf() -> str:
-    """What the host's pip is told, for a pip in a container: folders of wheels by loopback, other local paths left out."""
+    """What the host's pip is told, for a pip in a container: folders of wheels by loopback, no other local paths."""
     found = [f"http://127.0.0.1:{_WHEELS_PORT}/{number}/" for number, _ in enumerate(_wheel_folders())]
     lines = ["[global]", f"cert = {_CERTIFICATES}", "timeout = 180"]
     lines += [f"index-url = {url}" for url in _pip_values("index-url") if not url.startswith("file:")]

@@ -1,4 +1,4 @@
-"""A Docker engine of the trial's own, in a folder that can be thrown away; Debian's is installed where there is none."""
+"""A Docker engine of the trial's own, all in one folder. Debian's is installed where there is none."""
 
 from __future__ import annotations
 
