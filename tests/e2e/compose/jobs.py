@@ -19,6 +19,7 @@ from shared.prompt import normalize_prompt
 from shared.registry import served_model
 from shared.result import SegmentationResult
 from shared.settings import Settings
+from tests.e2e.compose.shell import TrialFailed
 from worker.checkpoint import load_checkpoint
 
 _CLIENTS = 8
@@ -118,7 +119,7 @@ class Clients:
                     return body
                 self.refusals[str(answer.status_code)] += 1
             time.sleep(_RETRY_S)
-        raise TimeoutError(f"{method} {path} was not answered with {wanted} in {_LONGEST_S:g} s")
+        raise TrialFailed(f"{method} {path} was not answered with {wanted} in {_LONGEST_S:g} s")
 
     def close(self) -> None:
         self._pool.shutdown()
