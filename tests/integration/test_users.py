@@ -1,4 +1,4 @@
-"""Redis under the users that compose gives it: maskq can do all it needs and no more, and nothing is lost at a restart."""
+"""Redis under the users that compose gives it: maskq can do what it must and no more, and a restart loses nothing."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_nobody_else_gets_in_and_maskq_cannot_reconfigure_the_server(
     with _server(port, secrets, tmp_path / "data"):
         with Redis(port=port) as stranger, pytest.raises(AuthenticationError):
             stranger.get("maskq:job:1")
-        with Redis(port=port, username="health", password="any") as health, pytest.raises(NoPermissionError):  # noqa: S106
+        with Redis(port=port, username="health", password="any") as health, pytest.raises(NoPermissionError):
             health.get("maskq:job:1")
         with Redis.from_url(settings.redis_url) as maskq:
             for command in ("FLUSHALL", "SHUTDOWN", "KEYS *", "CONFIG SET dir /", "ACL LIST", "GET other"):

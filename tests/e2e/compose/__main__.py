@@ -84,6 +84,7 @@ def _try(stack: Stack) -> dict[str, Any]:
             figures[trial.__name__] = trial(stack, clients)
             say(f"  {figures[trial.__name__]}")
     except TrialFailed:
+        clients.give_up()
         print(stack.compose("logs", "--no-color", "--tail", "60"))
         raise
     finally:

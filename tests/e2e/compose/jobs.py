@@ -72,6 +72,7 @@ class Clients:
         self._client = httpx2.Client(base_url=url, timeout=40)
         self._pool = ThreadPoolExecutor(_CLIENTS)
         self._waiters = ThreadPoolExecutor(_CLIENTS)
+        self._has_given_up = False
         self.refusals: Counter[str] = Counter()
         """What was answered instead of what was asked for, and connections that broke."""
 
@@ -100,7 +101,7 @@ class Clients:
     def _end_of(self, submitted: dict[str, Any]) -> dict[str, Any] | None:
         """The job once it has ended; None if it never does."""
         deadline = time.monotonic() + _LONGEST_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._has_given_up:
             job = self._ask("GET", submitted["path"], 200, params={"wait": 10})
             if job["status"] not in ("queued", "processing"):
                 return job
@@ -108,7 +109,7 @@ class Clients:
 
     def _ask(self, method: str, path: str, wanted: int, **content: Any) -> dict[str, Any]:
         deadline = time.monotonic() + _LONGEST_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._has_given_up:
             try:
                 answer = self._client.request(method, path, **content)
             except httpx2.HTTPError:
@@ -120,6 +121,10 @@ class Clients:
                 self.refusals[str(answer.status_code)] += 1
             time.sleep(_RETRY_S)
         raise TrialFailed(f"{method} {path} was not answered with {wanted} in {_LONGEST_S:g} s")
+
+    def give_up(self) -> None:
+        """Wait for nothing any more."""
+        self._has_given_up = True
 
     def close(self) -> None:
         self._pool.shutdown()

@@ -35,7 +35,8 @@ class Stack:
         """Run docker-compose on the project. Raises: TrialFailed, as `run`."""
         command = ["docker-compose", "--project-name", _PROJECT, "--project-directory", str(ROOT)]
         file = str(ROOT / "docker-compose.yml")
-        return run([*command, "--file", file, *words], env={"PORT": str(self.port)})
+        # Some workers on few cores: with as many threads each as there are cores they would only stand in each other's way.
+        return run([*command, "--file", file, *words], env={"PORT": str(self.port), "OMP_NUM_THREADS": "1"})
 
     def build(self, name: str) -> None:
         """Build an image. On the host's network, since the engine has no way out of its own."""

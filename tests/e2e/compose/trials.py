@@ -13,7 +13,7 @@ from tests.e2e.compose.jobs import Clients
 from tests.e2e.compose.shell import TrialFailed
 from tests.e2e.compose.stack import SERVICES, Stack
 
-_JOBS = 90
+_JOBS = 60
 _UNDER_WAY_S = 2.0
 """After so long every worker has jobs in hand."""
 _CUT_S = 40.0
