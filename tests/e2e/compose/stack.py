@@ -35,7 +35,7 @@ class Stack:
         """Run docker-compose on the project. Raises: TrialFailed, as `run`."""
         command = ["docker-compose", "--project-name", _PROJECT, "--project-directory", str(ROOT)]
         file = str(ROOT / "docker-compose.yml")
-        # Some workers on few cores: with as many threads each as there are cores they would only stand in each other's way.
+        # Some workers on few cores: with a thread for every core each, they would stand in each other's way.
         return run([*command, "--file", file, *words], env={"PORT": str(self.port), "OMP_NUM_THREADS": "1"})
 
     def build(self, name: str) -> None:
@@ -93,6 +93,11 @@ class Stack:
     def volume(self, name: str) -> Path:
         """Where a volume of the project is on this host."""
         return Path(json.loads(run(["docker", "volume", "inspect", f"{_PROJECT}_{name}"]))[0]["Mountpoint"])
+
+    def with_data(self, folder: str, command: str) -> None:
+        """Run a command with the data of Redis in /data and a folder of this host in /backup."""
+        volumes = ["--volume", f"{_PROJECT}_redis-data:/data", "--volume", f"{folder}:/backup"]
+        run(["docker", "run", "--rm", "--network", "none", *volumes, "redis:7", "sh", "-c", command])
 
     def python(self, container: str, program: str) -> str:
         """Run a Python program in a container and return what it prints."""

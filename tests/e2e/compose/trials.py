@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
+
 from benchmarks.audit import audit
 from tests.e2e.compose.jobs import Clients
 from tests.e2e.compose.shell import TrialFailed
-from tests.e2e.compose.stack import SERVICES, Stack
+from tests.e2e.compose.stack import ROOT, SERVICES, Stack
 
 _JOBS = 60
 _UNDER_WAY_S = 2.0
@@ -145,6 +148,57 @@ def written(stack: Stack, clients: Clients) -> Figures:
     return {"accepted": len(found.accepted), "double_commits": 0, "duplicates": 0, "refusals": dict(clients.refusals)}
 
 
+def new_password(stack: Stack, clients: Clients) -> Figures:
+    """The password of Redis is rotated as docs/operations.md says."""
+
+    def rotate() -> None:
+        before = _redis_url(stack)
+        stack.compose("stop")
+        stack.compose("run", "--rm", "--no-deps", "secrets", "sh", "-c", _NEW_PASSWORD)
+        stack.compose("start")
+        if _redis_url(stack) == before:
+            raise TrialFailed("the password is the old one")
+
+    return _while_clients_ask(clients, rotate)
+
+
+_NEW_PASSWORD = "rm /run/secrets/users.acl && sh /users /run/secrets"
+
+
+def _redis_url(stack: Stack) -> str:
+    return (stack.volume("secrets") / "redis_url").read_text("utf-8")
+
+
+def backup_and_restore(stack: Stack, clients: Clients) -> Figures:
+    """A backup brings back every job that there was when it was made, and nothing after that."""
+    kept = _one_job(stack)
+    with tempfile.TemporaryDirectory() as folder:
+        stack.compose("stop", "redis")
+        stack.with_data(folder, "tar -C /data -cf /backup/redis.tar .")
+        stack.compose("start", "redis")
+        stack.wait_until_ready(_WORKERS)
+        later = _one_job(stack)
+        stack.compose("stop")
+        stack.with_data(folder, "rm -r /data/* && tar -C /data -xf /backup/redis.tar")
+        stack.compose("start")
+    stack.wait_until_ready(_WORKERS)
+    found = {
+        name: httpx2.get(f"{stack.url}/jobs/{job}").status_code for name, job in {"kept": kept, "later": later}.items()
+    }
+    if found != {"kept": 200, "later": 404}:
+        raise TrialFailed(f"after a restore, jobs before and after the backup answer {found}")
+    return found
+
+
+def _one_job(stack: Stack) -> str:
+    with (ROOT / "models/demo/sample.jpg").open("rb") as image:
+        answer = httpx2.post(
+            f"{stack.url}/segment/", data={"prompt": "red circle"}, files={"image_file": image}, timeout=30
+        )
+    job_id: str = answer.raise_for_status().json()["id"]
+    return job_id
+
+
 def _while_clients_ask(clients: Clients, befalls: Callable[[], object]) -> Figures:
     """Let clients submit jobs, let something happen once jobs are in hand, and see every job to its end."""
     begin = time.monotonic()
@@ -174,5 +228,7 @@ TRIALS: tuple[Callable[[Stack, Clients], Figures], ...] = (
     partition_with_jobs_in_hand,
     scaling,
     stop_and_start,
+    new_password,
     written,
+    backup_and_restore,
 )
