@@ -10,8 +10,9 @@ from fastapi import FastAPI
 from api import health, index, jobs, metrics, models, segment
 from api.intake import max_body_bytes
 from api.limits import BodyLimit
-from api.metrics import HttpMetrics, MeasuredRequests
+from api.metrics import Networks
 from api.problems import add_problem_handlers
+from api.request_metrics import MeasuredRequests, RequestMetrics
 from api.services import running_services
 from shared.registry import served_model
 from shared.settings import Settings
@@ -31,7 +32,8 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(title="maskq", summary="Cuts objects out of images by name.", lifespan=lifespan)
-    app.state.metrics = HttpMetrics.from_settings(settings)
+    app.state.metrics = RequestMetrics()
+    app.state.metrics_allowed = Networks(settings)
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes(settings))
     app.add_middleware(MeasuredRequests, metrics=app.state.metrics)
     add_problem_handlers(app)

@@ -144,8 +144,8 @@ def test_others_than_those_allowed_find_nothing(settings: Settings) -> None:
 
 def test_networks_that_are_none_are_refused_at_start() -> None:
     with pytest.raises(ConfigurationError, match="METRICS_ALLOW"):
-        Networks("everybody")
-    allowed = Networks("10.0.0.0/8, ::1/128")
+        Networks(Settings(metrics_allow="everybody"))
+    allowed = Networks(Settings(metrics_allow="10.0.0.0/8, ::1/128"))
     assert "10.1.2.3" in allowed
     assert "11.1.2.3" not in allowed
     assert "unix socket" not in allowed
