@@ -11,6 +11,7 @@ from api.app import create_app
 from shared.errors import ConfigurationError
 from shared.settings import load_settings
 from shared.store.durability import require_durable_server
+from shared.tracing import start_tracing
 
 _EX_CONFIG = 78
 """sysexits.h: set up wrongly; starting again will not help."""
@@ -25,6 +26,7 @@ def main() -> int:
     try:
         settings = load_settings()
         require_durable_server(settings)
+        start_tracing(settings, "maskq-api")
         app = create_app(settings)
     except ConfigurationError as error:
         print(f"maskq: {error.detail}", file=sys.stderr)  # noqa: T201  nothing is set up to log with yet

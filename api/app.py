@@ -37,6 +37,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes(settings))
     app.add_middleware(MeasuredRequests, metrics=app.state.metrics)
     add_problem_handlers(app)
+    if settings.otlp_endpoint:
+        _trace_requests(app)
     for room in (segment, jobs, models, health, metrics, index):
         app.include_router(room.router)
     return app
+
+
+def _trace_requests(app: FastAPI) -> None:
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # only those who trace have it
+
+    FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics", exclude_spans=["send", "receive"])

@@ -97,6 +97,10 @@ class Settings(BaseSettings):
         "127.0.0.0/8,::1/128", description="Networks whose clients the front end shows its `/metrics`, by commas."
     )
 
+    otlp_endpoint: str = Field(
+        "", description="Where traces go, as OTLP over HTTP: `http://collector:4318`. Empty: there are none."
+    )
+
     # --- Limits on what clients send ----------------------------------------------------------------------------------
 
     max_image_bytes: int = Field(

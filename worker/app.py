@@ -14,6 +14,7 @@ from shared.queue import TASK, Doorbell, celery_app
 from shared.registry import served_model
 from shared.settings import Settings, load_settings
 from shared.store.durability import require_durable_server
+from shared.tracing import start_tracing
 from worker.service import WorkerService
 
 _EX_CONFIG = 78
@@ -48,6 +49,7 @@ def _connect(app: Celery, settings: Settings, start_service: StartService) -> No
     def start(**_: Any) -> None:
         try:
             require_durable_server(settings)
+            start_tracing(settings, "maskq-worker")
             services.append(start_service(settings, lambda: doorbell.ring("unheard")))
         except ConfigurationError as error:
             logger.critical("%s", error.detail)

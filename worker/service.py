@@ -23,6 +23,7 @@ from worker.duty import Duty
 from worker.hands import Hands, Held
 from worker.metrics import WorkerMetrics
 from worker.segmentation import Segmentation
+from worker.tracing import traced
 
 if TYPE_CHECKING:
     from worker.engine.engine import Engine
@@ -139,7 +140,9 @@ class WorkerService:
         job = held.lease.job
         begin = time.perf_counter()
         try:
-            done = self._pipeline.run(job.request, held.lease.image, lambda: held.is_dropped)
+            with traced(job) as note:
+                done = self._pipeline.run(job.request, held.lease.image, lambda: held.is_dropped)
+                note(done)
         except CancelledError:
             logger.info("job %s: dropped", job.id)
             self._metrics.ended("dropped")

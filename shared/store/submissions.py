@@ -23,6 +23,7 @@ from shared.store import keys
 from shared.store.figures import LedgerFigures, read_figures
 from shared.store.images import ImageStore
 from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script, text
+from shared.tracing import current_traceparent
 
 _SAMPLE_S = 1.0
 _FULL_SHARE = 0.8
@@ -49,7 +50,7 @@ class NewJob:
     @property
     def fingerprint(self) -> str:
         """Of everything that makes this request what it is: SHA-256 in hex."""
-        return _digest(self.request.model_dump_json(), str(self.timeout_s), self.image)
+        return _digest(self.request.model_dump_json(exclude={"traceparent"}), str(self.timeout_s), self.image)
 
     @property
     def content(self) -> str:
@@ -132,7 +133,7 @@ class SubmissionStore:
         settings = self._settings
         return [
             new.id,
-            new.request.model_dump_json(),
+            new.request.model_copy(update={"traceparent": current_traceparent()}).model_dump_json(),
             b"" if self._images else new.image,
             new.request.model_id,
             new.owner,
