@@ -74,6 +74,7 @@ def _try(stack: Stack) -> dict[str, Any]:
     clients = Clients(stack.url, known)
     figures: dict[str, Any] = {}
     try:
+        stack.down()  # whatever a run that was killed has left
         say("up")
         begin = time.monotonic()
         stack.up(SERVICES["worker"])

@@ -94,7 +94,10 @@ def api_crash(stack: Stack, clients: Clients) -> Figures:
 
 def redis_crash(stack: Stack, clients: Clients) -> Figures:
     """The server of the ledger dies; the engine starts it again, and it reads its log."""
+    before = _count(stack, "maskq_jobs_accepted_total")
     figures = _while_clients_ask(clients, lambda: stack.crash(stack.containers("redis")[0]))
+    if _count(stack, "maskq_jobs_accepted_total") < before + _JOBS:
+        raise TrialFailed("Redis came back without what it had")
     return figures | {"all_back_s": stack.wait_until_ready(_WORKERS)}
 
 
@@ -131,8 +134,7 @@ def scaling(stack: Stack, clients: Clients) -> Figures:
 
     figures = _while_clients_ask(clients, down_and_up)
     stack.wait_until_ready(_WORKERS)
-    attempts = _reaped(stack)
-    return figures | {"leases_reaped_so_far": attempts}
+    return figures | {"leases_reaped_so_far": _count(stack, "maskq_leases_reaped_total")}
 
 
 def stop_and_start(stack: Stack, clients: Clients) -> Figures:
@@ -211,10 +213,11 @@ def _while_clients_ask(clients: Clients, befalls: Callable[[], object]) -> Figur
     return figures
 
 
-def _reaped(stack: Stack) -> int:
+def _count(stack: Stack, metric: str) -> int:
+    """A figure of the ledger, as the front end shows it to Prometheus."""
     program = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
     shown = stack.python(stack.containers("api")[0], program)
-    return int(sum(float(line.split()[-1]) for line in shown.splitlines() if line.startswith("maskq_leases_reaped_")))
+    return int(sum(float(line.split()[-1]) for line in shown.splitlines() if line.startswith(metric)))
 
 
 TRIALS: tuple[Callable[[Stack, Clients], Figures], ...] = (
