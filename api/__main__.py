@@ -12,6 +12,7 @@ from shared.errors import ConfigurationError
 from shared.logs import set_up_logging
 from shared.settings import load_settings
 from shared.store.durability import require_durable_server
+from shared.tracing import start_tracing
 
 
 def main() -> int:
@@ -24,6 +25,7 @@ def main() -> int:
         settings = settle_access(load_settings(), options.host)
         set_up_logging(settings)
         require_durable_server(settings)
+        start_tracing(settings, "maskq-api")
         server = FrontEndServer(settings, options.host, options.port)
     except ConfigurationError as error:
         print(f"maskq: {error.detail}", file=sys.stderr)  # noqa: T201  logs may not be set up yet

@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import events, health, index, jobs, models, results, segment, webhooks
+from api import events, health, index, jobs, metrics, models, results, segment, webhooks
 from api.access_log import AccessLog
 from api.intake import max_body_bytes
 from api.limits import BodyLimit
+from api.metrics import Networks
 from api.openapi import describe_truly
 from api.problems import add_problem_handlers
+from api.request_metrics import MeasuredRequests, RequestMetrics
 from api.services import running_services
 from shared.registry import offered_models
 from shared.settings import Settings
@@ -22,7 +24,7 @@ def create_app(settings: Settings) -> FastAPI:
     """Make the application. It asks for API keys unless `require_keys` is settled to be off.
 
     Raises:
-        ConfigurationError: the settings name no model there is.
+        ConfigurationError: the settings name no model there is, or networks that are none.
     """
     offered = offered_models(settings)
 
@@ -32,10 +34,21 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(title="maskq", summary="Cuts objects out of images by name.", lifespan=lifespan)
+    app.state.metrics = RequestMetrics()
+    app.state.metrics_allowed = Networks(settings)
     app.add_middleware(BodyLimit, settings=settings, max_bytes=max_body_bytes(settings))
     app.add_middleware(AccessLog)
+    app.add_middleware(MeasuredRequests, metrics=app.state.metrics)
     add_problem_handlers(app)
-    for room in (segment, jobs, events, results, webhooks, models, health, index):
+    if settings.otlp_endpoint:
+        _trace_requests(app)
+    for room in (segment, jobs, events, results, webhooks, models, health, metrics, index):
         app.include_router(room.router)
     describe_truly(app, settings)
     return app
+
+
+def _trace_requests(app: FastAPI) -> None:
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # only those who trace have it
+
+    FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics", exclude_spans=["send", "receive"])

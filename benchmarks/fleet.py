@@ -90,15 +90,16 @@ class Fleet:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._broker = EmbeddedBroker.prepare(folder / "broker")
-        self._port = free_port()
+        self.port = free_port()
         self._env = {**os.environ, **SHORT_LEASES, "PYTHONUNBUFFERED": "1", **env, "REDIS_URL": self._broker.url}
         # The log of every write is evidence: it must not be made shorter.
         server = [*self._broker.command, "--auto-aof-rewrite-percentage", "0"]
         self.broker = self._member("broker", server, (self._broker.lock.fileno(),))
-        front = [sys.executable, "-m", "api", "--host", "127.0.0.1", "--port", str(self._port)]
+        front = [sys.executable, "-m", "api", "--host", "127.0.0.1", "--port", str(self.port)]
         self.api = self._member("api", front)
-        names = [f"worker-{number}" for number in range(1, workers + 1)]
-        self.workers = [self._member(name, [*worker, "--hostname", f"{name}@%h"]) for name in names]
+        self.metrics_ports = [free_port() for _ in range(workers)]
+        """Where each worker serves its figures."""
+        self.workers = [self._worker(worker, *each) for each in enumerate(self.metrics_ports, start=1)]
         deliverer = [sys.executable, "-m", "webhooks"]
         numbers = range(1, deliverers + 1)
         self.deliverers = [self._member(f"webhooks-{number}", deliverer) for number in numbers]
@@ -110,7 +111,7 @@ class Fleet:
     @property
     def url(self) -> str:
         """Of the front end."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def broker_url(self) -> str:
@@ -194,6 +195,11 @@ class Fleet:
         except httpx2.HTTPError:
             return False
         return answer.status_code == 200 and sum(answer.json()["live_workers"].values()) >= len(self.workers)
+
+    def _worker(self, command: Sequence[str], number: int, metrics_port: int) -> Member:
+        member = self._member(f"worker-{number}", [*command, "--hostname", f"worker-{number}@%h"])
+        member.env = {**member.env, "METRICS_PORT": str(metrics_port)}
+        return member
 
     def _member(self, name: str, command: Sequence[str], keep_open: tuple[int, ...] = ()) -> Member:
         return Member(name, command, self._env, self.folder / f"{name}.log", keep_open)

@@ -13,7 +13,7 @@ import hashlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 
 from shared.images import inspect_image
@@ -71,6 +71,10 @@ class IdleEngine:
     """For the service to watch: the script needs no engine."""
 
     stuck_s = 0.0
+
+    def figures(self) -> Mapping[str, float]:
+        """None."""
+        return {}
 
     def close(self) -> None:
         """Nothing runs."""

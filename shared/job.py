@@ -80,6 +80,8 @@ class JobRequest(BaseModel):
     mask_formats: tuple[MaskFormat, ...]
     """At least one, each once, in the order asked for."""
     priority: Priority = Priority.NORMAL
+    traceparent: str = ""
+    """Where the request's trace goes on (W3C Trace Context); empty if there is none."""
 
 
 class JobFailure(BaseModel):

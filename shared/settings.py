@@ -10,6 +10,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from shared.errors import ConfigurationError
 
+_SECRETS = Path("/run/secrets")
+"""Where Docker and Kubernetes put secrets: `/run/secrets/hf_token` holds what `HF_TOKEN` would."""
+
 Delay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -117,6 +120,18 @@ class Settings(BaseSettings):
         30.0, ge=0, description="No lease is reaped while Redis is up for less: workers must reconnect first."
     )
 
+    # --- Figures for those who watch over it --------------------------------------------------------------------------
+
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port on which a worker serves `/metrics`; 0 is none.")
+    metrics_host: str = Field("127.0.0.1", description="Address on which it does.")
+    metrics_allow: str = Field(
+        "127.0.0.0/8,::1/128", description="Networks whose clients the front end shows its `/metrics`, by commas."
+    )
+
+    otlp_endpoint: str = Field(
+        "", description="Where traces go, as OTLP over HTTP: `http://collector:4318`. Empty: there are none."
+    )
+
     # --- Limits on what clients send ----------------------------------------------------------------------------------
 
     max_image_bytes: int = Field(
@@ -216,13 +231,13 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment.
+    """Read the settings from the environment, and from files in /run/secrets for what is not there.
 
     Raises:
         ConfigurationError: a value is not allowed; names the variable and says what it may be.
     """
     try:
-        return Settings()
+        return Settings(_secrets_dir=_SECRETS if _SECRETS.is_dir() else None)
     except ValidationError as error:
         wrong = "; ".join(f"{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
         raise ConfigurationError(f"wrong settings in the environment: {wrong}") from None

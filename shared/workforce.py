@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from celery import Celery, signals
@@ -15,6 +15,7 @@ from shared.logs import set_up_logging
 from shared.queue import TASK, celery_app
 from shared.settings import Settings
 from shared.store.durability import require_durable_server
+from shared.tracing import start_tracing
 
 logger = logging.getLogger(__name__)
 
@@ -32,24 +33,24 @@ class Workforce(Protocol):
         """All threads have come back."""
 
 
-def run_workforce(
-    settings: Settings, queue: str, start: Callable[[], Workforce], *, threads: int, options: Sequence[str] = ()
-) -> None:
-    """Run until told to stop. Threads, because neither CUDA nor JAX survives a fork."""
+def run_workforce(settings: Settings, queue: str, start: Callable[[], Workforce], *, name: str, threads: int) -> None:
+    """Run until told to stop. Threads, because neither CUDA nor JAX survives a fork. `name` is what the process is
+    called, among those of its host and in traces."""
     set_up_logging(settings)
     app = celery_app(settings, queue)
-    _connect(app, settings, start)
+    _connect(app, settings, start, name)
     pool = ["--pool", "threads", "--concurrency", str(threads), "--without-mingle", "--without-gossip"]
-    app.worker_main(["--quiet", "worker", *pool, *options, *sys.argv[1:]])
+    app.worker_main(["--quiet", "worker", *pool, "--hostname", f"{name}@%h", *sys.argv[1:]])
 
 
-def _connect(app: Celery, settings: Settings, start: Callable[[], Workforce]) -> None:
+def _connect(app: Celery, settings: Settings, start: Callable[[], Workforce], name: str) -> None:
     """Bind a workforce to the life of the process."""
     started: list[Workforce] = []
 
     def begin(**_: Any) -> None:
         try:
             require_durable_server(settings)
+            start_tracing(settings, f"maskq-{name}")
             started.append(start())
         except ConfigurationError as error:
             logger.critical("%s", error.detail)

@@ -22,8 +22,7 @@ logger = logging.getLogger(__name__)
 def run_deliverer() -> None:
     """Run until told to stop."""
     settings = load_settings()
-    name = ("--hostname", "webhooks@%h")
-    run_workforce(settings, WEBHOOK_QUEUE, lambda: DelivererThread(settings), threads=1, options=name)
+    run_workforce(settings, WEBHOOK_QUEUE, lambda: DelivererThread(settings), name="webhooks", threads=1)
 
 
 class DelivererThread:

@@ -24,4 +24,4 @@ def run_worker(start_service: StartService) -> None:
             settings, lambda: doorbell.ring(queue, "unheard"), lambda job_id: doorbell.ring(WEBHOOK_QUEUE, job_id)
         )
 
-    run_workforce(settings, queue, start, threads=settings.worker_threads)
+    run_workforce(settings, queue, start, name="worker", threads=settings.worker_threads)

@@ -50,13 +50,14 @@ class Pipeline:
             InferenceFailed: the model failed on it.
             CancelledError: `is_canceled` said so before the model was done.
         """
+        begin = time.perf_counter()
         side = self._preprocessor.side
         picture = self._decoders.decode(image_bytes, (side, side))
         model_input = self._preprocessor.prepare(picture.image, request.prompt)
         fault_point("worker.prepared")
-        begin = time.perf_counter()
+        prepared = time.perf_counter()
         answer = self._engine.submit(model_input, is_canceled).result()
-        model_s = time.perf_counter() - begin
+        answered = time.perf_counter()
         fault_point("worker.answered")
         text, parsed = self._parse(answer, request.prompt)
         soft_masks = self._decode(parsed.detections)
@@ -72,7 +73,13 @@ class Pipeline:
             truncated=answer.truncated,
             raw_text=text,
         )
-        return Segmentation(result, model_s, answer.batch_size)
+        return Segmentation(
+            result,
+            model_s=answered - prepared,
+            batch_size=answer.batch_size,
+            preprocess_s=prepared - begin,
+            render_s=time.perf_counter() - answered,
+        )
 
     def _parse(self, answer: Answer, prompt: str) -> tuple[str, ParsedAnswer]:
         """Decode the answer and read it."""

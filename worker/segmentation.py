@@ -13,4 +13,9 @@ class Segmentation:
 
     result: SegmentationResult
     model_s: float
+    """Seconds inside the engine: waiting for a place in a batch, prefill and decode."""
     batch_size: int
+    preprocess_s: float = 0.0
+    """Seconds until the engine had it: decoding the image, resizing, tokenizing."""
+    render_s: float = 0.0
+    """Seconds after that: reading the answer, decoding and drawing masks."""

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from typing import Protocol, Self
 
@@ -22,7 +22,9 @@ from shared.settings import Settings
 from shared.store.leases import Lease, LeaseStore, Outcome
 from worker.duty import Duty
 from worker.hands import Hands, Held
+from worker.metrics import WorkerMetrics
 from worker.segmentation import Segmentation
+from worker.tracing import traced
 
 _FINISH_RETRY_S = 0.5
 
@@ -36,10 +38,12 @@ class JobPipeline(Protocol):
 
 
 class ModelEngine(Protocol):
-    """What the service watches, and closes in the end."""
+    """What the service watches, tells of, and closes in the end."""
 
     @property
     def stuck_s(self) -> float: ...
+
+    def figures(self) -> Mapping[str, float]: ...
 
     def close(self) -> None: ...
 
@@ -66,6 +70,7 @@ class WorkerService:
         self._ring_webhooks = ring_webhooks
         self._store = LeaseStore.connect(settings)
         self._hands = Hands(self._store, model_id)
+        self._metrics = WorkerMetrics(settings, model_id, lambda: len(self._hands), engine.figures)
         self._worker_id = f"{socket.gethostname()}:{os.getpid()}"
         self._heard_at = time.monotonic()
         self._stopping = threading.Event()
@@ -100,6 +105,7 @@ class WorkerService:
 
     def start(self) -> None:
         """Take up the duties."""
+        self._metrics.serve()
         for duty in self._duties:
             duty.start()
 
@@ -149,10 +155,14 @@ class WorkerService:
     def _run(self, held: Held) -> Outcome | None:
         """Do the work. None if the job was dropped meanwhile."""
         job = held.lease.job
+        begin = time.perf_counter()
         try:
-            done = self._pipeline.run(job.request, held.lease.image, lambda: held.is_dropped)
+            with traced(job) as note:
+                done = self._pipeline.run(job.request, held.lease.image, lambda: held.is_dropped)
+                note(done)
         except CancelledError:
             logger.info("dropped")
+            self._metrics.ended("dropped")
             return None
         except MaskqError as error:
             return Outcome(failure=JobFailure(type=error.type, detail=error.detail))
@@ -160,6 +170,7 @@ class WorkerService:
             logger.exception("failed")
             unknown = InferenceFailed("an unforeseen error; it was logged with the job's id")
             return Outcome(failure=JobFailure(type=unknown.type, detail=unknown.detail))
+        self._metrics.segmented(job, done, time.perf_counter() - begin)
         return Outcome(result=done.result, model_s=done.model_s, batch_size=done.batch_size)
 
     def _finish(self, held: Held, outcome: Outcome) -> None:
@@ -173,6 +184,7 @@ class WorkerService:
                 time.sleep(_FINISH_RETRY_S)
             else:
                 logger.info("%s", outcome.status if kept else "refused, it is not ours")
+                self._metrics.ended(outcome.status if kept else "refused")
                 if kept and held.lease.job.webhook:
                     self._ring_webhooks(held.lease.job.id)
                 break

@@ -22,6 +22,8 @@ _TEMPLATES = {
     "suspects": "maskq:suspects:%s",
     "running": "maskq:running:%s",
     "flows": "maskq:flows:%s",
+    "waiting": "maskq:waiting:%s:%s",
+    "counts": "maskq:counts:%s",
     "workers": "maskq:workers:%s",
     "owned": "maskq:owned:%s",
     "cached": "maskq:cached:%s",
@@ -73,6 +75,16 @@ def running(model_id: str) -> str:
 def flows(model_id: str) -> str:
     """Hash: how far each flow of jobs has got in the order of service, and the order itself under `now`."""
     return _TEMPLATES["flows"] % model_id
+
+
+def waiting(model_id: str, priority: str) -> str:
+    """Sorted set: the ids of queued jobs of one priority, by the millisecond of their acceptance. For figures only."""
+    return _TEMPLATES["waiting"] % (model_id, priority)
+
+
+def counts(model_id: str) -> str:
+    """Hash: how many jobs were accepted, answered from the cache, reaped, and ended in each state. For figures only."""
+    return _TEMPLATES["counts"] % model_id
 
 
 def workers(model_id: str) -> str:

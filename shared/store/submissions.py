@@ -16,8 +16,10 @@ from shared.job import Job, JobRequest, JobStatus
 from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
+from shared.store.figures import LedgerFigures, read_figures
 from shared.store.images import ImageStore
 from shared.store.script import MISSED_BEATS, Retention, async_redis, job_from_hash, script, text
+from shared.tracing import current_traceparent
 from shared.webhook import Webhook
 
 _SAMPLE_S = 1.0
@@ -58,7 +60,8 @@ class NewJob:
     def fingerprint(self) -> str:
         """Of everything that makes this request what it is: SHA-256 in hex."""
         webhook = self.webhook.url if self.webhook else ""
-        return _digest(self.request.model_dump_json(), str(self.timeout_s), webhook, self.image)
+        request = self.request.model_dump_json(exclude={"traceparent"})
+        return _digest(request, str(self.timeout_s), webhook, self.image)
 
     @property
     def content(self) -> str:
@@ -144,7 +147,7 @@ class SubmissionStore:
         settings = self._settings
         return [
             new.id,
-            new.request.model_dump_json(),
+            new.request.model_copy(update={"traceparent": current_traceparent()}).model_dump_json(),
             b"" if self._images else new.image,
             new.request.model_id,
             new.owner,
@@ -226,6 +229,10 @@ class SubmissionStore:
     async def live_workers(self, model_id: str) -> int:
         """Workers that serve this model and have been heard of lately."""
         return len(await self._live(args=[model_id, MISSED_BEATS * self._settings.heartbeat_s]))
+
+    async def figures(self, model_id: str) -> LedgerFigures:
+        """What the ledger holds and has seen for this model, for those who watch over it."""
+        return await read_figures(self._redis, model_id, MISSED_BEATS * self._settings.heartbeat_s)
 
     async def changes(self) -> AsyncIterator[str | None]:
         """The ids of jobs as they move, for as long as the connection lasts. The first item is None: listening now."""

@@ -394,6 +394,17 @@ class LedgerMachine(RuleBasedStateMachine):
         assert dict(self._ledger.scores(keys.DEADLINES)) == deadlines
 
     @invariant()
+    def figures_are_those_of_the_model(self) -> None:
+        model = self._model
+        for priority in Priority:
+            waiting = {each.id: each.created_ms for each in model.of(JobStatus.QUEUED) if each.flow[1] is priority}
+            assert dict(self._ledger.scores(keys.waiting(_MODEL, priority))) == waiting
+        counted = self._ledger.redis.hgetall(keys.counts(_MODEL))
+        assert int(counted.get("accepted", 0)) == len(model.entries)
+        for status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED):
+            assert int(counted.get(status, 0)) == len(model.of(status))
+
+    @invariant()
     def every_record_is_what_the_model_says(self) -> None:
         assert set(self._ledger.redis.keys(keys.job("*"))) == {keys.job(job_id) for job_id in self._model.entries}
         for entry in self._model.entries.values():

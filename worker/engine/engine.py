@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
@@ -39,6 +39,9 @@ class StepRunner(Protocol):
     def decode(self, sequences: SequenceOf[Sequence]) -> Step:
         """Write one more token for each."""
 
+    def figures(self) -> Mapping[str, float]:
+        """Of its own, like those of the engine."""
+
 
 class Engine:
     """Takes jobs from any thread and answers each through a future."""
@@ -53,6 +56,7 @@ class Engine:
         self._in_flight: deque[tuple[list[Sequence], Step]] = deque()
         self._arrived: deque[Sequence] = deque()
         self._changed = threading.Condition()
+        self._steps = self._tokens = self._images = 0
         self._closed = False
         self._progress_at: float | None = None
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
@@ -80,6 +84,19 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
+    def figures(self) -> dict[str, float]:
+        """What it has and does, for people who watch it; what ends in `_total` has grown since the start."""
+        running, waiting = len(self._scheduler.running), len(self._scheduler.waiting) + len(self._arrived)
+        return {
+            "slots": running + self._scheduler.free_slots,
+            "slots_used": running,
+            "jobs_waiting": waiting,
+            "steps_total": self._steps,
+            "tokens_total": self._tokens,
+            "images_total": self._images,
+            **self._runner.figures(),
+        }
+
     @property
     def stuck_s(self) -> float:
         """Seconds since the model last made a step, if it is at work; else 0."""
@@ -98,6 +115,7 @@ class Engine:
         self._progress_at = time.monotonic()
         self._scheduler.drop_canceled()
         if admitted := self._scheduler.admit():
+            self._images += len(admitted)
             self._launch(self._runner.prefill, admitted)
         if self._scheduler.running:
             self._launch(self._runner.decode, list(self._scheduler.running))
@@ -124,6 +142,8 @@ class Engine:
         for sequence in sequences:
             sequence.steps_in_flight += 1
             sequence.answer.batch_size = max(sequence.answer.batch_size, len(sequences))
+        self._steps += 1
+        self._tokens += len(sequences)
         self._in_flight.append((sequences, step))
         self._land(self._lag)
 

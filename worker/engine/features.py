@@ -13,11 +13,14 @@ class FeatureCache:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
+        self.hits = 0
+        """How often features were asked for that are kept."""
         self._kept: OrderedDict[bytes, Tensor] = OrderedDict()
 
     def get(self, digest: bytes) -> Tensor | None:
         """The features of an image, if they are kept."""
         if digest in self._kept:
+            self.hits += 1
             self._kept.move_to_end(digest)
         return self._kept.get(digest)
 

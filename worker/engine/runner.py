@@ -90,6 +90,10 @@ class Runner:
             tokens = self._tokens[slots]
             return Written.of(tokens, self._logprobs[slots], self._head.is_location(tokens), self._eos_id)
 
+    def figures(self) -> dict[str, float]:
+        """Images whose features were still kept."""
+        return {"feature_cache_hits_total": self._features.hits}
+
     def _step(self, batch: int, visible: int, *, any_free: bool) -> None:
         """One more token for the slots 0 .. batch - 1, in place: from `_tokens` and `_lengths` to the next ones."""
         lengths = self._lengths[:batch]

@@ -25,6 +25,7 @@ if queue == ready_key(model) then
         redis.call('HSET', flows_key(model), 'now', exact(math.max(service_place(model), tonumber(place))))
     end
 end
+redis.call('ZREM', waiting_of(id, model), id)
 local now = now_ms()
 redis.call('HSET', job_key(id), 'status', 'processing', 'started_at_ms', whole(now))
 redis.call('HINCRBY', job_key(id), 'attempt', 1)

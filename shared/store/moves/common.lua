@@ -28,13 +28,23 @@ local function service_place(model)
     return tonumber(redis.call('HGET', flows_key(model), 'now') or 0)
 end
 
+-- Among which jobs of its priority this one waits. Jobs of older versions do not tell, and are not missed.
+local function waiting_of(id, model)
+    return waiting_key(model, redis.call('HGET', job_key(id), 'priority') or 'normal')
+end
+
+local function count(model, what, times)
+    redis.call('HINCRBY', counts_key(model), what, times or 1)
+end
+
 -- A job that was taken waits again, at the front; apart if it is suspected of having cost a worker its life.
 local function requeue(id, model)
-    local job = redis.call('HMGET', job_key(id), 'place', 'suspect')
+    local job = redis.call('HMGET', job_key(id), 'place', 'suspect', 'created_at_ms')
     local queue = job[2] == '1' and suspects_key(model) or ready_key(model)
     redis.call('ZREM', running_key(model), id)
     redis.call('HSET', job_key(id), 'status', 'queued')
     redis.call('ZADD', queue, math.min(tonumber(job[1]), service_place(model)), id)
+    redis.call('ZADD', waiting_of(id, model), job[3], id)
     redis.call('PUBLISH', CHANGES, id)
 end
 
@@ -42,6 +52,7 @@ end
 local function withdraw(id, model)
     redis.call('ZREM', ready_key(model), id)
     redis.call('ZREM', suspects_key(model), id)
+    redis.call('ZREM', waiting_of(id, model), id)
     redis.call('ZREM', running_key(model), id)
     redis.call('ZREM', DEADLINES, id)
 end
@@ -87,6 +98,7 @@ end
 local function end_job(id, model, status, keep)
     local now = now_ms()
     withdraw(id, model)
+    count(model, status)
     redis.call('HSET', job_key(id), 'status', status,
         'completed_at_ms', whole(now), 'expires_at_ms', whole(now + keep[1] * 1000))
     redis.call('EXPIRE', job_key(id), keep[1])

@@ -25,6 +25,10 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key(model), '-inf', now,
     end
 end
 
+if given_back + failed > 0 then
+    count(model, 'reaped', given_back + failed)
+end
+
 local late = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, limit)
 for _, id in ipairs(late) do
     redis.call('HSET', job_key(id), 'error', ARGV[4])

@@ -31,8 +31,11 @@ local place = math.max(service_place(model), tonumber(redis.call('HGET', flows_k
 redis.call('HSET', flows_key(model), flow, exact(place + 1 / weight))
 
 local now = now_ms()
+local priority = flow:match('^%l+')
 redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', ARGV[2], 'model', model, 'owner', owner,
-    'created_at_ms', whole(now), 'place', exact(place))
+    'priority', priority, 'created_at_ms', whole(now), 'place', exact(place))
+redis.call('ZADD', waiting_key(model, priority), whole(now), id)
+count(model, 'accepted')
 if ARGV[17] ~= '' then
     redis.call('HSET', job_key(id), 'webhook', ARGV[17], 'webhook_host', ARGV[18])
 end
@@ -61,6 +64,7 @@ if ARGV[13] ~= '' then
     local twin = redis.call('GET', cached_key(ARGV[13]))
     if twin and redis.call('COPY', result_key(twin), result_key(id)) == 1 then
         redis.call('HSET', job_key(id), 'cached', '1', 'started_at_ms', whole(now))
+        count(model, 'cached')
         end_job(id, model, 'succeeded', numbers(14))
     else
         redis.call('HSET', job_key(id), 'content', ARGV[13]) -- for the cache, when this job has a result

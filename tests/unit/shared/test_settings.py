@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
+import shared.settings
 from shared.errors import ConfigurationError
 from shared.settings import Settings, load_settings
 
@@ -34,3 +37,21 @@ def test_delays_are_numbers_of_seconds(monkeypatch: pytest.MonkeyPatch, value: s
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Settings().max_batch = 2  # type: ignore[misc]
+
+
+def test_a_secret_may_be_a_file_and_the_environment_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared.settings, "_SECRETS", tmp_path)
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    (tmp_path / "redis_url").write_text("redis://maskq:secret@redis:6379/0\n")
+    (tmp_path / "hf_token").write_text("hf_file")
+    monkeypatch.setenv("HF_TOKEN", "hf_environment")
+    settings = load_settings()
+    assert settings.redis_url == "redis://maskq:secret@redis:6379/0"
+    assert settings.hf_token is not None
+    assert settings.hf_token.get_secret_value() == "hf_environment"
+
+
+def test_no_folder_of_secrets_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared.settings, "_SECRETS", tmp_path / "nowhere")
+    assert load_settings().model_id

@@ -72,6 +72,9 @@ class ScriptedRunner:
         self.decodes.append(_names(sequences))
         return self._step(sequences)
 
+    def figures(self) -> dict[str, float]:
+        return {"steps_scripted_total": len(self.prefills) + len(self.decodes)}
+
     def _step(self, sequences: SequenceOf[Sequence]) -> _Step:
         for name in _names(sequences):
             if error := self.errors.get(name):

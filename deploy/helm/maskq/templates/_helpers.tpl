@@ -1,0 +1,64 @@
+{{- define "maskq.labels" -}}
+app.kubernetes.io/name: maskq
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion }}
+{{- end }}
+
+{{/* What selects the pods of a part: (list . "api") */}}
+{{- define "maskq.selector" -}}
+app.kubernetes.io/name: maskq
+app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{- define "maskq.podSecurity" -}}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.serviceAccountName }}
+serviceAccountName: {{ . }}
+{{- end }}
+{{- with .Values.images.pullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  runAsNonRoot: true
+  runAsUser: 10001
+  runAsGroup: 10001
+  fsGroup: 10001
+  seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "maskq.containerSecurity" -}}
+readOnlyRootFilesystem: true
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "maskq.environment" -}}
+envFrom:
+  - configMapRef: {name: {{ .Release.Name }}-settings}
+  {{- with .Values.envFrom }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+
+{{/* Secrets as files in /run/secrets, where maskq looks; nothing of them is in the environment. */}}
+{{- define "maskq.mounts" -}}
+- {name: tmp, mountPath: /tmp}
+- {name: secrets, mountPath: /run/secrets, readOnly: true}
+{{- end }}
+
+{{- define "maskq.volumes" -}}
+- name: tmp
+  emptyDir: {sizeLimit: 1Gi}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- with .Values.redis.existingSecret }}
+      - secret: {name: {{ . }}, items: [{key: redis_url, path: redis_url}]}
+      {{- end }}
+      {{- with .Values.hfTokenSecret }}
+      - secret: {name: {{ . }}, items: [{key: hf_token, path: hf_token}]}
+      {{- end }}
+{{- end }}

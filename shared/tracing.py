@@ -1,0 +1,49 @@
+"""Traces from a request to the device, as OpenTelemetry has them. Without `OTLP_ENDPOINT` nothing is recorded.
+
+A request's trace goes on in the worker that does its job: its context (W3C Trace Context) travels in the job's record.
+"""
+
+from __future__ import annotations
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from shared.errors import ConfigurationError
+from shared.settings import Settings
+
+_HEADER = "traceparent"
+_PROPAGATOR = TraceContextTextMapPropagator()
+
+
+def start_tracing(settings: Settings, service: str) -> None:
+    """Send this process's spans to the collector, if there is one, under the name of `service`. Once a process.
+
+    Raises:
+        ConfigurationError: what that takes is not installed.
+    """
+    if not settings.otlp_endpoint:
+        return
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError:
+        raise ConfigurationError("OTLP_ENDPOINT is set, and the extra `tracing` of maskq is not installed") from None
+    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+
+
+def current_traceparent() -> str:
+    """The context of the span we are in, to be carried to another process; empty if nothing is recorded."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get(_HEADER, "")
+
+
+def context_of(traceparent: str) -> Context:
+    """The context that `current_traceparent` wrote down."""
+    return _PROPAGATOR.extract({_HEADER: traceparent})

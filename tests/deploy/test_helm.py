@@ -1,0 +1,144 @@
+"""The chart renders, Kubernetes knows every field it writes, and the pods have no more rights than they need.
+
+Helm's own engine renders it (helm-python-sdk carries it). Fields are held against the models of Kubernetes' official
+client, which are made from the API's description.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import kubernetes.client.models as models
+import pytest
+import yaml
+
+from shared.settings import Settings
+
+_SECRET = {"redis": {"existingSecret": "maskq-redis"}}
+_ALL_ON = {**_SECRET, "ingress": {"enabled": True, "tlsSecret": "tls"}, "monitoring": {"enabled": True}}
+_MODELS = {
+    "ConfigMap": "V1ConfigMap",
+    "Deployment": "V1Deployment",
+    "Ingress": "V1Ingress",
+    "PodDisruptionBudget": "V1PodDisruptionBudget",
+    "Service": "V1Service",
+}
+_OTHERS = {"ScaledObject": "keda.sh/v1alpha1", "PodMonitor": "monitoring.coreos.com/v1"}
+
+
+def render(root: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every manifest of the chart."""
+    with helm_python.Chart.load(str(root / "deploy" / "helm" / "maskq")) as chart:
+        rendered = chart.render(values, name="demo", namespace="vision")
+    return [each for text in rendered.values() for each in yaml.safe_load_all(text) if each]
+
+
+@pytest.fixture
+def manifests(root: Path) -> list[dict[str, Any]]:
+    return render(root, _ALL_ON)
+
+
+def _of_kind(manifests: list[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
+    return {each["metadata"]["name"]: each for each in manifests if each["kind"] == kind}
+
+
+def unknown_fields(value: Any, kind: str, path: str = "") -> Iterator[str]:
+    """Every field in `value` that a model of the API does not have. `kind` is as in the models: `List[V1Container]`."""
+    if match := re.fullmatch(r"List\[(.+)\]", kind):
+        for number, each in enumerate(value):
+            yield from unknown_fields(each, match[1], f"{path}[{number}]")
+    elif match := re.fullmatch(r"Dict\[\w+, (.+)\]", kind):
+        for name, each in value.items():
+            yield from unknown_fields(each, match[1], f"{path}.{name}")
+    elif model := getattr(models, kind, None):
+        known = {written: name for name, written in model.attribute_map.items()}
+        for written, each in value.items():
+            if written not in known:
+                yield f"{path}.{written}"
+            else:
+                yield from unknown_fields(each, model.openapi_types[known[written]], f"{path}.{written}")
+
+
+def test_every_field_is_one_that_kubernetes_knows(manifests: list[dict[str, Any]]) -> None:
+    for manifest in manifests:
+        kind = manifest["kind"]
+        if kind in _OTHERS:
+            assert manifest["apiVersion"] == _OTHERS[kind]
+        else:
+            assert list(unknown_fields(manifest, _MODELS[kind], kind)) == []
+
+
+def test_a_misspelt_field_is_noticed() -> None:
+    spec = {"template": {"spec": {"containers": [{"name": "a", "imagePullPolcy": "Always"}]}}}
+    found = list(unknown_fields({"spec": spec}, "V1Deployment"))
+    assert found == [".spec.template.spec.containers[0].imagePullPolcy"]
+
+
+def test_no_pod_has_more_rights_than_it_needs(manifests: list[dict[str, Any]]) -> None:
+    deployments = _of_kind(manifests, "Deployment")
+    assert set(deployments) == {"demo-api", "demo-worker", "demo-webhooks"}
+    for deployment in deployments.values():
+        pod = deployment["spec"]["template"]["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsUser"] == 10001
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "readOnlyRootFilesystem": True,
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "memory" in container["resources"]["limits"]
+            assert not [each for each in container.get("env", []) if "URL" in each["name"] or "TOKEN" in each["name"]]
+
+
+def test_the_address_of_redis_is_a_file_and_must_be_given(root: Path, manifests: list[dict[str, Any]]) -> None:
+    for deployment in _of_kind(manifests, "Deployment").values():
+        (secrets,) = [each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "secrets"]
+        assert secrets["projected"]["sources"][0]["secret"]["name"] == "maskq-redis"
+    with pytest.raises(helm_python.HelmError, match="existingSecret"):
+        render(root, {})
+
+
+@pytest.mark.parametrize("values", [{"redis": {"url": "http://x"}}, {"nonsense": 1}, {"settings": {"max_batch": 1}}])
+def test_wrong_values_are_refused(root: Path, values: dict[str, Any]) -> None:
+    with pytest.raises(helm_python.HelmError):
+        render(root, {**_SECRET, **values})
+
+
+def test_every_part_survives_a_drained_node_and_is_selected_by_its_own_labels(manifests: list[dict[str, Any]]) -> None:
+    budgets = _of_kind(manifests, "PodDisruptionBudget")
+    for name, deployment in _of_kind(manifests, "Deployment").items():
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert budgets[name]["spec"]["selector"]["matchLabels"] == labels
+        assert deployment["spec"]["selector"]["matchLabels"] == labels
+
+
+def test_workers_are_scaled_on_what_waits_and_on_how_long(manifests: list[dict[str, Any]]) -> None:
+    (scaled,) = _of_kind(manifests, "ScaledObject").values()
+    by_number, by_age = scaled["spec"]["triggers"]
+    assert 'maskq_queue_jobs{model="demo"}' in by_number["metadata"]["query"]
+    assert (by_number["metricType"], by_number["metadata"]["threshold"]) == ("AverageValue", "16")
+    assert 'maskq_queue_oldest_age_seconds{model="demo"}' in by_age["metadata"]["query"]
+    assert by_age["metricType"] == "Value"
+    assert "replicas" not in _of_kind(manifests, "Deployment")["demo-worker"]["spec"]
+
+
+def test_a_worker_has_one_gpu_and_the_time_to_drain(root: Path, manifests: list[dict[str, Any]]) -> None:
+    pod = _of_kind(manifests, "Deployment")["demo-worker"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert pod["terminationGracePeriodSeconds"] > Settings().drain_s
+    without = render(root, {**_SECRET, "worker": {"gpus": 0}, "scaling": {"enabled": False, "minReplicas": 3}})
+    worker = _of_kind(without, "Deployment")["demo-worker"]["spec"]
+    assert worker["replicas"] == 3
+    assert "nvidia.com/gpu" not in worker["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert {"name": "DEVICE", "value": "cpu"} in worker["template"]["spec"]["containers"][0]["env"]
+
+
+def test_settings_of_the_chart_are_settings_of_maskq(manifests: list[dict[str, Any]]) -> None:
+    (config,) = _of_kind(manifests, "ConfigMap").values()
+    known = {name.upper() for name in Settings.model_fields} | {"FORWARDED_ALLOW_IPS"}
+    assert set(config["data"]) <= known

@@ -1,0 +1,113 @@
+"""Alerts and dashboard are accepted by Prometheus' own tools, and ask for nothing that the service does not show."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from benchmarks.clients import Clients
+from benchmarks.dashboard import ALERTS, DASHBOARD, ask, expressions, prometheus
+from benchmarks.fleet import Fleet
+from benchmarks.load import picture
+from tests.servers import require_program
+
+_OWN = re.compile(r"\b(?:maskq|process)_\w+")
+_ONLY_WITH_A_GPU = {"maskq_device_memory_bytes"}
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with Fleet(tmp_path_factory.mktemp("fleet")) as fleet:
+        asyncio.run(_some_jobs(fleet))
+        yield fleet
+
+
+async def _some_jobs(fleet: Fleet) -> None:
+    clients = Clients(fleet.url, picture())
+    load = await clients.closed_loop(2, 1.0)
+    await clients.close()
+    assert load.latencies_s
+    assert not load.refusals
+
+
+@pytest.fixture
+def shown(fleet: Fleet) -> set[str]:
+    """The names of all samples that the running service shows."""
+    ports = [fleet.port, *fleet.metrics_ports]
+    texts = [httpx2.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text for port in ports]
+    families = [family for text in texts for family in text_string_to_metric_families(text)]
+    return {sample.name for family in families for sample in family.samples}
+
+
+def _asked() -> list[str]:
+    rules = yaml.safe_load(ALERTS.read_text())["groups"]
+    alerts = [rule["expr"] for group in rules for rule in group["rules"]]
+    return [*alerts, *(query for _, query, _ in expressions(json.loads(DASHBOARD.read_text())))]
+
+
+def test_every_name_that_alerts_and_dashboard_ask_for_is_shown(shown: set[str]) -> None:
+    asked = {name for query in _asked() for name in _OWN.findall(query)}
+    assert len(asked) > 15
+    assert asked - shown == _ONLY_WITH_A_GPU
+
+
+def test_names_follow_the_rules_of_prometheus(fleet: Fleet) -> None:
+    promtool = require_program("promtool")
+    for port in (fleet.port, *fleet.metrics_ports):
+        text = httpx2.get(f"http://127.0.0.1:{port}/metrics").text
+        # The tool wants no times of creation, which the exposition format of the library has had since it was new.
+        kept = "\n".join(line for line in text.splitlines() if "_created" not in line) + "\n"
+        checked = subprocess.run(
+            [promtool, "check", "metrics"], input=kept, capture_output=True, text=True, check=False
+        )
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_the_alert_rules_do_what_their_own_tests_say(root: Path) -> None:
+    promtool = require_program("promtool")
+    folder = root / "deploy" / "prometheus"
+    for words in (["test", "rules", "alerts.test.yml"], ["check", "config", "prometheus.yml"]):
+        done = subprocess.run([promtool, *words], cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_is_explained(root: Path) -> None:
+    page = (root / "docs" / "operations.md").read_text()
+    for group in yaml.safe_load(ALERTS.read_text())["groups"]:
+        for rule in group["rules"]:
+            assert f"`{rule['alert']}`" in page
+            assert rule["labels"]["severity"] in ("critical", "warning")
+
+
+def test_prometheus_answers_every_query_of_the_dashboard(fleet: Fleet, tmp_path: Path) -> None:
+    require_program("prometheus")
+    begin = time.time()
+    targets = {"maskq-api": [fleet.port], "maskq-worker": fleet.metrics_ports}
+    with prometheus(tmp_path, targets) as url:
+        pending = {
+            query: title
+            for title, query, legend in expressions(json.loads(DASHBOARD.read_text()))
+            if "GPU" not in legend
+        }
+        deadline = time.monotonic() + 90
+        while pending and time.monotonic() < deadline:
+            asyncio.run(_some_jobs(fleet))
+            pending = {query: title for query, title in pending.items() if not _answer(url, query, begin)}
+    assert not pending
+
+
+def _answer(url: str, query: str, begin: float) -> bool:
+    try:
+        return bool(ask(url, query, begin, time.time()))
+    except httpx2.HTTPError:
+        return False

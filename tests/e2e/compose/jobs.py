@@ -1,0 +1,132 @@
+"""Jobs whose right answers are known, and clients that do not give up."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+from pycocotools import mask as coco
+
+from benchmarks.held_out import Mask, Question, iou, questions
+from shared.job import JobRequest, MaskFormat
+from shared.prompt import normalize_prompt
+from shared.registry import served_model
+from shared.result import SegmentationResult
+from shared.settings import Settings
+from tests.e2e.compose.shell import TrialFailed
+from worker.checkpoint import load_checkpoint
+
+_CLIENTS = 8
+_RETRY_S = 0.3
+_LONGEST_S = 240.0
+_SAME = 0.98
+"""Jobs that share a batch are added up in another order, which may move the edge of a mask by a pixel."""
+
+
+class KnownJobs:
+    """Questions about drawn scenes; what the pipeline answers to them in this process is the truth."""
+
+    def __init__(self, scenes: int) -> None:
+        self.questions = _answered(questions(first=9_000, scenes=scenes))
+
+    def is_right(self, number: int, job: dict[str, Any]) -> bool:
+        """Whether a job about question `number` ended as it must."""
+        question = self.questions[number]
+        if job["status"] != "succeeded":
+            return False
+        if not question.truth:
+            return not job["result"]["objects"]
+        return iou(question, job["result"]) >= _SAME
+
+
+def _answered(asked: Sequence[Question]) -> list[Question]:
+    settings = Settings(max_batch=1)
+    pipeline, engine = load_checkpoint(served_model(settings), settings).start_pipeline(settings)
+    try:
+        results = [pipeline.run(_request(each), each.image, lambda: False).result for each in asked]
+    finally:
+        engine.close()
+    return [replace(each, truth=_masks(result)) for each, result in zip(asked, results, strict=True)]
+
+
+def _masks(result: SegmentationResult) -> list[tuple[str, Mask]]:
+    return [(each.label, coco.decode(each.mask.model_dump()) > 0) for each in result.objects if each.mask]
+
+
+def _request(question: Question) -> JobRequest:
+    prompt = normalize_prompt(question.prompt, 512)
+    return JobRequest(model_id="demo", prompt=prompt, mask_formats=(MaskFormat.RLE,))
+
+
+class Clients:
+    """Submit many jobs and wait for each, whatever happens meanwhile."""
+
+    def __init__(self, url: str, known: KnownJobs) -> None:
+        self._known = known
+        self._client = httpx2.Client(base_url=url, timeout=40)
+        self._pool = ThreadPoolExecutor(_CLIENTS)
+        self._waiters = ThreadPoolExecutor(_CLIENTS)
+        self._has_given_up = False
+        self.refusals: Counter[str] = Counter()
+        """What was answered instead of what was asked for, and connections that broke."""
+
+    def start(self, jobs: int) -> list[Future[dict[str, Any]]]:
+        """Submit so many jobs; returns at once. Each future gets the job as it ended."""
+        return [self._pool.submit(self._submit, number % len(self._known.questions)) for number in range(jobs)]
+
+    def results(self, submitted: Sequence[Future[dict[str, Any]]]) -> dict[str, int]:
+        """Wait for all of them. Returns how many were accepted, and how many of those are lost or wrong."""
+        wait(submitted)
+        ended = list(self._waiters.map(self._end_of, [each.result() for each in submitted]))
+        numbers = [each.result()["number"] for each in submitted]
+        pairs = list(zip(numbers, ended, strict=True))
+        return {
+            "jobs": len(ended),
+            "lost": sum(job is None for job in ended),
+            "wrong": sum(job is not None and not self._known.is_right(number, job) for number, job in pairs),
+        }
+
+    def _submit(self, number: int) -> dict[str, Any]:
+        question = self._known.questions[number]
+        headers, files = {"Idempotency-Key": str(uuid.uuid4())}, {"image_file": ("scene.png", question.image)}
+        job = self._ask("POST", "/segment/", 202, headers=headers, data={"prompt": question.prompt}, files=files)
+        return {"number": number, "path": f"/jobs/{job['id']}"}
+
+    def _end_of(self, submitted: dict[str, Any]) -> dict[str, Any] | None:
+        """The job once it has ended; None if it never does."""
+        deadline = time.monotonic() + _LONGEST_S
+        while time.monotonic() < deadline and not self._has_given_up:
+            job = self._ask("GET", submitted["path"], 200, params={"wait": 10})
+            if job["status"] not in ("queued", "processing"):
+                return job
+        return None
+
+    def _ask(self, method: str, path: str, wanted: int, **content: Any) -> dict[str, Any]:
+        deadline = time.monotonic() + _LONGEST_S
+        while time.monotonic() < deadline and not self._has_given_up:
+            try:
+                answer = self._client.request(method, path, **content)
+            except httpx2.HTTPError:
+                self.refusals["broken connection"] += 1
+            else:
+                if answer.status_code == wanted:
+                    body: dict[str, Any] = answer.json()
+                    return body
+                self.refusals[str(answer.status_code)] += 1
+            time.sleep(_RETRY_S)
+        raise TrialFailed(f"{method} {path} was not answered with {wanted} in {_LONGEST_S:g} s")
+
+    def give_up(self) -> None:
+        """Wait for nothing any more."""
+        self._has_given_up = True
+
+    def close(self) -> None:
+        self._pool.shutdown()
+        self._waiters.shutdown()
+        self._client.close()
