@@ -11,11 +11,20 @@ from webhooks import secrets
 
 
 def main() -> int:
-    """As `webhooks.secrets`, which finds no embedded broker by itself. Returns an exit status."""
-    if os.environ.get("REDIS_URL") or {"-h", "--help"} & set(sys.argv):
-        return secrets.main()
-    with running_broker(Path(os.environ.get("DATA", ".data"), "broker").absolute()) as os.environ["REDIS_URL"]:
-        return secrets.main()
+    """As `python -m webhooks.secrets`, which does not look for an embedded broker. Returns an exit status."""
+    parser = secrets.argument_parser("scripts/webhook-secrets")
+    parser.add_argument(
+        "--data", type=Path, default=Path(".data"), help="folder of the embedded broker, without REDIS_URL"
+    )
+    options = parser.parse_args()
+    if os.environ.get("REDIS_URL"):
+        return secrets.run(options)
+    try:
+        with running_broker((options.data / "broker").absolute()) as os.environ["REDIS_URL"]:
+            return secrets.run(options)
+    except TimeoutError as error:
+        print(f"maskq: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

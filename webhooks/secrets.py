@@ -14,11 +14,10 @@ from shared.settings import Settings, load_settings
 from shared.store.webhook_secrets import WebhookSecretStore
 
 
-def main() -> int:
+def run(options: argparse.Namespace) -> int:
     """Do what the command line says, and print the secrets that sign now, newest first. Returns an exit status."""
-    options = argument_parser("python -m webhooks.secrets").parse_args()
     try:
-        secrets = asyncio.run(_run(load_settings(), options))
+        secrets = asyncio.run(_secrets(load_settings(), options))
     except ConfigurationError as error:
         print(f"maskq: {error.detail}", file=sys.stderr)  # noqa: T201
         return 1
@@ -45,7 +44,7 @@ def argument_parser(program: str) -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(settings: Settings, options: argparse.Namespace) -> list[str]:
+async def _secrets(settings: Settings, options: argparse.Namespace) -> list[str]:
     store = WebhookSecretStore.connect(settings)
     acts = {"show": store.show, "rotate": store.rotate, "replace": store.replace}
     try:
@@ -55,4 +54,4 @@ async def _run(settings: Settings, options: argparse.Namespace) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(argument_parser("python -m webhooks.secrets").parse_args()))

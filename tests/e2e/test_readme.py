@@ -52,7 +52,7 @@ def _shape(value: Any) -> Any:
 
 
 def test_every_command_is_there_and_can_be_run(readme: str, root: Path) -> None:
-    commands = set(re.findall(r"\bscripts/\w+", readme))
+    commands = set(re.findall(r"\bscripts/[\w-]+", readme))
     assert {"scripts/demo", "scripts/test", "scripts/up"} <= commands
     for command in commands:
         assert os.access(root / command, os.X_OK), command

@@ -167,3 +167,11 @@ def test_the_command_shows_the_secret_that_signs(client: Client, secret: str) ->
     )
     assert (gone.returncode, gone.stdout) == (1, "")
     assert gone.stderr.startswith("maskq: the store does not answer")
+
+
+def test_the_command_finds_the_embedded_broker_by_its_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scripts.webhook_secrets", "--data", str(tmp_path), "show"]
+    env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
+    first, again = (subprocess.run(command, env=env, capture_output=True, text=True, check=True) for _ in range(2))
+    assert first.stdout == again.stdout
+    assert first.stdout.startswith("whsec_")
