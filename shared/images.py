@@ -87,7 +87,8 @@ def _has_its_end(data: bytes, image_format: str) -> bool:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+        # The base class's: that of PNG decodes the whole picture to find a chunk that may stand behind it.
+        return int(Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1))
     except (OSError, SyntaxError, ValueError, TypeError):
         return 1  # unreadable metadata does not make the picture unreadable; `exif_transpose` agrees
 
