@@ -51,10 +51,7 @@ def main() -> None:
     parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as redis_url:
-        figures = {
-            **_throughput(redis_url, options.seconds),
-            **(_waiting(redis_url, options.waiters) if options.waiters else {}),
-        }
+        figures = _throughput(redis_url, options.seconds) | _waiting(redis_url, options.waiters)
     report("benchmarks.api", {"connections": _CONNECTIONS, "image_bytes": _IMAGE_BYTES, **figures}, options.save)
 
 
