@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, BackgroundTasks, Request, Response
@@ -20,6 +21,9 @@ from shared.wire import JobView
 
 router = APIRouter()
 
+_ENOUGH_BELLS = 64
+"""Whoever hears a bell works until nothing waits. So where so many jobs wait, each of which has rung, one more would
+wake nobody; and if there are more idle hands than that, they look for themselves within a second."""
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The job has ended within the time of `Prefer: wait`.", "model": JobView},
     202: {"description": "The job is taken."},
@@ -40,11 +44,11 @@ async def submit(
     response.headers["Location"] = f"/jobs/{job_id}"
     queue = queue_name(new.request.model_id)
     wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
-    if not wait_s:
-        after.add_task(services.doorbell.ring, queue, job_id)
-        state = await services.store.read(job_id)
-    else:
-        await run_in_threadpool(services.doorbell.ring, queue, job_id)
+    state = await services.store.read(job_id)
+    if (state.queue_position or 0) < _ENOUGH_BELLS:
+        ringing = asyncio.create_task(run_in_threadpool(services.doorbell.ring, queue, job_id))
+        after.add_task(asyncio.wait, [ringing])
+    if wait_s:
         state = await services.watcher.read_once(job_id, lambda state: state.job.status.is_terminal, wait_s)
         response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
         response.status_code = 200 if state.job.status.is_terminal else 202

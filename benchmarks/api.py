@@ -3,7 +3,8 @@
     python -m benchmarks.api [--seconds 10] [--waiters 2000] [--save NAME]
 
 Submits are measured against the thinnest endpoint one can write with FastAPI: it reads the same upload and pushes it to
-the same server, and does nothing else. Rounds of the two take turns, so that a busy machine is busy for both.
+the same server, and does nothing else. Rounds of the two take turns, so that a busy machine is busy for both; figures
+by CPU time do not depend on who else is busy. No worker runs, so the queue is deep and soon no doorbell rings.
 """
 
 from __future__ import annotations
@@ -38,6 +39,9 @@ _CONNECTIONS = 16
 _ROUNDS = 3
 _PUSHES = 1_000
 
+Server = tuple[int, psutil.Process]
+"""Its port and its process."""
+
 
 def main() -> None:
     """Measure, and print the figures as JSON."""
@@ -47,7 +51,7 @@ def main() -> None:
     parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as redis_url:
-        figures = {**_throughput(redis_url, options.seconds), **_waiting(redis_url, options.waiters)}
+        figures = _throughput(redis_url, options.seconds) | _waiting(redis_url, options.waiters)
     report("benchmarks.api", {"connections": _CONNECTIONS, "image_bytes": _IMAGE_BYTES, **figures}, options.save)
 
 
@@ -56,20 +60,33 @@ def main() -> None:
 
 def _throughput(redis_url: str, seconds: float) -> dict[str, Any]:
     submit = form_request("/segment/", {"prompt": "cat"}, "image_file", picture())
-    rounds: dict[str, list[float]] = {"thinnest_submits_per_s": [], "submits_per_s": [], "polls_per_s": []}
-    with _server("api", redis_url) as (port, _), _server("benchmarks.thinnest", redis_url) as (thinnest, _):
-        job = httpx2.get(f"http://127.0.0.1:{port}/jobs").json()["jobs"]
-        for _ in range(_ROUNDS):
-            _forget_jobs(redis_url)
-            rounds["thinnest_submits_per_s"].append(asyncio.run(_rate(thinnest, submit, seconds)))
-            _forget_jobs(redis_url)
-            rounds["submits_per_s"].append(asyncio.run(_rate(port, submit, seconds)))
-            job = httpx2.get(f"http://127.0.0.1:{port}/jobs").json()["jobs"][0]
-            poll = get_request(f"/jobs/{job['id']}")
-            rounds["polls_per_s"].append(asyncio.run(_rate(port, poll, seconds)))
+    with _server("api", redis_url) as ours, _server("benchmarks.thinnest", redis_url) as thinnest:
+        rounds = [_round(redis_url, ours, thinnest, submit, seconds) for _ in range(_ROUNDS)]
+    medians = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+    return {
+        **medians,
+        "share_of_thinnest": medians["submits_per_s"] / medians["thinnest_submits_per_s"],
+        "share_of_thinnest_by_cpu": medians["thinnest_submit_cpu_ms"] / medians["submit_cpu_ms"],
+    }
+
+
+def _round(redis_url: str, ours: Server, thinnest: Server, submit: bytes, seconds: float) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for name, server in (("thinnest_submit", thinnest), ("submit", ours)):
         _forget_jobs(redis_url)
-    medians = {name: statistics.median(rates) for name, rates in rounds.items()}
-    return {**medians, "share_of_thinnest": medians["submits_per_s"] / medians["thinnest_submits_per_s"]}
+        figures |= _load(name, server, submit, seconds)
+    job = httpx2.get(f"http://127.0.0.1:{ours[0]}/jobs").json()["jobs"][0]
+    return figures | _load("poll", ours, get_request(f"/jobs/{job['id']}"), seconds)
+
+
+def _load(name: str, server: Server, request: bytes, seconds: float) -> dict[str, float]:
+    """Requests a second, and milliseconds of a core that the process spends on one."""
+    port, process = server
+    before = process.cpu_times()
+    rate = asyncio.run(_rate(port, request, seconds))
+    after = process.cpu_times()
+    cpu_s = after.user + after.system - before.user - before.system
+    return {f"{name}s_per_s": rate, f"{name}_cpu_ms": cpu_s / (rate * seconds) * 1e3}
 
 
 def picture() -> bytes:
@@ -186,7 +203,7 @@ async def _ids(redis_url: str) -> list[bytes]:
 
 
 @contextmanager
-def _server(module: str, redis_url: str) -> Iterator[tuple[int, psutil.Process]]:
+def _server(module: str, redis_url: str) -> Iterator[Server]:
     """One process of this module, listening. Yields its port and itself."""
     port = free_port()
     env = {**os.environ, "REDIS_URL": redis_url, "MAX_QUEUED_JOBS": "1000000"}

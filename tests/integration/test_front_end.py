@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -87,6 +88,18 @@ def test_the_doorbell_rings(client: httpx2.Client, settings: Settings) -> None:
     assert popped is not None
     message = json.loads(popped[1])
     assert json.loads(base64.b64decode(message["body"]))[0] == [job_id]
+
+
+def test_the_doorbell_is_silent_when_so_many_have_rung_that_nobody_is_left_to_hear_it(
+    client: httpx2.Client, settings: Settings
+) -> None:
+    for _ in range(70):
+        submit(client)
+    with Redis.from_url(settings.redis_url) as redis:
+        deadline = time.monotonic() + 20
+        while redis.llen("maskq.demo") < 64 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert redis.llen("maskq.demo") == 64
 
 
 def test_a_repeated_request_gets_the_same_job_again(client: httpx2.Client) -> None:

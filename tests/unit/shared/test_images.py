@@ -2,7 +2,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from shared.errors import ImageTooLarge, ImageUnreadable, MaskqError, UnsupportedImage
 from shared.images import ImageHeader, inspect_image, open_upright
@@ -14,6 +14,17 @@ _MANY = 25_000_000
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
 def test_accepted_formats_are_recognized_by_their_bytes(file_format: str) -> None:
     assert inspect_image(encoded(gradient(64, 48), file_format), _MANY) == ImageHeader(file_format, 64, 48)
+
+
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+def test_an_image_is_inspected_without_being_decoded(monkeypatch: pytest.MonkeyPatch, file_format: str) -> None:
+    image = encoded(gradient(64, 48), file_format)
+
+    def load(_: ImageFile.ImageFile) -> None:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", load)
+    assert inspect_image(image, _MANY).width == 64
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "BMP", "TIFF", "PPM", "ICO"])
