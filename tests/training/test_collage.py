@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from tests.pictures import encoded
-from training.collage import Collage, ask, draw_collage
+from training import collage as collage_module
+from training.collage import LEAST_SEEN, Collage, ask, draw_collage
 from training.emoji import NOTO, Emoji, emoji_kinds
 
 pytestmark = pytest.mark.skipif(not NOTO.exists(), reason="fonts-noto-color-emoji is not installed")
@@ -46,14 +47,17 @@ def test_what_is_seen_belongs_to_one_thing_and_enough_of_each_is_seen(collages: 
         assert all(thing.mask.shape == collage.image.shape[:2] for thing in collage.things)
 
 
-def test_enough_of_each_thing_is_seen_however_many_lie_on_it() -> None:
-    square = Emoji("square", np.full((100, 100, 4), 255, np.uint8))
-    for collage in (draw_collage(seed, [square]) for seed in range(40)):
-        for thing in collage.things:
-            y0, x0, y1, x1 = thing.box
-            height, width = thing.mask.shape
-            filled = thing.mask.sum() / ((y1 - y0) * height * (x1 - x0) * width)
-            assert filled > 0.6 * 0.55  # of its box a square that is turned by up to 25 degrees fills at least 0.57
+def test_a_thing_that_is_hidden_as_far_as_may_be_is_hidden_no_further() -> None:
+    seen = np.zeros((200, 200), np.bool_)
+    seen[40:160, 40:160] = True
+    area = int(seen.sum() / LEAST_SEEN)  # the rest of it lies under other things already
+    square = np.full((100, 100, 4), 255, np.uint8)
+    placed = [
+        collage_module._place(np.random.default_rng(seed), square, [seen], [area], (200, 200)) for seed in range(40)
+    ]
+    layers = [layer for layer in placed if layer is not None]
+    assert len(layers) >= 5
+    assert not any((seen & (layer[..., 3] > 127)).any() for layer in layers)
 
 
 def test_things_overlap_come_in_twos_and_alone(collages: list[Collage], kinds: tuple[Emoji, ...]) -> None:
