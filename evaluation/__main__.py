@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from itertools import islice
@@ -35,11 +36,14 @@ def main() -> int:
         settings = load_settings()
         if options.model and not options.service:
             settings = settings.model_copy(update={"model_id": options.model})
-        asked = Asked(settings, options.service, options.model)
+        asked = Asked(settings, options.service, options.model, os.environ.get("MASKQ_API_KEY"))
         questions = list(islice(_questions(options), options.limit))
         found = evaluate(questions, _data_name(options), asked, options.out, options.in_flight)
     except (ConfigurationError, DataError) as error:
         print(f"maskq: {error}", file=sys.stderr)
+        return 1
+    except httpx2.HTTPStatusError as error:
+        print(f"maskq: the service answered {error.response.status_code}: {error.response.text[:300]}", file=sys.stderr)
         return 1
     except (httpx2.HTTPError, KeyboardInterrupt) as error:
         print(f"maskq: cut off ({type(error).__name__}); the same command goes on from here", file=sys.stderr)
@@ -71,7 +75,7 @@ def _arguments() -> argparse.Namespace:
     )
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--model", help="a name of the registry or a local folder (default: MODEL_ID)")
-    common.add_argument("--service", metavar="URL", help="ask a running service instead of loading the model here")
+    common.add_argument("--service", metavar="URL", help="ask a running service, MASKQ_API_KEY being its key")
     common.add_argument("--out", type=Path, default=Path(".data/evaluation"), help="folder for what comes out")
     common.add_argument("--limit", type=int, help="only the first questions")
     common.add_argument("--in-flight", type=int, default=IN_FLIGHT, help="questions asked at once; 1 never batches")

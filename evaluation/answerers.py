@@ -59,9 +59,13 @@ def engine_answerer(settings: Settings) -> Iterator[tuple[Answerer, MaskCodec]]:
 
 
 @contextmanager
-def service_answerer(url: str, model_id: str | None = None) -> Iterator[Answerer]:
-    """Ask the service at `url`, as any client does. It waits while the service is busy."""
-    with httpx2.Client(base_url=url, timeout=_TIMEOUT_S) as client:
+def service_answerer(url: str, model_id: str | None = None, key: str | None = None) -> Iterator[Answerer]:
+    """Ask the service at `url`, as any client does, with an API key if it wants one. Waits while the service is busy.
+
+    What it raises beyond `NoAnswer` is `httpx2.HTTPError`.
+    """
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx2.Client(base_url=url, timeout=_TIMEOUT_S, headers=headers) as client:
 
         def answer(question: Question) -> SegmentationResult:
             job = _submit(client, question, {"model_id": model_id} if model_id else {})

@@ -29,6 +29,8 @@ class Asked:
     url: str | None = None
     model_id: str | None = None
     """The service's own choice if None."""
+    key: str | None = None
+    """An API key of the service."""
 
     @property
     def name(self) -> str:
@@ -39,7 +41,7 @@ class Asked:
     def ready(self) -> Iterator[tuple[Answerer, MaskCodec | None]]:
         """Something that answers, and the engine's mask codec."""
         if self.url:
-            with service_answerer(self.url, self.model_id) as answerer:
+            with service_answerer(self.url, self.model_id, self.key) as answerer:
                 yield answerer, None
         else:
             with engine_answerer(self.settings) as ready:

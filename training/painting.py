@@ -29,7 +29,7 @@ def coverage(outlines: tuple[Points, ...], width: int, height: int) -> Coverage:
 
 def paint(plan: Plan, width: int, height: int) -> Pixels:
     """uint8[height, width, 3] RGB of the whole plan, squashed to that size."""
-    picture = _paint_background(plan, width, height)
+    picture = paint_background(plan, width, height)
     random = np.random.default_rng([plan.seed, 2])
     for shape in plan.shapes:
         _paint_shape(random, picture, shape)
@@ -51,7 +51,7 @@ def _paint_shape(random: np.random.Generator, picture: Coverage, shape: Shape) -
     region += alpha * (paint - region)
 
 
-def _paint_background(plan: Plan, width: int, height: int) -> Coverage:
+def paint_background(plan: Plan, width: int, height: int) -> Coverage:
     """float32[H, W, 3]: a base colour with, by turns, nothing, a slope of light, blotches, stripes and grain."""
     random = np.random.default_rng([plan.seed, 1])
     light = np.zeros((height, width), dtype=np.float32)

@@ -142,7 +142,8 @@ def test_a_file_that_was_damaged_on_disk_is_found(settings: Settings) -> None:
     folder = fetch_checkpoint(_NAME, settings)
     assert damaged_files(folder) == []
     stored = (folder / _WEIGHTS).resolve()
-    stored.write_bytes(b"\0" + stored.read_bytes()[1:])
+    whole = stored.read_bytes()
+    stored.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
     assert [path.name for path in damaged_files(folder)] == [_WEIGHTS]
 
 
