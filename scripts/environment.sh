@@ -22,13 +22,21 @@ install() {
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$extras]"
 }
 
+# Two packages bring cv2, and only this one runs where there is no display; a tool of the tests wants the other.
+keep_headless_opencv() {
+    "$PYTHON" -m pip uninstall --quiet --yes opencv-python
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+        --force-reinstall --no-deps opencv-python-headless
+}
+
 # A stamp holds what was installed, so that the next command starts at once and a changed version is noticed.
 is_installed() { cat pyproject.toml constraints.txt | cmp --silent - ".venv/$1"; }
 stamp() { cat pyproject.toml constraints.txt >".venv/$1"; }
 
 PYTHON="$PWD/.venv/bin/python"
 if [ "${DEVELOPMENT:-no}" = yes ]; then
-    is_installed for-development || { install api,worker,local,dev && stamp for-use && stamp for-development; }
+    is_installed for-development ||
+        { install api,worker,local,tracing,dev && keep_headless_opencv && stamp for-use && stamp for-development; }
 else
     is_installed for-use || { install api,worker,local && stamp for-use; }
 fi
