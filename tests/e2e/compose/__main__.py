@@ -1,6 +1,6 @@
 """Does the service keep its promises in containers? Builds it, brings it up, and lets things happen to it.
 
-    python -m tests.e2e.compose [--folder FOLDER] [--save NAME]
+    python -m tests.e2e.compose [--folder FOLDER] [--only TRIALS] [--save NAME]
 
 Needs root and a kernel for containers, and installs Debian's Docker engine where there is none. Where it cannot run, it
 says so and ends with status 77. The base images are stand-ins made of Debian's packages. All is kept in FOLDER, images
@@ -22,7 +22,7 @@ from tests.e2e.compose.engine import own_engine
 from tests.e2e.compose.jobs import Clients, KnownJobs
 from tests.e2e.compose.shell import CannotRun, TrialFailed
 from tests.e2e.compose.stack import SERVICES, Stack
-from tests.e2e.compose.trials import TRIALS
+from tests.e2e.compose.trials import TRIALS, Trial
 
 _SKIPPED = 77
 """What automake's tests end with when they cannot run."""
@@ -35,11 +35,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp/maskq-compose"), help="for the engine's data")
     parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
+    parser.add_argument("--only", help="names of trials, by commas; all if none is named")
     options = parser.parse_args()
+    only = options.only.split(",") if options.only else None
     options.folder.mkdir(parents=True, exist_ok=True)
     try:
         with own_engine(options.folder):
-            figures = _build(options.folder) | _try(Stack(free_port()))
+            figures = _build(options.folder) | _try(Stack(free_port()), only)
     except CannotRun as error:
         say(f"NOT RUN, no container engine here: {error}")
         return _SKIPPED
@@ -47,7 +49,7 @@ def main() -> int:
         say(f"FAILED: {error}")
         return 1
     report("tests.e2e.compose", figures, options.save)
-    print(f"{len(TRIALS)} passed, 0 failed")
+    print(f"{len(_chosen(only))} passed, 0 failed")
     return 0
 
 
@@ -68,8 +70,8 @@ def _build(folder: Path) -> dict[str, Any]:
     return figures
 
 
-def _try(stack: Stack) -> dict[str, Any]:
-    """All trials on one service, one after the other."""
+def _try(stack: Stack, only: list[str] | None) -> dict[str, Any]:
+    """The trials on one service, one after the other."""
     known = KnownJobs(_SCENES)
     clients = Clients(stack.url, known)
     figures: dict[str, Any] = {}
@@ -80,7 +82,7 @@ def _try(stack: Stack) -> dict[str, Any]:
         stack.up(SERVICES["worker"])
         stack.wait_until_ready(SERVICES["worker"])
         figures["up_s"] = time.monotonic() - begin
-        for trial in TRIALS:
+        for trial in _chosen(only):
             say(trial.__name__)
             figures[trial.__name__] = trial(stack, clients)
             say(f"  {figures[trial.__name__]}")
@@ -92,6 +94,10 @@ def _try(stack: Stack) -> dict[str, Any]:
         clients.close()
         stack.down()
     return figures
+
+
+def _chosen(only: list[str] | None) -> list[Trial]:
+    return [trial for trial in TRIALS if only is None or trial.__name__ in only]
 
 
 def say(line: str) -> None:

@@ -78,24 +78,24 @@ def _closed_after(stack: Stack, sent: bytes) -> float:
 
 def peace(stack: Stack, clients: Clients) -> Figures:
     """Nothing happens."""
-    return _while_clients_ask(clients, lambda: None)
+    return _without_reaping(_while_clients_ask(stack, clients, lambda: None))
 
 
 def worker_crash(stack: Stack, clients: Clients) -> Figures:
     """A worker's process dies with jobs in hand; the engine starts it again."""
-    figures = _while_clients_ask(clients, lambda: stack.crash(stack.containers("worker")[0]))
+    figures = _while_clients_ask(stack, clients, lambda: stack.crash(stack.containers("worker")[0]))
     return figures | {"all_back_s": stack.wait_until_ready(_WORKERS)}
 
 
 def api_crash(stack: Stack, clients: Clients) -> Figures:
     """The front end's process dies; the engine starts it again."""
-    return _while_clients_ask(clients, lambda: stack.crash(stack.containers("api")[0]))
+    return _while_clients_ask(stack, clients, lambda: stack.crash(stack.containers("api")[0]))
 
 
 def redis_crash(stack: Stack, clients: Clients) -> Figures:
     """The server of the ledger dies; the engine starts it again, and it reads its log."""
     before = _count(stack, "maskq_jobs_accepted_total")
-    figures = _while_clients_ask(clients, lambda: stack.crash(stack.containers("redis")[0]))
+    figures = _while_clients_ask(stack, clients, lambda: stack.crash(stack.containers("redis")[0]))
     if _count(stack, "maskq_jobs_accepted_total") < before + _JOBS:
         raise TrialFailed("Redis came back without what it had")
     return figures | {"all_back_s": stack.wait_until_ready(_WORKERS)}
@@ -106,7 +106,7 @@ def partition(stack: Stack, clients: Clients) -> Figures:
     worker = stack.containers("worker")[0]
     stack.cut_off(worker)
     try:
-        figures = _while_clients_ask(clients, lambda: time.sleep(_CUT_S))
+        figures = _while_clients_ask(stack, clients, lambda: time.sleep(_CUT_S))
     finally:
         stack.reconnect(worker)
     return figures | {"all_back_s": stack.wait_until_ready(_WORKERS)}
@@ -121,7 +121,7 @@ def partition_with_jobs_in_hand(stack: Stack, clients: Clients) -> Figures:
         time.sleep(_CUT_S)
         stack.reconnect(worker)
 
-    return _while_clients_ask(clients, cut_and_reconnect) | {"all_back_s": stack.wait_until_ready(_WORKERS)}
+    return _while_clients_ask(stack, clients, cut_and_reconnect) | {"all_back_s": stack.wait_until_ready(_WORKERS)}
 
 
 def scaling(stack: Stack, clients: Clients) -> Figures:
@@ -132,14 +132,14 @@ def scaling(stack: Stack, clients: Clients) -> Figures:
         stack.wait_until_ready(1)
         stack.up(_WORKERS)
 
-    figures = _while_clients_ask(clients, down_and_up)
+    figures = _while_clients_ask(stack, clients, down_and_up)
     stack.wait_until_ready(_WORKERS)
-    return figures | {"leases_reaped_so_far": _count(stack, "maskq_leases_reaped_total")}
+    return _without_reaping(figures)
 
 
 def stop_and_start(stack: Stack, clients: Clients) -> Figures:
     """Everything is stopped with jobs accepted and unfinished, and started again."""
-    return _while_clients_ask(clients, lambda: (stack.compose("stop"), stack.compose("start")))
+    return _without_reaping(_while_clients_ask(stack, clients, lambda: (stack.compose("stop"), stack.compose("start"))))
 
 
 def written(stack: Stack, clients: Clients) -> Figures:
@@ -161,7 +161,7 @@ def new_password(stack: Stack, clients: Clients) -> Figures:
         if _redis_url(stack) == before:
             raise TrialFailed("the password is the old one")
 
-    return _while_clients_ask(clients, rotate)
+    return _while_clients_ask(stack, clients, rotate)
 
 
 _NEW_PASSWORD = "rm /run/secrets/users.acl && sh /users /run/secrets"
@@ -201,8 +201,16 @@ def _one_job(stack: Stack) -> str:
     return job_id
 
 
-def _while_clients_ask(clients: Clients, befalls: Callable[[], object]) -> Figures:
+def _without_reaping(figures: Figures) -> Figures:
+    """Who is stopped as planned hands jobs back: no lease may have run out."""
+    if figures["leases_reaped"]:
+        raise TrialFailed(f"{figures['leases_reaped']} leases ran out although nothing died")
+    return figures
+
+
+def _while_clients_ask(stack: Stack, clients: Clients, befalls: Callable[[], object]) -> Figures:
     """Let clients submit jobs, let something happen once jobs are in hand, and see every job to its end."""
+    reaped = _count(stack, "maskq_leases_reaped_total")
     begin = time.monotonic()
     submitted = clients.start(_JOBS)
     time.sleep(_UNDER_WAY_S)
@@ -210,7 +218,7 @@ def _while_clients_ask(clients: Clients, befalls: Callable[[], object]) -> Figur
     figures: Figures = {**clients.results(submitted), "seconds": time.monotonic() - begin}
     if figures["lost"] or figures["wrong"]:
         raise TrialFailed(f"{figures['lost']} jobs lost and {figures['wrong']} wrong of {figures['jobs']}")
-    return figures
+    return figures | {"leases_reaped": _count(stack, "maskq_leases_reaped_total") - reaped}
 
 
 def _count(stack: Stack, metric: str) -> int:
@@ -220,7 +228,9 @@ def _count(stack: Stack, metric: str) -> int:
     return int(sum(float(line.split()[-1]) for line in shown.splitlines() if line.startswith(metric)))
 
 
-TRIALS: tuple[Callable[[Stack, Clients], Figures], ...] = (
+Trial = Callable[[Stack, Clients], Figures]
+
+TRIALS: tuple[Trial, ...] = (
     hardening,
     slow_clients,
     peace,
