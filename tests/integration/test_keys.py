@@ -102,6 +102,7 @@ def test_a_caller_without_a_key_is_refused_before_the_body_is_read(url: str) -> 
         client.sendall(f"{head}Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n".encode())
         answer = b"".join(iter(lambda: client.recv(4096), b""))  # and the connection is closed, for all the body unsent
     assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"\r\nconnection: close\r\n" in answer.lower()
     assert b"100 Continue" not in answer
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from redis import Redis
 
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
@@ -82,6 +83,17 @@ def test_a_wait_is_answered_when_the_job_has_ended(client: httpx2.Client, leases
     begin = time.monotonic()
     assert client.get(f"/jobs/{job_id}", params={"wait": 30}).json()["status"] == "succeeded"
     assert time.monotonic() - begin < _LONG_S
+
+
+def test_nobody_asks_redis_again_and_again(
+    client: httpx2.Client, leases: LeaseStore, settings: Settings, soon: Soon
+) -> None:
+    url = f"/jobs/{submit(client).json()['id']}"
+    soon(lambda: _claim(leases))
+    with Redis.from_url(settings.redis_url) as redis:
+        redis.config_resetstat()
+        assert client.get(url, params={"wait": 2}).json()["status"] == "processing"
+        assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] < 10
 
 
 def test_who_says_what_he_knows_is_answered_when_that_changes(
