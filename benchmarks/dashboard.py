@@ -1,7 +1,7 @@
 """The dashboard of deploy/grafana, drawn from a real run: a real Prometheus asks a real service, and its answers to the
 dashboard's own queries are plotted.
 
-    python -m benchmarks.dashboard [--seconds 180] [--png docs/images/dashboard.png]
+    python -m benchmarks.dashboard [--seconds 60] [--png docs/images/dashboard.png]
 
 Needs the program `prometheus` (Debian: apt install prometheus). The service runs on loopback, with a script in place of
 the model. Load comes and goes, and on the way a worker is killed. Exit status 1 if a query has no answer, except those
@@ -80,13 +80,12 @@ def ask(url: str, query: str, begin: float, end: float) -> list[dict[str, Any]]:
 
 
 async def _come_and_go(fleet: Fleet, seconds: float) -> None:
-    """Little load, much, too much with a worker killed, little again."""
+    """Little load, much with a worker killed in the midst, too much, little again."""
     clients = Clients(fleet.url, picture())
+    asyncio.get_running_loop().call_later(0.4 * seconds, fleet.kill, fleet.workers[0])
     try:
-        for jobs_per_s, share in ((5, 0.25), (20, 0.25), (32, 0.25), (5, 0.25)):
-            if jobs_per_s == 32:
-                fleet.kill(fleet.workers[0])
-            await clients.open_loop(jobs_per_s, seconds * share)
+        for jobs_per_s in (5, 20, 32, 5):
+            await clients.open_loop(jobs_per_s, seconds / 4)
     finally:
         await clients.close()
 
@@ -141,7 +140,7 @@ def run(seconds: float, png: Path) -> int:
 def main() -> int:
     """Run and draw. Returns an exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=180.0)
+    parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--png", type=Path, default=_ROOT / "docs" / "images" / "dashboard.png")
     options = parser.parse_args()
     return run(options.seconds, options.png)
