@@ -171,7 +171,7 @@ class WorkerService:
             unknown = InferenceFailed("an unforeseen error; it was logged with the job's id")
             return Outcome(failure=JobFailure(type=unknown.type, detail=unknown.detail))
         self._metrics.segmented(job, done, time.perf_counter() - begin)
-        return Outcome(result=done.result, model_s=done.model_s, batch_size=done.batch_size)
+        return Outcome(result=done.result, model_s=round(done.model_s, 3), batch_size=done.batch_size)
 
     def _finish(self, held: Held, outcome: Outcome) -> None:
         """Store the outcome. While the store is away the job stays in hand, and its outcome is offered again."""
