@@ -62,6 +62,9 @@ _NOTHING = SegmentationResult(
 class IdlePipeline:
     """Has the answer at once."""
 
+    def close(self) -> None:
+        """Nothing runs."""
+
     def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
         return Segmentation(_NOTHING, model_s=0.0, batch_size=1)
 

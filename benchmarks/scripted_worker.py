@@ -56,6 +56,9 @@ class ScriptedPipeline:
     def __init__(self, work_s: float) -> None:
         self._work_s = work_s
 
+    def close(self) -> None:
+        """Nothing runs."""
+
     def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
         if POISON in request.prompt:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -75,9 +78,6 @@ class IdleEngine:
     def figures(self) -> Mapping[str, float]:
         """None."""
         return {}
-
-    def close(self) -> None:
-        """Nothing runs."""
 
 
 def start_scripted(settings: Settings, ring: Callable[[], None], ring_webhooks: Callable[[str], None]) -> WorkerService:

@@ -42,7 +42,7 @@ def engine_answerer(settings: Settings) -> Iterator[tuple[Answerer, MaskCodec]]:
 
     served = served_model(settings)
     checkpoint = load_checkpoint(served, settings)
-    pipeline, engine = checkpoint.start_pipeline(settings)
+    pipeline, _ = checkpoint.start_pipeline(settings)
 
     def answer(question: Question) -> SegmentationResult:
         try:
@@ -55,7 +55,7 @@ def engine_answerer(settings: Settings) -> Iterator[tuple[Answerer, MaskCodec]]:
     try:
         yield answer, checkpoint.codec
     finally:
-        engine.close()
+        pipeline.close()
 
 
 @contextmanager

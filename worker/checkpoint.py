@@ -47,7 +47,7 @@ class Checkpoint:
     codec: MaskCodec
 
     def start_pipeline(self, settings: Settings) -> tuple[Pipeline, Engine]:
-        """Start an engine on this model, and the pipeline over it. The caller closes the engine."""
+        """Start an engine on this model, and the pipeline over it. The caller closes the pipeline."""
         tokenizer = self.processor.tokenizer
         engine = start_engine(self.model, tokenizer, settings)
         preprocessor = Preprocessor(self.processor, settings.max_prompt_tokens)

@@ -41,6 +41,11 @@ class Pipeline:
             lambda codes: list(codec.decode(np.array(codes, np.int32))), MAX_BUCKET, "masks"
         )
 
+    def close(self) -> None:
+        """Answer what waits in the engine, take no more, and end the helpers that decode."""
+        self._engine.close()
+        self._decoders.close()
+
     def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
         """Do a whole job.
 

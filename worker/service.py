@@ -36,16 +36,16 @@ class JobPipeline(Protocol):
 
     def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation: ...
 
+    def close(self) -> None: ...
+
 
 class ModelEngine(Protocol):
-    """What the service watches, tells of, and closes in the end."""
+    """What the service watches and tells of."""
 
     @property
     def stuck_s(self) -> float: ...
 
     def figures(self) -> Mapping[str, float]: ...
-
-    def close(self) -> None: ...
 
 
 class WorkerService:
@@ -119,7 +119,7 @@ class WorkerService:
     def stop(self) -> None:
         """Lay down the duties and take leave."""
         self._stopping.set()
-        self._engine.close()
+        self._pipeline.close()
         for duty in self._duties:
             duty.stop()
         try:

@@ -39,6 +39,9 @@ class ScriptedPipeline:
         """Work until nobody waits for the job any more."""
         self.is_working = threading.Event()
 
+    def close(self) -> None:
+        pass
+
     def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
         self.is_working.set()
         self.first()

@@ -47,11 +47,11 @@ class KnownJobs:
 
 def _answered(asked: Sequence[Question]) -> list[Question]:
     settings = Settings(max_batch=1)
-    pipeline, engine = load_checkpoint(served_model(settings), settings).start_pipeline(settings)
+    pipeline, _ = load_checkpoint(served_model(settings), settings).start_pipeline(settings)
     try:
         results = [pipeline.run(_request(each), each.image, lambda: False).result for each in asked]
     finally:
-        engine.close()
+        pipeline.close()
     return [replace(each, truth=_masks(result)) for each, result in zip(asked, results, strict=True)]
 
 
