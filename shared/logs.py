@@ -24,6 +24,7 @@ def set_up_logging(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
+        _without_uvicorn_s_colors,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -36,6 +37,11 @@ def set_up_logging(settings: Settings) -> None:
     logging.captureWarnings(capture=True)
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _without_uvicorn_s_colors(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    event.pop("color_message", None)  # the same words again, with escape codes in them
+    return event
 
 
 def _renderers(settings: Settings) -> list[structlog.typing.Processor]:
