@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -11,12 +11,24 @@ from shared.job import JobStatus
 from shared.store.figures import LedgerFigures
 
 _ENDS = [status for status in JobStatus if status.is_terminal]
+_COUNTERS = {
+    "accepted": ("maskq_jobs_accepted", "Jobs that were accepted."),
+    "cached": ("maskq_result_cache_hits", "Of those, answered by the result cache."),
+    "reaped": ("maskq_leases_reaped", "Leases that ran out because a worker died, froze or was cut off."),
+}
+_GAUGES = {
+    "running": ("maskq_jobs_processing", "Jobs in the hands of workers."),
+    "suspects": ("maskq_queue_suspects", "Of the jobs that wait, those that lost a worker and run alone."),
+    "workers": ("maskq_workers", "Workers that were heard of lately."),
+}
+
+FiguresByModel = Mapping[str, LedgerFigures]
 
 
-def ledger_text(model: str, figures: LedgerFigures | None) -> bytes:
+def ledger_text(figures: FiguresByModel | None) -> bytes:
     """In the text format. `figures` is None while the store is away."""
     up = GaugeMetricFamily("maskq_store_up", "1 if Redis answers, else 0.", value=float(figures is not None))
-    families = [up, *(_families(model, figures) if figures else ())]
+    families = [up, *(_families(figures) if figures else ())]
     registry = CollectorRegistry()
     registry.register(_Once(families))
     return generate_latest(registry)
@@ -32,40 +44,35 @@ class _Once:
         return self._families
 
 
-def _families(model: str, figures: LedgerFigures) -> Iterator[Metric]:
-    yield from _queue(model, figures)
+def _families(figures: FiguresByModel) -> Iterator[Metric]:
+    yield from _queue(figures)
     ended = CounterMetricFamily("maskq_jobs_ended", "Jobs that came to an end, by state.", labels=["model", "status"])
-    for status in _ENDS:
-        ended.add_metric([model, status], figures.counts.get(status, 0))
+    for model, each in figures.items():
+        for status in _ENDS:
+            ended.add_metric([model, status], each.counts.get(status, 0))
     yield ended
-    gauges = {
-        "maskq_jobs_processing": ("Jobs in the hands of workers.", figures.running),
-        "maskq_queue_suspects": ("Of the jobs that wait, those that lost a worker and run alone.", figures.suspects),
-        "maskq_workers": ("Workers that were heard of lately.", figures.workers),
-    }
-    for name, (text, value) in gauges.items():
-        gauge = GaugeMetricFamily(name, text, labels=["model"])
-        gauge.add_metric([model], value)
+    for field, (name, about) in _GAUGES.items():
+        gauge = GaugeMetricFamily(name, about, labels=["model"])
+        for model, each in figures.items():
+            gauge.add_metric([model], getattr(each, field))
         yield gauge
-    counters = {
-        "maskq_jobs_accepted": ("Jobs that were accepted.", "accepted"),
-        "maskq_result_cache_hits": ("Of those, answered by the result cache.", "cached"),
-        "maskq_leases_reaped": ("Leases that ran out because a worker died, froze or was cut off.", "reaped"),
-    }
-    for name, (text, counted) in counters.items():
-        counter = CounterMetricFamily(name, text, labels=["model"])
-        counter.add_metric([model], figures.counts.get(counted, 0))
+    for counted, (name, about) in _COUNTERS.items():
+        counter = CounterMetricFamily(name, about, labels=["model"])
+        for model, each in figures.items():
+            counter.add_metric([model], each.counts.get(counted, 0))
         yield counter
+    server = next(iter(figures.values()))
     used, most = "Memory of the server.", "Most it may take; 0 if there is no limit."
-    yield GaugeMetricFamily("maskq_store_memory_used_bytes", used, value=figures.memory_used_bytes)
-    yield GaugeMetricFamily("maskq_store_memory_max_bytes", most, value=figures.memory_max_bytes)
+    yield GaugeMetricFamily("maskq_store_memory_used_bytes", used, value=server.memory_used_bytes)
+    yield GaugeMetricFamily("maskq_store_memory_max_bytes", most, value=server.memory_max_bytes)
 
 
-def _queue(model: str, figures: LedgerFigures) -> tuple[Metric, Metric]:
+def _queue(figures: FiguresByModel) -> tuple[Metric, Metric]:
     labels = ["model", "priority"]
     jobs = GaugeMetricFamily("maskq_queue_jobs", "Jobs that wait for a worker.", labels=labels)
     age = GaugeMetricFamily("maskq_queue_oldest_age_seconds", "How long the oldest of them has waited.", labels=labels)
-    for priority, waiting in figures.waiting.items():
-        jobs.add_metric([model, priority], waiting)
-        age.add_metric([model, priority], figures.oldest_s[priority])
+    for model, each in figures.items():
+        for priority, waiting in each.waiting.items():
+            jobs.add_metric([model, priority], waiting)
+            age.add_metric([model, priority], each.oldest_s[priority])
     return jobs, age

@@ -10,12 +10,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from api.ledger_metrics import ledger_text
+from api.ledger_metrics import FiguresByModel, ledger_text
 from api.request_metrics import RequestMetrics
 from api.services import Services, ServicesDep
 from shared.errors import ConfigurationError
 from shared.settings import Settings
-from shared.store.figures import LedgerFigures
 
 router = APIRouter()
 
@@ -45,12 +44,12 @@ async def metrics(request: Request, services: ServicesDep) -> Response:
     if request.client is None or request.client.host not in allowed:
         raise HTTPException(404)
     own = cast(RequestMetrics, request.app.state.metrics)
-    text = ledger_text(services.model.name, await _figures(services)) + generate_latest(own.registry)
+    text = ledger_text(await _figures(services)) + generate_latest(own.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-async def _figures(services: Services) -> LedgerFigures | None:
+async def _figures(services: Services) -> FiguresByModel | None:
     try:
-        return await services.store.figures(services.model.name)
+        return {name: await services.store.figures(name) for name in services.models}
     except RedisError:
         return None

@@ -42,7 +42,14 @@ def _config(root: Path, *files: str, profiles: Sequence[str] = ()) -> dict[str, 
 
 @pytest.mark.docker
 def test_compose_is_accepted_and_has_all_services(compose: dict[str, Any]) -> None:
-    assert _kinds(compose["services"]) - _MONITORING == {"secrets", "redis", "api", "proxy", "worker"}
+    assert _kinds(compose["services"]) - _MONITORING == {
+        "secrets",
+        "redis",
+        "api",
+        "proxy",
+        "webhooks",
+        "worker",
+    }
 
 
 def _kinds(services: Iterable[str]) -> set[str]:
@@ -70,7 +77,7 @@ def test_redis_is_reached_by_those_who_need_it_only(compose: dict[str, Any]) -> 
     assert compose["networks"]["store"]["internal"] is True
     assert set(compose["services"]["redis"]["networks"]) == {"store"}
     inside = {name for name, service in compose["services"].items() if "store" in service.get("networks", {})}
-    assert _kinds(inside) == {"redis", "api", "worker"}
+    assert _kinds(inside) == {"redis", "api", "webhooks", "worker"}
 
 
 @pytest.mark.docker

@@ -30,7 +30,8 @@ from tests.jobs import assert_problem, finish_next, submit
 from tests.servers import front_end
 
 _BOTH = (Scope.SUBMIT, Scope.READ)
-_OPEN_PATHS = {"/", "/livez", "/readyz", "/models"}
+_OPEN_PATHS = {"/", "/livez", "/readyz", "/models", "/metrics"}
+"""The last asks for an address instead, as Prometheus has no key (`METRICS_ALLOW`)."""
 """What tells nothing of anybody's jobs."""
 
 MakeKey = Callable[..., str]

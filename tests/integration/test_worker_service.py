@@ -262,6 +262,9 @@ class StuckRunner:
     def prefill(self, sequences):
         time.sleep(30)
 
+    def figures(self):
+        return {{}}
+
 engine = Engine(StuckRunner(), Scheduler(1, 1), max_answer_tokens=1)
 settings = Settings(redis_url={settings.redis_url!r}, stuck_s=0.3)
 WorkerService(settings, "demo", None, engine, lambda: None, lambda _: None).start()
