@@ -19,6 +19,7 @@ from pathlib import Path
 
 import httpx2
 
+from evaluation.answerers import default_model
 from evaluation.coco import coco_questions
 from evaluation.question import DataError, Question
 from evaluation.refcoco import SPLIT_BY, refcoco_questions
@@ -33,10 +34,7 @@ def main() -> int:
     options = _arguments()
     logging.basicConfig(level=logging.WARNING)
     try:
-        settings = load_settings()
-        if options.model and not options.service:
-            settings = settings.model_copy(update={"model_id": options.model})
-        asked = Asked(settings, options.service, options.model, os.environ.get("MASKQ_API_KEY"))
+        asked = _asked(options)
         questions = list(islice(_questions(options), options.limit))
         found = evaluate(questions, _data_name(options), asked, options.out, options.in_flight)
     except (ConfigurationError, DataError) as error:
@@ -51,6 +49,14 @@ def main() -> int:
     print(as_table(found))
     print(f"\nanswers, figures, objects.csv, worst.png and samples.png are in {options.out}")
     return 0
+
+
+def _asked(options: argparse.Namespace) -> Asked:
+    """The service, or an engine; which model is asked is settled before the first question."""
+    settings, key = load_settings(), os.environ.get("MASKQ_API_KEY")
+    if options.service:
+        return Asked(settings, options.service, options.model or default_model(options.service, key), key)
+    return Asked(settings.model_copy(update={"model_id": options.model or settings.model_id}))
 
 
 def _questions(options: argparse.Namespace) -> Iterator[Question]:

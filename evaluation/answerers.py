@@ -64,8 +64,7 @@ def service_answerer(url: str, model_id: str | None = None, key: str | None = No
 
     What it raises beyond `NoAnswer` is `httpx2.HTTPError`.
     """
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    with httpx2.Client(base_url=url, timeout=_TIMEOUT_S, headers=headers) as client:
+    with httpx2.Client(base_url=url, timeout=_TIMEOUT_S, headers=_authorization(key)) as client:
 
         def answer(question: Question) -> SegmentationResult:
             job = _submit(client, question, {"model_id": model_id} if model_id else {})
@@ -76,6 +75,20 @@ def service_answerer(url: str, model_id: str | None = None, key: str | None = No
             return SegmentationResult.model_validate(job["result"])
 
         yield answer
+
+
+def default_model(url: str, key: str | None = None) -> str:
+    """The model that the service at `url` asks unless told otherwise: the first of its list.
+
+    Raises:
+        httpx2.HTTPError: it does not answer.
+    """
+    response = httpx2.get(f"{url.rstrip('/')}/models", headers=_authorization(key), timeout=_TIMEOUT_S)
+    return str(response.raise_for_status().json()[0]["id"])
+
+
+def _authorization(key: str | None) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _submit(client: httpx2.Client, question: Question, fields: dict[str, str]) -> dict[str, Any]:

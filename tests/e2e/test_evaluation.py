@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 from evaluation.drawn import drawn_questions
@@ -17,3 +20,18 @@ def test_service_and_engine_give_the_same_numbers(service_url: str, root: Path, 
     assert by_engine.pop("ceiling") > 0.9
     assert by_service == by_engine
     assert by_service["total"] >= 20
+
+
+def test_the_command_asks_a_service_about_its_own_model(service_url: str, root: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "evaluation", "drawn", "--scenes", "3", "--service", service_url]
+    for _ in range(2):
+        run = subprocess.run(
+            [*command, "--out", str(tmp_path)], cwd=root, capture_output=True, text=True, check=True, timeout=120
+        )
+        assert "miou" in run.stdout
+    assert json.loads((tmp_path / "figures.json").read_text())["asked"] == "service, demo"
+    other = subprocess.run(
+        [*command, "--out", str(tmp_path), "--model", "another"], cwd=root, capture_output=True, text=True, timeout=120
+    )
+    assert other.returncode == 1
+    assert "choose another --out" in other.stderr
