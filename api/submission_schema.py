@@ -85,12 +85,20 @@ _BASE64 = {
 }
 
 
-def _body(image: dict[str, Any]) -> dict[str, Any]:
+_OPTIONS = ("model_id", "timeout", "priority", "mask_format")
+
+
+def _body(image: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
     """A body with a prompt and exactly one image: `image` or a URL."""
     one_of = [{"required": [name]} for name in (*image, "image_url")]
     return {
-        "schema": {"type": "object", "required": ["prompt"], "properties": {**_PROPERTIES, **image}, "oneOf": one_of}
+        "schema": {"type": "object", "required": ["prompt"], "properties": {**properties, **image}, "oneOf": one_of}
     }
+
+
+def _with_null(properties: dict[str, Any]) -> dict[str, Any]:
+    """In JSON an option may be null, which is the same as to leave it out."""
+    return properties | {name: {"anyOf": [properties[name], {"type": "null"}]} for name in _OPTIONS}
 
 
 _IDEMPOTENCY_KEY = {
@@ -109,7 +117,10 @@ _PREFER = {
 REQUEST = {
     "requestBody": {
         "required": True,
-        "content": {"multipart/form-data": _body(_FILE), "application/json": _body(_BASE64)},
+        "content": {
+            "multipart/form-data": _body(_FILE, _PROPERTIES),
+            "application/json": _body(_BASE64, _with_null(_PROPERTIES)),
+        },
     },
     "parameters": [_IDEMPOTENCY_KEY, _PREFER],
 }
