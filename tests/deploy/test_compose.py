@@ -42,7 +42,7 @@ def _config(root: Path, *files: str, profiles: Sequence[str] = ()) -> dict[str, 
 
 @pytest.mark.docker
 def test_compose_is_accepted_and_has_all_services(compose: dict[str, Any]) -> None:
-    assert _kinds(compose["services"]) - _MONITORING == {"secrets", "redis", "api", "proxy", "worker"}
+    assert _kinds(compose["services"]) - _MONITORING == {"secrets", "redis", "api", "proxy", "webhooks", "worker"}
 
 
 def _kinds(services: Iterable[str]) -> set[str]:
@@ -70,7 +70,7 @@ def test_redis_is_reached_by_those_who_need_it_only(compose: dict[str, Any]) -> 
     assert compose["networks"]["store"]["internal"] is True
     assert set(compose["services"]["redis"]["networks"]) == {"store"}
     inside = {name for name, service in compose["services"].items() if "store" in service.get("networks", {})}
-    assert _kinds(inside) == {"redis", "api", "worker"}
+    assert _kinds(inside) == {"redis", "api", "webhooks", "worker"}
 
 
 @pytest.mark.docker
@@ -121,6 +121,14 @@ def test_dockerfiles_pass_the_linter(root: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["Dockerfile.api", "Dockerfile.worker"])
 def test_containers_run_as_nobody_in_particular(root: Path, name: str) -> None:
     assert "\nUSER 10001\n" in (root / name).read_text()
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.api", "Dockerfile.worker"])
+def test_what_is_copied_into_an_image_is_let_into_its_build(root: Path, name: str) -> None:
+    copied = re.findall(r"^COPY ([^-].*) \S+$", (root / name).read_text(), re.MULTILINE)
+    allowed = set((root / ".dockerignore").read_text().split())
+    folders = {word.partition("/")[0] for words in copied for word in words.split()}
+    assert {f"!{folder}" for folder in folders} <= allowed
 
 
 def test_the_front_end_s_image_has_no_torch(root: Path) -> None:
