@@ -195,6 +195,7 @@ class ModelUnserved(MaskqError):
     """No live worker serves this model. Jobs for others may well be taken."""
 
     type, title, status = "model_unserved", "Nobody serves this model right now", 503
+    retry_after_s = 10
 
 
 # --- What a job can fail with: kept in the job as {"type", "detail"} --------------------------------------------------

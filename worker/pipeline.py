@@ -86,10 +86,6 @@ class Pipeline:
             render_s=time.perf_counter() - answered,
         )
 
-    def close(self) -> None:
-        """End the helper processes. The engine is its owner's to close."""
-        self._decoders.close()
-
     def _parse(self, answer: Answer, prompt: str) -> tuple[str, ParsedAnswer]:
         """Decode the answer and read it."""
         text = self._tokenizer.decode(answer.token_ids, skip_special_tokens=False)

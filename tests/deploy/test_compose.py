@@ -42,14 +42,7 @@ def _config(root: Path, *files: str, profiles: Sequence[str] = ()) -> dict[str, 
 
 @pytest.mark.docker
 def test_compose_is_accepted_and_has_all_services(compose: dict[str, Any]) -> None:
-    assert _kinds(compose["services"]) - _MONITORING == {
-        "secrets",
-        "redis",
-        "api",
-        "proxy",
-        "webhooks",
-        "worker",
-    }
+    assert _kinds(compose["services"]) - _MONITORING == {"secrets", "redis", "api", "proxy", "webhooks", "worker"}
 
 
 def _kinds(services: Iterable[str]) -> set[str]:
@@ -128,6 +121,14 @@ def test_dockerfiles_pass_the_linter(root: Path, name: str) -> None:
 @pytest.mark.parametrize("name", ["Dockerfile.api", "Dockerfile.worker"])
 def test_containers_run_as_nobody_in_particular(root: Path, name: str) -> None:
     assert "\nUSER 10001\n" in (root / name).read_text()
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.api", "Dockerfile.worker"])
+def test_what_is_copied_into_an_image_is_let_into_its_build(root: Path, name: str) -> None:
+    copied = re.findall(r"^COPY ([^-].*) \S+$", (root / name).read_text(), re.MULTILINE)
+    allowed = set((root / ".dockerignore").read_text().split())
+    folders = {word.partition("/")[0] for words in copied for word in words.split()}
+    assert {f"!{folder}" for folder in folders} <= allowed
 
 
 def test_the_front_end_s_image_has_no_torch(root: Path) -> None:

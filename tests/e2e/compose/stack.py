@@ -20,7 +20,7 @@ _SETTINGS = {
     "REQUIRE_KEYS": "false",  # who may ask is tried elsewhere
 }
 ROOT = Path(__file__).parents[3]
-SERVICES = {"api": 1, "proxy": 1, "redis": 1, "worker": 3}
+SERVICES = {"api": 1, "proxy": 1, "redis": 1, "webhooks": 1, "worker": 3}
 """What runs when all is well, and how many of each."""
 
 
