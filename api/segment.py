@@ -37,6 +37,7 @@ async def submit(
 ) -> JobView:
     """Queue an image to be segmented. The answer is the job; its `urls.self` tells how it goes on."""
     new = await services.intake.read(request, caller)
+    await services.store.require_workers(new.request.model_id)
     fault_point("api.read")
     job_id = await services.store.submit(new)
     fault_point("api.submitted")

@@ -13,6 +13,7 @@ from shared.errors import (
     ImageUnreadable,
     InvalidField,
     MalformedRequest,
+    ModelUnserved,
     PayloadTooLarge,
     QueueFull,
     RequestTimedOut,
@@ -39,6 +40,7 @@ REFUSALS = (
     QueueFull,
     StoreFull,
     ServerBusy,
+    ModelUnserved,
 )
 """What a submission may be refused for, beside what every route may."""
 
@@ -85,7 +87,7 @@ _BASE64 = {
 }
 
 
-_OPTIONS = ("model_id", "timeout", "priority", "mask_format")
+_OPTIONS = ("model_id", "timeout", "priority", "mask_format", "webhook_url", "webhook_events")
 
 
 def _body(image: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:

@@ -206,7 +206,7 @@ async def _ids(redis_url: str) -> list[bytes]:
 def _server(module: str, redis_url: str) -> Iterator[Server]:
     """One process of this module, listening. Yields its port and itself."""
     port = free_port()
-    env = {**os.environ, "REDIS_URL": redis_url, "MAX_QUEUED_JOBS": "1000000"}
+    env = {**os.environ, "REDIS_URL": redis_url, "MAX_QUEUED_JOBS": "1000000", "ACCEPT_UNSERVED": "true"}
     command = [sys.executable, "-m", module, "--port", str(port)]
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

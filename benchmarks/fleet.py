@@ -30,8 +30,9 @@ SHORT_LEASES = {
     "RESTART_GRACE_S": "2",
     "LOOK_S": "0.5",
     "REDIS_TIMEOUT_S": "2",
+    "ACCEPT_UNSERVED": "true",
 }
-"""Settings under which what takes half a minute in earnest takes seconds."""
+"""Settings under which what takes half a minute in earnest takes seconds; all workers may be dead for a while."""
 _CHECK_S = 0.05
 _READY_S = 240.0
 _STOP_S = 20.0

@@ -54,9 +54,9 @@ class Settings(BaseSettings):
         "own `MODEL_ID`; the front end's is what a job is for unless it says otherwise.",
     )
     accept_unserved: bool = Field(
-        True,
-        description="Accept jobs for a model that no live worker serves: they wait until one comes, which scaling from "
-        "zero needs. Off, they are refused with 503.",
+        False,
+        description="Accept jobs for a model that no live worker serves, which scaling from zero needs: they wait until "
+        "one comes. Off, they are refused with 503.",
     )
     models_dir: Path = Field(
         Path("models"), description="Folder with the registry and the demo checkpoint; relative to the working folder."

@@ -30,10 +30,10 @@ def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def settings(valkey_url: str) -> Settings:
-    """Settings of a deployment with an empty store."""
+    """Settings of a deployment with an empty store, where jobs may wait for workers that never come."""
     with Redis.from_url(valkey_url) as redis:
         redis.flushall()
-    return Settings(redis_url=valkey_url)
+    return Settings(redis_url=valkey_url, accept_unserved=True)
 
 
 @pytest.fixture

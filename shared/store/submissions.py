@@ -98,6 +98,7 @@ class SubmissionStore:
         self._images = ImageStore.from_settings(settings)
         self._sampled_at = -math.inf
         self._is_full = False
+        self._served_at: dict[str, float] = {}
         self._submit = redis.register_script(script("submit"))
         self._read = redis.register_script(script("read"))
         self._cancel = redis.register_script(script("cancel"))
@@ -123,7 +124,6 @@ class SubmissionStore:
             StoreFull: the server's memory is nearly used up.
             ModelUnserved: no live worker serves its model, and such jobs are not wanted.
         """
-        await self._require_workers(new.request.model_id)
         await self._require_room()
         if self._images:
             await self._images.put(new.id, new.image)
@@ -138,9 +138,18 @@ class SubmissionStore:
                 raise IdempotencyMismatch("use a new key for a new request, and the same body for a repeated one")
         return text(detail)
 
-    async def _require_workers(self, model_id: str) -> None:
-        if not self._settings.accept_unserved and not await self.live_workers(model_id):
+    async def require_workers(self, model_id: str) -> None:
+        """Refuse jobs for a model that nobody serves, unless they are to wait. Looks once a second.
+
+        Raises:
+            ModelUnserved: no worker of this model was heard of lately.
+        """
+        now = time.monotonic()
+        if self._settings.accept_unserved or now - self._served_at.get(model_id, -math.inf) < _SAMPLE_S:
+            return
+        if not await self.live_workers(model_id):
             raise ModelUnserved(f"no worker serves {model_id} right now; try again later, or see GET /models")
+        self._served_at[model_id] = now
 
     def _submit_args(self, new: NewJob) -> Sequence[str | bytes | float]:
         """In the order in which the script takes them."""

@@ -15,7 +15,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 
 from scripts.broker import free_port, wait_for_server
 from shared.job import JobRequest, MaskFormat, new_job_id
-from shared.queue import Doorbell, celery_app
+from shared.queue import Doorbell, celery_app, queue_name
 from shared.settings import Settings
 from shared.store.durability import require_durable_server
 from shared.store.leases import LeaseStore
@@ -101,7 +101,7 @@ def test_every_move_and_the_doorbell_are_allowed(settings: Settings, port: int, 
 def _ring(settings: Settings) -> None:
     """A message through Celery's transport, there and back."""
     bell = Doorbell(settings)
-    bell.ring("demo", "job")
+    bell.ring(queue_name("demo"), "job")
     bell.close()
     app = celery_app(settings, "demo")
     deadline = time.monotonic() + 30
