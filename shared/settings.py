@@ -55,8 +55,8 @@ class Settings(BaseSettings):
     )
     accept_unserved: bool = Field(
         False,
-        description="Accept jobs for a model that no live worker serves, which scaling from zero needs: they wait until "
-        "one comes. Off, they are refused with 503.",
+        description="Accept jobs for a model that no live worker serves: they wait until one comes, which scaling from "
+        "zero needs. Off, they are refused with 503.",
     )
     models_dir: Path = Field(
         Path("models"), description="Folder with the registry and the demo checkpoint; relative to the working folder."

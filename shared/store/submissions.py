@@ -122,7 +122,6 @@ class SubmissionStore:
             QueueFull: `max_queued_jobs` are waiting for this model.
             IdempotencyMismatch: the key was used for another request.
             StoreFull: the server's memory is nearly used up.
-            ModelUnserved: no live worker serves its model, and such jobs are not wanted.
         """
         await self._require_room()
         if self._images:
