@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from shared.job import JobStatus
 from shared.store.figures import LedgerFigures
+from shared.webhook import DeliveryState
 
 _ENDS = [status for status in JobStatus if status.is_terminal]
 
@@ -56,6 +57,10 @@ def _families(model: str, figures: LedgerFigures) -> Iterator[Metric]:
         counter = CounterMetricFamily(name, text, labels=["model"])
         counter.add_metric([model], figures.counts.get(counted, 0))
         yield counter
+    tries = CounterMetricFamily("maskq_webhook_tries", "Tries of webhooks, by what they led to.", labels=["state"])
+    for state in DeliveryState:
+        tries.add_metric([state], figures.deliveries.get(state, 0))
+    yield tries
     used, most = "Memory of the server.", "Most it may take; 0 if there is no limit."
     yield GaugeMetricFamily("maskq_store_memory_used_bytes", used, value=figures.memory_used_bytes)
     yield GaugeMetricFamily("maskq_store_memory_max_bytes", most, value=figures.memory_max_bytes)
