@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from shared.job import JobStatus
 from shared.store.figures import LedgerFigures
+from shared.webhook import DeliveryState
 
 _ENDS = [status for status in JobStatus if status.is_terminal]
 _COUNTERS = {
@@ -62,6 +63,10 @@ def _families(figures: FiguresByModel) -> Iterator[Metric]:
             counter.add_metric([model], each.counts.get(counted, 0))
         yield counter
     server = next(iter(figures.values()))
+    tries = CounterMetricFamily("maskq_webhook_tries", "Tries of webhooks, by what they led to.", labels=["state"])
+    for state in DeliveryState:
+        tries.add_metric([state], server.deliveries.get(state, 0))
+    yield tries
     used, most = "Memory of the server.", "Most it may take; 0 if there is no limit."
     yield GaugeMetricFamily("maskq_store_memory_used_bytes", used, value=server.memory_used_bytes)
     yield GaugeMetricFamily("maskq_store_memory_max_bytes", most, value=server.memory_max_bytes)

@@ -28,6 +28,8 @@ class LedgerFigures:
     """Of the server, for whatever is in it."""
     memory_max_bytes: int
     """0 if there is no limit."""
+    deliveries: Mapping[str, int]
+    """Tries of webhooks, of all models, by the state they left a delivery in. What never was is missing."""
     counts: Mapping[str, int]
     """Since the store was made: `accepted`, `cached`, `reaped`, each state a job ends in. What never was is missing."""
 
@@ -48,8 +50,9 @@ async def read_figures(redis: Redis, model_id: str, lately_s: float) -> LedgerFi
         batch.zcard(keys.running(model_id))
         batch.zcount(keys.workers(model_id), now_ms - lately_s * 1000, "+inf")
         batch.info("memory")
+        batch.hgetall(keys.DELIVERY_TRIES)
         batch.hgetall(keys.counts(model_id))
-        *queues, suspects, running, workers, memory, counts = await batch.execute()
+        *queues, suspects, running, workers, memory, deliveries, counts = await batch.execute()
     return LedgerFigures(
         waiting=dict(zip(Priority, queues[::2], strict=True)),
         oldest_s={
@@ -61,5 +64,10 @@ async def read_figures(redis: Redis, model_id: str, lately_s: float) -> LedgerFi
         workers=workers,
         memory_used_bytes=memory["used_memory"],
         memory_max_bytes=memory["maxmemory"],
-        counts={text(name): int(value) for name, value in counts.items()},
+        deliveries=_numbers(deliveries),
+        counts=_numbers(counts),
     )
+
+
+def _numbers(hash_: Mapping[bytes | str, bytes | str]) -> dict[str, int]:
+    return {text(name): int(value) for name, value in hash_.items()}

@@ -8,6 +8,8 @@ CANCELED = "maskq:canceled"
 """Channel: the id of every job that was canceled, for the worker that may be running it."""
 DEADLINES = "maskq:deadlines"
 """Sorted set: the ids of unfinished jobs with a deadline, by that deadline in milliseconds."""
+DELIVERY_TRIES = "maskq:delivery-tries"
+"""Hash: how many tries of deliveries left them in each state. For figures only."""
 DELIVERY_HOSTS = "maskq:delivery-hosts"
 """Sorted set: the hosts with pending deliveries, by the millisecond the first of those is due."""
 API_KEYS = "maskq:api-keys"
@@ -149,6 +151,7 @@ def as_lua() -> str:
         "CANCELED": CANCELED,
         "DEADLINES": DEADLINES,
         "DELIVERY_HOSTS": DELIVERY_HOSTS,
+        "DELIVERY_TRIES": DELIVERY_TRIES,
         "API_KEYS": API_KEYS,
     }
     return "\n".join([*functions, *(f"local {name} = '{value}'" for name, value in names.items())])

@@ -13,6 +13,7 @@ if state == 'pending' and due >= tonumber(redis.call('HGET', job_key(id), 'expir
     state = 'failed'
 end
 redis.call('HSET', delivery_key(id), 'state', state)
+redis.call('HINCRBY', DELIVERY_TRIES, state, 1)
 redis.call('HINCRBY', delivery_key(id), 'tries', 1)
 redis.call('HINCRBY', delivery_key(id), 'fence', 1)
 redis.call('RPUSH', attempts_key(id), ARGV[3])

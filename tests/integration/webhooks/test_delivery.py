@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -154,6 +155,15 @@ def test_what_a_receiver_did_not_take_is_sent_again_under_the_same_id(
     assert [(each["status"], each["error"]) for each in delivery["attempts"]] == [(code, error), (204, None)]
     if name == "429 with Retry-After":
         assert second.at - first.at >= 1
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_tries_are_counted_by_what_they_led_to(deployment: Deployment, receiver: Receiver) -> None:
+    receiver.answers = [status(503)]
+    deployment.settled(deployment.submit_and_finish(receiver.url))
+    text = deployment.client.get("/metrics").text
+    counted = dict(re.findall(r'maskq_webhook_tries_total\{state="(\w+)"\} (\S+)', text))
+    assert counted == {"pending": "1.0", "delivered": "1.0", "failed": "0.0"}
 
 
 @pytest.mark.usefixtures("deliverer")
