@@ -13,12 +13,13 @@ import httpx2
 
 from benchmarks.audit import audit
 from tests.e2e.compose.jobs import Clients
-from tests.e2e.compose.shell import TrialFailed
+from tests.e2e.compose.shell import TrialFailed, wait_until
 from tests.e2e.compose.stack import ROOT, SERVICES, Stack
 
-_JOBS = 60
-_UNDER_WAY_S = 2.0
-"""After so long every worker has jobs in hand."""
+_JOBS = 150
+_IN_HAND = 8
+"""So many jobs in the hands of workers are enough for something to happen to."""
+_UNDER_WAY_S = 60.0
 _CUT_S = 40.0
 """Longer than GIVE_UP_S and LEASE_S: others have its jobs when it is back."""
 _DEADLINE_S = 25.0
@@ -83,7 +84,10 @@ def peace(stack: Stack, clients: Clients) -> Figures:
 
 def worker_crash(stack: Stack, clients: Clients) -> Figures:
     """A worker's process dies with jobs in hand; the engine starts it again."""
-    figures = _while_clients_ask(stack, clients, lambda: stack.crash(stack.containers("worker")[0]))
+    worker = stack.containers("worker")[0]
+    figures = _while_clients_ask(stack, clients, lambda: stack.crash(worker))
+    if not figures["leases_reaped"]:
+        raise TrialFailed("the worker had no jobs in hand when it died, so this shows nothing")
     return figures | {"all_back_s": stack.wait_until_ready(_WORKERS)}
 
 
@@ -213,7 +217,7 @@ def _while_clients_ask(stack: Stack, clients: Clients, befalls: Callable[[], obj
     reaped = _count(stack, "maskq_leases_reaped_total")
     begin = time.monotonic()
     submitted = clients.start(_JOBS)
-    time.sleep(_UNDER_WAY_S)
+    wait_until(lambda: _count(stack, "maskq_jobs_processing") >= _IN_HAND, "jobs in hand", _UNDER_WAY_S)
     befalls()
     figures: Figures = {**clients.results(submitted), "seconds": time.monotonic() - begin}
     if figures["lost"] or figures["wrong"]:
