@@ -34,7 +34,9 @@ def decoders() -> Iterator[Decoders]:
 
 
 def _helpers() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if "shared.decoder" in " ".join(each.cmdline())]
+    """Those that live; other tests may have left some that nobody has waited for yet."""
+    alive = (each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE)
+    return [each for each in alive if "shared.decoder" in " ".join(each.cmdline())]
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
