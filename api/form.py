@@ -8,7 +8,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from shared.errors import MalformedRequest
 
-_MAX_FIELDS = 16
+_MAX_FIELDS = 64
+"""Several times what there is to say: clients may add fields of their own, and repeat `mask_format`."""
 _MAX_FILES = 2
 """One is what we take; the second tells a client what is wrong with two."""
 

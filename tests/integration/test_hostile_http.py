@@ -155,14 +155,17 @@ def test_uploads_beyond_the_memory_for_them_are_refused_and_the_memory_is_free_a
     small = settings.model_copy(update={"upload_memory_bytes": 600_000})
     with front_end(small) as url, httpx2.Client(base_url=url, timeout=_PATIENCE_S) as client:
         head = b'--x\r\nContent-Disposition: form-data; name="image_file"; filename="a"\r\n\r\n'
-        with _connection(url) as other:
-            other.sendall(_post(f"{_FORM}Content-Length: 900000\r\n") + head + bytes(500_000))
-            deadline = time.monotonic() + _PATIENCE_S
-            while (answer := _large(client)).status_code != 503 and time.monotonic() < deadline:
-                pass  # the other body is still on its way
-            assert_problem(answer, 503, "server_busy")
-            assert int(answer.headers["retry-after"]) > 0
-            assert submit(client).status_code == 202  # there is room for small ones
+        deadline = time.monotonic() + _PATIENCE_S
+        is_refused = False
+        while not is_refused and time.monotonic() < deadline:  # if they meet, it may be the other that is refused
+            with _connection(url) as other:
+                other.sendall(_post(f"{_FORM}Content-Length: 900000\r\n") + head + bytes(500_000))
+                time.sleep(0.2)
+                answer = _large(client)
+                if is_refused := answer.status_code == 503:
+                    assert submit(client).status_code == 202  # there is room for small ones
+        assert_problem(answer, 503, "server_busy")
+        assert int(answer.headers["retry-after"]) > 0
         while _large(client).status_code != 415 and time.monotonic() < deadline:
             pass  # until the server has seen that the other is gone
         assert_problem(_large(client), 415, "unsupported_image")
@@ -199,7 +202,7 @@ _FORMS: dict[str, tuple[str, bytes, int, str]] = {
     "empty boundary": ("multipart/form-data; boundary=", _parts(_IMAGE), 400, "malformed_request"),
     "another boundary": ("multipart/form-data; boundary=y", _parts(_IMAGE), 400, "malformed_request"),
     "long boundary": (f"multipart/form-data; boundary={'y' * 5_000}", _parts(_IMAGE), 400, "malformed_request"),
-    "many fields": ("multipart/form-data; boundary=x", _parts(*[_field(b"f")] * 17), 400, "malformed_request"),
+    "many fields": ("multipart/form-data; boundary=x", _parts(*[_field(b"f")] * 65), 400, "malformed_request"),
     "many files": ("multipart/form-data; boundary=x", _parts(*[_IMAGE] * 3), 400, "malformed_request"),
     "100,000 parts": ("multipart/form-data; boundary=x", _parts(*[_field(b"f")] * 100_000), 400, "malformed_request"),
     "a name of 1 MB": ("multipart/form-data; boundary=x", _parts(_field(b"n" * 1_000_000)), 400, "malformed_request"),
