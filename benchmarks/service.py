@@ -15,6 +15,7 @@ import io
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +52,48 @@ def main() -> None:
                 "start_s": time.perf_counter() - begin,
                 "memory_idle_mb": _memory_mb(),
                 **_latency(service.url, options.jobs),
-                "service_jobs_per_s": asyncio.run(_throughput(service.url, options.jobs * 4, options.in_flight)),
+                **_loaded(service.url, options.jobs * 4, options.in_flight),
                 "memory_after_mb": _memory_mb(),
             }
-    figures["bare_engine_jobs_per_s"] = _bare_engine(options.jobs * 4, options.in_flight)
+    figures |= _bare_engine(options.jobs * 4, options.in_flight)
     figures["service_over_bare_engine"] = figures["service_jobs_per_s"] / figures["bare_engine_jobs_per_s"]
     report("benchmarks.service", figures, options.save)
 
 
-def _memory_mb() -> dict[str, float]:
-    """Resident memory of each part of the service, in MB."""
-    found: dict[str, float] = {}
+def _parts() -> Iterator[tuple[str, psutil.Process]]:
+    """Each part of the service that is among our processes."""
     for process in psutil.Process().children():
         command = " ".join(process.cmdline())
         part = next((name for name, word in _PARTS.items() if word in command), None)
         if part:
-            found[part] = process.memory_info().rss / 1e6
-    return found
+            yield part, process
+
+
+def _memory_mb() -> dict[str, float]:
+    """Resident memory of each part of the service, in MB."""
+    return {part: process.memory_info().rss / 1e6 for part, process in _parts()}
+
+
+def _cpu_s() -> dict[str, float]:
+    """CPU time that each part has taken so far; `decoders` are the worker's helpers, `client` is this process."""
+    spent = {part: _own_cpu_s(process) for part, process in _parts()}
+    helpers = [helper for part, process in _parts() if part == "worker" for helper in process.children()]
+    return {**spent, "decoders": sum(map(_own_cpu_s, helpers)), "client": _own_cpu_s(psutil.Process())}
+
+
+def _own_cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _loaded(url: str, jobs: int, in_flight: int) -> dict[str, Any]:
+    """Throughput with many in flight, and what CPU time each part takes for it."""
+    asked = _many_questions(jobs)
+    before = _cpu_s()
+    jobs_per_s = asyncio.run(_throughput(url, asked, in_flight))
+    after = _cpu_s()
+    cpu_ms = {part: (after[part] - before.get(part, 0.0)) * 1e3 / jobs for part in after}
+    return {"service_jobs_per_s": jobs_per_s, "cpu_ms_per_job": cpu_ms}
 
 
 def _latency(url: str, jobs: int) -> dict[str, Any]:
@@ -103,13 +129,13 @@ def _many_questions(jobs: int) -> list[Question]:
     return questions(first=7_000, scenes=jobs)[:jobs]
 
 
-async def _throughput(url: str, jobs: int, in_flight: int) -> float:
+async def _throughput(url: str, asked: Sequence[Question], in_flight: int) -> float:
     """Jobs per second in a closed loop, from the first submit to the last result."""
-    asked = iter(_many_questions(jobs))
+    unasked = iter(asked)
     async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
 
         async def keep_asking() -> None:
-            for question in asked:
+            for question in unasked:
                 files = {"image_file": ("scene.png", question.image)}
                 response = await client.post("/segment/", data={"prompt": question.prompt}, files=files)
                 job = response.raise_for_status().json()
@@ -118,11 +144,11 @@ async def _throughput(url: str, jobs: int, in_flight: int) -> float:
 
         begin = time.perf_counter()
         await asyncio.gather(*(keep_asking() for _ in range(in_flight)))
-        return jobs / (time.perf_counter() - begin)
+        return len(asked) / (time.perf_counter() - begin)
 
 
-def _bare_engine(jobs: int, in_flight: int) -> float:
-    """Jobs per second of the engine alone, images prepared beforehand and masks left undrawn."""
+def _bare_engine(jobs: int, in_flight: int) -> dict[str, float]:
+    """What the engine does alone, images prepared beforehand and masks left undrawn."""
     settings = Settings(feature_cache_bytes=0)
     checkpoint = load_checkpoint(served_model(settings), settings)
     preprocessor = Preprocessor(checkpoint.processor, settings.max_prompt_tokens)
@@ -133,9 +159,12 @@ def _bare_engine(jobs: int, in_flight: int) -> float:
     engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings)
     try:
         closed_loop(engine, inputs[:in_flight], in_flight)
-        begin = time.perf_counter()
+        begin, cpu_begin = time.perf_counter(), _own_cpu_s(psutil.Process())
         closed_loop(engine, inputs, in_flight)
-        return jobs / (time.perf_counter() - begin)
+        return {
+            "bare_engine_jobs_per_s": jobs / (time.perf_counter() - begin),
+            "bare_engine_cpu_ms_per_job": (_own_cpu_s(psutil.Process()) - cpu_begin) * 1e3 / jobs,
+        }
     finally:
         engine.close()
 
