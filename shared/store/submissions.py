@@ -155,7 +155,9 @@ class SubmissionStore:
         settings = self._settings
         return [
             new.id,
-            new.request.model_copy(update={"traceparent": current_traceparent()}).model_dump_json(),
+            new.request.model_copy(update={"traceparent": current_traceparent()}).model_dump_json(
+                exclude_defaults=True  # a record takes memory for as long as its job is kept
+            ),
             b"" if self._images else new.image,
             new.request.model_id,
             new.owner,

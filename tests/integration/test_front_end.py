@@ -177,7 +177,7 @@ _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
     "unknown mask format": (_form(mask_format="bitmap"), 422, "invalid_field"),
     "no mask format": ({"json": {"prompt": "cat", "mask_format": []}}, 422, "invalid_field"),
     "image as text field": ({"files": {"prompt": (None, "cat"), "image_file": (None, "text")}}, 422, "invalid_field"),
-    "too many fields": ({"files": [(f"f{n}", (None, "x")) for n in range(40)]}, 400, "malformed_request"),
+    "too many fields": ({"files": [(f"f{n}", (None, "x")) for n in range(65)]}, 400, "malformed_request"),
     "no body": ({}, 400, "malformed_request"),
     "broken form": (
         {"content": b"--x\r\nbroken", "headers": {"content-type": "multipart/form-data"}},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 
 import httpx2
@@ -113,11 +114,14 @@ def test_cached_answers_are_counted(settings: Settings, leases: LeaseStore) -> N
     assert (shown["maskq_result_cache_hits_total"], shown["maskq_jobs_accepted_total"]) == (1, 2)
 
 
-def test_jobs_of_an_older_version_can_be_claimed(settings: Settings, leases: LeaseStore) -> None:
+def test_jobs_of_a_version_that_wrote_requests_in_full_can_be_claimed(settings: Settings, leases: LeaseStore) -> None:
     job_id = _submit(settings)
-    with Redis.from_url(settings.redis_url) as redis:
-        redis.hdel(f"maskq:job:{job_id}", "priority")
+    with Redis.from_url(settings.redis_url, decode_responses=True) as redis:
+        request = json.loads(str(redis.hget(f"maskq:job:{job_id}", "request")))
+        in_full = {**request, "priority": "normal", "traceparent": ""}
+        redis.hset(f"maskq:job:{job_id}", "request", json.dumps(in_full))
     assert leases.claim("demo", hands_empty=True)
+    assert _ledger(settings)["maskq_queue_jobs{priority=normal}"] == 0
 
 
 def test_requests_are_timed_by_route_and_not_by_id(settings: Settings) -> None:

@@ -28,9 +28,9 @@ local function service_place(model)
     return tonumber(redis.call('HGET', flows_key(model), 'now') or 0)
 end
 
--- Among which jobs of its priority this one waits. Jobs of older versions do not tell, and are not missed.
+-- Among which jobs of its priority this one waits. A request leaves out what is as usual.
 local function waiting_of(id, model)
-    return waiting_key(model, redis.call('HGET', job_key(id), 'priority') or 'normal')
+    return waiting_key(model, cjson.decode(redis.call('HGET', job_key(id), 'request')).priority or 'normal')
 end
 
 local function count(model, what, times)

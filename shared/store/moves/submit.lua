@@ -33,7 +33,7 @@ redis.call('HSET', flows_key(model), flow, exact(place + 1 / weight))
 local now = now_ms()
 local priority = flow:match('^%l+')
 redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', ARGV[2], 'model', model, 'owner', owner,
-    'priority', priority, 'created_at_ms', whole(now), 'place', exact(place))
+    'created_at_ms', whole(now), 'place', exact(place))
 redis.call('ZADD', waiting_key(model, priority), whole(now), id)
 count(model, 'accepted')
 if ARGV[17] ~= '' then
