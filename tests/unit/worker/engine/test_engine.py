@@ -171,7 +171,7 @@ def test_slots_never_leak_whatever_joins_leaves_and_fails(
     chance = random.Random(7)
     runner.errors[13] = RuntimeError("poison")
     futures = []
-    for _ in range(2_000):
+    for _ in range(10_000):
         name, length = chance.randrange(1, 40), chance.randrange(4)
         leaves_after = chance.randrange(1, 8) if chance.random() < 0.2 else 1 << 30
         looks = iter(range(1 << 30))
