@@ -65,7 +65,10 @@ _PROPERTIES: dict[str, Any] = {
         "x-maximum": "max_timeout_s",
         "description": "Seconds until the job is canceled.",
     },
-    "webhook_url": {"type": "string", "format": "uri", "description": "Told when the job has ended; docs/webhooks.md."},
+    "webhook_url": {
+        "anyOf": [{"type": "string", "format": "uri"}, {"type": "string", "maxLength": 0}],
+        "description": "Told when the job has ended, see docs/webhooks.md. Empty, as forms send it, is none.",
+    },
     "webhook_events": {
         "anyOf": [_EVENT, {"type": "array", "items": _EVENT, "minItems": 1}],
         "description": "What is told. There is one event so far.",
@@ -106,7 +109,7 @@ def _with_null(properties: dict[str, Any]) -> dict[str, Any]:
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "schema": {"type": "string", "maxLength": 255},
+    "schema": {"type": "string", "maxLength": 255, "pattern": "^[ -~]*$"},
     "description": "The same key and the same request give the same job again, for a day.",
 }
 _PREFER = {
