@@ -84,11 +84,11 @@ def test_an_error_is_told_with_its_traceback_and_without_the_values_in_it(
         try:
             int(password[:0])
         except ValueError:
-            logging.getLogger("some.library").exception("it broke")
+            logging.getLogger("a.dependency").exception("it broke")
     told = capsys.readouterr().err
     assert "Traceback" in told
     assert "it broke" in told
     assert "job-1" in told
-    assert "some.library" in told
+    assert "a.dependency" in told
     assert _SECRET not in told
     assert (told.count(os.linesep) == 1) == (form == "json")

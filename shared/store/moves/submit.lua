@@ -31,10 +31,9 @@ local place = math.max(service_place(model), tonumber(redis.call('HGET', flows_k
 redis.call('HSET', flows_key(model), flow, exact(place + 1 / weight))
 
 local now = now_ms()
-local priority = flow:match('^%l+')
 redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', ARGV[2], 'model', model, 'owner', owner,
     'created_at_ms', whole(now), 'place', exact(place))
-redis.call('ZADD', waiting_key(model, priority), whole(now), id)
+redis.call('ZADD', waiting_of(id, model), whole(now), id)
 count(model, 'accepted')
 if ARGV[17] ~= '' then
     redis.call('HSET', job_key(id), 'webhook', ARGV[17], 'webhook_host', ARGV[18])
