@@ -66,16 +66,17 @@ _PROPERTIES: dict[str, Any] = {
         "description": "Seconds until the job is canceled.",
     },
     "webhook_url": {
-        "anyOf": [{"type": "string", "format": "uri"}, {"type": "string", "maxLength": 0}],
+        "type": "string",
+        "format": "uri-or-empty",
         "description": "Told when the job has ended, see docs/webhooks.md. Empty, as forms send it, is none.",
     },
     "webhook_events": {
-        "anyOf": [_EVENT, {"type": "array", "items": _EVENT, "minItems": 1}],
+        "anyOf": [_EVENT, {"type": "array", "items": _EVENT}],
         "description": "What is told. There is one event so far.",
     },
     "priority": {"type": "string", "enum": list(Priority), "default": Priority.NORMAL},
     "mask_format": {
-        "anyOf": [_FORMAT, {"type": "array", "items": _FORMAT, "minItems": 1}],
+        "anyOf": [_FORMAT, {"type": "array", "items": _FORMAT}],
         "description": "How to write masks. Several are allowed; the default is `rle`.",
     },
 }
@@ -101,9 +102,14 @@ def _body(image: dict[str, Any], properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_null(properties: dict[str, Any]) -> dict[str, Any]:
-    """In JSON an option may be null, which is the same as to leave it out."""
-    return properties | {name: {"anyOf": [properties[name], {"type": "null"}]} for name in _OPTIONS}
+def _in_json(properties: dict[str, Any]) -> dict[str, Any]:
+    """In JSON an option may be null, which is the same as to leave it out, and a list may be sent that has no items,
+    which is refused. A form can send neither."""
+    options = {name: properties[name] for name in _OPTIONS}
+    for name in ("webhook_events", "mask_format"):
+        one, several = options[name]["anyOf"]
+        options[name] = {**options[name], "anyOf": [one, {**several, "minItems": 1}]}
+    return properties | {name: {"anyOf": [option, {"type": "null"}]} for name, option in options.items()}
 
 
 _IDEMPOTENCY_KEY = {
@@ -124,7 +130,7 @@ REQUEST = {
         "required": True,
         "content": {
             "multipart/form-data": _body(_FILE, _PROPERTIES),
-            "application/json": _body(_BASE64, _with_null(_PROPERTIES)),
+            "application/json": _body(_BASE64, _in_json(_PROPERTIES)),
         },
     },
     "parameters": [_IDEMPOTENCY_KEY, _PREFER],

@@ -17,6 +17,7 @@ from tests.pictures import encoded, gradient
 
 IMAGE_URL_VARIABLE = "SCHEMATHESIS_IMAGE_URL"
 
+_URL = os.environ.get(IMAGE_URL_VARIABLE, "https://example.com/cat.png")
 _SOURCES = {"image_file", "image_base64", "image_url"}
 _IMAGES = st.sampled_from([encoded(gradient(8, 6), name) for name in ("PNG", "JPEG", "WEBP")])
 _WORDS = st.text(st.characters(categories=["L", "N"], max_codepoint=0x17F), min_size=1, max_size=20)
@@ -25,7 +26,8 @@ schemathesis.openapi.format("binary", _IMAGES)
 schemathesis.openapi.format("byte", _IMAGES.map(lambda image: base64.b64encode(image).decode()))
 schemathesis.openapi.format("prompt", st.lists(_WORDS, min_size=1, max_size=4).map(" ; ".join))
 schemathesis.openapi.format("model", st.just("demo"))
-schemathesis.openapi.format("uri", st.just(os.environ.get(IMAGE_URL_VARIABLE, "https://example.com/cat.png")))
+schemathesis.openapi.format("uri", st.just(_URL))
+schemathesis.openapi.format("uri-or-empty", st.sampled_from([_URL, ""]))
 
 
 @schemathesis.hook
