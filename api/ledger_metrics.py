@@ -67,6 +67,8 @@ def _families(figures: FiguresByModel) -> Iterator[Metric]:
     for state in DeliveryState:
         tries.add_metric([state], server.deliveries.get(state, 0))
     yield tries
+    overdue = "For how long the webhook that is due first has been due and in nobody's hands."
+    yield GaugeMetricFamily("maskq_webhook_overdue_seconds", overdue, value=server.delivery_overdue_s)
     used, most = "Memory of the server.", "Most it may take; 0 if there is no limit."
     yield GaugeMetricFamily("maskq_store_memory_used_bytes", used, value=server.memory_used_bytes)
     yield GaugeMetricFamily("maskq_store_memory_max_bytes", most, value=server.memory_max_bytes)

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 
 from api.fetch import ImageFetcher
 from api.intake import Intake
+from api.reaper import reaping
 from api.watch import JobWatcher
 from shared.decoding import Decoders
 from shared.outbound import Outbound
@@ -59,7 +60,7 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
     try:
         async with ImageFetcher(settings) as fetcher, Outbound(settings, "webhook_url") as receivers:
             intake = Intake(settings, list(models), fetcher, receivers)
-            with Decoders(settings) as decoders:
+            with Decoders(settings) as decoders, reaping(settings, models):
                 drawing = CapacityLimiter(settings.decode_processes)
                 yield Services(settings, models, store, keys, doorbell, watcher, intake, deliveries, decoders, drawing)
     finally:

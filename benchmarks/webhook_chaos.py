@@ -76,12 +76,12 @@ def run(plan: Plan, folder: Path) -> dict[str, Any]:
     """Bring up the service in `folder`, let chaos loose on it, and see what was announced."""
     chance = random.Random(plan.seed)
     begin = time.monotonic()
-    port, notes = free_port(), folder / "notes"
+    address, notes = f"127.0.0.1:{free_port()}", folder / "notes"
     env = {**_SHORT_SCHEDULE, "SCRIPTED_MS": "20", "MAX_QUEUED_JOBS": "100000"}
     with Fleet(folder, SCRIPTED_WORKER, workers=2, deliverers=2, **env) as fleet:
         secret = asyncio.run(_secret(Settings(redis_url=fleet.broker_url)))
-        fleet.invite("receiver", [sys.executable, "-m", "benchmarks.webhook_receiver", str(port), str(notes), secret])
-        asks = _asks(plan, chance, f"http://127.0.0.1:{port}/hook")
+        fleet.invite("receiver", [sys.executable, "-m", "benchmarks.webhook_receiver", address, str(notes), secret])
+        asks = _asks(plan, chance, f"http://{address}/hook")
         clients = Clients(fleet.url, asks, plan.seconds)
         with WebhookFaults(fleet, plan.fault_every_s, chance) as faults:
             clients.run()
@@ -89,7 +89,7 @@ def run(plan: Plan, folder: Path) -> dict[str, Any]:
         _wait_until_all_are_delivered(fleet, {ask.job_id for ask in asks}, plan.drain_s)
         deaths = {name: len(each) for name, each in fleet.deaths.items()}
     return {
-        **_judge({ask.job_id for ask in asks}, read_notes(notes)),
+        **judge({ask.job_id for ask in asks}, read_notes(notes)),
         "faults": dict(faults.injected),
         "faults_total": faults.injected.total(),
         "processes_started_again": deaths,
@@ -125,7 +125,7 @@ def _wait_until_all_are_delivered(fleet: Fleet, job_ids: set[str], longest_s: fl
         print(error, file=sys.stderr)
 
 
-def _judge(job_ids: set[str], notes: Sequence[Note]) -> dict[str, Any]:
+def judge(job_ids: set[str], notes: Sequence[Note]) -> dict[str, Any]:
     """What was announced of what was accepted."""
     by_job: defaultdict[str, list[Note]] = defaultdict(list)
     for note in notes:

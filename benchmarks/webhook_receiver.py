@@ -1,6 +1,6 @@
 """A receiver of webhooks that one may kill: notes in a file what it was sent, then answers, or does not.
 
-    python -m benchmarks.webhook_receiver PORT FILE SECRET
+    python -m benchmarks.webhook_receiver HOST:PORT FILE SECRET
 
 Every tenth request, by chance, is answered 500 or not at all although it was noted. A note is on its way to the disk
 before its sender hears anything, so killing the receiver loses none that was answered.
@@ -46,8 +46,9 @@ def read_notes(file: Path) -> list[Note]:
     return [Note(**json.loads(line)) for line in lines if line.endswith("\n")]
 
 
-def serve(port: int, file: Path, secret: str) -> None:
+def serve(address: str, file: Path, secret: str) -> None:
     """Receive until killed."""
+    host, _, port = address.rpartition(":")
     verifier = Webhook(secret)
     lock = threading.Lock()
     notes = file.open("ab", buffering=0)
@@ -70,7 +71,7 @@ def serve(port: int, file: Path, secret: str) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+    with ThreadingHTTPServer((host, int(port)), Handler) as server:
         server.serve_forever()
 
 
@@ -85,4 +86,4 @@ def _note(verifier: Webhook, headers: dict[str, str], body: bytes) -> dict[str, 
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    serve(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

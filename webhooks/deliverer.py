@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from shared.faults import fault_point
 from shared.outbound import Outbound
+from shared.presence import process_name
 from shared.settings import Settings
 from shared.store.deliveries import DeliveryLease, DeliveryStore
 from shared.store.webhook_secrets import WebhookSecretStore
@@ -40,12 +41,14 @@ class Deliverer:
 
     async def run(self) -> None:
         """Return once it is stopped and what was under way is done."""
+        beating = asyncio.create_task(self._keep_beating())
         async with self._outbound:
             while not self._is_stopping:
                 self._awake.clear()
                 await self._take_what_is_due()
                 await self._sleep()
             await self._finish()
+        beating.cancel()
         await self._store.close()
         await self._secrets.close()
 
@@ -57,6 +60,14 @@ class Deliverer:
         """Take no more."""
         self._is_stopping = True
         self._awake.set()
+
+    async def _keep_beating(self) -> None:
+        while True:
+            try:
+                await self._store.beat(process_name())
+            except RedisError as error:
+                logger.warning("the store does not hear of us: %s", type(error).__name__)
+            await asyncio.sleep(self._settings.heartbeat_s)
 
     async def _sleep(self) -> None:
         try:

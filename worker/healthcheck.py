@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 
 from redis.exceptions import RedisError
 
+from shared.presence import is_any_here
 from shared.registry import served_model
 from shared.settings import load_settings
 from shared.store.leases import LeaseStore
@@ -22,7 +22,7 @@ def main() -> int:
         return 1
     finally:
         store.close()
-    return 0 if any(worker.startswith(f"{socket.gethostname()}:") for worker in workers) else 1
+    return 0 if is_any_here(workers) else 1
 
 
 if __name__ == "__main__":

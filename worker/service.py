@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -14,13 +13,14 @@ from typing import Protocol, Self
 from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
+from shared.duty import Duty
 from shared.errors import InferenceFailed, MaskqError, StoreUnavailable
 from shared.faults import fault_point
 from shared.job import JobFailure, JobRequest
+from shared.presence import process_name
 from shared.registry import served_model
 from shared.settings import Settings
-from shared.store.leases import Lease, LeaseStore, Outcome
-from worker.duty import Duty
+from shared.store.leases import Lease, LeaseStore, Outcome, Reaped
 from worker.hands import Hands, Held
 from worker.metrics import WorkerMetrics
 from worker.segmentation import Segmentation
@@ -71,7 +71,7 @@ class WorkerService:
         self._store = LeaseStore.connect(settings)
         self._hands = Hands(self._store, model_id)
         self._metrics = WorkerMetrics(settings, model_id, lambda: len(self._hands), engine.figures)
-        self._worker_id = f"{socket.gethostname()}:{os.getpid()}"
+        self._worker_id = process_name()
         self._heard_at = time.monotonic()
         self._stopping = threading.Event()
         self._duties = [
@@ -209,7 +209,7 @@ class WorkerService:
 
     def _reap(self) -> None:
         reaped = self._store.reap(self._model_id)
-        if reaped.given_back or reaped.failed or reaped.canceled:
+        if reaped != Reaped():
             logger.warning("%s", reaped)
 
     def _look(self) -> None:

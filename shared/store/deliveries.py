@@ -16,7 +16,7 @@ from shared.errors import NothingToDeliver
 from shared.job import Job
 from shared.settings import Settings
 from shared.store import keys
-from shared.store.script import async_redis, job_from_hash, script, text
+from shared.store.script import MISSED_BEATS, async_redis, job_from_hash, script, text
 from shared.webhook import Attempt, Delivery, DeliveryState, Webhook
 
 _MOST_ATTEMPTS_KEPT = 20
@@ -51,6 +51,9 @@ class DeliveryStore:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._lease_ms = round(2000 * settings.webhook_timeout_s)
+        self._lately_s = MISSED_BEATS * settings.heartbeat_s
+        self._beat = redis.register_script(script("beat_deliverer"))
+        self._live = redis.register_script(script("live"))
         self._claim = redis.register_script(script("claim_delivery"))
         self._record = redis.register_script(script("record_delivery"))
         self._redeliver = redis.register_script(script("redeliver"))
@@ -63,6 +66,14 @@ class DeliveryStore:
 
     async def close(self) -> None:
         await self._redis.aclose()
+
+    async def beat(self, deliverer: str) -> None:
+        """Say that this deliverer lives."""
+        await self._beat(args=[deliverer, self._lately_s])
+
+    async def live_deliverers(self) -> list[str]:
+        """Those that have been heard of lately."""
+        return [text(each) for each in await self._live(args=[keys.DELIVERERS, self._lately_s])]
 
     async def claim(self, full_hosts: Collection[str]) -> DeliveryLease | None:
         """Take the next delivery that is due and not to one of these hosts; None if there is none."""

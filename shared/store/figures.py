@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -28,6 +28,8 @@ class LedgerFigures:
     """Of the server, for whatever is in it."""
     memory_max_bytes: int
     """0 if there is no limit."""
+    delivery_overdue_s: float
+    """For how long the delivery that is due, and not in hand, has been due; 0 if none is. Of all models."""
     deliveries: Mapping[str, int]
     """Tries of webhooks, of all models, by the state they left a delivery in. What never was is missing."""
     counts: Mapping[str, int]
@@ -50,23 +52,27 @@ async def read_figures(redis: Redis, model_id: str, lately_s: float) -> LedgerFi
         batch.zcard(keys.running(model_id))
         batch.zcount(keys.workers(model_id), now_ms - lately_s * 1000, "+inf")
         batch.info("memory")
+        batch.zrange(keys.DELIVERY_HOSTS, 0, 0, withscores=True)
         batch.hgetall(keys.DELIVERY_TRIES)
         batch.hgetall(keys.counts(model_id))
-        *queues, suspects, running, workers, memory, deliveries, counts = await batch.execute()
+        *queues, suspects, running, workers, memory, due, deliveries, counts = await batch.execute()
     return LedgerFigures(
         waiting=dict(zip(Priority, queues[::2], strict=True)),
-        oldest_s={
-            priority: max(0.0, (now_ms - oldest[0][1]) / 1000) if oldest else 0.0
-            for priority, oldest in zip(Priority, queues[1::2], strict=True)
-        },
+        oldest_s={priority: _since_s(oldest, now_ms) for priority, oldest in zip(Priority, queues[1::2], strict=True)},
         suspects=suspects,
         running=running,
         workers=workers,
         memory_used_bytes=memory["used_memory"],
         memory_max_bytes=memory["maxmemory"],
+        delivery_overdue_s=_since_s(due, now_ms),
         deliveries=_numbers(deliveries),
         counts=_numbers(counts),
     )
+
+
+def _since_s(first: Sequence[tuple[bytes, float]], now_ms: float) -> float:
+    """Since the millisecond that is the score of the first of a sorted set; 0 if it is empty, or yet to come."""
+    return max(0.0, (now_ms - first[0][1]) / 1000) if first else 0.0
 
 
 def _numbers(hash_: Mapping[bytes | str, bytes | str]) -> dict[str, int]:

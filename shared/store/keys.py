@@ -12,6 +12,8 @@ DELIVERY_TRIES = "maskq:delivery-tries"
 """Hash: how many tries of deliveries left them in each state. For figures only."""
 DELIVERY_HOSTS = "maskq:delivery-hosts"
 """Sorted set: the hosts with pending deliveries, by the millisecond the first of those is due."""
+DELIVERERS = "maskq:deliverers"
+"""Sorted set: the processes that deliver webhooks, by the millisecond of their last heartbeat."""
 API_KEYS = "maskq:api-keys"
 """Hash: the record of each API key as JSON, by the SHA-256 of its secret."""
 
@@ -152,6 +154,7 @@ def as_lua() -> str:
         "DEADLINES": DEADLINES,
         "DELIVERY_HOSTS": DELIVERY_HOSTS,
         "DELIVERY_TRIES": DELIVERY_TRIES,
+        "DELIVERERS": DELIVERERS,
         "API_KEYS": API_KEYS,
     }
     return "\n".join([*functions, *(f"local {name} = '{value}'" for name, value in names.items())])

@@ -151,7 +151,7 @@ class LeaseStore:
 
     def live_workers(self, model_id: str) -> list[str]:
         """The ids of the workers of this model that have been heard of lately."""
-        return [text(each) for each in self._live(args=[model_id, self._lately_s])]
+        return [text(each) for each in self._live(args=[keys.workers(model_id), self._lately_s])]
 
     def depart(self, model_id: str, worker_id: str) -> None:
         """Say that this worker is going."""

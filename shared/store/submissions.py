@@ -238,7 +238,7 @@ class SubmissionStore:
 
     async def live_workers(self, model_id: str) -> int:
         """Workers that serve this model and have been heard of lately."""
-        return len(await self._live(args=[model_id, MISSED_BEATS * self._settings.heartbeat_s]))
+        return len(await self._live(args=[keys.workers(model_id), MISSED_BEATS * self._settings.heartbeat_s]))
 
     async def figures(self, model_id: str) -> LedgerFigures:
         """What the ledger holds and has seen for this model, for those who watch over it."""

@@ -19,6 +19,7 @@ from shared.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.leases import LeaseStore, Outcome
 from shared.store.submissions import NewJob, SubmissionStore
+from shared.webhook import Webhook
 from tests.servers import front_end
 from worker.metrics import WorkerMetrics
 from worker.segmentation import Segmentation
@@ -35,12 +36,12 @@ def leases(settings: Settings) -> Iterator[LeaseStore]:
     store.close()
 
 
-def _submit(settings: Settings, priority: Priority = Priority.NORMAL) -> str:
+def _submit(settings: Settings, priority: Priority = Priority.NORMAL, webhook: Webhook | None = None) -> str:
     async def submit() -> str:
         store = SubmissionStore.connect(settings)
         request = JobRequest(model_id="demo", prompt="cat", mask_formats=(MaskFormat.RLE,), priority=priority)
         try:
-            return await store.submit(NewJob(new_job_id(), request, b"x", "me"))
+            return await store.submit(NewJob(new_job_id(), request, b"x", "me", webhook=webhook))
         finally:
             await store.close()
 
@@ -101,6 +102,15 @@ def test_reaped_leases_and_suspects_are_counted(settings: Settings) -> None:
     shown = _ledger(settings)
     assert (shown["maskq_leases_reaped_total"], shown["maskq_queue_suspects"]) == (1, 1)
     assert shown["maskq_queue_jobs{priority=normal}"] == 1
+
+
+def test_webhooks_that_nobody_sends_are_overdue(settings: Settings, leases: LeaseStore) -> None:
+    assert _ledger(settings)["maskq_webhook_overdue_seconds"] == 0
+    _submit(settings, webhook=Webhook(url="https://example.com/", base_url=""))
+    lease = leases.claim("demo", hands_empty=True)
+    assert lease is not None
+    leases.finish(lease, Outcome(result=_RESULT))
+    assert 0 < _ledger(settings)["maskq_webhook_overdue_seconds"] < 60
 
 
 def test_cached_answers_are_counted(settings: Settings, leases: LeaseStore) -> None:

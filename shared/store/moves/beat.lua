@@ -4,9 +4,7 @@
 -- Returns the ids of those jobs that are no longer in its hands.
 
 local now = now_ms()
-redis.call('ZADD', workers_key(ARGV[1]), whole(now), ARGV[2])
-redis.call('ZREMRANGEBYSCORE', workers_key(ARGV[1]), '-inf', whole(now - ARGV[3] * 1000))
-redis.call('EXPIRE', workers_key(ARGV[1]), math.ceil(tonumber(ARGV[3])))
+hear_of(workers_key(ARGV[1]), ARGV[2], tonumber(ARGV[3]))
 local lost = {}
 for index = 5, #ARGV, 2 do
     if is_held(ARGV[index], ARGV[index + 1]) then

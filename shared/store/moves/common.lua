@@ -17,6 +17,14 @@ local function exact(number)
     return string.format('%.17g', number)
 end
 
+-- Somebody says that it lives. Who has been silent for longer than `lately_s` is forgotten.
+local function hear_of(set, name, lately_s)
+    local now = now_ms()
+    redis.call('ZADD', set, whole(now), name)
+    redis.call('ZREMRANGEBYSCORE', set, '-inf', whole(now - lately_s * 1000))
+    redis.call('EXPIRE', set, math.ceil(lately_s))
+end
+
 -- Whether the job is in the hands of the worker that was given this fence token.
 local function is_held(id, fence)
     local job = redis.call('HMGET', job_key(id), 'status', 'fence')

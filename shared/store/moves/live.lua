@@ -1,4 +1,4 @@
--- The workers that have been heard of lately.
--- ARGV  model, seconds that count as lately
+-- Who of a set of workers or deliverers has been heard of lately.
+-- ARGV  name of the set, seconds that count as lately
 
-return redis.call('ZRANGEBYSCORE', workers_key(ARGV[1]), whole(now_ms() - ARGV[2] * 1000), '+inf')
+return redis.call('ZRANGEBYSCORE', ARGV[1], whole(now_ms() - ARGV[2] * 1000), '+inf')

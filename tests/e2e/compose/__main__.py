@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from scripts.broker import free_port
 from tests.e2e.compose.bases import PYTHON, make_bases, served_wheels
 from tests.e2e.compose.engine import own_engine
 from tests.e2e.compose.jobs import Clients, KnownJobs
+from tests.e2e.compose.receiver import receiving
 from tests.e2e.compose.shell import CannotRun, TrialFailed
 from tests.e2e.compose.stack import SERVICES, Stack
 from tests.e2e.compose.trials import TRIALS, Trial
@@ -73,26 +75,32 @@ def _build(folder: Path) -> dict[str, Any]:
 def _try(stack: Stack, only: list[str] | None) -> dict[str, Any]:
     """The trials on one service, one after the other."""
     known = KnownJobs(_SCENES)
-    clients = Clients(stack.url, known)
-    figures: dict[str, Any] = {}
     try:
         stack.down()  # whatever a run that was killed has left
         say("up")
         begin = time.monotonic()
         stack.up(SERVICES["worker"])
         stack.wait_until_ready(SERVICES["worker"])
-        figures["up_s"] = time.monotonic() - begin
-        for trial in _chosen(only):
-            say(trial.__name__)
-            figures[trial.__name__] = trial(stack, clients)
-            say(f"  {figures[trial.__name__]}")
+        up_s = time.monotonic() - begin
+        with receiving(stack) as receiver, closing(Clients(stack.url, known, receiver)) as clients:
+            return {"up_s": up_s, **_try_each(stack, clients, only)}
     except TrialFailed:
-        clients.give_up()
         print(stack.compose("logs", "--no-color", "--tail", "60"))
         raise
     finally:
-        clients.close()
         stack.down()
+
+
+def _try_each(stack: Stack, clients: Clients, only: list[str] | None) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for trial in _chosen(only):
+        say(trial.__name__)
+        try:
+            figures[trial.__name__] = trial(stack, clients)
+        except TrialFailed:
+            clients.give_up()
+            raise
+        say(f"  {figures[trial.__name__]}")
     return figures
 
 

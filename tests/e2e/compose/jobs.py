@@ -19,6 +19,7 @@ from shared.prompt import normalize_prompt
 from shared.registry import served_model
 from shared.result import SegmentationResult
 from shared.settings import Settings
+from tests.e2e.compose.receiver import Receiver
 from tests.e2e.compose.shell import TrialFailed
 from worker.checkpoint import load_checkpoint
 
@@ -67,12 +68,16 @@ def _request(question: Question) -> JobRequest:
 class Clients:
     """Submit many jobs and wait for each, whatever happens meanwhile."""
 
-    def __init__(self, url: str, known: KnownJobs) -> None:
+    def __init__(self, url: str, known: KnownJobs, receiver: Receiver) -> None:
         self._known = known
+        self.receiver = receiver
+        """Where every job's end is announced."""
         self._client = httpx2.Client(base_url=url, timeout=40)
         self._pool = ThreadPoolExecutor(_CLIENTS)
         self._waiters = ThreadPoolExecutor(_CLIENTS)
         self._has_given_up = False
+        self.accepted: set[str] = set()
+        """The ids of all jobs so far."""
         self.refusals: Counter[str] = Counter()
         """What was answered instead of what was asked for, and connections that broke."""
 
@@ -95,7 +100,9 @@ class Clients:
     def _submit(self, number: int) -> dict[str, Any]:
         question = self._known.questions[number]
         headers, files = {"Idempotency-Key": str(uuid.uuid4())}, {"image_file": ("scene.png", question.image)}
-        job = self._ask("POST", "/segment/", 202, headers=headers, data={"prompt": question.prompt}, files=files)
+        fields = {"prompt": question.prompt, "webhook_url": self.receiver.url}
+        job = self._ask("POST", "/segment/", 202, headers=headers, data=fields, files=files)
+        self.accepted.add(job["id"])
         return {"number": number, "path": f"/jobs/{job['id']}"}
 
     def _end_of(self, submitted: dict[str, Any]) -> dict[str, Any] | None:

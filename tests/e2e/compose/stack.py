@@ -18,6 +18,7 @@ _READY_S = 300.0
 _SETTINGS = {
     "OMP_NUM_THREADS": "1",  # some workers on few cores would stand in each other's way
     "REQUIRE_KEYS": "false",  # who may ask is tried elsewhere
+    "WEBHOOK_RETRIES_S": "1," * 100,
 }
 ROOT = Path(__file__).parents[3]
 SERVICES = {"api": 1, "proxy": 1, "redis": 1, "webhooks": 1, "worker": 3}
@@ -26,7 +27,7 @@ SERVICES = {"api": 1, "proxy": 1, "redis": 1, "webhooks": 1, "worker": 3}
 
 @dataclass(frozen=True)
 class Stack:
-    """The project's own compose file on the engine that `docker` speaks to."""
+    """The project's compose file, and the trial's beside it, on the engine that `docker` speaks to."""
 
     port: int
 
@@ -38,8 +39,9 @@ class Stack:
     def compose(self, *words: str) -> str:
         """Run docker-compose on the project. Raises: TrialFailed, as `run`."""
         command = ["docker-compose", "--project-name", _PROJECT, "--project-directory", str(ROOT)]
-        file = str(ROOT / "docker-compose.yml")
-        return run([*command, "--file", file, *words], env={**_SETTINGS, "PORT": str(self.port)})
+        for file in (ROOT / "docker-compose.yml", Path(__file__).parent / "docker-compose.trial.yml"):
+            command += ["--file", str(file)]
+        return run([*command, *words], env={**_SETTINGS, "PORT": str(self.port)})
 
     def build(self, name: str) -> None:
         """Build an image. On the host's network, since the engine has no way out of its own."""
@@ -92,6 +94,15 @@ class Stack:
     def image_bytes(self, image: str) -> int:
         """Size of an image, all its layers."""
         return int(json.loads(run(["docker", "image", "inspect", image]))[0]["Size"])
+
+    def gateway(self, network: str) -> str:
+        """The address that this host has in a network of the project."""
+        found = json.loads(run(["docker", "network", "inspect", f"{_PROJECT}_{network}"]))[0]
+        return str(found["IPAM"]["Config"][0]["Gateway"])
+
+    def is_healthy(self, container: str) -> bool:
+        """What the container's own health check says."""
+        return bool(self.inspect(container)["State"]["Health"]["Status"] == "healthy")
 
     def volume(self, name: str) -> Path:
         """Where a volume of the project is on this host."""

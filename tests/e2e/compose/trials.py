@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 
 from benchmarks.audit import audit
+from benchmarks.webhook_chaos import is_sound, judge
 from tests.e2e.compose.jobs import Clients
 from tests.e2e.compose.shell import TrialFailed, wait_until
 from tests.e2e.compose.stack import ROOT, SERVICES, Stack
@@ -24,6 +25,8 @@ _CUT_S = 40.0
 """Longer than GIVE_UP_S and LEASE_S: others have its jobs when it is back."""
 _DEADLINE_S = 25.0
 """nginx.conf gives clients 10 s for a header and between two pieces of a body."""
+_ANNOUNCED_S = 60.0
+_HEALTHY_S = 60.0
 _WORKERS = SERVICES["worker"]
 
 Figures = dict[str, Any]
@@ -105,6 +108,11 @@ def redis_crash(stack: Stack, clients: Clients) -> Figures:
     return figures | {"all_back_s": stack.wait_until_ready(_WORKERS)}
 
 
+def webhooks_crash(stack: Stack, clients: Clients) -> Figures:
+    """Who delivers webhooks dies while jobs end; `announced` sees whether any is missing."""
+    return _while_clients_ask(stack, clients, lambda: stack.crash(stack.containers("webhooks")[0]))
+
+
 def partition(stack: Stack, clients: Clients) -> Figures:
     """A worker is cut off from the ledger for longer than its leases, and comes back."""
     worker = stack.containers("worker")[0]
@@ -152,6 +160,23 @@ def written(stack: Stack, clients: Clients) -> Figures:
     if found.double_commits or found.duplicates:
         raise TrialFailed(f"{found.double_commits} double commits, {found.duplicates} duplicates")
     return {"accepted": len(found.accepted), "double_commits": 0, "duplicates": 0, "refusals": dict(clients.refusals)}
+
+
+def announced(stack: Stack, clients: Clients) -> Figures:
+    """Every job that was accepted so far was announced to its webhook, rightly signed, under one id."""
+    missing = set(clients.accepted)
+
+    def are_announced() -> bool:
+        missing.difference_update(note.job_id for note in clients.receiver.notes())
+        return not missing
+
+    wait_until(are_announced, "the last webhooks", _ANNOUNCED_S)
+    figures = judge(clients.accepted, clients.receiver.notes())
+    if not is_sound(figures):
+        raise TrialFailed(f"webhooks are not as they must be: {figures}")
+    (deliverer,) = stack.containers("webhooks")
+    wait_until(lambda: stack.is_healthy(deliverer), "the health of who delivers", _HEALTHY_S)
+    return figures
 
 
 def new_password(stack: Stack, clients: Clients) -> Figures:
@@ -241,11 +266,13 @@ TRIALS: tuple[Trial, ...] = (
     worker_crash,
     api_crash,
     redis_crash,
+    webhooks_crash,
     partition,
     partition_with_jobs_in_hand,
     scaling,
     stop_and_start,
     new_password,
     written,
+    announced,
     backup_and_restore,
 )

@@ -175,3 +175,13 @@ def test_the_command_finds_the_embedded_broker_by_its_folder(tmp_path: Path) -> 
     first, again = (subprocess.run(command, env=env, capture_output=True, text=True, check=True) for _ in range(2))
     assert first.stdout == again.stdout
     assert first.stdout.startswith("whsec_")
+
+
+def test_a_container_is_healthy_while_the_store_hears_of_its_deliverer(client: Client, settings: Settings) -> None:
+    def is_healthy(redis_url: str) -> bool:
+        command = [sys.executable, "-m", "webhooks.healthcheck"]
+        return subprocess.run(command, env={**os.environ, "REDIS_URL": redis_url}, check=False).returncode == 0
+
+    client.fleet.wait_for(lambda: is_healthy(client.fleet.broker_url), "a heartbeat")
+    assert not is_healthy(settings.redis_url)  # of which no deliverer knows
+    assert not is_healthy("redis://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""Something a worker does again and again beside its jobs."""
+"""Something a process does again and again beside its work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from redis.exceptions import RedisError
 
 _JITTER = 0.2
-"""Periods vary by this share, so that workers started together do not act together."""
+"""Periods vary by this share, so that processes started together do not act together."""
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,32 @@
+"""The front end, too, moves on jobs whose deadline or lease has run out: no worker may be alive to do so."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+from shared.duty import Duty
+from shared.settings import Settings
+from shared.store.leases import LeaseStore, Reaped
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def reaping(settings: Settings, model_ids: Collection[str]) -> Iterator[None]:
+    """Reap in a thread as often as a worker does, which costs the server next to nothing where there is nothing."""
+    store = LeaseStore.connect(settings)
+
+    def reap() -> None:
+        for model_id in model_ids:
+            if (reaped := store.reap(model_id)) != Reaped():
+                logger.warning("%s: %s", model_id, reaped)
+
+    duty = Duty("reaper", settings.heartbeat_s, reap)
+    duty.start()
+    try:
+        yield
+    finally:
+        duty.stop()
+        store.close()

@@ -1,0 +1,41 @@
+"""A receiver of webhooks on this host, as a client of the service would have one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.webhook_receiver import Note, read_notes
+from scripts.broker import free_port
+from tests.e2e.compose.stack import Stack
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """Notes all that it is sent, and refuses some of that."""
+
+    url: str
+    _notes: Path
+
+    def notes(self) -> list[Note]:
+        return read_notes(self._notes)
+
+
+@contextmanager
+def receiving(stack: Stack) -> Iterator[Receiver]:
+    """Receive for as long as the context lasts, at the address that this host has for the containers that deliver."""
+    secret = stack.compose("exec", "--no-TTY", "webhooks", "python", "-m", "webhooks.secrets", "show").split()[0]
+    address = f"{stack.gateway('outside')}:{free_port()}"
+    with tempfile.TemporaryDirectory() as folder:
+        notes = Path(folder) / "notes"
+        process = subprocess.Popen([sys.executable, "-m", "benchmarks.webhook_receiver", address, notes, secret])
+        try:
+            yield Receiver(f"http://{address}/hook", notes)
+        finally:
+            process.kill()
+            process.wait()

@@ -1,0 +1,45 @@
+"""No worker is alive: the front end moves on what has to move all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+
+from shared.settings import Settings
+from shared.store.leases import LeaseStore
+from tests.jobs import PNG
+from tests.servers import front_end
+
+
+@pytest.fixture
+def hasty(settings: Settings) -> Settings:
+    return settings.model_copy(update={"heartbeat_s": 0.1, "lease_s": 0.2, "restart_grace_s": 0.0})
+
+
+@pytest.fixture
+def client(hasty: Settings) -> Iterator[httpx2.Client]:
+    with front_end(hasty) as url, httpx2.Client(base_url=url, timeout=60) as client:
+        yield client
+
+
+def _submit(client: httpx2.Client, **fields: str) -> str:
+    response = client.post("/segment/", data={"prompt": "cat", **fields}, files={"image_file": ("a.png", PNG)})
+    path: str = response.raise_for_status().json()["urls"]["self"]
+    return path
+
+
+def test_a_deadline_passes_although_no_worker_is_alive(client: httpx2.Client) -> None:
+    job = client.get(_submit(client, timeout="0.3"), params={"wait": 30}).json()
+    assert (job["status"], job["error"]["type"]) == ("canceled", "deadline_exceeded")
+
+
+def test_a_job_of_a_lost_worker_waits_again_although_no_other_is_alive(client: httpx2.Client, hasty: Settings) -> None:
+    url = _submit(client)
+    store = LeaseStore.connect(hasty)
+    assert store.claim("demo", hands_empty=True)
+    etag = client.get(url).headers["ETag"]
+    job = client.get(url, params={"wait": 30}, headers={"If-None-Match": etag}).json()
+    assert (job["status"], job["attempt"]) == ("queued", 1)
+    store.close()
