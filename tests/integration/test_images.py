@@ -1,10 +1,8 @@
-"""Images in a folder instead of Redis."""
+"""Images in a folder or bucket instead of Redis."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,19 +15,30 @@ from shared.settings import Settings
 from shared.store import keys
 from shared.store.leases import LeaseStore, Outcome
 from shared.store.submissions import NewJob, SubmissionStore
+from tests.image_places import Folder, ImagePlace, bucket
 
 _REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
 _FAILURE = Outcome(failure=JobFailure(type="inference_failed", detail="why"))
 
 
-@pytest.fixture
-def folder_settings(settings: Settings, tmp_path: Path) -> Settings:
-    return settings.model_copy(update={"image_store": tmp_path.as_uri(), "image_retention_s": 100})
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ImagePlace]:
+    if request.param == "folder":
+        yield Folder(tmp_path)
+    else:
+        with bucket(monkeypatch) as found:
+            yield found
 
 
 @pytest.fixture
-def leases(folder_settings: Settings) -> Iterator[LeaseStore]:
-    store = LeaseStore.connect(folder_settings)
+def own_settings(settings: Settings, place: ImagePlace) -> Settings:
+    """Of a deployment that keeps its images in that place."""
+    return settings.model_copy(update={"image_store": place.url, "image_retention_s": 100})
+
+
+@pytest.fixture
+def leases(own_settings: Settings) -> Iterator[LeaseStore]:
+    store = LeaseStore.connect(own_settings)
     yield store
     store.close()
 
@@ -47,48 +56,41 @@ def _submit(settings: Settings, image: bytes = b"image", key: str = "") -> str:
     return asyncio.run(submit())
 
 
-def _make_old(path: Path) -> None:
-    two_hours_ago = time.time() - 7_200
-    os.utime(path, (two_hours_ago, two_hours_ago))
-
-
-def test_an_image_lies_in_the_folder_and_not_in_redis(
-    folder_settings: Settings, leases: LeaseStore, tmp_path: Path
-) -> None:
-    job_id = _submit(folder_settings)
-    assert (tmp_path / job_id).read_bytes() == b"image"
-    with Redis.from_url(folder_settings.redis_url) as redis:
+def test_an_image_lies_there_and_not_in_redis(own_settings: Settings, leases: LeaseStore, place: ImagePlace) -> None:
+    job_id = _submit(own_settings)
+    assert place.read(job_id) == b"image"
+    with Redis.from_url(own_settings.redis_url) as redis:
         assert not redis.exists(keys.image(job_id))
     lease = leases.claim("demo", hands_empty=True)
     assert lease is not None
     assert lease.image == b"image"
 
 
-def test_an_image_of_a_job_that_was_not_accepted_is_removed_at_once(folder_settings: Settings, tmp_path: Path) -> None:
-    first = _submit(folder_settings, key="k")
-    assert _submit(folder_settings, key="k") == first
+def test_an_image_of_a_job_that_was_not_accepted_is_removed_at_once(own_settings: Settings, place: ImagePlace) -> None:
+    first = _submit(own_settings, key="k")
+    assert _submit(own_settings, key="k") == first
     with pytest.raises(IdempotencyMismatch):
-        _submit(folder_settings, image=b"another", key="k")
-    assert [path.name for path in tmp_path.iterdir()] == [first]
+        _submit(own_settings, image=b"another", key="k")
+    assert place.names() == {first}
 
 
 def test_a_sweep_removes_what_no_job_needs_and_nothing_else(
-    folder_settings: Settings, leases: LeaseStore, tmp_path: Path
+    own_settings: Settings, leases: LeaseStore, place: ImagePlace
 ) -> None:
-    ended, kept, waiting = (_submit(folder_settings) for _ in range(3))
+    ended, kept, waiting = (_submit(own_settings) for _ in range(3))
     for job_id in (ended, kept):
         lease = leases.claim("demo", hands_empty=True)
         assert lease is not None
         assert lease.job.id == job_id
         leases.finish(lease, _FAILURE)
-    (tmp_path / "orphan").write_bytes(b"written before a front end died")
-    (tmp_path / "young").write_bytes(b"being submitted")
+    place.write("orphan", b"written before a front end died")
+    place.write("young", b"being submitted")
     for name in (ended, kept, waiting, "orphan"):
-        _make_old(tmp_path / name)
-    with Redis.from_url(folder_settings.redis_url) as redis:
+        place.make_old(name)
+    with Redis.from_url(own_settings.redis_url) as redis:
         redis.hset(keys.job(ended), "completed_at_ms", "1")
     assert leases.sweep_images() == 2
-    assert {path.name for path in tmp_path.iterdir()} == {kept, waiting, "young"}
+    assert place.names() == {kept, waiting, "young"}
 
 
 def test_with_images_in_redis_there_is_nothing_to_sweep(settings: Settings) -> None:

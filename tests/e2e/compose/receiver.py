@@ -29,7 +29,8 @@ class Receiver:
 @contextmanager
 def receiving(stack: Stack) -> Iterator[Receiver]:
     """Receive for as long as the context lasts, at the address that this host has for the containers that deliver."""
-    secret = stack.compose("exec", "--no-TTY", "webhooks", "python", "-m", "webhooks.secrets", "show").split()[0]
+    (deliverer,) = stack.containers("webhooks")
+    (secret,) = stack.execute(deliverer, "python", "-m", "webhooks.secrets", "show").split()
     address = f"{stack.gateway('outside')}:{free_port()}"
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "notes"

@@ -115,4 +115,8 @@ class Stack:
 
     def python(self, container: str, program: str) -> str:
         """Run a Python program in a container and return what it prints."""
-        return run(["docker", "exec", container, "python", "-c", program])
+        return self.execute(container, "python", "-c", program)
+
+    def execute(self, container: str, *words: str) -> str:
+        """Run a command in a container and return what it prints."""
+        return run(["docker", "exec", container, *words])
