@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.held_out import ask as ask_in_peace
-from benchmarks.held_out import questions
 from benchmarks.pictures import small_png
 from benchmarks.scripted_worker import POISON, scripted_answer
+from evaluation.answerers import service_answerer
+from evaluation.drawn import drawn_questions
 from shared.result import SegmentationResult
 
 _RETRY_S = 0.2
@@ -123,11 +123,9 @@ def _scripted_ask(number: int, chance: random.Random, *, is_poison: bool) -> Ask
 
 def demo_asks(jobs: int, chance: random.Random, url: str) -> list[Ask]:
     """Jobs for the demo checkpoint. What it answers in peace is the right result."""
-    asked = questions(first=7_000, scenes=10)
-    with httpx2.Client(base_url=url, timeout=90) as client:
-        known = [(each, SegmentationResult.model_validate(ask_in_peace(client, each))) for each in asked]
-    chosen = [chance.choice(known) for _ in range(jobs)]
-    return [Ask(question.prompt, question.image, result, **_whims(chance)) for question, result in chosen]
+    with service_answerer(url) as answer:
+        known = [(each.prompt, each.read_image(), answer(each)) for each in drawn_questions(20, first=7_000)]
+    return [Ask(*chance.choice(known), **_whims(chance)) for _ in range(jobs)]
 
 
 def _whims(chance: random.Random) -> dict[str, Any]:

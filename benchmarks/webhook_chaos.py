@@ -75,7 +75,7 @@ def run(plan: Plan, folder: Path) -> dict[str, Any]:
     with Fleet(folder, SCRIPTED_WORKER, workers=2, deliverers=2, **env) as fleet:
         secret = asyncio.run(_secret(Settings(redis_url=fleet.broker_url)))
         fleet.invite("receiver", [sys.executable, "-m", "benchmarks.webhook_receiver", str(port), str(notes), secret])
-        asks = _asks(plan.jobs, chance, f"http://127.0.0.1:{port}/hook")
+        asks = _asks(plan, chance, f"http://127.0.0.1:{port}/hook")
         clients = Clients(fleet.url, asks, plan.seconds)
         with WebhookFaults(fleet, plan.fault_every_s, chance) as faults:
             clients.run()
@@ -98,9 +98,9 @@ async def _secret(settings: Settings) -> str:
     return newest
 
 
-def _asks(jobs: int, chance: random.Random, url: str) -> list[Ask]:
+def _asks(plan: Plan, chance: random.Random, url: str) -> list[Ask]:
     """Jobs that all have a webhook; some are canceled, or run out of time."""
-    asks = scripted_asks(jobs, 0, chance)
+    asks = scripted_asks(plan.jobs, 0, chance)
     return [replace(ask, webhook_url=url) for ask in asks]
 
 
