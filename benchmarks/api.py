@@ -27,6 +27,7 @@ import psutil
 from PIL import Image
 from redis import Redis
 
+from benchmarks.pictures import PHOTO_BYTES, photo_sized_png
 from benchmarks.raw_http import Connection, form_request, get_request
 from benchmarks.report import report
 from scripts.broker import free_port, running_broker
@@ -34,7 +35,6 @@ from shared.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.leases import LeaseStore, Outcome
 
-_IMAGE_BYTES = 100_000
 _CONNECTIONS = 16
 _ROUNDS = 3
 _PUSHES = 1_000
@@ -52,14 +52,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as redis_url:
         figures = _throughput(redis_url, options.seconds) | _waiting(redis_url, options.waiters)
-    report("benchmarks.api", {"connections": _CONNECTIONS, "image_bytes": _IMAGE_BYTES, **figures}, options.save)
+    report("benchmarks.api", {"connections": _CONNECTIONS, "image_bytes": PHOTO_BYTES, **figures}, options.save)
 
 
 # --- Submits and polls ------------------------------------------------------------------------------------------------
 
 
 def _throughput(redis_url: str, seconds: float) -> dict[str, Any]:
-    submit = form_request("/segment/", {"prompt": "cat"}, "image_file", picture())
+    submit = form_request("/segment/", {"prompt": "cat"}, "image_file", photo_sized_png())
     with _server("api", redis_url) as ours, _server("benchmarks.thinnest", redis_url) as thinnest:
         rounds = [_round(redis_url, ours, thinnest, submit, seconds) for _ in range(_ROUNDS)]
     medians = {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
@@ -87,17 +87,6 @@ def _load(name: str, server: Server, request: bytes, seconds: float) -> dict[str
     after = process.cpu_times()
     cpu_s = after.user + after.system - before.user - before.system
     return {f"{name}s_per_s": rate, f"{name}_cpu_ms": cpu_s / (rate * seconds) * 1e3}
-
-
-def picture() -> bytes:
-    """A PNG of about 100 kB: noise does not compress."""
-    side = int((_IMAGE_BYTES / 3) ** 0.5)
-    path = Path(tempfile.mkstemp(suffix=".png")[1])
-    Image.frombytes("RGB", (side, side), os.urandom(side * side * 3)).save(path)
-    try:
-        return path.read_bytes()
-    finally:
-        path.unlink()
 
 
 async def _rate(port: int, request: bytes, seconds: float) -> float:

@@ -27,7 +27,7 @@ import yaml
 
 from benchmarks.clients import Clients
 from benchmarks.fleet import SCRIPTED_WORKER, Fleet
-from benchmarks.load import picture
+from benchmarks.pictures import photo_sized_png
 from scripts.broker import free_port
 
 _ROOT = Path(__file__).parent.parent
@@ -81,7 +81,7 @@ def ask(url: str, query: str, begin: float, end: float) -> list[dict[str, Any]]:
 
 async def _come_and_go(fleet: Fleet, seconds: float) -> None:
     """Little load, much with a worker killed in the midst, too much, little again."""
-    clients = Clients(fleet.url, picture())
+    clients = Clients(fleet.url, photo_sized_png())
     asyncio.get_running_loop().call_later(0.4 * seconds, fleet.kill, fleet.workers[0])
     try:
         for jobs_per_s in (5, 20, 32, 5):

@@ -18,18 +18,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
-import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import psutil
-from PIL import Image
 
 from benchmarks.clients import Clients
 from benchmarks.fleet import SCRIPTED_WORKER, Fleet
+from benchmarks.pictures import photo_sized_png
 from benchmarks.report import report
 
 _SLOTS = 4
@@ -44,7 +42,7 @@ def load(workers: int, work_ms: float, ask: Callable[[Clients, Fleet], Awaitable
     """Bring up a service in which a job takes `work_ms`, and let `ask` load it."""
 
     async def run(fleet: Fleet) -> Any:
-        clients = Clients(fleet.url, picture())
+        clients = Clients(fleet.url, photo_sized_png())
         try:
             await clients.closed_loop(2 * workers, _WARM_UP_S)
             return await ask(clients, fleet)
@@ -54,13 +52,6 @@ def load(workers: int, work_ms: float, ask: Callable[[Clients, Fleet], Awaitable
     env = {"SCRIPTED_MS": str(work_ms), "WORKER_THREADS": str(_SLOTS), "RETENTION_S": "60", "IMAGE_RETENTION_S": "20"}
     with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder), SCRIPTED_WORKER, workers, 0, **env) as fleet:
         return asyncio.run(run(fleet))
-
-
-def picture() -> bytes:
-    """A photo-sized upload: 100 kB of noise as a PNG, which nobody decodes."""
-    file = io.BytesIO()
-    Image.frombytes("RGB", (183, 183), os.urandom(183 * 183 * 3)).save(file, "PNG")
-    return file.getvalue()
 
 
 def scaling(seconds: float) -> dict[str, Any]:

@@ -24,8 +24,8 @@ import psutil
 from PIL import Image
 
 from benchmarks.engine import closed_loop
-from benchmarks.held_out import Question, questions
 from benchmarks.report import report
+from evaluation.drawn import drawn_questions
 from scripts.broker import free_port
 from scripts.up import local_service
 from shared.registry import served_model
@@ -88,7 +88,7 @@ def _own_cpu_s(process: psutil.Process) -> float:
 
 def _loaded(url: str, jobs: int, in_flight: int) -> dict[str, Any]:
     """Throughput with many in flight, and what CPU time each part takes for it."""
-    asked = _many_questions(jobs)
+    asked = _questions(jobs)
     before = _cpu_s()
     jobs_per_s = asyncio.run(_throughput(url, asked, in_flight))
     after = _cpu_s()
@@ -98,9 +98,9 @@ def _loaded(url: str, jobs: int, in_flight: int) -> dict[str, Any]:
 
 def _latency(url: str, jobs: int) -> dict[str, Any]:
     """Milliseconds per job over `jobs` held-out questions, after a few to warm up."""
-    asked = questions(first=5_000, scenes=jobs)[: jobs + 10]
+    asked = _questions(jobs + 10, first=5_000)
     with httpx2.Client(base_url=url, timeout=60) as client:
-        measured = [_one(client, question.prompt, question.image) for question in asked][10:]
+        measured = [_one(client, prompt, image) for prompt, image in asked][10:]
     columns = {name: [each[name] for each in measured] for name in measured[0]}
     return {f"{name}_p50": statistics.median(values) for name, values in columns.items()} | {
         "overhead_ms_p90": statistics.quantiles(columns["overhead_ms"], n=10)[-1],
@@ -125,19 +125,20 @@ def _one(client: httpx2.Client, prompt: str, image: bytes) -> dict[str, float]:
     }
 
 
-def _many_questions(jobs: int) -> list[Question]:
-    return questions(first=7_000, scenes=jobs)[:jobs]
+def _questions(jobs: int, first: int = 7_000) -> list[tuple[str, bytes]]:
+    """Prompts and images, drawn before anything is timed."""
+    return [(each.prompt, each.read_image()) for each in drawn_questions(jobs, first)]
 
 
-async def _throughput(url: str, asked: Sequence[Question], in_flight: int) -> float:
+async def _throughput(url: str, asked: Sequence[tuple[str, bytes]], in_flight: int) -> float:
     """Jobs per second in a closed loop, from the first submit to the last result."""
     unasked = iter(asked)
     async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
 
         async def keep_asking() -> None:
-            for question in unasked:
-                files = {"image_file": ("scene.png", question.image)}
-                response = await client.post("/segment/", data={"prompt": question.prompt}, files=files)
+            for prompt, image in unasked:
+                files = {"image_file": ("scene.png", image)}
+                response = await client.post("/segment/", data={"prompt": prompt}, files=files)
                 job = response.raise_for_status().json()
                 while job["status"] in ("queued", "processing"):
                     job = (await client.get(job["urls"]["self"], params={"wait": 30})).json()
@@ -153,8 +154,8 @@ def _bare_engine(jobs: int, in_flight: int) -> dict[str, float]:
     checkpoint = load_checkpoint(served_model(settings), settings)
     preprocessor = Preprocessor(checkpoint.processor, settings.max_prompt_tokens)
     inputs = [
-        preprocessor.prepare(Image.open(io.BytesIO(each.image)).convert("RGB"), f"segment {each.prompt}")
-        for each in _many_questions(jobs)
+        preprocessor.prepare(Image.open(io.BytesIO(image)).convert("RGB"), f"segment {prompt}")
+        for prompt, image in _questions(jobs)
     ]
     engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings)
     try:

@@ -10,13 +10,11 @@ not.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import random
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -25,10 +23,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos import Ask, Clients, Faults, scripted_asks
-from benchmarks.chaos import Plan as JobPlan
+from benchmarks import trial
+from benchmarks.asks import Ask, Clients, scripted_asks
+from benchmarks.faults import Faults
 from benchmarks.fleet import SCRIPTED_WORKER, Fleet
-from benchmarks.report import report
 from benchmarks.webhook_receiver import Note, read_notes
 from scripts.broker import free_port
 from shared.job import ANONYMOUS
@@ -46,16 +44,12 @@ _SHORT_SCHEDULE = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(trial.Plan):
     """How much chaos."""
 
     jobs: int = 1_000
     seconds: float = 60.0
-    """Over which they are submitted."""
     fault_every_s: float = 0.5
-    drain_s: float = 120.0
-    """How long the last deliveries may take once the faults have ended."""
-    seed: int = 0
 
 
 class WebhookFaults(Faults):
@@ -106,7 +100,7 @@ async def _secret(settings: Settings) -> str:
 
 def _asks(plan: Plan, chance: random.Random, url: str) -> list[Ask]:
     """Jobs that all have a webhook; some are canceled, or run out of time."""
-    asks = scripted_asks(JobPlan(jobs=plan.jobs, poison=0), chance)
+    asks = scripted_asks(plan.jobs, 0, chance)
     return [replace(ask, webhook_url=url) for ask in asks]
 
 
@@ -158,21 +152,7 @@ def is_sound(figures: dict[str, Any]) -> bool:
 
 def main() -> int:
     """Run, print the figures as JSON, and return an exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=Plan.jobs)
-    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="over which the jobs are submitted")
-    parser.add_argument("--fault-every", type=float, default=Plan.fault_every_s, help="seconds between faults")
-    parser.add_argument("--seed", type=int, default=Plan.seed)
-    parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
-    options = parser.parse_args()
-    plan = Plan(jobs=options.jobs, seconds=options.seconds, fault_every_s=options.fault_every, seed=options.seed)
-    folder = Path(tempfile.mkdtemp(prefix="maskq-webhook-chaos-"))
-    figures = run(plan, folder)
-    report("benchmarks.webhook_chaos", figures, options.save)
-    if not is_sound(figures):
-        print(f"not sound; logs and data are in {folder}", file=sys.stderr)
-        return 1
-    return 0
+    return trial.conduct("benchmarks.webhook_chaos", trial.argument_parser(__doc__, Plan()), Plan, run, is_sound)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def score(question: Question, result: SegmentationResult | None) -> Scored:
     Raises:
         DataError: the image has another size than its annotation says.
     """
-    predictions = _predictions(result) if result else []
+    predictions = predictions_of(result) if result else []
     if question.refers_to_one:
         begins_well = result is not None and _BEGINS_WITH_AN_OBJECT.match(result.raw_text) is not None
         predictions = predictions[:1] if begins_well else []
@@ -79,7 +79,7 @@ def score(question: Question, result: SegmentationResult | None) -> Scored:
     return Scored(question, objects, len(predictions) - len(pairs))
 
 
-def _predictions(result: SegmentationResult) -> list[Prediction]:
+def predictions_of(result: SegmentationResult) -> list[Prediction]:
     """Objects with a mask; their boxes as the model wrote them, which is finer than pixels."""
     written = parse_answer(result.raw_text, [], truncated=result.truncated).detections
     predictions = []

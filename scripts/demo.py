@@ -8,19 +8,11 @@ import json
 import sys
 import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts.up import (
-    LocalService,
-    StartFailed,
-    StopRequested,
-    add_arguments,
-    local_service,
-    say,
-    stay_up,
-    stop_on_signals,
-)
+from scripts.up import LocalService, StartFailed, add_arguments, run_service, say, stay_up
 
 _SAMPLE = Path("models/demo")
 _RESULT_S = 60.0
@@ -32,26 +24,23 @@ def main() -> int:
     add_arguments(parser)
     parser.add_argument("--once", action="store_true", help="end after the sample image")
     options = parser.parse_args()
-    stop_on_signals()
     options.data.mkdir(parents=True, exist_ok=True)
     log_path = options.data / "demo.log"
     say(f"starting broker, front end and {options.workers} worker(s); their output goes to {log_path}")
-    where = (options.host, options.port, options.workers, options.data)
-    try:
-        with log_path.open("wb") as log, local_service(*where, log) as service:
-            service.wait_until_ready(options.workers)
-            _show_sample(service, options.data / "demo-overlay.png")
-            if options.once:
-                return 0
-            say(f"ready on {service.url} - open it in a browser; Ctrl-C ends it")
-            return stay_up(service)
-    except StopRequested:
-        say("stopped")
-        return 0
-    except StartFailed as error:
-        say(f"{error}; the end of {log_path}:")
+    with log_path.open("wb") as log:
+        status = run_service(options, partial(_demonstrate, options), log)
+    if status:
+        say(f"the end of {log_path}:")
         print("\n".join(log_path.read_text("utf-8", "replace").splitlines()[-20:]), file=sys.stderr)
-        return 1
+    return status
+
+
+def _demonstrate(options: argparse.Namespace, service: LocalService) -> int:
+    _show_sample(service, options.data / "demo-overlay.png")
+    if options.once:
+        return 0
+    say(f"ready on {service.url} - open it in a browser; Ctrl-C ends it")
+    return stay_up(service)
 
 
 def _show_sample(service: LocalService, overlay: Path) -> None:

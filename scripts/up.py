@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +114,7 @@ def say(line: str) -> None:
     print(f"maskq: {line}", file=sys.stderr, flush=True)
 
 
-def stop_on_signals() -> None:
+def _stop_on_signals() -> None:
     """Make the first Ctrl-C or SIGTERM raise `StopRequested`; while the parts are ended, more of them are ignored."""
 
     def stop(*_: object) -> None:
@@ -136,6 +136,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def run_service(
+    options: argparse.Namespace, then: Callable[[LocalService], int], output: IO[bytes] | None = None
+) -> int:
+    """Start everything, go on with `then` once it is ready, and end everything. Whatever stops this is said.
+
+    Returns an exit status: that of `then`, or 0 after a signal, or 1 if something did not start.
+    """
+    _stop_on_signals()
+    try:
+        with local_service(options.host, options.port, options.workers, options.data, output) as service:
+            service.wait_until_ready(options.workers)
+            return then(service)
+    except StopRequested:
+        say("stopped")
+        return 0
+    except StartFailed as error:
+        say(str(error))
+        return 1
+
+
 def stay_up(service: LocalService) -> int:
     """Watch over the parts until a signal comes. Returns an exit status."""
     while True:
@@ -149,19 +169,12 @@ def main() -> int:
     """Run until told to stop."""
     parser = argparse.ArgumentParser(prog="scripts/up", description=__doc__)
     add_arguments(parser)
-    options = parser.parse_args()
-    stop_on_signals()
-    try:
-        with local_service(options.host, options.port, options.workers, options.data) as service:
-            service.wait_until_ready(options.workers)
-            say(f"ready on {service.url} - Ctrl-C ends it")
-            return stay_up(service)
-    except StopRequested:
-        say("stopped")
-        return 0
-    except StartFailed as error:
-        say(str(error))
-        return 1
+    return run_service(parser.parse_args(), _serve)
+
+
+def _serve(service: LocalService) -> int:
+    say(f"ready on {service.url} - Ctrl-C ends it")
+    return stay_up(service)
 
 
 if __name__ == "__main__":

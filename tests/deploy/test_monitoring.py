@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.clients import Clients
 from benchmarks.dashboard import ALERTS, DASHBOARD, ask, expressions, prometheus
 from benchmarks.fleet import Fleet
-from benchmarks.load import picture
+from benchmarks.pictures import photo_sized_png
 from tests.servers import require_program
 
 _OWN = re.compile(r"\b(?:maskq|process)_\w+")
@@ -33,7 +33,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 async def _some_jobs(fleet: Fleet) -> None:
-    clients = Clients(fleet.url, picture())
+    clients = Clients(fleet.url, photo_sized_png())
     load = await clients.closed_loop(2, 1.0)
     await clients.close()
     assert load.latencies_s

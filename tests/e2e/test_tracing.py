@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from benchmarks.clients import Clients
 from benchmarks.fleet import Fleet
-from benchmarks.load import picture
+from benchmarks.pictures import photo_sized_png
 from tests.servers import website
 
 
@@ -63,7 +63,7 @@ def test_a_job_leaves_one_trace_from_the_request_to_the_device(collector: str, t
 
 
 async def _one_job(fleet: Fleet) -> None:
-    clients = Clients(fleet.url, picture())
+    clients = Clients(fleet.url, photo_sized_png())
     load = await clients.closed_loop(1, 0.01)
     await clients.close()
     assert not load.refusals

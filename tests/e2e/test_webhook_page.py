@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.chaos import picture
 from benchmarks.fleet import Fleet
+from benchmarks.pictures import small_png
 from scripts.broker import free_port
 from shared.job import ANONYMOUS
 from shared.settings import Settings
@@ -40,7 +40,7 @@ def test_the_receiver_that_is_shown_takes_each_event_once(page: str, fleet: Flee
     receiver = fleet.invite("receiver", [sys.executable, "-m", "uvicorn", *serve], MASKQ_WEBHOOK_SECRET=secret)
     with httpx2.Client(base_url=fleet.url, timeout=20) as client:
         data = {"prompt": "cat", "webhook_url": f"http://127.0.0.1:{port}/maskq"}
-        job = client.post("/segment/", data=data, files={"image_file": ("a.png", picture())}).json()
+        job = client.post("/segment/", data=data, files={"image_file": ("a.png", small_png())}).json()
         webhooks = f"/jobs/{job['id']}/webhooks"
 
         def is_delivered() -> bool:

@@ -19,8 +19,8 @@ import httpx2
 import pytest
 
 from benchmarks.audit import audit
-from benchmarks.chaos import picture
 from benchmarks.fleet import DEMO_WORKER, Fleet, Member
+from benchmarks.pictures import small_png
 from benchmarks.scripted_worker import POISON, SLOW, scripted_answer
 from shared.result import SegmentationResult
 
@@ -45,7 +45,7 @@ class Deployment:
         return self._client.post(path, **content)
 
     def try_to_submit(self, prompt: str, key: str = "", **fields: str) -> httpx2.Response:
-        files = {"image_file": ("a.png", picture())}
+        files = {"image_file": ("a.png", small_png())}
         headers = {"Idempotency-Key": key} if key else {}
         return self.post("/segment/", data={"prompt": prompt, **fields}, files=files, headers=headers)
 
@@ -86,7 +86,7 @@ class Deployment:
         """The job, once it has succeeded, with the one right result."""
         job = self.ended(job_id)
         assert (job["status"], job["error"]) == ("succeeded", None)
-        assert SegmentationResult.model_validate(job["result"]) == scripted_answer(job["prompt"], picture())
+        assert SegmentationResult.model_validate(job["result"]) == scripted_answer(job["prompt"], small_png())
         return job
 
     def arm(self, members: list[Member], point: str, file: Path) -> None:

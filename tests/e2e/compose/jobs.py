@@ -11,17 +11,15 @@ from dataclasses import replace
 from typing import Any
 
 import httpx2
-from pycocotools import mask as coco
 
-from benchmarks.held_out import Mask, Question, iou, questions
-from shared.job import JobRequest, MaskFormat
-from shared.prompt import normalize_prompt
-from shared.registry import served_model
+from evaluation.answerers import engine_answerer
+from evaluation.drawn import drawn_questions
+from evaluation.protocol import predictions_of, score
+from evaluation.question import Question, Truth
 from shared.result import SegmentationResult
 from shared.settings import Settings
 from tests.e2e.compose.receiver import Receiver
 from tests.e2e.compose.shell import TrialFailed
-from worker.checkpoint import load_checkpoint
 
 _CLIENTS = 8
 _RETRY_S = 0.3
@@ -31,38 +29,22 @@ _SAME = 0.98
 
 
 class KnownJobs:
-    """Questions about drawn scenes; what the pipeline answers to them in this process is the truth."""
+    """Questions about drawn scenes; what an engine in this process answers to them is the truth."""
 
     def __init__(self, scenes: int) -> None:
-        self.questions = _answered(questions(first=9_000, scenes=scenes))
+        with engine_answerer(Settings(max_batch=1)) as (answer, _):
+            self.questions = [_answered(each, answer(each)) for each in drawn_questions(scenes, first=9_000)]
 
     def is_right(self, number: int, job: dict[str, Any]) -> bool:
         """Whether a job about question `number` ended as it must."""
-        question = self.questions[number]
         if job["status"] != "succeeded":
             return False
-        if not question.truth:
-            return not job["result"]["objects"]
-        return iou(question, job["result"]) >= _SAME
+        scored = score(self.questions[number], SegmentationResult.model_validate(job["result"]))
+        return not scored.extra and all(each.iou >= _SAME for each in scored.objects)
 
 
-def _answered(asked: Sequence[Question]) -> list[Question]:
-    settings = Settings(max_batch=1)
-    pipeline, _ = load_checkpoint(served_model(settings), settings).start_pipeline(settings)
-    try:
-        results = [pipeline.run(_request(each), each.image, lambda: False).result for each in asked]
-    finally:
-        pipeline.close()
-    return [replace(each, truth=_masks(result)) for each, result in zip(asked, results, strict=True)]
-
-
-def _masks(result: SegmentationResult) -> list[tuple[str, Mask]]:
-    return [(each.label, coco.decode(each.mask.model_dump()) > 0) for each in result.objects if each.mask]
-
-
-def _request(question: Question) -> JobRequest:
-    prompt = normalize_prompt(question.prompt, 512)
-    return JobRequest(model_id="demo", prompt=prompt, mask_formats=(MaskFormat.RLE,))
+def _answered(question: Question, result: SegmentationResult) -> Question:
+    return replace(question, truths=[Truth(each.label, each.box, each.mask) for each in predictions_of(result)])
 
 
 class Clients:
@@ -99,7 +81,7 @@ class Clients:
 
     def _submit(self, number: int) -> dict[str, Any]:
         question = self._known.questions[number]
-        headers, files = {"Idempotency-Key": str(uuid.uuid4())}, {"image_file": ("scene.png", question.image)}
+        headers, files = {"Idempotency-Key": str(uuid.uuid4())}, {"image_file": ("scene.png", question.read_image())}
         fields = {"prompt": question.prompt, "webhook_url": self.receiver.url}
         job = self._ask("POST", "/segment/", 202, headers=headers, data=fields, files=files)
         self.accepted.add(job["id"])

@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.chaos import picture
 from benchmarks.fleet import Fleet, Member
+from benchmarks.pictures import small_png
 from shared.job import ANONYMOUS
 from shared.settings import Settings
 from tests.receivers import Receiver, slow, status, webhook_secrets
@@ -42,7 +42,7 @@ class Client:
         self._client.close()
 
     def submit(self, receiver: Receiver) -> str:
-        files = {"image_file": ("a.png", picture())}
+        files = {"image_file": ("a.png", small_png())}
         response = self._client.post("/segment/", data={"prompt": "cat", "webhook_url": receiver.url}, files=files)
         assert response.status_code == 202, response.text
         job_id: str = response.json()["id"]

@@ -1,0 +1,38 @@
+"""The ledger, on every server maskq works on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from shared.settings import Settings
+from tests.integration.ledger.deployment import LEASE_S, Deployment
+
+
+@pytest.fixture
+def redis(any_server: str) -> Iterator[Redis]:
+    with Redis.from_url(any_server) as redis:
+        redis.flushall()
+        yield redis
+
+
+@pytest.fixture
+def settings(any_server: str) -> Settings:
+    return Settings(
+        redis_url=any_server,
+        max_queued_jobs=50,
+        restart_grace_s=0,
+        lease_s=LEASE_S,
+        retention_s=100,
+        image_retention_s=50,
+        tombstone_s=1000,
+    )
+
+
+@pytest.fixture
+def deployment(redis: Redis, settings: Settings) -> Iterator[Deployment]:
+    deployment = Deployment(settings)
+    yield deployment
+    deployment.close()

@@ -1,0 +1,67 @@
+"""Both sides of the store, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from shared.job import Job, JobFailure, JobRequest, JobStatus, MaskFormat, Priority, new_job_id
+from shared.result import ImageSize, SegmentationResult
+from shared.settings import Settings
+from shared.store.leases import Lease, LeaseStore, Outcome
+from shared.store.submissions import NewJob, SubmissionStore
+
+MODEL = "demo"
+LEASE_S = 0.2
+REQUEST = JobRequest(model_id=MODEL, prompt="segment cat", mask_formats=(MaskFormat.RLE,))
+RESULT = SegmentationResult(
+    image=ImageSize(width=2, height=2), objects=[], skipped=[], truncated=False, raw_text="héllo"
+)
+SUCCESS = Outcome(result=RESULT, model_s=0.5, batch_size=2)
+FAILURE = Outcome(failure=JobFailure(type="inference_failed", detail="why"))
+
+
+class Deployment:
+    """Both sides of the store, the async one driven from plain tests."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._runner = asyncio.Runner()
+        self.front = SubmissionStore.connect(settings)
+        self.leases = LeaseStore.connect(settings)
+
+    def close(self) -> None:
+        self._runner.run(self.front.close())
+        self._runner.close()
+        self.leases.close()
+
+    def submit(self, job_id: str | None = None, **values: Any) -> str:
+        priority = values.pop("priority", Priority.NORMAL)
+        request = REQUEST.model_copy(update={"priority": priority})
+        new = NewJob(job_id or new_job_id(), request, **{"image": b"image", "owner": "me", **values})
+        return self._runner.run(self.front.submit(new))
+
+    def listed(self, owner: str, before: str = "", limit: int = 100) -> list[str]:
+        return [job.id for job in self._runner.run(self.front.list(owner, before, limit))]
+
+    def job(self, job_id: str) -> Job:
+        return self._runner.run(self.front.read(job_id)).job
+
+    def position(self, job_id: str) -> int | None:
+        return self._runner.run(self.front.read(job_id)).queue_position
+
+    def result(self, job_id: str) -> SegmentationResult | None:
+        return self._runner.run(self.front.read(job_id)).result
+
+    def image(self, job_id: str) -> bytes | None:
+        return self._runner.run(self.front.image(job_id))
+
+    def cancel(self, job_id: str) -> JobStatus:
+        return self._runner.run(self.front.cancel(job_id))
+
+    def live_workers(self) -> int:
+        return self._runner.run(self.front.live_workers(MODEL))
+
+    def claim(self, *, hands_empty: bool = True) -> Lease:
+        lease = self.leases.claim(MODEL, hands_empty=hands_empty)
+        assert lease is not None
+        return lease

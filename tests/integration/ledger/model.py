@@ -1,0 +1,162 @@
+"""What the ledger promises, as a plain model without a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from shared.job import JobStatus, Priority
+from shared.store.leases import Reaped
+from shared.webhook import Webhook
+from tests.clock import START_MS
+
+LEASE_MS = 10_000
+_MOST_LOSSES_ALONE = 3
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a client asks for; equal ones may share an idempotency key."""
+
+    owner: str
+    priority: Priority
+    image: bytes
+    timeout_s: float | None
+    webhook: Webhook | None
+
+
+@dataclass
+class Entry:
+    """A job as the model sees it."""
+
+    id: str
+    wanted: Wanted
+    place: float
+    created_ms: int
+    status: JobStatus = JobStatus.QUEUED
+    attempt: int = 0
+    fence: int = 0
+    is_suspect: bool = False
+    losses_alone: int = 0
+    waits_at: float = 0.0
+    """Its score among those that wait."""
+    lease_until_ms: int = 0
+    completed_ms: int | None = None
+    error: str | None = None
+    was_started: bool = False
+
+    @property
+    def flow(self) -> tuple[str, Priority]:
+        return self.wanted.owner, self.wanted.priority
+
+    @property
+    def deadline_ms(self) -> int | None:
+        timeout_s = self.wanted.timeout_s
+        return None if timeout_s is None else self.created_ms + round(timeout_s * 1000)
+
+    @property
+    def is_ended(self) -> bool:
+        return self.status.is_terminal
+
+
+@dataclass
+class Model:
+    """What the ledger promises, without a server: every job there is, and the order of service."""
+
+    now_ms: int = START_MS
+    entries: dict[str, Entry] = field(default_factory=dict)
+    keys: dict[tuple[str, str], str] = field(default_factory=dict)
+    service_at: float = 0.0
+    flows: dict[tuple[str, Priority], float] = field(default_factory=dict)
+
+    def waiting(self, *, suspects: bool) -> list[Entry]:
+        """Those that wait, in the order of service."""
+        found = [each for each in self.of(JobStatus.QUEUED) if each.is_suspect == suspects]
+        return sorted(found, key=lambda each: (each.waits_at, each.id))
+
+    def of(self, status: JobStatus) -> list[Entry]:
+        return [each for each in self.entries.values() if each.status is status]
+
+    def accept(self, job_id: str, wanted: Wanted) -> None:
+        flow = (wanted.owner, wanted.priority)
+        place = max(self.service_at, self.flows.get(flow, 0.0))
+        self.flows[flow] = place + 1 / wanted.priority.weight
+        self.entries[job_id] = Entry(job_id, wanted, place, self.now_ms, waits_at=place)
+
+    def next_for(self, *, hands_empty: bool) -> Entry | None:
+        suspects = self.waiting(suspects=True)
+        if suspects:
+            return suspects[0] if hands_empty else None
+        return next(iter(self.waiting(suspects=False)), None)
+
+    def start(self, entry: Entry) -> None:
+        entry.status = JobStatus.PROCESSING
+        entry.attempt += 1
+        entry.fence += 1
+        entry.was_started = True
+        entry.lease_until_ms = self.now_ms + LEASE_MS
+        if entry.is_suspect:
+            return
+        if self.waiting(suspects=False):
+            self.service_at = max(self.service_at, entry.waits_at)
+        else:
+            self.service_at = 0.0
+            self.flows.clear()
+
+    def requeue(self, entry: Entry) -> None:
+        entry.status = JobStatus.QUEUED
+        entry.waits_at = min(entry.place, self.service_at)
+
+    def end(self, entry: Entry, status: JobStatus, error: str | None) -> None:
+        entry.status = status
+        entry.error = error
+        entry.completed_ms = self.now_ms
+        if status is JobStatus.CANCELED:
+            entry.fence += 1
+
+    def reap(self) -> Reaped:
+        given_back = failed = canceled = 0
+        for entry in self.of(JobStatus.PROCESSING):
+            if entry.lease_until_ms > self.now_ms:
+                continue
+            entry.losses_alone += entry.is_suspect
+            if entry.losses_alone == _MOST_LOSSES_ALONE:
+                self.end(entry, JobStatus.FAILED, "worker_lost")
+                failed += 1
+            else:
+                entry.is_suspect = True
+                self.requeue(entry)
+                given_back += 1
+        for entry in self.entries.values():
+            if not entry.is_ended and entry.deadline_ms is not None and entry.deadline_ms <= self.now_ms:
+                self.end(entry, JobStatus.CANCELED, "deadline_exceeded")
+                canceled += 1
+        return Reaped(given_back, failed, canceled)
+
+
+class Fairness:
+    """Counts who is served while flows wait side by side.
+
+    Start-time fair queueing (Goyal, Vin, Cheng 1996, theorem 1): over any time in which two flows both have jobs
+    waiting, what they are served, each over its weight, differs by at most one job of each over its weight.
+    """
+
+    def __init__(self) -> None:
+        self._served: dict[frozenset[tuple[str, Priority]], dict[tuple[str, Priority], int]] = {}
+        self._with_gaps: set[tuple[str, Priority]] = set()
+
+    def on_canceled(self, entry: Entry) -> None:
+        """A job withdrawn from the queue has taken a turn nobody sees: its flow is left out from here on."""
+        self._with_gaps.add(entry.flow)
+
+    def on_started(self, entry: Entry, waiting_before: list[Entry]) -> None:
+        """A job began for the first time; `waiting_before` are those that had not begun by then, itself included."""
+        backlogged = {each.flow for each in waiting_before} - self._with_gaps
+        pairs = {frozenset(pair) for pair in combinations(backlogged, 2)}
+        self._served = {pair: self._served.get(pair, dict.fromkeys(pair, 0)) for pair in pairs}
+        for pair, served in self._served.items():
+            if entry.flow in pair:
+                served[entry.flow] += 1
+            (one, count), (other, other_count) = served.items()
+            weight, other_weight = one[1].weight, other[1].weight
+            assert abs(count / weight - other_count / other_weight) <= 1 / weight + 1 / other_weight

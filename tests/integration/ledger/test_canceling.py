@@ -1,0 +1,57 @@
+"""Jobs that are canceled, by their client or by their deadline."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from shared.job import JobStatus
+from shared.store.leases import Reaped
+from tests.integration.ledger.deployment import MODEL, SUCCESS, Deployment
+
+
+def test_a_canceled_job_never_gets_a_result(deployment: Deployment) -> None:
+    waiting, running = deployment.submit(), deployment.submit()
+    assert deployment.cancel(waiting) is JobStatus.QUEUED
+    lease = deployment.claim()
+    assert lease.job.id == running
+    assert deployment.cancel(running) is JobStatus.PROCESSING
+    assert not deployment.leases.finish(lease, SUCCESS)
+    for each in (waiting, running):
+        assert deployment.job(each).status is JobStatus.CANCELED
+        assert deployment.cancel(each) is JobStatus.CANCELED
+    assert deployment.leases.claim(MODEL, hands_empty=True) is None
+
+
+def test_a_cancel_is_heard_by_the_workers(deployment: Deployment) -> None:
+    job_id = deployment.submit()
+    heard: list[str] = []
+    stopped = threading.Event()
+
+    def listen() -> None:
+        for each in deployment.leases.canceled(stopped.is_set):
+            heard.append(each)
+            stopped.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    time.sleep(0.2)
+    deployment.cancel(job_id)
+    listener.join(10)
+    assert heard == [job_id]
+
+
+def test_a_job_whose_deadline_passes_is_canceled_wherever_it_is(deployment: Deployment) -> None:
+    running, waiting, timeless = (deployment.submit(timeout_s=t) for t in (0.1, 0.15, None))
+    lease = deployment.claim()
+    assert lease.job.id == running
+    assert deployment.leases.reap(MODEL) == Reaped()
+    time.sleep(0.2)
+    assert deployment.leases.reap(MODEL).canceled == 2
+    for job_id in (running, waiting):
+        job = deployment.job(job_id)
+        assert job.status is JobStatus.CANCELED
+        assert job.error is not None
+        assert job.error.type == "deadline_exceeded"
+    assert not deployment.leases.finish(lease, SUCCESS)
+    assert deployment.claim().job.id == timeless

@@ -1,0 +1,31 @@
+"""Servers that would lose jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from scripts.broker import free_port
+from shared.errors import ConfigurationError
+from shared.settings import Settings
+from shared.store.durability import require_durable_server
+from tests.servers import embedded_broker
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "needed"), [("appendonly", "no", "yes"), ("maxmemory-policy", "allkeys-lru", "noeviction")]
+)
+def test_a_server_that_would_lose_jobs_is_refused(tmp_path: Path, option: str, value: str, needed: str) -> None:
+    with embedded_broker(tmp_path) as url, Redis.from_url(url) as redis:
+        settings = Settings(redis_url=url)
+        require_durable_server(settings)
+        redis.config_set(option, value)
+        with pytest.raises(ConfigurationError, match=f"{option} is {value} and must be {needed}"):
+            require_durable_server(settings)
+        require_durable_server(settings.model_copy(update={"allow_data_loss": True}))
+
+
+def test_a_server_that_is_not_there_yet_is_not_judged() -> None:
+    require_durable_server(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"))

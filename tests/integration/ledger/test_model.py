@@ -1,0 +1,295 @@
+"""The ledger against a plain model of it: any moves in any order, clocks moved, on a real server.
+
+The model says what each move must answer and what the server must hold after it, to the last key. What follows from
+that but is said nowhere in the model is checked besides: a fence token is given once, an owner's jobs of one priority
+start in the order they came, and flows that wait side by side are served in proportion to their weights.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+from redis import Redis
+
+from shared.errors import IdempotencyMismatch, QueueFull
+from shared.job import ALLOWED_MOVES, JobStatus, Priority
+from shared.settings import Settings
+from shared.store import keys, leases, submissions
+from shared.store.leases import Lease
+from shared.webhook import Webhook
+from tests.clock import MovedClock, script_with_moved_clock
+from tests.integration.ledger.deployment import FAILURE, MODEL, SUCCESS, Deployment
+from tests.integration.ledger.model import LEASE_MS, Entry, Fairness, Model, Wanted
+from tests.servers import embedded_broker
+
+_MOST_WAITING = 12
+_OUTCOMES = {JobStatus.SUCCEEDED: SUCCESS, JobStatus.FAILED: FAILURE}
+
+_WANTED = st.builds(
+    Wanted,
+    st.sampled_from(("ann", "bob")),
+    st.sampled_from(Priority),
+    st.sampled_from((b"cat", b"dog")),
+    st.sampled_from((None, None, 15.0)),
+    st.sampled_from((None, Webhook(url="https://example.com/hook", base_url="http://here/"))),
+)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Makes the same moves in the ledger and in the model."""
+
+    jobs: Bundle[str] = Bundle("jobs")
+    given: Bundle[Lease] = Bundle("given")
+
+    ledger: ClassVar[Deployment]
+    redis: ClassVar[Redis]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._model = Model()
+        self._fairness = Fairness()
+        self._fences: set[tuple[str, int]] = set()
+        self._started: dict[tuple[str, Priority], str] = {}
+        self._last_status: dict[str, JobStatus] = {}
+        self._submitted = 0
+
+    @initialize()
+    def begin(self) -> None:
+        self.redis.flushall()
+        self._clock = MovedClock(self.redis)
+
+    # --- Moves --------------------------------------------------------------------------------------------------------
+
+    @rule(target=jobs, wanted=_WANTED, key=st.sampled_from(("", "", "", "key")))
+    def submit(self, wanted: Wanted, key: str) -> Any:
+        self._submitted += 1
+        job_id = f"job-{self._submitted:04}"
+        earlier = self._model.keys.get((wanted.owner, key)) if key else None
+        if earlier is not None:
+            self._submit_with_used_key(job_id, wanted, key, earlier)
+            return multiple()
+        if len(self._model.waiting(suspects=False)) >= _MOST_WAITING:
+            with pytest.raises(QueueFull):
+                self._ask(job_id, wanted, key)
+            return multiple()
+        assert self._ask(job_id, wanted, key) == job_id
+        self._model.accept(job_id, wanted)
+        if key:
+            self._model.keys[wanted.owner, key] = job_id
+        return job_id
+
+    @rule(target=jobs, wanted=_WANTED, count=st.integers(2, 5))
+    def submit_many(self, wanted: Wanted, count: int) -> Any:
+        return multiple(*(each for _ in range(count) if isinstance(each := self.submit(wanted, ""), str)))
+
+    def _submit_with_used_key(self, job_id: str, wanted: Wanted, key: str, earlier: str) -> None:
+        if wanted == self._model.entries[earlier].wanted:
+            assert self._ask(job_id, wanted, key) == earlier
+        else:
+            with pytest.raises(IdempotencyMismatch):
+                self._ask(job_id, wanted, key)
+
+    def _ask(self, job_id: str, wanted: Wanted, key: str = "") -> str:
+        return self.ledger.submit(job_id, idempotency_key=key, **vars(wanted))
+
+    @rule(job_id=jobs)
+    def submit_the_same_id_again(self, job_id: str) -> None:
+        assert self._ask(job_id, self._model.entries[job_id].wanted) == job_id
+
+    @rule(target=given, hands_empty=st.booleans())
+    def claim(self, hands_empty: bool) -> Any:
+        entry = self._model.next_for(hands_empty=hands_empty)
+        lease = self.ledger.leases.claim(MODEL, hands_empty=hands_empty)
+        if entry is None:
+            assert lease is None
+            return multiple()
+        assert lease is not None
+        assert (lease.job.id, lease.image) == (entry.id, entry.wanted.image)
+        assert (lease.job.id, lease.job.fence) not in self._fences
+        self._fences.add((lease.job.id, lease.job.fence))
+        self._note_first_start(entry)
+        self._model.start(entry)
+        assert (lease.job.fence, lease.job.attempt) == (entry.fence, entry.attempt)
+        return lease
+
+    @rule(target=given)
+    def claim_with_empty_hands(self) -> Any:
+        return self.claim(hands_empty=True)
+
+    def _note_first_start(self, entry: Entry) -> None:
+        if entry.was_started:
+            return
+        assert self._started.get(entry.flow, "") < entry.id
+        self._started[entry.flow] = entry.id
+        waiting = [each for each in self._model.waiting(suspects=False) if not each.was_started]
+        self._fairness.on_started(entry, waiting)
+
+    @rule(held=st.lists(given, max_size=4))
+    def beat(self, held: list[Lease]) -> None:
+        lost = self.ledger.leases.beat(MODEL, "worker", held)
+        assert lost == {lease.job.id for lease in held if not self._is_present(lease)}
+        for lease in held:
+            if self._is_present(lease):
+                self._model.entries[lease.job.id].lease_until_ms = self._model.now_ms + LEASE_MS
+
+    @rule(lease=given, status=st.sampled_from(list(_OUTCOMES)))
+    def finish(self, lease: Lease, status: JobStatus) -> None:
+        is_present = self._is_present(lease)
+        assert self.ledger.leases.finish(lease, _OUTCOMES[status]) == is_present
+        if is_present:
+            failure = _OUTCOMES[status].failure
+            self._model.end(self._model.entries[lease.job.id], status, failure.type if failure else None)
+
+    @rule(lease=given)
+    def give_back(self, lease: Lease) -> None:
+        is_present = self._is_present(lease)
+        assert self.ledger.leases.give_back(lease) == is_present
+        if is_present:
+            entry = self._model.entries[lease.job.id]
+            entry.attempt -= 1
+            self._model.requeue(entry)
+
+    @rule(job_id=jobs)
+    def cancel(self, job_id: str) -> None:
+        entry = self._model.entries[job_id]
+        assert self.ledger.cancel(job_id) is entry.status
+        if not entry.is_ended:
+            self._fairness.on_canceled(entry)
+            self._model.end(entry, JobStatus.CANCELED, None)
+
+    @rule()
+    def reap(self) -> None:
+        before = [each for each in self._model.entries.values() if not each.is_ended]
+        assert self.ledger.leases.reap(MODEL) == self._model.reap()
+        for entry in before:
+            if entry.status is JobStatus.CANCELED:
+                self._fairness.on_canceled(entry)
+
+    @rule(seconds=st.sampled_from((0.001, 4.0, 10.0)))
+    def let_time_pass(self, seconds: float) -> None:
+        self._clock.advance(seconds)
+        self._model.now_ms = self._clock.now_ms
+
+    @rule()
+    def lose_every_worker(self) -> None:
+        """All that is in hand is lost; as a move of its own, because poison needs four of these in a row."""
+        self.let_time_pass(LEASE_MS / 1000)
+        self.reap()
+
+    def _is_present(self, lease: Lease) -> bool:
+        entry = self._model.entries[lease.job.id]
+        return entry.status is JobStatus.PROCESSING and entry.fence == lease.job.fence
+
+    # --- What must hold after every move ------------------------------------------------------------------------------
+
+    def _scores(self, key: str) -> list[tuple[str, float]]:
+        """A sorted set from its lowest score on."""
+        return cast(list[tuple[str, float]], self.redis.zrange(key, 0, -1, withscores=True))
+
+    @invariant()
+    def every_job_is_in_the_one_place_of_its_state(self) -> None:
+        model = self._model
+        ready = [(each.id, each.waits_at) for each in model.waiting(suspects=False)]
+        suspects = [(each.id, each.waits_at) for each in model.waiting(suspects=True)]
+        running = {each.id: each.lease_until_ms for each in model.of(JobStatus.PROCESSING)}
+        deadlines = {
+            each.id: each.deadline_ms
+            for each in model.entries.values()
+            if not each.is_ended and each.deadline_ms is not None
+        }
+        assert self._scores(keys.ready(MODEL)) == ready
+        assert self._scores(keys.suspects(MODEL)) == suspects
+        assert dict(self._scores(keys.running(MODEL))) == running
+        assert dict(self._scores(keys.DEADLINES)) == deadlines
+
+    @invariant()
+    def figures_are_those_of_the_model(self) -> None:
+        model = self._model
+        for priority in Priority:
+            waiting = {each.id: each.created_ms for each in model.of(JobStatus.QUEUED) if each.flow[1] is priority}
+            assert dict(self._scores(keys.waiting(MODEL, priority))) == waiting
+        counted = self.redis.hgetall(keys.counts(MODEL))
+        assert int(counted.get("accepted", 0)) == len(model.entries)
+        for status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED):
+            assert int(counted.get(status, 0)) == len(model.of(status))
+
+    @invariant()
+    def every_record_is_what_the_model_says(self) -> None:
+        assert set(self.redis.keys(keys.job("*"))) == {keys.job(job_id) for job_id in self._model.entries}
+        for entry in self._model.entries.values():
+            record = self.redis.hgetall(keys.job(entry.id))
+            error = json.loads(record["error"])["type"] if "error" in record else None
+            completed = record.get("completed_at_ms")
+            assert (
+                record["status"],
+                int(record.get("attempt", 0)),
+                int(record.get("fence", 0)),
+                record.get("suspect", "0") == "1",
+                int(record.get("losses_alone", 0)),
+                error,
+                None if completed is None else int(completed),
+            ) == (
+                entry.status,
+                entry.attempt,
+                entry.fence,
+                entry.is_suspect,
+                entry.losses_alone,
+                entry.error,
+                entry.completed_ms,
+            )
+
+    @invariant()
+    def only_what_has_ended_can_expire_and_only_success_has_a_result(self) -> None:
+        redis = self.redis
+        for entry in self._model.entries.values():
+            assert (redis.ttl(keys.job(entry.id)) == -1) == (not entry.is_ended)
+            assert bool(redis.exists(keys.tombstone(entry.id))) == entry.is_ended
+            assert bool(redis.exists(keys.result(entry.id))) == (entry.status is JobStatus.SUCCEEDED)
+
+    @invariant()
+    def every_end_of_a_job_with_a_webhook_is_to_be_delivered_and_nothing_else(self) -> None:
+        ended = {
+            each.id: each.completed_ms for each in self._model.entries.values() if each.is_ended and each.wanted.webhook
+        }
+        assert dict(self._scores(keys.deliveries("example.com"))) == ended
+        assert set(self.redis.keys(keys.delivery("*"))) == {keys.delivery(job_id) for job_id in ended}
+        first = [("example.com", min(ms for ms in ended.values() if ms is not None))] if ended else []
+        assert self._scores(keys.DELIVERY_HOSTS) == first
+
+    @invariant()
+    def only_allowed_moves_are_made(self) -> None:
+        for job_id in self._model.entries:
+            status = JobStatus(str(self.redis.hget(keys.job(job_id), "status")))
+            before = self._last_status.get(job_id, status)
+            assert status is before or status in ALLOWED_MOVES[before]
+            self._last_status[job_id] = status
+
+
+def test_any_moves_in_any_order_leave_the_ledger_as_the_model_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for side in (submissions, leases):
+        monkeypatch.setattr(side, "script", script_with_moved_clock)
+    with embedded_broker(tmp_path) as url, Redis.from_url(url, decode_responses=True) as redis:
+        settings = Settings(redis_url=url, lease_s=LEASE_MS / 1000, restart_grace_s=0, max_queued_jobs=_MOST_WAITING)
+        with closing(Deployment(settings)) as ledger:
+            monkeypatch.setattr(LedgerMachine, "ledger", ledger, raising=False)
+            monkeypatch.setattr(LedgerMachine, "redis", redis, raising=False)
+            run_machine(
+                LedgerMachine,
+                settings=hypothesis_settings(
+                    max_examples=40,
+                    stateful_step_count=50,
+                    deadline=None,
+                    suppress_health_check=[HealthCheck.too_slow],
+                ),
+            )

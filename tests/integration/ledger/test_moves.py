@@ -1,0 +1,108 @@
+"""The moves of a job: those that are allowed, by whom, and that everybody hears of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from itertools import product
+
+import pytest
+from redis.asyncio import Redis as AsyncRedis
+
+from shared.job import ALLOWED_MOVES, JobStatus, new_job_id
+from shared.settings import Settings
+from shared.store.leases import Lease
+from shared.store.submissions import NewJob, SubmissionStore
+from tests.integration.ledger.deployment import FAILURE, MODEL, REQUEST, RESULT, SUCCESS, Deployment
+
+
+def test_a_job_goes_its_way(deployment: Deployment) -> None:
+    job_id = deployment.submit(image=b"\x00\xff bytes")
+    queued = deployment.job(job_id)
+    assert (queued.status, queued.request, queued.attempt) == (JobStatus.QUEUED, REQUEST, 0)
+    lease = deployment.claim()
+    assert (lease.job.id, lease.image) == (job_id, b"\x00\xff bytes")
+    processing = deployment.job(job_id)
+    assert (processing.status, processing.attempt, processing.fence) == (JobStatus.PROCESSING, 1, 1)
+    assert deployment.leases.finish(lease, SUCCESS)
+    done = deployment.job(job_id)
+    assert (done.status, done.error) == (JobStatus.SUCCEEDED, None)
+    assert deployment.result(job_id) == RESULT
+    assert done.started_at_ms is not None
+    assert done.completed_at_ms is not None
+    assert done.created_at_ms <= done.started_at_ms <= done.completed_at_ms
+    assert done.metrics is not None
+    assert (done.metrics.model_s, done.metrics.batch_size) == (0.5, 2)
+
+
+def test_a_failed_job_says_why(deployment: Deployment) -> None:
+    job_id = deployment.submit()
+    assert deployment.leases.finish(deployment.claim(), FAILURE)
+    job = deployment.job(job_id)
+    assert (job.status, job.error) == (JobStatus.FAILED, FAILURE.failure)
+
+
+def test_only_the_holder_of_the_present_fence_may_finish(deployment: Deployment) -> None:
+    job_id = deployment.submit()
+    lease = deployment.claim()
+    stale = Lease(lease.job.model_copy(update={"fence": lease.job.fence - 1}), lease.image)
+    assert not deployment.leases.finish(stale, SUCCESS)
+    assert deployment.leases.finish(lease, SUCCESS)
+    assert not deployment.leases.finish(lease, FAILURE)
+    assert deployment.job(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_every_move_is_announced(deployment: Deployment, any_server: str, settings: Settings) -> None:
+    async def listen() -> list[str | None]:
+        store = SubmissionStore(AsyncRedis.from_url(any_server), settings)
+        heard: list[str | None] = []
+        changes: AsyncIterator[str | None] = store.changes()
+        heard.append(await anext(changes))
+        job_id = new_job_id()
+        await store.submit(NewJob(job_id, REQUEST, b"", "me"))
+        lease = await asyncio.to_thread(deployment.claim)
+        heard.append(await anext(changes))
+        await asyncio.to_thread(deployment.leases.finish, lease, SUCCESS)
+        heard.append(await anext(changes))
+        await store.close()
+        assert heard[1:] == [job_id, job_id]
+        return heard
+
+    assert asyncio.run(listen())[0] is None
+
+
+def _bring_to(deployment: Deployment, status: JobStatus) -> tuple[str, Lease]:
+    """A job in this status, and the lease that a worker has or would have on it."""
+    job_id = deployment.submit()
+    if status is JobStatus.QUEUED:
+        return job_id, Lease(deployment.job(job_id), b"")
+    lease = deployment.claim()
+    if status is JobStatus.CANCELED:
+        deployment.cancel(job_id)
+    elif status.is_terminal:
+        deployment.leases.finish(lease, SUCCESS if status is JobStatus.SUCCEEDED else FAILURE)
+    return job_id, lease
+
+
+def _try_to_move(deployment: Deployment, job_id: str, lease: Lease, status: JobStatus) -> None:
+    match status:
+        case JobStatus.QUEUED:
+            deployment.leases.give_back(lease)
+        case JobStatus.PROCESSING:
+            deployment.leases.claim(MODEL, hands_empty=True)
+        case JobStatus.SUCCEEDED:
+            deployment.leases.finish(lease, SUCCESS)
+        case JobStatus.FAILED:
+            deployment.leases.finish(lease, FAILURE)
+        case JobStatus.CANCELED:
+            deployment.cancel(job_id)
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(JobStatus, JobStatus)))
+def test_the_scripts_make_the_allowed_moves_and_no_others(
+    deployment: Deployment, before: JobStatus, after: JobStatus
+) -> None:
+    job_id, lease = _bring_to(deployment, before)
+    assert deployment.job(job_id).status is before
+    _try_to_move(deployment, job_id, lease, after)
+    assert deployment.job(job_id).status is (after if after in ALLOWED_MOVES[before] else before)

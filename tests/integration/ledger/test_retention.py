@@ -1,0 +1,56 @@
+"""How long a job is kept, and the list of those that are."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from redis import Redis
+
+from shared.errors import JobExpired, JobNotFound
+from shared.job import new_job_id
+from shared.store import keys
+from tests.integration.ledger.deployment import SUCCESS, Deployment
+
+
+def test_an_ended_job_is_kept_for_its_retention_and_a_queued_one_for_ever(deployment: Deployment, redis: Redis) -> None:
+    job_id = deployment.submit()
+    assert {redis.ttl(key) for key in (keys.job(job_id), keys.image(job_id))} == {-1}
+    deployment.leases.finish(deployment.claim(), SUCCESS)
+    assert 99 <= redis.ttl(keys.job(job_id)) <= 100
+    assert 99 <= redis.ttl(keys.result(job_id)) <= 100
+    assert 49 <= redis.ttl(keys.image(job_id)) <= 50
+    assert 1099 <= redis.ttl(keys.tombstone(job_id)) <= 1100
+    job = deployment.job(job_id)
+    assert job.completed_at_ms is not None
+    assert job.expires_at_ms == job.completed_at_ms + 100_000
+
+
+def test_an_expired_job_is_not_one_that_never_was(deployment: Deployment, redis: Redis) -> None:
+    job_id = deployment.submit()
+    deployment.leases.finish(deployment.claim(), SUCCESS)
+    redis.delete(keys.job(job_id), keys.result(job_id), keys.image(job_id))  # what the server does when the time is up
+    for ask in (deployment.job, deployment.cancel):
+        with pytest.raises(JobExpired):
+            ask(job_id)
+        with pytest.raises(JobNotFound):
+            ask(new_job_id())
+    assert deployment.image(job_id) is None
+
+
+def test_an_owner_s_jobs_are_listed_newest_first_page_by_page(deployment: Deployment, redis: Redis) -> None:
+    ids = []
+    for _ in range(5):
+        ids.append(deployment.submit())
+        time.sleep(0.002)
+    deployment.submit(owner="b")
+    newest_first = ids[::-1]
+    assert deployment.listed("me") == newest_first
+    assert deployment.listed("me", limit=2) == newest_first[:2]
+    assert deployment.listed("me", before=newest_first[1], limit=2) == newest_first[2:4]
+    redis.delete(keys.job(ids[0]), keys.job(ids[3]))
+    assert deployment.listed("me", limit=3) == [ids[4], ids[2], ids[1]]
+    deployment.submit()
+    assert redis.zrank(keys.owned("me"), ids[0]) is None
+    with pytest.raises(JobNotFound):
+        deployment.listed("me", before="gone")

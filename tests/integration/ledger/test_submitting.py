@@ -1,0 +1,75 @@
+"""What is accepted, what is refused, and what is known already."""
+
+from __future__ import annotations
+
+import pytest
+from redis import Redis
+
+from shared.errors import IdempotencyMismatch, QueueFull, StoreFull
+from shared.job import JobStatus, Priority, new_job_id
+from shared.settings import Settings
+from shared.store import keys
+from tests.integration.ledger.deployment import MODEL, RESULT, SUCCESS, Deployment
+
+
+def test_submitting_the_same_id_again_changes_nothing(deployment: Deployment) -> None:
+    job_id = deployment.submit(image=b"first")
+    deployment.submit(job_id, image=b"second")
+    assert deployment.claim().image == b"first"
+    assert deployment.leases.claim(MODEL, hands_empty=True) is None
+    deployment.submit(job_id)
+    assert deployment.job(job_id).status is JobStatus.PROCESSING
+
+
+def test_an_idempotency_key_stands_for_one_job_of_its_owner(deployment: Deployment, redis: Redis) -> None:
+    first = deployment.submit(idempotency_key="k")
+    assert deployment.submit(idempotency_key="k") == first
+    assert deployment.submit(idempotency_key="other") != first
+    assert deployment.submit(owner="b", idempotency_key="k") != first
+    assert redis.zcard(keys.ready(MODEL)) == 3
+    for change in ({"image": b"another"}, {"priority": Priority.HIGH}, {"timeout_s": 5}):
+        with pytest.raises(IdempotencyMismatch):
+            deployment.submit(idempotency_key="k", **change)
+    assert 0 < redis.ttl(keys.idempotency("me", "k")) <= 86_400
+
+
+def test_the_same_question_is_answered_from_the_cache_if_there_is_one(
+    deployment: Deployment, settings: Settings, redis: Redis
+) -> None:
+    cached = Deployment(settings.model_copy(update={"result_cache_s": 60}))
+    first = cached.submit()
+    cached.leases.finish(cached.claim(), SUCCESS)
+    again = cached.submit(priority=Priority.HIGH)
+    job = cached.job(again)
+    assert (job.status, job.cached, cached.job(first).cached) == (JobStatus.SUCCEEDED, True, False)
+    assert cached.result(again) == RESULT
+    assert cached.leases.claim(MODEL, hands_empty=True) is None
+    assert cached.job(cached.submit(image=b"another")).status is JobStatus.QUEUED
+    assert deployment.job(deployment.submit()).status is JobStatus.QUEUED  # off by default
+    redis.delete(keys.result(first))
+    assert cached.job(cached.submit()).status is JobStatus.QUEUED
+    cached.close()
+
+
+def test_a_full_queue_refuses_and_keeps_nothing(deployment: Deployment, redis: Redis, settings: Settings) -> None:
+    limited = Deployment(settings.model_copy(update={"max_queued_jobs": 3}))
+    for _ in range(3):
+        limited.submit()
+    refused = new_job_id()
+    with pytest.raises(QueueFull, match="3 jobs are waiting"):
+        limited.submit(refused)
+    assert not redis.exists(keys.job(refused), keys.image(refused))
+    limited.claim()
+    limited.submit(refused)
+    limited.close()
+
+
+def test_jobs_are_refused_before_the_memory_is_full(any_server: str, redis: Redis, settings: Settings) -> None:
+    redis.config_set("maxmemory", str(redis.info("memory")["used_memory"] * 11 // 10))
+    deployment = Deployment(settings)
+    try:
+        with pytest.raises(StoreFull, match="80%"):
+            deployment.submit()
+    finally:
+        redis.config_set("maxmemory", "0")
+    deployment.close()
