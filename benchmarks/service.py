@@ -1,10 +1,11 @@
 """What the service itself costs: time to start, memory, and time from submit to result beyond the model's own.
 
-    python -m benchmarks.service [--jobs 100] [--in-flight 32] [--save NAME]
+    python -m benchmarks.service [--jobs 100] [--in-flight 32] [--apart] [--save NAME]
 
 First jobs go one at a time: nothing waits for a batch, so whatever is not the model is overhead. Then many are in
 flight, and the same questions are put to an engine alone, in this process, with as many in flight: front end, broker,
-worker and this client share the cores that the engine then has for itself.
+worker and this client share the cores that the engine then has for itself. With `--apart` the engine has one core to
+itself in both cases, as it would have a GPU, and everything else another: what is missing then, it had to wait for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
+import os
 import statistics
 import tempfile
 import time
@@ -21,8 +23,10 @@ from typing import Any
 
 import httpx2
 import psutil
+import torch
 from PIL import Image
 
+from benchmarks.cores import busiest_thread, set_apart
 from benchmarks.engine import closed_loop
 from benchmarks.report import report
 from evaluation.drawn import drawn_questions
@@ -42,8 +46,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--in-flight", type=int, default=32)
+    parser.add_argument("--apart", action="store_true", help="give the engine a core to itself")
     parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
     options = parser.parse_args()
+    if options.apart:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
         begin = time.perf_counter()
         with local_service("127.0.0.1", free_port(), 1, Path(folder), log) as service:
@@ -52,10 +60,10 @@ def main() -> None:
                 "start_s": time.perf_counter() - begin,
                 "memory_idle_mb": _memory_mb(),
                 **_latency(service.url, options.jobs),
-                **_loaded(service.url, options.jobs * 4, options.in_flight),
+                **_loaded(service.url, options.jobs * 4, options.in_flight, options.apart),
                 "memory_after_mb": _memory_mb(),
             }
-    figures |= _bare_engine(options.jobs * 4, options.in_flight)
+    figures |= _bare_engine(options.jobs * 4, options.in_flight, options.apart)
     figures["service_over_bare_engine"] = figures["service_jobs_per_s"] / figures["bare_engine_jobs_per_s"]
     report("benchmarks.service", figures, options.save)
 
@@ -86,14 +94,19 @@ def _own_cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _loaded(url: str, jobs: int, in_flight: int) -> dict[str, Any]:
+def _loaded(url: str, jobs: int, in_flight: int, apart: bool) -> dict[str, Any]:
     """Throughput with many in flight, and what CPU time each part takes for it."""
     asked = _questions(jobs)
-    before = _cpu_s()
+    parts = dict(_parts())
+    engine = busiest_thread(parts["worker"], lambda: asyncio.run(_throughput(url, asked[:in_flight], in_flight)))
+    if apart:
+        set_apart(engine, [psutil.Process(), *parts.values()])
+    before, computed_s, begin = _cpu_s(), engine.cpu_s(), time.perf_counter()
     jobs_per_s = asyncio.run(_throughput(url, asked, in_flight))
+    busy = (engine.cpu_s() - computed_s) / (time.perf_counter() - begin)
     after = _cpu_s()
     cpu_ms = {part: (after[part] - before.get(part, 0.0)) * 1e3 / jobs for part in after}
-    return {"service_jobs_per_s": jobs_per_s, "cpu_ms_per_job": cpu_ms}
+    return {"service_jobs_per_s": jobs_per_s, "cpu_ms_per_job": cpu_ms, "engine_thread_busy": busy}
 
 
 def _latency(url: str, jobs: int) -> dict[str, Any]:
@@ -148,7 +161,7 @@ async def _throughput(url: str, asked: Sequence[tuple[str, bytes]], in_flight: i
         return len(asked) / (time.perf_counter() - begin)
 
 
-def _bare_engine(jobs: int, in_flight: int) -> dict[str, float]:
+def _bare_engine(jobs: int, in_flight: int, apart: bool) -> dict[str, float]:
     """What the engine does alone, images prepared beforehand and masks left undrawn."""
     settings = Settings(feature_cache_bytes=0)
     checkpoint = load_checkpoint(served_model(settings), settings)
@@ -159,12 +172,15 @@ def _bare_engine(jobs: int, in_flight: int) -> dict[str, float]:
     ]
     engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings)
     try:
-        closed_loop(engine, inputs[:in_flight], in_flight)
-        begin, cpu_begin = time.perf_counter(), _own_cpu_s(psutil.Process())
+        this = psutil.Process()
+        thread = busiest_thread(this, lambda: closed_loop(engine, inputs[:in_flight], in_flight))
+        if apart:
+            set_apart(thread, [this])
+        begin, cpu_begin = time.perf_counter(), _own_cpu_s(this)
         closed_loop(engine, inputs, in_flight)
         return {
             "bare_engine_jobs_per_s": jobs / (time.perf_counter() - begin),
-            "bare_engine_cpu_ms_per_job": (_own_cpu_s(psutil.Process()) - cpu_begin) * 1e3 / jobs,
+            "bare_engine_cpu_ms_per_job": (_own_cpu_s(this) - cpu_begin) * 1e3 / jobs,
         }
     finally:
         engine.close()

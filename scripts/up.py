@@ -93,10 +93,10 @@ def _parts(broker: EmbeddedBroker | None, host: str, port: int, workers: int) ->
     api = [sys.executable, "-m", "api", "--host", host, "--port", str(port)]
     parts.append(Part("api", api, env))
     parts.append(Part("webhooks", [sys.executable, "-m", "webhooks"], env))
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
     for number in range(1, workers + 1):
         command = [sys.executable, "-m", "worker", "--hostname", f"worker-{number}@%h"]
-        parts.append(Part(f"worker-{number}", command, {"OMP_NUM_THREADS": str(threads), **env}))
+        parts.append(Part(f"worker-{number}", command, {"OMP_NUM_THREADS": threads, **env}))
     return parts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,8 +13,10 @@ from shared.store.leases import Lease, LeaseStore
 class Held:
     """A job in hand. It can be dropped from any thread; whoever works on it asks now and then."""
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, heard_at: float) -> None:
         self.lease = lease
+        self.heard_at = heard_at
+        """When the store was last told that it is in hand: its lease began after this moment of the monotonic clock."""
         self._dropped = threading.Event()
 
     def drop(self) -> None:
@@ -33,6 +36,8 @@ class Hands:
         self._model_id = model_id
         self._held: dict[str, Held] = {}
         self._lock = threading.Lock()
+        self._claiming = threading.Lock()
+        """Held while the store is asked, which takes seconds when it is away: heartbeats must not wait for that."""
         self._closed = False
 
     @contextmanager
@@ -64,11 +69,16 @@ class Hands:
         return len(self._held)
 
     def _claim(self) -> Held | None:
-        with self._lock:
-            if self._closed or any(held.lease.job.suspect for held in self._held.values()):
+        with self._claiming:
+            with self._lock:
+                held_jobs = [held.lease.job for held in self._held.values()]
+            if self._closed or any(job.suspect for job in held_jobs):
                 return None
-            lease = self._store.claim(self._model_id, hands_empty=not self._held)
+            begin = time.monotonic()
+            lease = self._store.claim(self._model_id, hands_empty=not held_jobs)
             if lease is None:
                 return None
-            held = self._held[lease.job.id] = Held(lease)
+            held = Held(lease, heard_at=begin)
+            with self._lock:
+                self._held[lease.job.id] = held
             return held

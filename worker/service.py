@@ -72,7 +72,6 @@ class WorkerService:
         self._hands = Hands(self._store, model_id)
         self._metrics = WorkerMetrics(settings, model_id, lambda: len(self._hands), engine.figures)
         self._worker_id = process_name()
-        self._heard_at = time.monotonic()
         self._stopping = threading.Event()
         self._duties = [
             Duty("heartbeat", settings.heartbeat_s, self._beat),
@@ -194,16 +193,18 @@ class WorkerService:
 
     def _beat(self) -> None:
         """Renew the leases of what is in hand; drop what is no longer ours."""
+        in_hand = self._hands.all()
         begin = time.monotonic()
-        held = [each.lease for each in self._hands.all()]
-        for job_id in self._store.beat(self._model_id, self._worker_id, held):
-            self._hands.drop(job_id)
-        self._heard_at = begin
+        lost = self._store.beat(self._model_id, self._worker_id, [each.lease for each in in_hand])
+        for held in in_hand:
+            held.heard_at = begin
+            if held.lease.job.id in lost:
+                held.drop()
 
     def _give_up_unheard(self) -> None:
-        """Drop everything if the store has not heard of us for long: soon others will have it."""
-        if time.monotonic() - self._heard_at > self._settings.give_up_s:
-            for held in self._hands.all():
+        """Drop what the store has not heard of for long: soon others will have it."""
+        for held in self._hands.all():
+            if time.monotonic() - held.heard_at > self._settings.give_up_s:
                 logger.warning("job %s: given up, the store has not heard of us", held.lease.job.id)
                 held.drop()
 

@@ -21,8 +21,10 @@ from shared.errors import ImageUnreadable
 from shared.job import Job, JobRequest, JobStatus, MaskFormat, new_job_id
 from shared.result import ImageSize, SegmentationResult
 from shared.settings import Settings
+from shared.store.leases import LeaseStore
 from shared.store.submissions import JobState, NewJob, SubmissionStore
 from shared.webhook import Webhook
+from worker.hands import Hands
 from worker.segmentation import Segmentation
 from worker.service import WorkerService
 
@@ -237,6 +239,39 @@ def test_a_worker_that_the_store_does_not_hear_drops_its_jobs(
     front.submit()
     with _endless_work(service, pipeline), Redis.from_url(settings.redis_url) as redis:
         redis.client_pause(1_500)  # a server that is there and does not answer
+
+
+def test_a_job_that_was_claimed_after_a_long_silence_is_kept(
+    settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
+) -> None:
+    silent = settings.model_copy(update={"heartbeat_s": 60.0})
+    service = WorkerService(silent, "demo", pipeline, IdleEngine(), lambda: None, lambda _: None)
+    service.start()
+    time.sleep(settings.give_up_s * 1.5)
+    pipeline.first = lambda: time.sleep(settings.give_up_s * 0.5)
+    job_id = front.submit()
+    service.work_off()
+    assert front.job(job_id).status is JobStatus.SUCCEEDED
+    service.stop()
+
+
+def test_a_claim_that_is_not_answered_does_not_hold_up_the_heartbeat(settings: Settings) -> None:
+    store = LeaseStore.connect(settings)
+    hands = Hands(store, "demo")
+
+    def claim() -> None:
+        with hands.take():
+            pass
+
+    claiming = threading.Thread(target=claim)
+    with Redis.from_url(settings.redis_url) as redis:
+        redis.client_pause(2_000)
+        claiming.start()
+        time.sleep(0.2)
+        assert hands.all() == []
+        assert claiming.is_alive()
+    claiming.join()
+    store.close()
 
 
 def test_a_job_whose_doorbell_was_lost_is_found(service: WorkerService, front: FrontEnd, rings: list[None]) -> None:

@@ -18,8 +18,8 @@ from tests.e2e.compose.shell import TrialFailed, wait_until
 from tests.e2e.compose.stack import ROOT, SERVICES, Stack
 
 _JOBS = 150
-_IN_HAND = 8
-"""So many jobs in the hands of workers are enough for something to happen to."""
+_ACCEPTED = 30
+"""Once so many of them are accepted, and others come, every worker has some in hand."""
 _UNDER_WAY_S = 60.0
 _CUT_S = 40.0
 """Longer than GIVE_UP_S and LEASE_S: others have its jobs when it is back."""
@@ -238,11 +238,11 @@ def _without_reaping(figures: Figures) -> Figures:
 
 
 def _while_clients_ask(stack: Stack, clients: Clients, befalls: Callable[[], object]) -> Figures:
-    """Let clients submit jobs, let something happen once jobs are in hand, and see every job to its end."""
+    """Let clients submit jobs, let something happen while they do, and see every job to its end."""
     reaped = _count(stack, "maskq_leases_reaped_total")
     begin = time.monotonic()
     submitted = clients.start(_JOBS)
-    wait_until(lambda: _count(stack, "maskq_jobs_processing") >= _IN_HAND, "jobs in hand", _UNDER_WAY_S)
+    wait_until(lambda: sum(each.done() for each in submitted) >= _ACCEPTED, "jobs in hand", _UNDER_WAY_S)
     befalls()
     figures: Figures = {**clients.results(submitted), "seconds": time.monotonic() - begin}
     if figures["lost"] or figures["wrong"]:
