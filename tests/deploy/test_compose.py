@@ -14,6 +14,7 @@ import yaml
 
 from api.intake import max_body_bytes
 from shared.settings import Settings
+from tests.deploy.memory import front_end_bytes
 from tests.servers import require_program
 
 _FILES = {
@@ -95,6 +96,13 @@ def test_no_password_is_in_an_environment(compose: dict[str, Any]) -> None:
 def test_a_worker_has_the_time_to_drain(compose: dict[str, Any]) -> None:
     grace = compose["services"]["worker"]["stop_grace_period"]
     assert float(grace.removesuffix("s")) > Settings().drain_s
+
+
+@pytest.mark.docker
+def test_a_front_end_has_the_memory_that_its_settings_let_it_take(compose: dict[str, Any]) -> None:
+    front = compose["services"]["api"]
+    limit = int(front["deploy"]["resources"]["limits"]["memory"].removesuffix("g")) * 2**30
+    assert front_end_bytes(front["environment"]) < limit
 
 
 @pytest.mark.docker

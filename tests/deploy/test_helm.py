@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from shared.settings import Settings
+from tests.deploy.memory import front_end_bytes
 
 _SECRET = {"redis": {"existingSecret": "maskq-redis"}}
 _ALL_ON = {**_SECRET, "ingress": {"enabled": True, "tlsSecret": "tls"}, "monitoring": {"enabled": True}}
@@ -142,3 +143,10 @@ def test_settings_of_the_chart_are_settings_of_maskq(manifests: list[dict[str, A
     (config,) = _of_kind(manifests, "ConfigMap").values()
     known = {name.upper() for name in Settings.model_fields} | {"FORWARDED_ALLOW_IPS"}
     assert set(config["data"]) <= known
+
+
+def test_a_front_end_has_the_memory_that_its_settings_let_it_take(manifests: list[dict[str, Any]]) -> None:
+    (config,) = _of_kind(manifests, "ConfigMap").values()
+    (front,) = _of_kind(manifests, "Deployment")["demo-api"]["spec"]["template"]["spec"]["containers"]
+    limit = int(front["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30
+    assert front_end_bytes(config["data"]) < limit

@@ -19,6 +19,7 @@ _SETTINGS = {
     "OMP_NUM_THREADS": "1",  # some workers on few cores would stand in each other's way
     "REQUIRE_KEYS": "false",  # who may ask is tried elsewhere
     "WEBHOOK_RETRIES_S": "1," * 100,
+    "REDIS_OPTIONS": "--auto-aof-rewrite-percentage 0",  # so that its log tells of everything that was written
 }
 ROOT = Path(__file__).parents[3]
 SERVICES = {"api": 1, "proxy": 1, "redis": 1, "webhooks": 1, "worker": 3}
