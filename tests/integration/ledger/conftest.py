@@ -8,6 +8,8 @@ import pytest
 from redis import Redis
 
 from shared.settings import Settings
+from shared.store import leases, submissions
+from tests.clock import MovedClock, patch_clock
 from tests.integration.ledger.deployment import LEASE_S, Deployment
 
 
@@ -32,7 +34,14 @@ def settings(any_server: str) -> Settings:
 
 
 @pytest.fixture
-def deployment(redis: Redis, settings: Settings) -> Iterator[Deployment]:
+def clock(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> MovedClock:
+    """For the scripts of every deployment made from here on, time passes when the test says so."""
+    patch_clock(monkeypatch, submissions, leases)
+    return MovedClock(redis)
+
+
+@pytest.fixture
+def deployment(clock: MovedClock, settings: Settings) -> Iterator[Deployment]:
     deployment = Deployment(settings)
     yield deployment
     deployment.close()

@@ -12,7 +12,7 @@ from shared.store.leases import Lease, LeaseStore, Outcome
 from shared.store.submissions import NewJob, SubmissionStore
 
 MODEL = "demo"
-LEASE_S = 0.2
+LEASE_S = 30.0
 REQUEST = JobRequest(model_id=MODEL, prompt="segment cat", mask_formats=(MaskFormat.RLE,))
 RESULT = SegmentationResult(
     image=ImageSize(width=2, height=2), objects=[], skipped=[], truncated=False, raw_text="héllo"

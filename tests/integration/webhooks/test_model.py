@@ -22,7 +22,7 @@ from shared.store import deliveries, keys, submissions
 from shared.store.deliveries import DeliveryLease, DeliveryStore, Verdict
 from shared.store.submissions import NewJob, SubmissionStore
 from shared.webhook import Attempt, DeliveryState, Webhook
-from tests.clock import MovedClock, script_with_moved_clock
+from tests.clock import MovedClock, patch_clock
 from tests.servers import embedded_broker
 
 _REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
@@ -157,8 +157,7 @@ def moved_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     """A server whose scripts ask the test for the time."""
     folder: Path = tmp_path_factory.mktemp("model")
     with embedded_broker(folder) as url, pytest.MonkeyPatch.context() as patch:
-        for side in (submissions, deliveries):
-            patch.setattr(side, "script", script_with_moved_clock)
+        patch_clock(patch, submissions, deliveries)
         with Redis.from_url(url, decode_responses=True) as redis:
             yield redis
 
