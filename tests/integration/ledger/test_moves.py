@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from functools import partial
 from itertools import product
 
 import pytest
-from redis.asyncio import Redis as AsyncRedis
 
 from shared.job import ALLOWED_MOVES, JobStatus, new_job_id
 from shared.settings import Settings
@@ -52,23 +51,20 @@ def test_only_the_holder_of_the_present_fence_may_finish(deployment: Deployment)
     assert deployment.job(job_id).status is JobStatus.SUCCEEDED
 
 
-def test_every_move_is_announced(deployment: Deployment, any_server: str, settings: Settings) -> None:
-    async def listen() -> list[str | None]:
-        store = SubmissionStore(AsyncRedis.from_url(any_server), settings)
-        heard: list[str | None] = []
-        changes: AsyncIterator[str | None] = store.changes()
-        heard.append(await anext(changes))
-        job_id = new_job_id()
+def test_every_move_is_announced(deployment: Deployment, settings: Settings) -> None:
+    async def move_and_listen() -> None:
+        store, job_id = SubmissionStore.connect(settings), new_job_id()
+        changes = store.changes()
+        assert await anext(changes) is None
         await store.submit(NewJob(job_id, REQUEST, b"", "me"))
-        lease = await asyncio.to_thread(deployment.claim)
-        heard.append(await anext(changes))
-        await asyncio.to_thread(deployment.leases.finish, lease, SUCCESS)
-        heard.append(await anext(changes))
+        for move in (deployment.leases.give_back, partial(deployment.leases.finish, outcome=SUCCESS)):
+            lease = await asyncio.to_thread(deployment.claim)
+            assert await anext(changes) == job_id
+            await asyncio.to_thread(move, lease)
+            assert await anext(changes) == job_id
         await store.close()
-        assert heard[1:] == [job_id, job_id]
-        return heard
 
-    assert asyncio.run(listen())[0] is None
+    asyncio.run(asyncio.wait_for(move_and_listen(), 60))
 
 
 def _bring_to(deployment: Deployment, status: JobStatus) -> tuple[str, Lease]:
