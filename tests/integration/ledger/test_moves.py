@@ -12,24 +12,26 @@ from shared.job import ALLOWED_MOVES, JobStatus, new_job_id
 from shared.settings import Settings
 from shared.store.leases import Lease
 from shared.store.submissions import NewJob, SubmissionStore
+from tests.clock import START_MS, MovedClock
 from tests.integration.ledger.deployment import FAILURE, MODEL, REQUEST, RESULT, SUCCESS, Deployment
 
 
-def test_a_job_goes_its_way(deployment: Deployment) -> None:
+def test_a_job_goes_its_way(deployment: Deployment, clock: MovedClock) -> None:
     job_id = deployment.submit(image=b"\x00\xff bytes")
     queued = deployment.job(job_id)
     assert (queued.status, queued.request, queued.attempt) == (JobStatus.QUEUED, REQUEST, 0)
+    clock.advance(1)
     lease = deployment.claim()
     assert (lease.job.id, lease.image) == (job_id, b"\x00\xff bytes")
     processing = deployment.job(job_id)
     assert (processing.status, processing.attempt, processing.fence) == (JobStatus.PROCESSING, 1, 1)
+    clock.advance(2)
     assert deployment.leases.finish(lease, SUCCESS)
     done = deployment.job(job_id)
     assert (done.status, done.error) == (JobStatus.SUCCEEDED, None)
     assert deployment.result(job_id) == RESULT
-    assert done.started_at_ms is not None
-    assert done.completed_at_ms is not None
-    assert done.created_at_ms <= done.started_at_ms <= done.completed_at_ms
+    times_ms = (done.created_at_ms, done.started_at_ms, done.completed_at_ms)
+    assert times_ms == (START_MS, START_MS + 1_000, START_MS + 3_000)
     assert done.metrics is not None
     assert (done.metrics.model_s, done.metrics.batch_size) == (0.5, 2)
 
