@@ -14,10 +14,7 @@ from typing import Any, ClassVar, cast
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 from redis import Redis
 
 from shared.errors import IdempotencyMismatch, QueueFull
@@ -29,6 +26,7 @@ from shared.webhook import Webhook
 from tests.clock import MovedClock, patch_clock
 from tests.integration.ledger.deployment import FAILURE, MODEL, SUCCESS, Deployment
 from tests.integration.ledger.model import LEASE_MS, Entry, Fairness, Model, Wanted
+from tests.machines import run_machine
 from tests.servers import embedded_broker
 
 _MOST_WAITING = 12
@@ -288,12 +286,4 @@ def test_any_moves_in_any_order_leave_the_ledger_as_the_model_says(
         with closing(Deployment(settings)) as ledger:
             monkeypatch.setattr(LedgerMachine, "ledger", ledger, raising=False)
             monkeypatch.setattr(LedgerMachine, "redis", redis, raising=False)
-            run_machine(
-                LedgerMachine,
-                settings=hypothesis_settings(
-                    max_examples=40,
-                    stateful_step_count=50,
-                    deadline=None,
-                    suppress_health_check=[HealthCheck.too_slow],
-                ),
-            )
+            run_machine(LedgerMachine)

@@ -10,10 +10,7 @@ from typing import Any, ClassVar
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 from redis import Redis
 
 from shared.job import JobRequest, MaskFormat
@@ -23,6 +20,7 @@ from shared.store.deliveries import DeliveryLease, DeliveryStore, Verdict
 from shared.store.submissions import NewJob, SubmissionStore
 from shared.webhook import Attempt, DeliveryState, Webhook
 from tests.clock import MovedClock, patch_clock
+from tests.machines import run_machine
 from tests.servers import embedded_broker
 
 _REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
@@ -174,12 +172,4 @@ def test_any_moves_in_any_order_leave_deliveries_as_the_model_says(
     )
     monkeypatch.setattr(DeliveryMachine, "redis", moved_redis, raising=False)
     monkeypatch.setattr(DeliveryMachine, "settings", settings, raising=False)
-    run_machine(
-        DeliveryMachine,
-        settings=hypothesis_settings(
-            max_examples=40,
-            stateful_step_count=50,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+    run_machine(DeliveryMachine)
