@@ -44,6 +44,7 @@ def test_a_cancel_is_heard_by_the_workers(deployment: Deployment, redis: Redis) 
     deployment.cancel(job_id)
     listener.join(60)
     stopped.set()
+    listener.join()
     assert heard == [job_id]
 
 

@@ -56,15 +56,17 @@ def test_only_the_holder_of_the_present_fence_may_finish(deployment: Deployment)
 def test_every_move_is_announced(deployment: Deployment, settings: Settings) -> None:
     async def move_and_listen() -> None:
         store, job_id = SubmissionStore.connect(settings), new_job_id()
-        changes = store.changes()
-        assert await anext(changes) is None
-        await store.submit(NewJob(job_id, REQUEST, b"", "me"))
-        for move in (deployment.leases.give_back, partial(deployment.leases.finish, outcome=SUCCESS)):
-            lease = await asyncio.to_thread(deployment.claim)
-            assert await anext(changes) == job_id
-            await asyncio.to_thread(move, lease)
-            assert await anext(changes) == job_id
-        await store.close()
+        try:
+            changes = store.changes()
+            assert await anext(changes) is None
+            await store.submit(NewJob(job_id, REQUEST, b"", "me"))
+            for move in (deployment.leases.give_back, partial(deployment.leases.finish, outcome=SUCCESS)):
+                lease = await asyncio.to_thread(deployment.claim)
+                assert await anext(changes) == job_id
+                await asyncio.to_thread(move, lease)
+                assert await anext(changes) == job_id
+        finally:
+            await store.close()
 
     asyncio.run(asyncio.wait_for(move_and_listen(), 60))
 
