@@ -30,6 +30,8 @@ from tests.machines import run_machine
 from tests.servers import embedded_broker
 
 _MOST_WAITING = 12
+_FOR_EVER, _MISSING = -1, -2
+"""What Redis answers to TTL."""
 _OUTCOMES = {JobStatus.SUCCEEDED: SUCCESS, JobStatus.FAILED: FAILURE}
 
 _WANTED = st.builds(
@@ -252,11 +254,16 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def only_what_has_ended_can_expire_and_only_success_has_a_result(self) -> None:
-        redis = self.redis
         for entry in self._model.entries.values():
-            assert (redis.ttl(keys.job(entry.id)) == -1) == (not entry.is_ended)
-            assert bool(redis.exists(keys.tombstone(entry.id))) == entry.is_ended
-            assert bool(redis.exists(keys.result(entry.id))) == (entry.status is JobStatus.SUCCEEDED)
+            places = (keys.job, keys.image, keys.result, keys.tombstone)
+            record, image, result, tombstone = (self.redis.ttl(place(entry.id)) for place in places)
+            has_result = entry.status is JobStatus.SUCCEEDED
+            assert (result > 0) if has_result else (result == _MISSING)
+            if entry.is_ended:
+                assert min(record, image) > 0
+                assert tombstone > record
+            else:
+                assert (record, image, tombstone) == (_FOR_EVER, _FOR_EVER, _MISSING)
 
     @invariant()
     def every_end_of_a_job_with_a_webhook_is_to_be_delivered_and_nothing_else(self) -> None:
