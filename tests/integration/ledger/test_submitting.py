@@ -36,9 +36,11 @@ def test_an_idempotency_key_stands_for_one_job_of_its_owner(deployment: Deployme
 def test_the_same_question_is_answered_from_the_cache_if_there_is_one(
     deployment: Deployment, settings: Settings, redis: Redis
 ) -> None:
-    cached = Deployment(settings.model_copy(update={"result_cache_s": 60}))
+    cached = Deployment(settings.model_copy(update={"result_cache_s": 1_000}))
     first = cached.submit()
     cached.leases.finish(cached.claim(), SUCCESS)
+    (known,) = redis.keys(keys.cached("*"))
+    assert 99 <= redis.ttl(known) <= 100  # no longer than the result
     again = cached.submit(priority=Priority.HIGH)
     job = cached.job(again)
     assert (job.status, job.cached, cached.job(first).cached) == (JobStatus.SUCCEEDED, True, False)

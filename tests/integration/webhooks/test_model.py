@@ -149,6 +149,12 @@ class DeliveryMachine(RuleBasedStateMachine):
             is_pending = entry.state is DeliveryState.PENDING
             assert delivery.next_attempt_at_ms == (entry.due_ms if is_pending else None)
 
+    @invariant()
+    def nothing_of_a_delivery_is_kept_for_ever(self) -> None:
+        for entry in self._entries.values():
+            assert self.redis.ttl(keys.delivery(entry.job_id)) > 0
+            assert (self.redis.ttl(keys.attempts(entry.job_id)) > 0) == (entry.recorded > 0)
+
 
 @pytest.fixture(scope="module")
 def moved_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
