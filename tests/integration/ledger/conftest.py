@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 from redis import Redis
@@ -10,7 +11,7 @@ from redis import Redis
 from shared.settings import Settings
 from shared.store import leases, submissions
 from tests.clock import MovedClock, patch_clock
-from tests.integration.ledger.deployment import LEASE_S, Deployment
+from tests.integration.ledger.deployment import LEASE_S, Deploy, Deployment
 
 
 @pytest.fixture
@@ -41,7 +42,12 @@ def clock(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> MovedClock:
 
 
 @pytest.fixture
-def deployment(clock: MovedClock, settings: Settings) -> Iterator[Deployment]:
-    deployment = Deployment(settings)
-    yield deployment
-    deployment.close()
+def deploy(clock: MovedClock, settings: Settings) -> Iterator[Deploy]:
+    """Makes deployments, with such settings changed; all are closed in the end."""
+    with ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(closing(Deployment(settings.model_copy(update=changes))))
+
+
+@pytest.fixture
+def deployment(deploy: Deploy) -> Deployment:
+    return deploy()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from shared.job import JobStatus
-from shared.settings import Settings
 from shared.store.leases import Reaped
 from tests.clock import MovedClock
-from tests.integration.ledger.deployment import FAILURE, LEASE_S, MODEL, SUCCESS, Deployment
+from tests.integration.ledger.deployment import FAILURE, LEASE_S, MODEL, SUCCESS, Deploy, Deployment
 
 
 def test_a_silent_worker_loses_its_job_and_cannot_finish_it(deployment: Deployment, clock: MovedClock) -> None:
@@ -38,13 +37,12 @@ def test_a_worker_that_beats_keeps_its_job_and_hears_which_it_has_lost(
     assert deployment.leases.finish(kept, SUCCESS)
 
 
-def test_nothing_is_reaped_while_the_server_is_up_for_a_short_time(any_server: str, clock: MovedClock) -> None:
-    patient = Deployment(Settings(redis_url=any_server, restart_grace_s=100_000))
+def test_nothing_is_reaped_while_the_server_is_up_for_a_short_time(deploy: Deploy, clock: MovedClock) -> None:
+    patient = deploy(restart_grace_s=100_000)
     patient.submit()
     patient.claim()
     clock.advance(1_000)
     assert patient.leases.reap(MODEL) == Reaped()
-    patient.close()
 
 
 def test_a_job_given_back_keeps_its_turn_and_its_count(deployment: Deployment) -> None:
