@@ -141,11 +141,6 @@ class LedgerMachine(RuleBasedStateMachine):
             if self._is_present(lease):
                 self._model.entries[lease.job.id].lease_until_ms = self._model.now_ms + LEASE_MS
 
-    @rule()
-    def beat_with_all_that_was_ever_given(self) -> None:
-        """As a move of its own, because few leases are stale while their job is in other hands."""
-        self.beat(list(self._leases.values()))
-
     @rule(lease=given, status=st.sampled_from(list(_OUTCOMES)))
     def finish(self, lease: Lease, status: JobStatus) -> None:
         is_present = self._is_present(lease)
@@ -221,6 +216,15 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self._scores(keys.suspects(MODEL)) == suspects
         assert dict(self._scores(keys.running(MODEL))) == running
         assert dict(self._scores(keys.DEADLINES)) == deadlines
+
+    @invariant()
+    def a_stale_lease_is_of_no_use(self) -> None:
+        """Tried after every move, because few leases are stale while their job waits or is in other hands."""
+        for lease in self._leases.values():
+            if not self._model.entries[lease.job.id].is_ended and not self._is_present(lease):
+                assert not self.ledger.leases.finish(lease, SUCCESS)
+                assert not self.ledger.leases.give_back(lease)
+                assert self.ledger.leases.beat(MODEL, "worker", [lease]) == {lease.job.id}
 
     @invariant()
     def figures_are_those_of_the_model(self) -> None:
