@@ -141,6 +141,10 @@ class LedgerMachine(RuleBasedStateMachine):
             if self._is_present(lease):
                 self._model.entries[lease.job.id].lease_until_ms = self._model.now_ms + LEASE_MS
 
+    @rule()
+    def beat_with_all_that_was_ever_given(self) -> None:
+        self.beat(list(self._leases.values()))
+
     @rule(lease=given, status=st.sampled_from(list(_OUTCOMES)))
     def finish(self, lease: Lease, status: JobStatus) -> None:
         is_present = self._is_present(lease)
