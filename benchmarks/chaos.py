@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import httpx2
 
@@ -30,6 +30,8 @@ from benchmarks.faults import FREEZE_S, Faults
 from benchmarks.fleet import DEMO_WORKER, SCRIPTED_WORKER, Fleet
 from shared.result import SegmentationResult
 
+Jobs: TypeAlias = dict[str, dict[str, Any]]
+"""By the key of their ask."""
 _ENDED = ("succeeded", "failed", "canceled")
 
 
@@ -84,33 +86,25 @@ def run(plan: Plan, folder: Path) -> dict[str, Any]:
         time.sleep(FREEZE_S)  # whoever is late comes now
         again = _read_all(fleet.url, asks)
         refused = fleet.worker_logs().count("refused, it is not ours")
-        deaths = {name: len(each) for name, each in fleet.deaths.items()}
+        harm = faults.figures()
     written = audit(folder / "broker")
-    verdicts = [_verdict(ask, ended.get(ask.key), again.get(ask.key)) for ask in asks]
-    statuses = Counter(job["status"] for job in again.values())
     return {
-        "accepted": len(asks),
-        **{status: statuses[status] for status in _ENDED},
-        "lost": verdicts.count("lost"),
-        "wrong": sum(verdict not in (None, "lost") for verdict in verdicts),
-        "wrong_how": dict(Counter(verdict for verdict in verdicts if verdict not in (None, "lost"))),
+        **_judge_all(asks, ended, again),
         "double_commits": written.double_commits,
         "stale_commits_refused": refused,
         "submits_repeated": sum(ask.submits - 1 for ask in asks),
         "duplicates": written.duplicates + sum(len(ask.ids) - 1 for ask in asks),
         "jobs_in_the_log_of_writes": len(written.accepted),
-        "faults": dict(faults.injected),
-        "faults_total": faults.injected.total(),
-        "processes_started_again": deaths,
+        **harm,
         "refusals": dict(clients.refusals),
         "seconds": time.monotonic() - begin,
     }
 
 
-def _wait_for_ends(fleet: Fleet, asks: Sequence[Ask], longest_s: float) -> dict[str, dict[str, Any]]:
-    """How each job that ended did so, as first seen, by key."""
+def _wait_for_ends(fleet: Fleet, asks: Sequence[Ask], longest_s: float) -> Jobs:
+    """How each job that ended did so, as first seen."""
     deadline = time.monotonic() + longest_s
-    ended: dict[str, dict[str, Any]] = {}
+    ended: Jobs = {}
     while time.monotonic() < deadline:
         fresh = _read_all(fleet.url, [ask for ask in asks if ask.key not in ended])
         ended |= {key: job for key, job in fresh.items() if job["status"] in _ENDED}
@@ -120,12 +114,26 @@ def _wait_for_ends(fleet: Fleet, asks: Sequence[Ask], longest_s: float) -> dict[
     return ended
 
 
-def _read_all(url: str, asks: Sequence[Ask]) -> dict[str, dict[str, Any]]:
-    """Jobs by the key of their ask; those that the service does not know are missing."""
+def _read_all(url: str, asks: Sequence[Ask]) -> Jobs:
+    """The jobs as they are now; those that the service does not know are missing."""
     with httpx2.Client(base_url=url, timeout=10) as client, ThreadPoolExecutor(4) as pool:
         answers = pool.map(lambda ask: client.get(f"/jobs/{ask.job_id}"), asks)
         pairs = zip(asks, answers, strict=True)
         return {ask.key: answer.json() for ask, answer in pairs if answer.status_code == 200}
+
+
+def _judge_all(asks: Sequence[Ask], ended: Jobs, again: Jobs) -> dict[str, Any]:
+    """What became of all jobs, from how each ended as first seen and as seen at last."""
+    verdicts = Counter(_verdict(ask, ended.get(ask.key), again.get(ask.key)) for ask in asks)
+    wrong_how = {verdict: count for verdict, count in verdicts.items() if verdict not in (None, "lost")}
+    statuses = Counter(job["status"] for job in again.values())
+    return {
+        "accepted": len(asks),
+        **{status: statuses[status] for status in _ENDED},
+        "lost": verdicts["lost"],
+        "wrong": sum(wrong_how.values()),
+        "wrong_how": wrong_how,
+    }
 
 
 def _verdict(ask: Ask, job: dict[str, Any] | None, again: dict[str, Any] | None) -> str | None:

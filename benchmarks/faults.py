@@ -7,6 +7,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -26,7 +27,7 @@ class Faults:
         self._random = random
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="faults")
-        self.injected: Counter[str] = Counter()
+        self._injected: Counter[str] = Counter()
         self._kinds: dict[str, Callable[[], None]] = {
             "worker killed": lambda: fleet.kill(self._worker()),
             "worker frozen past its lease": self._freeze,
@@ -45,12 +46,20 @@ class Faults:
         for member in self._fleet.workers:
             member.send(signal.SIGCONT)
 
+    def figures(self) -> dict[str, Any]:
+        """What was done to the fleet, and how often each of its processes had to be started again."""
+        return {
+            "faults": dict(self._injected),
+            "faults_total": self._injected.total(),
+            "processes_started_again": {name: len(each) for name, each in self._fleet.deaths.items()},
+        }
+
     def _run(self) -> None:
         for kind in self._endless_kinds():
             if self._stopped.wait(self._every_s * self._random.uniform(0.5, 1.5)):
                 return
             self._kinds[kind]()
-            self.injected[kind] += 1
+            self._injected[kind] += 1
 
     def _endless_kinds(self) -> Iterator[str]:
         while True:

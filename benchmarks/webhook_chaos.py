@@ -81,12 +81,10 @@ def run(plan: Plan, folder: Path) -> dict[str, Any]:
             clients.run()
         fleet.wait_until_ready()
         _wait_until_all_are_delivered(fleet, {ask.job_id for ask in asks}, plan.drain_s)
-        deaths = {name: len(each) for name, each in fleet.deaths.items()}
+        harm = faults.figures()
     return {
         **judge({ask.job_id for ask in asks}, read_notes(notes)),
-        "faults": dict(faults.injected),
-        "faults_total": faults.injected.total(),
-        "processes_started_again": deaths,
+        **harm,
         "seconds": time.monotonic() - begin,
     }
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
+import pytest
 from redis import Redis
 
 from shared.store.script import script
@@ -11,8 +14,14 @@ _SERVERS_TIME = "return time[1] * 1000000 + time[2]"
 START_MS = 1_700_000_000_000
 
 
-def script_with_moved_clock(name: str) -> str:
-    """What `shared.store.script.script` returns, but for the time. Patch it into the modules of the store."""
+def patch_clock(patch: pytest.MonkeyPatch, *sides: ModuleType) -> None:
+    """Make the scripts of these modules of the store ask for the time that `MovedClock` sets."""
+    for side in sides:
+        patch.setattr(side, "script", _script_with_moved_clock)
+
+
+def _script_with_moved_clock(name: str) -> str:
+    """What `shared.store.script.script` returns, but for the time."""
     source = script(name)
     assert _SERVERS_TIME in source
     return source.replace(_SERVERS_TIME, f"return tonumber(redis.call('GET', '{_CLOCK}'))")

@@ -28,7 +28,7 @@ from tests.e2e.compose.trials import TRIALS, Trial
 
 _SKIPPED = 77
 """What automake's tests end with when they cannot run."""
-_SCENES = 12
+_SCENES = 24
 _MB = 1e6
 
 

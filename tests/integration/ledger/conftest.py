@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 
 import pytest
 from redis import Redis
 
 from shared.settings import Settings
-from tests.integration.ledger.deployment import LEASE_S, Deployment
+from shared.store import leases, submissions
+from tests.clock import MovedClock, patch_clock
+from tests.integration.ledger.deployment import LEASE_S, Deploy, Deployment
 
 
 @pytest.fixture
@@ -32,7 +35,19 @@ def settings(any_server: str) -> Settings:
 
 
 @pytest.fixture
-def deployment(redis: Redis, settings: Settings) -> Iterator[Deployment]:
-    deployment = Deployment(settings)
-    yield deployment
-    deployment.close()
+def clock(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> MovedClock:
+    """For the scripts of every deployment made from here on, time passes when the test says so."""
+    patch_clock(monkeypatch, submissions, leases)
+    return MovedClock(redis)
+
+
+@pytest.fixture
+def deploy(clock: MovedClock, settings: Settings) -> Iterator[Deploy]:
+    """Makes deployments, with such settings changed; all are closed in the end."""
+    with ExitStack() as stack:
+        yield lambda **changes: stack.enter_context(closing(Deployment(settings.model_copy(update=changes))))
+
+
+@pytest.fixture
+def deployment(deploy: Deploy) -> Deployment:
+    return deploy()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from shared.job import Job, JobFailure, JobRequest, JobStatus, MaskFormat, Priority, new_job_id
 from shared.result import ImageSize, SegmentationResult
@@ -12,7 +13,7 @@ from shared.store.leases import Lease, LeaseStore, Outcome
 from shared.store.submissions import NewJob, SubmissionStore
 
 MODEL = "demo"
-LEASE_S = 0.2
+LEASE_S = 30.0
 REQUEST = JobRequest(model_id=MODEL, prompt="segment cat", mask_formats=(MaskFormat.RLE,))
 RESULT = SegmentationResult(
     image=ImageSize(width=2, height=2), objects=[], skipped=[], truncated=False, raw_text="héllo"
@@ -65,3 +66,7 @@ class Deployment:
         lease = self.leases.claim(MODEL, hands_empty=hands_empty)
         assert lease is not None
         return lease
+
+
+Deploy: TypeAlias = Callable[..., Deployment]
+"""Makes a deployment with such settings changed."""

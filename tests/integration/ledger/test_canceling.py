@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 import time
 
+from redis import Redis
+
 from shared.job import JobStatus
+from shared.store import keys
 from shared.store.leases import Reaped
+from tests.clock import MovedClock
 from tests.integration.ledger.deployment import MODEL, SUCCESS, Deployment
 
 
@@ -23,7 +27,7 @@ def test_a_canceled_job_never_gets_a_result(deployment: Deployment) -> None:
     assert deployment.leases.claim(MODEL, hands_empty=True) is None
 
 
-def test_a_cancel_is_heard_by_the_workers(deployment: Deployment) -> None:
+def test_a_cancel_is_heard_by_the_workers(deployment: Deployment, redis: Redis) -> None:
     job_id = deployment.submit()
     heard: list[str] = []
     stopped = threading.Event()
@@ -35,19 +39,22 @@ def test_a_cancel_is_heard_by_the_workers(deployment: Deployment) -> None:
 
     listener = threading.Thread(target=listen)
     listener.start()
-    time.sleep(0.2)
+    while not dict(redis.pubsub_numsub(keys.CANCELED)).get(keys.CANCELED.encode()):
+        time.sleep(0.01)
     deployment.cancel(job_id)
-    listener.join(10)
+    listener.join(60)
+    stopped.set()
+    listener.join()
     assert heard == [job_id]
 
 
-def test_a_job_whose_deadline_passes_is_canceled_wherever_it_is(deployment: Deployment) -> None:
-    running, waiting, timeless = (deployment.submit(timeout_s=t) for t in (0.1, 0.15, None))
+def test_a_job_whose_deadline_passes_is_canceled_wherever_it_is(deployment: Deployment, clock: MovedClock) -> None:
+    running, waiting, timeless = (deployment.submit(timeout_s=t) for t in (5, 10, None))
     lease = deployment.claim()
     assert lease.job.id == running
     assert deployment.leases.reap(MODEL) == Reaped()
-    time.sleep(0.2)
-    assert deployment.leases.reap(MODEL).canceled == 2
+    clock.advance(10)
+    assert deployment.leases.reap(MODEL) == Reaped(canceled=2)
     for job_id in (running, waiting):
         job = deployment.job(job_id)
         assert job.status is JobStatus.CANCELED

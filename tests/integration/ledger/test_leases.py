@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-
-from redis import Redis
-
 from shared.job import JobStatus
-from shared.settings import Settings
 from shared.store.leases import Reaped
-from tests.integration.ledger.deployment import FAILURE, LEASE_S, MODEL, SUCCESS, Deployment
+from tests.clock import MovedClock
+from tests.integration.ledger.deployment import FAILURE, LEASE_S, MODEL, SUCCESS, Deploy, Deployment
 
 
-def _let_lease_run_out() -> None:
-    time.sleep(LEASE_S + 0.05)
-
-
-def test_a_silent_worker_loses_its_job_and_cannot_finish_it(deployment: Deployment) -> None:
+def test_a_silent_worker_loses_its_job_and_cannot_finish_it(deployment: Deployment, clock: MovedClock) -> None:
     job_id = deployment.submit()
     silent = deployment.claim()
     assert deployment.leases.reap(MODEL) == Reaped()
-    _let_lease_run_out()
+    clock.advance(LEASE_S)
     assert deployment.leases.reap(MODEL) == Reaped(given_back=1)
     assert not deployment.leases.finish(silent, SUCCESS)
     second = deployment.claim()
@@ -31,26 +22,27 @@ def test_a_silent_worker_loses_its_job_and_cannot_finish_it(deployment: Deployme
     assert deployment.leases.finish(second, SUCCESS)
 
 
-def test_a_worker_that_beats_keeps_its_job_and_hears_which_it_has_lost(deployment: Deployment) -> None:
+def test_a_worker_that_beats_keeps_its_job_and_hears_which_it_has_lost(
+    deployment: Deployment, clock: MovedClock
+) -> None:
     deployment.submit()
     kept = deployment.claim()
     canceled_id = deployment.submit()
     canceled = deployment.claim(hands_empty=False)
     deployment.cancel(canceled_id)
     for _ in range(3):
-        time.sleep(LEASE_S / 2)
+        clock.advance(LEASE_S / 2)
         assert deployment.leases.beat(MODEL, "me", [kept, canceled]) == {canceled_id}
         assert deployment.leases.reap(MODEL) == Reaped()
     assert deployment.leases.finish(kept, SUCCESS)
 
 
-def test_nothing_is_reaped_while_the_server_is_up_for_a_short_time(any_server: str, redis: Redis) -> None:
-    patient = Deployment(Settings(redis_url=any_server, lease_s=0.01, restart_grace_s=100_000))
+def test_nothing_is_reaped_while_the_server_is_up_for_a_short_time(deploy: Deploy, clock: MovedClock) -> None:
+    patient = deploy(restart_grace_s=100_000)
     patient.submit()
     patient.claim()
-    time.sleep(0.05)
+    clock.advance(1_000)
     assert patient.leases.reap(MODEL) == Reaped()
-    patient.close()
 
 
 def test_a_job_given_back_keeps_its_turn_and_its_count(deployment: Deployment) -> None:
@@ -60,10 +52,10 @@ def test_a_job_given_back_keeps_its_turn_and_its_count(deployment: Deployment) -
     assert (again.job.id, again.job.attempt, again.job.suspect) == (first, 1, False)
 
 
-def test_a_suspect_runs_alone_and_before_all_others(deployment: Deployment) -> None:
+def test_a_suspect_runs_alone_and_before_all_others(deployment: Deployment, clock: MovedClock) -> None:
     suspect_id = deployment.submit()
     deployment.claim()
-    _let_lease_run_out()
+    clock.advance(LEASE_S)
     deployment.leases.reap(MODEL)
     other_id = deployment.submit()
     assert deployment.job(suspect_id).suspect
@@ -73,12 +65,12 @@ def test_a_suspect_runs_alone_and_before_all_others(deployment: Deployment) -> N
     assert deployment.claim().job.id == other_id
 
 
-def test_a_job_that_costs_three_workers_alone_fails_as_worker_lost(deployment: Deployment) -> None:
+def test_a_job_that_costs_three_workers_alone_fails_as_worker_lost(deployment: Deployment, clock: MovedClock) -> None:
     job_id = deployment.submit()
     for _ in range(4):  # the first loss may have been a neighbour's fault
         assert deployment.job(job_id).status is JobStatus.QUEUED
         deployment.claim()
-        _let_lease_run_out()
+        clock.advance(LEASE_S)
         deployment.leases.reap(MODEL)
     job = deployment.job(job_id)
     assert (job.status, job.attempt) == (JobStatus.FAILED, 4)
@@ -86,14 +78,12 @@ def test_a_job_that_costs_three_workers_alone_fails_as_worker_lost(deployment: D
     assert job.error.type == "worker_lost"
 
 
-def test_workers_are_counted_until_they_leave_or_fall_silent(any_server: str, redis: Redis) -> None:
-    deployment = Deployment(Settings(redis_url=any_server, heartbeat_s=0.1))
+def test_workers_are_counted_until_they_leave_or_fall_silent(deployment: Deployment, clock: MovedClock) -> None:
     assert deployment.live_workers() == 0
     for worker in ("a", "b", "a"):
         deployment.leases.beat(MODEL, worker)
     assert deployment.live_workers() == 2
     deployment.leases.depart(MODEL, "a")
     assert deployment.live_workers() == 1
-    asyncio.run(asyncio.sleep(0.4))
+    clock.advance(60)
     assert deployment.live_workers() == 0
-    deployment.close()

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from functools import partial
 from itertools import product
 
 import pytest
-from redis.asyncio import Redis as AsyncRedis
 
 from shared.job import ALLOWED_MOVES, JobStatus, new_job_id
 from shared.settings import Settings
 from shared.store.leases import Lease
 from shared.store.submissions import NewJob, SubmissionStore
+from tests.clock import START_MS, MovedClock
 from tests.integration.ledger.deployment import FAILURE, MODEL, REQUEST, RESULT, SUCCESS, Deployment
 
 
-def test_a_job_goes_its_way(deployment: Deployment) -> None:
+def test_a_job_goes_its_way(deployment: Deployment, clock: MovedClock) -> None:
     job_id = deployment.submit(image=b"\x00\xff bytes")
     queued = deployment.job(job_id)
     assert (queued.status, queued.request, queued.attempt) == (JobStatus.QUEUED, REQUEST, 0)
+    clock.advance(1)
     lease = deployment.claim()
     assert (lease.job.id, lease.image) == (job_id, b"\x00\xff bytes")
     processing = deployment.job(job_id)
     assert (processing.status, processing.attempt, processing.fence) == (JobStatus.PROCESSING, 1, 1)
+    clock.advance(2)
     assert deployment.leases.finish(lease, SUCCESS)
     done = deployment.job(job_id)
     assert (done.status, done.error) == (JobStatus.SUCCEEDED, None)
     assert deployment.result(job_id) == RESULT
-    assert done.started_at_ms is not None
-    assert done.completed_at_ms is not None
-    assert done.created_at_ms <= done.started_at_ms <= done.completed_at_ms
+    times_ms = (done.created_at_ms, done.started_at_ms, done.completed_at_ms)
+    assert times_ms == (START_MS, START_MS + 1_000, START_MS + 3_000)
     assert done.metrics is not None
     assert (done.metrics.model_s, done.metrics.batch_size) == (0.5, 2)
 
@@ -52,23 +53,22 @@ def test_only_the_holder_of_the_present_fence_may_finish(deployment: Deployment)
     assert deployment.job(job_id).status is JobStatus.SUCCEEDED
 
 
-def test_every_move_is_announced(deployment: Deployment, any_server: str, settings: Settings) -> None:
-    async def listen() -> list[str | None]:
-        store = SubmissionStore(AsyncRedis.from_url(any_server), settings)
-        heard: list[str | None] = []
-        changes: AsyncIterator[str | None] = store.changes()
-        heard.append(await anext(changes))
-        job_id = new_job_id()
-        await store.submit(NewJob(job_id, REQUEST, b"", "me"))
-        lease = await asyncio.to_thread(deployment.claim)
-        heard.append(await anext(changes))
-        await asyncio.to_thread(deployment.leases.finish, lease, SUCCESS)
-        heard.append(await anext(changes))
-        await store.close()
-        assert heard[1:] == [job_id, job_id]
-        return heard
+def test_every_move_is_announced(deployment: Deployment, settings: Settings) -> None:
+    async def move_and_listen() -> None:
+        store, job_id = SubmissionStore.connect(settings), new_job_id()
+        try:
+            changes = store.changes()
+            assert await anext(changes) is None
+            await store.submit(NewJob(job_id, REQUEST, b"", "me"))
+            for move in (deployment.leases.give_back, partial(deployment.leases.finish, outcome=SUCCESS)):
+                lease = await asyncio.to_thread(deployment.claim)
+                assert await anext(changes) == job_id
+                await asyncio.to_thread(move, lease)
+                assert await anext(changes) == job_id
+        finally:
+            await store.close()
 
-    assert asyncio.run(listen())[0] is None
+    asyncio.run(asyncio.wait_for(move_and_listen(), 60))
 
 
 def _bring_to(deployment: Deployment, status: JobStatus) -> tuple[str, Lease]:

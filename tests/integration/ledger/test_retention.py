@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from redis import Redis
 
 from shared.errors import JobExpired, JobNotFound
 from shared.job import new_job_id
 from shared.store import keys
+from tests.clock import MovedClock
 from tests.integration.ledger.deployment import SUCCESS, Deployment
 
 
@@ -38,11 +37,13 @@ def test_an_expired_job_is_not_one_that_never_was(deployment: Deployment, redis:
     assert deployment.image(job_id) is None
 
 
-def test_an_owner_s_jobs_are_listed_newest_first_page_by_page(deployment: Deployment, redis: Redis) -> None:
+def test_an_owner_s_jobs_are_listed_newest_first_page_by_page(
+    deployment: Deployment, clock: MovedClock, redis: Redis
+) -> None:
     ids = []
     for _ in range(5):
         ids.append(deployment.submit())
-        time.sleep(0.002)
+        clock.advance(0.001)
     deployment.submit(owner="b")
     newest_first = ids[::-1]
     assert deployment.listed("me") == newest_first

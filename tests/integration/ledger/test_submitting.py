@@ -7,9 +7,8 @@ from redis import Redis
 
 from shared.errors import IdempotencyMismatch, QueueFull, StoreFull
 from shared.job import JobStatus, Priority, new_job_id
-from shared.settings import Settings
 from shared.store import keys
-from tests.integration.ledger.deployment import MODEL, RESULT, SUCCESS, Deployment
+from tests.integration.ledger.deployment import MODEL, RESULT, SUCCESS, Deploy, Deployment
 
 
 def test_submitting_the_same_id_again_changes_nothing(deployment: Deployment) -> None:
@@ -34,11 +33,13 @@ def test_an_idempotency_key_stands_for_one_job_of_its_owner(deployment: Deployme
 
 
 def test_the_same_question_is_answered_from_the_cache_if_there_is_one(
-    deployment: Deployment, settings: Settings, redis: Redis
+    deployment: Deployment, deploy: Deploy, redis: Redis
 ) -> None:
-    cached = Deployment(settings.model_copy(update={"result_cache_s": 60}))
+    cached = deploy(result_cache_s=1_000)
     first = cached.submit()
     cached.leases.finish(cached.claim(), SUCCESS)
+    (known,) = redis.keys(keys.cached("*"))
+    assert 99 <= redis.ttl(known) <= 100  # no longer than the result
     again = cached.submit(priority=Priority.HIGH)
     job = cached.job(again)
     assert (job.status, job.cached, cached.job(first).cached) == (JobStatus.SUCCEEDED, True, False)
@@ -48,11 +49,10 @@ def test_the_same_question_is_answered_from_the_cache_if_there_is_one(
     assert deployment.job(deployment.submit()).status is JobStatus.QUEUED  # off by default
     redis.delete(keys.result(first))
     assert cached.job(cached.submit()).status is JobStatus.QUEUED
-    cached.close()
 
 
-def test_a_full_queue_refuses_and_keeps_nothing(deployment: Deployment, redis: Redis, settings: Settings) -> None:
-    limited = Deployment(settings.model_copy(update={"max_queued_jobs": 3}))
+def test_a_full_queue_refuses_and_keeps_nothing(deploy: Deploy, redis: Redis) -> None:
+    limited = deploy(max_queued_jobs=3)
     for _ in range(3):
         limited.submit()
     refused = new_job_id()
@@ -61,15 +61,12 @@ def test_a_full_queue_refuses_and_keeps_nothing(deployment: Deployment, redis: R
     assert not redis.exists(keys.job(refused), keys.image(refused))
     limited.claim()
     limited.submit(refused)
-    limited.close()
 
 
-def test_jobs_are_refused_before_the_memory_is_full(any_server: str, redis: Redis, settings: Settings) -> None:
+def test_jobs_are_refused_before_the_memory_is_full(deployment: Deployment, redis: Redis) -> None:
     redis.config_set("maxmemory", str(redis.info("memory")["used_memory"] * 11 // 10))
-    deployment = Deployment(settings)
     try:
         with pytest.raises(StoreFull, match="80%"):
             deployment.submit()
     finally:
         redis.config_set("maxmemory", "0")
-    deployment.close()

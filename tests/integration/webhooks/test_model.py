@@ -10,10 +10,7 @@ from typing import Any, ClassVar
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import HealthCheck
-from hypothesis import settings as hypothesis_settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 from redis import Redis
 
 from shared.job import JobRequest, MaskFormat
@@ -22,7 +19,8 @@ from shared.store import deliveries, keys, submissions
 from shared.store.deliveries import DeliveryLease, DeliveryStore, Verdict
 from shared.store.submissions import NewJob, SubmissionStore
 from shared.webhook import Attempt, DeliveryState, Webhook
-from tests.clock import MovedClock, script_with_moved_clock
+from tests.clock import MovedClock, patch_clock
+from tests.machines import run_machine
 from tests.servers import embedded_broker
 
 _REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
@@ -151,14 +149,19 @@ class DeliveryMachine(RuleBasedStateMachine):
             is_pending = entry.state is DeliveryState.PENDING
             assert delivery.next_attempt_at_ms == (entry.due_ms if is_pending else None)
 
+    @invariant()
+    def nothing_of_a_delivery_is_kept_for_ever(self) -> None:
+        for entry in self._entries.values():
+            assert self.redis.ttl(keys.delivery(entry.job_id)) > 0
+            assert (self.redis.ttl(keys.attempts(entry.job_id)) > 0) == (entry.recorded > 0)
+
 
 @pytest.fixture(scope="module")
 def moved_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     """A server whose scripts ask the test for the time."""
     folder: Path = tmp_path_factory.mktemp("model")
     with embedded_broker(folder) as url, pytest.MonkeyPatch.context() as patch:
-        for side in (submissions, deliveries):
-            patch.setattr(side, "script", script_with_moved_clock)
+        patch_clock(patch, submissions, deliveries)
         with Redis.from_url(url, decode_responses=True) as redis:
             yield redis
 
@@ -175,12 +178,4 @@ def test_any_moves_in_any_order_leave_deliveries_as_the_model_says(
     )
     monkeypatch.setattr(DeliveryMachine, "redis", moved_redis, raising=False)
     monkeypatch.setattr(DeliveryMachine, "settings", settings, raising=False)
-    run_machine(
-        DeliveryMachine,
-        settings=hypothesis_settings(
-            max_examples=40,
-            stateful_step_count=50,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow],
-        ),
-    )
+    run_machine(DeliveryMachine)
