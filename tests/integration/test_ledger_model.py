@@ -223,7 +223,7 @@ class Ledger:
             model_id=_MODEL, prompt="segment cat", mask_formats=(MaskFormat.RLE,), priority=wanted.priority
         )
         new = NewJob(job_id, request, wanted.image, wanted.owner, wanted.timeout_s, key, wanted.webhook)
-        return self._runner.run(self.front.submit(new))
+        return self._runner.run(self.front.submit(new)).job.id
 
     def cancel(self, job_id: str) -> JobStatus:
         return self._runner.run(self.front.cancel(job_id))

@@ -40,7 +40,7 @@ def _submit(settings: Settings, priority: Priority = Priority.NORMAL) -> str:
         store = SubmissionStore.connect(settings)
         request = JobRequest(model_id="demo", prompt="cat", mask_formats=(MaskFormat.RLE,), priority=priority)
         try:
-            return await store.submit(NewJob(new_job_id(), request, b"x", "me"))
+            return (await store.submit(NewJob(new_job_id(), request, b"x", "me"))).job.id
         finally:
             await store.close()
 
