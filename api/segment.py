@@ -50,7 +50,9 @@ async def submit(
         ringing = asyncio.create_task(run_in_threadpool(services.doorbell.ring, queue, job_id))
         after.add_task(asyncio.wait, [ringing])
     if wait_s:
-        state = await services.watcher.read_once(job_id, lambda state: state.job.status.is_terminal, wait_s)
+        state = await services.watcher.read_once(
+            job_id, lambda state: state.job.status.is_terminal, wait_s, request.receive
+        )
         response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
         response.status_code = 200 if state.job.status.is_terminal else 202
     add_job_headers(response, state)
