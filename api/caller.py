@@ -89,7 +89,7 @@ Admin = Annotated[Caller, Security(_caller, scopes=[Scope.ADMIN])]
 """A caller that may do everything. Without keys nobody is told apart, so everybody passes."""
 
 
-def _checked_id(job_id: str) -> str:
+async def _checked_id(job_id: str) -> str:
     if not is_job_id(job_id):
         raise JobNotFound("this is not a job id; ids look like 0197a2b4-5c6d-7e8f-9a0b-1c2d3e4f5a6b")
     return job_id

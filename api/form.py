@@ -2,64 +2,48 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from fastapi import Request
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
-from shared.errors import MalformedRequest
+from shared.errors import InvalidField, MalformedRequest
 
-_MAX_FIELDS = 64
+_MAX_PARTS = 64
 """Several times what there is to say: clients may add fields of their own, and repeat `mask_format`."""
-_MAX_FILES = 2
-"""One is what we take; the second tells a client what is wrong with two."""
 
 
-async def read_form(request: Request, max_field_bytes: int) -> dict[str, object]:
+async def read_form(request: Request, boundary: str, max_field_bytes: int) -> dict[str, object]:
     """The fields of a form: text as `str`, files as `bytes`, and a list of them where a name is given more than once.
 
     Raises:
         MalformedRequest: no form, or one that ends too early, has too many parts or too long ones.
+        InvalidField: a text that is not UTF-8.
     """
-    parser = _WholeFormParser(
-        request.headers,
-        request.stream(),
-        max_files=_MAX_FILES,
-        max_fields=_MAX_FIELDS,
-        max_part_size=max_field_bytes,
-    )
+    fields: defaultdict[str, list[str | bytes]] = defaultdict(list)
     try:
-        form = await parser.parse()
-        return await _by_name(form)
-    except MultiPartException as error:
-        raise MalformedRequest(f"the form could not be read: {error.message}") from error
-    finally:
-        parser.close()
+        with PushMultipartParser(boundary, max_segment_count=_MAX_PARTS) as parser:
+            async for received in request.stream():
+                for event in parser.parse(received):
+                    if isinstance(event, MultipartSegment):
+                        part, content = event, list[bytes]()
+                    elif event is not None:
+                        content.append(event)
+                    else:
+                        fields[part.name].append(_value(part, b"".join(content), max_field_bytes))
+    except MultipartError as error:
+        raise MalformedRequest(f"the form could not be read: {error.args[0]}") from error
+    return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
 
 
-async def _by_name(form: FormData) -> dict[str, object]:
-    fields: dict[str, object] = {}
-    for name, value in form.multi_items():
-        content = await value.read() if isinstance(value, UploadFile) else value
-        given = fields.get(name, [])
-        fields[name] = [*(given if isinstance(given, list) else [given]), content] if name in fields else content
-    return fields
-
-
-class _WholeFormParser(MultiPartParser):
-    """Starlette's, which takes a form without its end for a form, and leaves the file that was cut off open."""
-
-    _is_whole = False
-
-    def on_end(self) -> None:
-        self._is_whole = True
-
-    async def parse(self) -> FormData:
-        form = await super().parse()
-        if not self._is_whole:
-            raise MultiPartException("it ends too early")
-        return form
-
-    def close(self) -> None:
-        """Give up the files, whatever became of the form."""
-        for file in self._files_to_close_on_error:
-            file.close()
+def _value(part: MultipartSegment, content: bytes, max_field_bytes: int) -> str | bytes:
+    if not part.name:
+        raise MalformedRequest("a part of the form has no name")
+    if part.filename is not None:
+        return content
+    if len(content) > max_field_bytes:
+        raise MalformedRequest("a field of the form is too long")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise InvalidField("a field of the form is not UTF-8") from None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from fastapi import Request
-from python_multipart.multipart import parse_options_header
+from multipart import parse_options_header
 
 from api.fetch import ImageFetcher
 from api.form import read_form
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _FORM = "multipart/form-data"
 _JSON = "application/json"
 _SOURCES = {_FORM: ("image_file", "image_url"), _JSON: ("image_base64", "image_url")}
-_CHARSETS = frozenset({b"utf-8", b"utf8", b"us-ascii"})
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 """Python knows a hundred more, and some of them take quadratic time: Punycode, a second for a field of 64 kB."""
 _MAX_KEY_CHARS = 255
 _OVERHEAD_BYTES = 65_536
@@ -60,12 +60,11 @@ class Intake:
             MalformedRequest, InvalidField, UrlRefused, PayloadTooLarge, ImageTooLarge, UnsupportedImage,
             ImageUnreadable: as their docstrings say.
         """
-        message_type, parameters = parse_options_header(request.headers.get("content-type"))
-        kind = message_type.decode("latin-1")
-        if parameters.get(b"charset", b"utf-8").lower() not in _CHARSETS:
+        kind, parameters = parse_options_header(request.headers.get("content-type", ""))
+        if parameters.get("charset", "utf-8").lower() not in _CHARSETS:
             raise MalformedRequest("the charset of a request must be UTF-8")
         if kind == _FORM:
-            fields = await read_form(request, _OVERHEAD_BYTES)
+            fields = await read_form(request, parameters.get("boundary", ""), _OVERHEAD_BYTES)
         elif kind == _JSON:
             fields = await _read_json(request)
         else:

@@ -60,7 +60,7 @@ async def read_job(
         return state.job.status.is_terminal if if_none_match is None else not is_known(if_none_match, state.job.version)
 
     if wait and not is_news(state):
-        state = await services.watcher.read_once(state.job.id, is_news, wait)
+        state = await services.watcher.read_once(state.job.id, is_news, wait, request.receive)
     add_job_headers(response, state)
     response.headers["ETag"] = weak_entity_tag(state.job.version)
     if is_known(if_none_match, state.job.version):

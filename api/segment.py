@@ -39,18 +39,20 @@ async def submit(
     new = await services.intake.read(request, caller)
     await services.store.require_workers(new.request.model_id)
     fault_point("api.read")
-    job_id = await services.store.submit(new)
+    state = await services.store.submit(new)
+    job_id = state.job.id
     fault_point("api.submitted")
     bind_contextvars(job_id=job_id)
     response.headers["Location"] = f"/jobs/{job_id}"
     queue = queue_name(new.request.model_id)
     wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
-    state = await services.store.read(job_id)
     if (state.queue_position or 0) < _ENOUGH_BELLS:
         ringing = asyncio.create_task(run_in_threadpool(services.doorbell.ring, queue, job_id))
         after.add_task(asyncio.wait, [ringing])
     if wait_s:
-        state = await services.watcher.read_once(job_id, lambda state: state.job.status.is_terminal, wait_s)
+        state = await services.watcher.read_once(
+            job_id, lambda state: state.job.status.is_terminal, wait_s, request.receive
+        )
         response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
         response.status_code = 200 if state.job.status.is_terminal else 202
     add_job_headers(response, state)

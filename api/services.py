@@ -73,7 +73,7 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
         await deliveries.close()
 
 
-def _services(request: Request) -> Services:
+async def _services(request: Request) -> Services:  # FastAPI calls what is not async in a thread
     return cast(Services, request.app.state.services)
 
 

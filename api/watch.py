@@ -6,11 +6,12 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from redis.exceptions import RedisError
+from starlette.types import Receive
 
-from shared.errors import ServerBusy
+from shared.errors import MaskqError, ServerBusy
 from shared.store.submissions import JobState, SubmissionStore
 
 _RETRY_S = 1.0
@@ -60,15 +61,18 @@ class JobWatcher:
             if not self._waiting[job_id]:
                 del self._waiting[job_id]
 
-    async def read_once(self, job_id: str, is_enough: Callable[[JobState], bool], longest_s: float) -> JobState:
-        """The job's state once it is one that will do, or as it is after `longest_s` seconds.
+    async def read_once(
+        self, job_id: str, is_enough: Callable[[JobState], bool], longest_s: float, receive: Receive
+    ) -> JobState:
+        """The job's state once it is one that will do, or as it is after `longest_s` seconds, or when the client that
+        is heard through `receive` has hung up.
 
         Raises:
             ServerBusy, JobNotFound, JobExpired: as `watching` and the store's `read`.
         """
         deadline = asyncio.get_running_loop().time() + longest_s
-        with self.watching(job_id) as moved:
-            while not self.is_closed:
+        with self.watching(job_id) as moved, _set_at_hang_up(moved, receive) as listening:
+            while not self.is_closed and not listening.done():
                 moved.clear()
                 state = await self._store.read(job_id)
                 if is_enough(state):
@@ -102,3 +106,20 @@ class JobWatcher:
         groups = list(self._waiting.values()) if job_id is None else [self._waiting.get(job_id, set())]
         for event in {event for group in groups for event in group}:
             event.set()
+
+
+@contextmanager
+def _set_at_hang_up(event: asyncio.Event, receive: Receive) -> Iterator[asyncio.Task[None]]:
+    """Set the event when the client hangs up. Yields the task that listens: it is done by then."""
+
+    async def listen() -> None:
+        with suppress(MaskqError):  # a body that nobody reads is too long or too slow: that ends the wait, too
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+    listening = asyncio.create_task(listen())
+    listening.add_done_callback(lambda _: event.set())
+    try:
+        yield listening
+    finally:
+        listening.cancel()

@@ -35,6 +35,7 @@ def set_up_logging(settings: Settings) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # costs time, and no line shows it
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 

@@ -160,8 +160,7 @@ class WorkerService:
                 done = self._pipeline.run(job.request, held.lease.image, lambda: held.is_dropped)
                 note(done)
         except CancelledError:
-            logger.info("dropped")
-            self._metrics.ended("dropped")
+            self._drop()
             return None
         except MaskqError as error:
             return Outcome(failure=JobFailure(type=error.type, detail=error.detail))
@@ -187,7 +186,14 @@ class WorkerService:
                 if kept and held.lease.job.webhook:
                     self._ring_webhooks(held.lease.job.id)
                 break
+        else:
+            self._drop()
         fault_point("worker.finished")
+
+    def _drop(self) -> None:
+        """Nobody waits for the job of this thread any more, or somebody else has it."""
+        logger.info("dropped")
+        self._metrics.ended("dropped")
 
     # --- Duties -------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from redis.asyncio import Redis
 
@@ -113,20 +113,21 @@ class SubmissionStore:
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def submit(self, new: NewJob) -> str:
+    async def submit(self, new: NewJob) -> JobState:
         """Accept a job: once this returns, it is stored and queued. Repeating it with the same id changes nothing.
 
-        Returns its id, or that of the job its idempotency key already stands for.
+        Returns it as it is now, or the job its idempotency key already stands for.
 
         Raises:
             QueueFull: `max_queued_jobs` are waiting for this model.
             IdempotencyMismatch: the key was used for another request.
+            JobNotFound, JobExpired: as `read`, of the job the key stands for.
             StoreFull: the server's memory is nearly used up.
         """
         await self._require_room()
         if self._images:
             await self._images.put(new.id, new.image)
-        outcome, detail = await self._submit(args=self._submit_args(new))
+        outcome, detail, *state = await self._submit(args=self._submit_args(new))
         if self._images and text(detail) != new.id:
             await self._images.remove(new.id)
         match text(outcome):
@@ -135,7 +136,7 @@ class SubmissionStore:
                 raise QueueFull(f"{text(detail)} jobs are waiting and {limit} is the most; try again later", limit)
             case "mismatch":
                 raise IdempotencyMismatch("use a new key for a new request, and the same body for a repeated one")
-        return text(detail)
+        return _state(*state)
 
     async def require_workers(self, model_id: str) -> None:
         """Refuse jobs for a model that nobody serves, unless they are to wait. Looks once a second.
@@ -181,18 +182,7 @@ class SubmissionStore:
             JobNotFound: there never was such a job.
             JobExpired: there was, and its retention is over.
         """
-        found = await self._read(args=[job_id])
-        if found is None:
-            raise JobNotFound("no job has this id")
-        if isinstance(found, bytes):
-            raise JobExpired("it ended, and results are kept for a limited time")
-        record, ahead, result, running, pace_ms, running_ms = found
-        return JobState(
-            job=job_from_hash(dict(zip(record[::2], record[1::2], strict=True))),
-            queue_position=ahead,
-            result=SegmentationResult.model_validate_json(result) if result else None,
-            retry_after_s=_retry_after_s(ahead, running, float(pace_ms or _UNKNOWN_PACE_MS), running_ms),
-        )
+        return _state(await self._read(args=[job_id]))
 
     async def list(self, owner: str, before: str, limit: int) -> list[Job]:
         """An owner's jobs, newest first: those accepted before the job `before`, or the newest if it is empty.
@@ -260,6 +250,21 @@ class SubmissionStore:
             self._sampled_at = now
         if self._is_full:
             raise StoreFull(f"{_FULL_SHARE:.0%} of the store's memory is in use; try again when jobs have ended")
+
+
+def _state(found: Any) -> JobState:
+    """What the Lua function `job_state` found."""
+    if found is None:
+        raise JobNotFound("no job has this id")
+    if isinstance(found, bytes):
+        raise JobExpired("it ended, and results are kept for a limited time")
+    record, ahead, result, running, pace_ms, running_ms = found
+    return JobState(
+        job=job_from_hash(dict(zip(record[::2], record[1::2], strict=True))),
+        queue_position=ahead,
+        result=SegmentationResult.model_validate_json(result) if result else None,
+        retry_after_s=_retry_after_s(ahead, running, float(pace_ms or _UNKNOWN_PACE_MS), running_ms),
+    )
 
 
 def _retry_after_s(ahead: int | None, running: int, pace_ms: float, running_ms: int | None) -> int | None:

@@ -203,7 +203,7 @@ _FORMS: dict[str, tuple[str, bytes, int, str]] = {
     "another boundary": ("multipart/form-data; boundary=y", _parts(_IMAGE), 400, "malformed_request"),
     "long boundary": (f"multipart/form-data; boundary={'y' * 5_000}", _parts(_IMAGE), 400, "malformed_request"),
     "many fields": ("multipart/form-data; boundary=x", _parts(*[_field(b"f")] * 65), 400, "malformed_request"),
-    "many files": ("multipart/form-data; boundary=x", _parts(*[_IMAGE] * 3), 400, "malformed_request"),
+    "many files": ("multipart/form-data; boundary=x", _parts(*[_IMAGE] * 3), 422, "invalid_field"),
     "100,000 parts": ("multipart/form-data; boundary=x", _parts(*[_field(b"f")] * 100_000), 400, "malformed_request"),
     "a name of 1 MB": ("multipart/form-data; boundary=x", _parts(_field(b"n" * 1_000_000)), 400, "malformed_request"),
     "no name": (

@@ -47,9 +47,9 @@ def _submit(settings: Settings, image: bytes = b"image", key: str = "") -> str:
     async def submit() -> str:
         store = SubmissionStore.connect(settings)
         try:
-            job_id = await store.submit(NewJob(new_job_id(), _REQUEST, image, "me", idempotency_key=key))
-            assert await store.image(job_id) == b"image"
-            return job_id
+            state = await store.submit(NewJob(new_job_id(), _REQUEST, image, "me", idempotency_key=key))
+            assert await store.image(state.job.id) == b"image"
+            return state.job.id
         finally:
             await store.close()
 

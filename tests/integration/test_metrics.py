@@ -41,7 +41,7 @@ def _submit(settings: Settings, priority: Priority = Priority.NORMAL, webhook: W
         store = SubmissionStore.connect(settings)
         request = JobRequest(model_id="demo", prompt="cat", mask_formats=(MaskFormat.RLE,), priority=priority)
         try:
-            return await store.submit(NewJob(new_job_id(), request, b"x", "me", webhook=webhook))
+            return (await store.submit(NewJob(new_job_id(), request, b"x", "me", webhook=webhook))).job.id
         finally:
             await store.close()
 

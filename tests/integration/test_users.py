@@ -61,7 +61,7 @@ def _submit(settings: Settings) -> str:
         store = SubmissionStore.connect(settings)
         request = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
         try:
-            return await store.submit(NewJob(new_job_id(), request, b"image", "me", timeout_s=60))
+            return (await store.submit(NewJob(new_job_id(), request, b"image", "me", timeout_s=60))).job.id
         finally:
             await store.close()
 

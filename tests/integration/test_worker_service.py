@@ -105,7 +105,7 @@ class FrontEnd:
 
     def submit(self, image: bytes = b"x", timeout_s: float | None = None, webhook: Webhook | None = None) -> str:
         new = NewJob(new_job_id(), _REQUEST, image, "me", timeout_s, webhook=webhook)
-        return self._call(lambda store: store.submit(new))
+        return self._call(lambda store: store.submit(new)).job.id
 
     def state(self, job_id: str) -> JobState:
         return self._call(lambda store: store.read(job_id))

@@ -4,20 +4,23 @@
 --       seconds until the deadline or '', most jobs that may wait, idempotency key or '', fingerprint of the request,
 --       seconds to keep the key, what is asked for the result cache or '', seconds to keep a job, its image, its tombstone,
 --       webhook as JSON or '', host of the webhook
--- Returns {'accepted', id}: the id is another one if the idempotency key was used before;
+-- Returns {'accepted', id, what `job_state` says}: of another job if the idempotency key was used before;
 --         {'mismatch', id} if it was used for another request; {'full', jobs waiting}.
 -- Submitting the same id again changes nothing.
 
 local id, model, owner, flow, weight = ARGV[1], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 
 if redis.call('EXISTS', job_key(id)) == 1 then
-    return {'accepted', id}
+    return {'accepted', id, job_state(id)}
 end
 if ARGV[10] ~= '' then
     local used = redis.call('GET', idempotency_key(owner, ARGV[10]))
     if used then
         local used_id, fingerprint = used:match('^(%S+) (%S+)$')
-        return {fingerprint == ARGV[11] and 'accepted' or 'mismatch', used_id}
+        if fingerprint ~= ARGV[11] then
+            return {'mismatch', used_id}
+        end
+        return {'accepted', used_id, job_state(used_id)}
     end
 end
 local waiting = redis.call('ZCARD', ready_key(model))
@@ -69,4 +72,4 @@ if ARGV[13] ~= '' then
         redis.call('HSET', job_key(id), 'content', ARGV[13]) -- for the cache, when this job has a result
     end
 end
-return {'accepted', id}
+return {'accepted', id, job_state(id)}

@@ -39,7 +39,7 @@ class Deployment:
         priority = values.pop("priority", Priority.NORMAL)
         request = REQUEST.model_copy(update={"priority": priority})
         new = NewJob(job_id or new_job_id(), request, **{"image": b"image", "owner": "me", **values})
-        return self._runner.run(self.front.submit(new))
+        return self._runner.run(self.front.submit(new)).job.id
 
     def listed(self, owner: str, before: str = "", limit: int = 100) -> list[str]:
         return [job.id for job in self._runner.run(self.front.list(owner, before, limit))]

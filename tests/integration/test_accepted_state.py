@@ -1,0 +1,72 @@
+"""Whoever submits a job is told in the same step how it stands, just as if it had then been read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from shared.errors import JobExpired
+from shared.job import JobRequest, JobStatus, MaskFormat, new_job_id
+from shared.settings import Settings
+from shared.store.leases import LeaseStore
+from shared.store.submissions import NewJob, SubmissionStore
+from tests.jobs import finish_next
+
+_REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
+
+
+def _new(key: str = "") -> NewJob:
+    return NewJob(new_job_id(), _REQUEST, b"image", "me", idempotency_key=key)
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[SubmissionStore]:
+    store = SubmissionStore.connect(settings)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def test_an_accepted_job_is_answered_as_it_is_read(settings: Settings) -> None:
+    async def submit() -> None:
+        async with _store(settings) as store:
+            for ahead in range(3):
+                state = await store.submit(_new())
+                assert state == await store.read(state.job.id)
+                assert (state.job.status, state.queue_position) == (JobStatus.QUEUED, ahead)
+
+    asyncio.run(submit())
+
+
+def test_a_job_out_of_the_cache_is_answered_with_its_result(settings: Settings) -> None:
+    cached = settings.model_copy(update={"result_cache_s": 100})
+    leases = LeaseStore.connect(cached)
+
+    async def submit() -> None:
+        async with _store(cached) as store:
+            await store.submit(_new())
+            finish_next(leases)
+            state = await store.submit(_new())
+            assert state == await store.read(state.job.id)
+            assert state.result is not None
+
+    asyncio.run(submit())
+    leases.close()
+
+
+def test_a_used_key_is_answered_with_its_job_for_as_long_as_that_is_kept(settings: Settings) -> None:
+    async def submit() -> None:
+        async with _store(settings.model_copy(update={"retention_s": 1, "image_retention_s": 1})) as store:
+            first = await store.submit(_new("key"))
+            await store.cancel(first.job.id)
+            again = await store.submit(_new("key"))
+            assert (again.job.id, again.job.status) == (first.job.id, JobStatus.CANCELED)
+            await asyncio.sleep(1.2)
+            with pytest.raises(JobExpired):
+                await store.submit(_new("key"))
+
+    asyncio.run(submit())
