@@ -160,7 +160,7 @@ class WorkerService:
                 done = self._pipeline.run(job.request, held.lease.image, lambda: held.is_dropped)
                 note(done)
         except CancelledError:
-            self._drop()
+            self._note_dropped()
             return None
         except MaskqError as error:
             return Outcome(failure=JobFailure(type=error.type, detail=error.detail))
@@ -187,10 +187,10 @@ class WorkerService:
                     self._ring_webhooks(held.lease.job.id)
                 break
         else:
-            self._drop()
+            self._note_dropped()
         fault_point("worker.finished")
 
-    def _drop(self) -> None:
+    def _note_dropped(self) -> None:
         """Nobody waits for the job of this thread any more, or somebody else has it."""
         logger.info("dropped")
         self._metrics.ended("dropped")
