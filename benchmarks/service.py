@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import io
-import os
 import statistics
 import tempfile
 import time
@@ -23,7 +22,6 @@ from typing import Any
 
 import httpx2
 import psutil
-import torch
 from PIL import Image
 
 from benchmarks.cores import busiest_thread, set_apart
@@ -49,9 +47,6 @@ def main() -> None:
     parser.add_argument("--apart", action="store_true", help="give the engine a core to itself")
     parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
     options = parser.parse_args()
-    if options.apart:
-        os.environ["OMP_NUM_THREADS"] = "1"
-        torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
         begin = time.perf_counter()
         with local_service("127.0.0.1", free_port(), 1, Path(folder), log) as service:
