@@ -37,8 +37,6 @@ async def read_form(request: Request, boundary: str, max_field_bytes: int) -> di
 
 
 def _value(part: MultipartSegment, content: bytes, max_field_bytes: int) -> str | bytes:
-    if not part.name:
-        raise MalformedRequest("a part of the form has no name")
     if part.filename is not None:
         return content
     if len(content) > max_field_bytes:

@@ -209,9 +209,10 @@ _FORMS: dict[str, tuple[str, bytes, int, str]] = {
     "no name": (
         "multipart/form-data; boundary=x",
         _parts(b"Content-Disposition: form-data\r\n\r\nv"),
-        400,
-        "malformed_request",
+        422,
+        "invalid_field",
     ),
+    "an empty name": ("multipart/form-data; boundary=x", _parts(_field(b""), _field(b"prompt"), _IMAGE), 202, ""),
     "1,000 headers": (
         "multipart/form-data; boundary=x",
         _parts(b"A: b\r\n" * 1_000 + _IMAGE),
