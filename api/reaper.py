@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from shared.duty import Duty
 from shared.settings import Settings
-from shared.store.leases import LeaseStore, Reaped
-
-logger = logging.getLogger(__name__)
+from shared.store.leases import LeaseStore
 
 
 @contextmanager
@@ -20,8 +17,7 @@ def reaping(settings: Settings, model_ids: Collection[str]) -> Iterator[None]:
 
     def reap() -> None:
         for model_id in model_ids:
-            if (reaped := store.reap(model_id)) != Reaped():
-                logger.warning("%s: %s", model_id, reaped)
+            store.reap(model_id)
 
     duty = Duty("reaper", settings.heartbeat_s, reap)
     duty.start()

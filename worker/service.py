@@ -20,7 +20,7 @@ from shared.job import JobFailure, JobRequest
 from shared.presence import process_name
 from shared.registry import served_model
 from shared.settings import Settings
-from shared.store.leases import Lease, LeaseStore, Outcome, Reaped
+from shared.store.leases import Lease, LeaseStore, Outcome
 from worker.hands import Hands, Held
 from worker.metrics import WorkerMetrics
 from worker.segmentation import Segmentation
@@ -75,7 +75,7 @@ class WorkerService:
         self._stopping = threading.Event()
         self._duties = [
             Duty("heartbeat", settings.heartbeat_s, self._beat),
-            Duty("reaper", settings.heartbeat_s, self._reap),
+            Duty("reaper", settings.heartbeat_s, lambda: self._store.reap(model_id)),
             Duty("lookout", settings.look_s, self._look),
             Duty("watchdog", min(1.0, settings.stuck_s / 4), self._watch_engine),
             Duty("patience", min(1.0, settings.give_up_s / 4), self._give_up_unheard),
@@ -213,11 +213,6 @@ class WorkerService:
             if time.monotonic() - held.heard_at > self._settings.give_up_s:
                 logger.warning("job %s: given up, the store has not heard of us", held.lease.job.id)
                 held.drop()
-
-    def _reap(self) -> None:
-        reaped = self._store.reap(self._model_id)
-        if reaped != Reaped():
-            logger.warning("%s", reaped)
 
     def _look(self) -> None:
         """Ring for jobs that wait although we have free hands: their doorbell was lost, or came too early."""

@@ -16,7 +16,7 @@ from shared.errors import NothingToDeliver
 from shared.job import Job
 from shared.settings import Settings
 from shared.store import keys
-from shared.store.script import MISSED_BEATS, async_redis, job_from_hash, script, text
+from shared.store.script import async_redis, job_from_hash, lately_s, script, text
 from shared.webhook import Attempt, Delivery, DeliveryState, Webhook
 
 _MOST_ATTEMPTS_KEPT = 20
@@ -51,7 +51,7 @@ class DeliveryStore:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._lease_ms = round(2000 * settings.webhook_timeout_s)
-        self._lately_s = MISSED_BEATS * settings.heartbeat_s
+        self._lately_s = lately_s(settings)
         self._beat = redis.register_script(script("beat_deliverer"))
         self._live = redis.register_script(script("live"))
         self._claim = redis.register_script(script("claim_delivery"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Self, cast
@@ -17,7 +18,7 @@ from shared.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import keys
 from shared.store.images import ImageStore
-from shared.store.script import MISSED_BEATS, Retention, connection_options, job_from_hash, script, text
+from shared.store.script import Retention, connection_options, job_from_hash, lately_s, script, text
 
 _MOST_LOSSES_ALONE = 3
 """A job that cost three workers while it ran alone is the culprit."""
@@ -28,6 +29,8 @@ _WORKER_LOST = JobFailure(
     type=WorkerLost.type, detail=f"{_MOST_LOSSES_ALONE} workers were lost while they ran this job alone"
 )
 _DEADLINE = JobFailure(type=DeadlineExceeded.type, detail="its `timeout` was over before it had ended")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,14 +121,17 @@ class LeaseStore:
         return bool(self._give_back(args=[lease.job.id, lease.job.request.model_id, lease.job.fence]))
 
     def reap(self, model_id: str) -> Reaped:
-        """Move on the jobs whose lease or deadline has run out. Not while the server has been up for only a short time,
-        when workers may live and not have reconnected."""
+        """Move on the jobs whose lease or deadline has run out, and log it. Not while the server has been up for only a
+        short time, when workers may live and not have reconnected."""
         uptime_s = self._redis.info("server")["uptime_in_seconds"]
         if uptime_s < self._settings.restart_grace_s:
             return Reaped()
         errors = [_WORKER_LOST.model_dump_json(), _DEADLINE.model_dump_json()]
         moved = self._reap(args=[model_id, _MOST_LOSSES_ALONE, *errors, _REAPED_AT_ONCE, *self._retention.args])
-        return Reaped(*moved)
+        reaped = Reaped(*moved)
+        if reaped != Reaped():
+            logger.warning("%s: %s", model_id, reaped)
+        return reaped
 
     def sweep_images(self) -> int:
         """Remove images that no job needs from a folder or bucket. Redis removes its own. Returns how many."""
@@ -138,7 +144,7 @@ class LeaseStore:
     def beat(self, model_id: str, worker_id: str, held: Collection[Lease] = ()) -> set[str]:
         """Say that this worker lives and has these jobs in hand. Returns the ids of those it has no longer."""
         hands = [part for lease in held for part in (lease.job.id, lease.job.fence)]
-        lost = self._beat(args=[model_id, worker_id, self._lately_s, self._lease_ms, *hands])
+        lost = self._beat(args=[model_id, worker_id, lately_s(self._settings), self._lease_ms, *hands])
         return {text(job_id) for job_id in lost}
 
     def canceled(self, is_stopped: Callable[[], bool]) -> Iterator[str]:
@@ -151,7 +157,7 @@ class LeaseStore:
 
     def live_workers(self, model_id: str) -> list[str]:
         """The ids of the workers of this model that have been heard of lately."""
-        return [text(each) for each in self._live(args=[keys.workers(model_id), self._lately_s])]
+        return [text(each) for each in self._live(args=[keys.workers(model_id), lately_s(self._settings)])]
 
     def depart(self, model_id: str, worker_id: str) -> None:
         """Say that this worker is going."""
@@ -180,7 +186,3 @@ class LeaseStore:
     @property
     def _lease_ms(self) -> int:
         return round(self._settings.lease_s * 1000)
-
-    @property
-    def _lately_s(self) -> float:
-        return MISSED_BEATS * self._settings.heartbeat_s

@@ -18,10 +18,15 @@ from shared.job import Job
 from shared.settings import Settings
 from shared.store import keys
 
-MISSED_BEATS = 3
-"""A worker that missed this many heartbeats counts as gone."""
+_MISSED_BEATS = 3
+"""A worker or deliverer that missed this many heartbeats counts as gone."""
 _CONNECTIONS = 64
 """Of one front end process. Redis does one thing at a time, so more would only wait there instead of here."""
+
+
+def lately_s(settings: Settings) -> float:
+    """For how many seconds a worker or deliverer may be silent and still count as there."""
+    return _MISSED_BEATS * settings.heartbeat_s
 
 
 def script(name: str) -> str:

@@ -18,7 +18,7 @@ from shared.settings import Settings
 from shared.store import keys
 from shared.store.figures import LedgerFigures, read_figures
 from shared.store.images import ImageStore
-from shared.store.script import MISSED_BEATS, Retention, async_redis, job_from_hash, script, text
+from shared.store.script import Retention, async_redis, job_from_hash, lately_s, script, text
 from shared.tracing import current_traceparent
 from shared.webhook import Webhook
 
@@ -228,11 +228,11 @@ class SubmissionStore:
 
     async def live_workers(self, model_id: str) -> int:
         """Workers that serve this model and have been heard of lately."""
-        return len(await self._live(args=[keys.workers(model_id), MISSED_BEATS * self._settings.heartbeat_s]))
+        return len(await self._live(args=[keys.workers(model_id), lately_s(self._settings)]))
 
     async def figures(self, model_id: str) -> LedgerFigures:
         """What the ledger holds and has seen for this model, for those who watch over it."""
-        return await read_figures(self._redis, model_id, MISSED_BEATS * self._settings.heartbeat_s)
+        return await read_figures(self._redis, model_id, lately_s(self._settings))
 
     async def changes(self) -> AsyncIterator[str | None]:
         """The ids of jobs as they move, for as long as the connection lasts. The first item is None: listening now."""
