@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -207,9 +208,15 @@ def test_who_comes_back_hears_only_what_is_new(client: httpx2.Client, leases: Le
 def test_a_silent_stream_is_pinged_and_does_not_last_for_ever(settings: Settings) -> None:
     hasty = settings.model_copy(update={"ping_s": 0.1, "stream_s": 0.55})
     with front_end(hasty) as url, httpx2.Client(base_url=url, timeout=20) as client:
-        job = submit(client).json()
-        with client.stream("GET", job["urls"]["events"]) as response:
-            first, *pings = _events(response.iter_lines())
+        url_of_events = submit(client).json()["urls"]["events"]
+
+        def listen(_: int) -> list[dict[str, Any]]:
+            with client.stream("GET", url_of_events) as response:
+                return list(_events(response.iter_lines()))
+
+        with ThreadPoolExecutor(24) as threads:  # many, as timers do not ring at the same fraction of a millisecond
+            streams = list(threads.map(listen, range(24)))
+    for first, *pings in streams:
         assert first["data"]["status"] == "queued"
         assert 1 <= len(pings) <= 6
         assert {tuple(ping) for ping in pings} == {("comment",)}
