@@ -1,0 +1,87 @@
+"""The page at / in a real browser: what a person sees who meets the service there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from shared.settings import Settings
+from tests.servers import front_end, require_program
+
+pytestmark = pytest.mark.browser
+
+_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+"""Root has no sandbox in a container; and no test should ask its maker's hosts for anything."""
+_PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium; skips where it is not installed."""
+    program = require_program("chromium")
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program, args=_QUIET) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty tab. At the end nothing may have failed in it unnoticed."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(_PATIENCE_MS)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(error.message))
+        yield page
+    assert errors == []
+
+
+def _segment(page: Page, image: Path, prompt: str) -> None:
+    page.get_by_label("Image").set_input_files(image)
+    page.get_by_label("What to cut out").fill(prompt)
+    page.get_by_role("button", name="Segment").click()
+
+
+def test_a_person_sees_what_was_cut_out(page: Page, service_url: str, root: Path) -> None:
+    page.goto(service_url)
+    expect(page.locator("#model")).to_have_text("demo")
+    _segment(page, root / "models" / "demo" / "sample.jpg", "red circle")
+    expect(page.get_by_role("status")).to_have_text("succeeded: 1 found", timeout=_PATIENCE_MS)
+    expect(page.locator("#answer")).to_contain_text('"label": "red circle"')
+    overlay = page.get_by_alt_text("The image with 1 found")
+    expect(overlay).to_be_visible()
+    assert overlay.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [640, 480]
+
+
+def test_a_person_is_told_what_is_wrong_and_may_try_again(page: Page, service_url: str, root: Path) -> None:
+    page.goto(service_url)
+    _segment(page, root / "README.md", "red circle")
+    expect(page.get_by_role("status")).to_contain_text("not an image we can read")
+    expect(page.locator("#overlay")).to_be_hidden()
+    _segment(page, root / "models" / "demo" / "sample.jpg", "red circle")
+    expect(page.get_by_role("status")).to_have_text("succeeded: 1 found", timeout=_PATIENCE_MS)
+
+
+def test_the_page_asks_for_a_key_once_one_is_needed(page: Page, settings: Settings, root: Path) -> None:
+    sample = root / "models" / "demo" / "sample.jpg"
+    with front_end(settings.model_copy(update={"require_keys": True})) as url:
+        page.goto(url)
+        key = page.get_by_label("API key")
+        expect(key).to_be_hidden()
+        _segment(page, sample, "red circle")
+        expect(key).to_be_visible()
+        key.fill(_make_key(settings))
+        _segment(page, sample, "red circle")
+        expect(page.get_by_role("status")).to_have_text("queued …")
+
+
+def _make_key(settings: Settings) -> str:
+    """As a person makes one."""
+    command = [sys.executable, "-m", "scripts.keys", "create", "a person"]
+    environment = {**os.environ, "REDIS_URL": settings.redis_url}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
