@@ -60,12 +60,12 @@ def test_a_job_out_of_the_cache_is_answered_with_its_result(settings: Settings) 
 
 def test_a_used_key_is_answered_with_its_job_for_as_long_as_that_is_kept(settings: Settings) -> None:
     async def submit() -> None:
-        async with _store(settings.model_copy(update={"retention_s": 1, "image_retention_s": 1})) as store:
+        async with _store(settings.model_copy(update={"retention_s": 3, "image_retention_s": 3})) as store:
             first = await store.submit(_new("key"))
             await store.cancel(first.job.id)
             again = await store.submit(_new("key"))
             assert (again.job.id, again.job.status) == (first.job.id, JobStatus.CANCELED)
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(3.2)
             with pytest.raises(JobExpired):
                 await store.submit(_new("key"))
 

@@ -244,11 +244,11 @@ def test_a_worker_that_the_store_does_not_hear_drops_its_jobs(
 def test_a_job_that_was_claimed_after_a_long_silence_is_kept(
     settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
-    silent = settings.model_copy(update={"heartbeat_s": 60.0})
+    silent = settings.model_copy(update={"heartbeat_s": 60.0, "give_up_s": 2.0})
     service = WorkerService(silent, "demo", pipeline, IdleEngine(), lambda: None, lambda _: None)
     service.start()
-    time.sleep(settings.give_up_s * 1.5)
-    pipeline.first = lambda: time.sleep(settings.give_up_s * 0.5)
+    time.sleep(silent.give_up_s * 1.5)
+    pipeline.first = lambda: time.sleep(silent.give_up_s * 0.5)
     job_id = front.submit()
     service.work_off()
     assert front.job(job_id).status is JobStatus.SUCCEEDED
