@@ -40,7 +40,7 @@ class Recipe:
     vqvae_steps: int = 2_400
     dense_steps: int = 2_400
     language_steps: int = 600
-    joint_steps: int = 2_300
+    joint_steps: int = 1_100
     exam_every: int = 200
     """Steps of the last stage between two exams."""
     exam_scenes: int = 60

@@ -21,7 +21,8 @@ Curves: TypeAlias = dict[str, dict[str, dict[int, float]]]
 
 _SMOOTHING = 0.95
 _ORDER = ("vqvae", "dense", "language", "joint", "exam")
-_LOGARITHMIC = ("vqvae", "dense", "language", "joint")
+_MEASURED = ("exam", "box error")
+_BOX_ERROR = "box_error_median"
 
 
 def read_curves(file: Path) -> Curves:
@@ -37,22 +38,31 @@ def read_curves(file: Path) -> Curves:
 
 def draw_curves(curves: Curves, path: Path) -> None:
     """A PNG with a panel for each stage: its losses or, for the exam, what was measured on held-out scenes."""
-    stages = sorted(curves, key=_ORDER.index)
-    figure = Figure(figsize=(5 * len(stages), 3.6), layout="constrained")
+    panels = _panels(curves)
+    figure = Figure(figsize=(5 * len(panels), 3.6), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    for number, stage in enumerate(stages, 1):
-        _draw_stage(figure.add_subplot(1, len(stages), number), stage, curves[stage])
+    for number, (title, figures) in enumerate(panels.items(), 1):
+        _draw_panel(figure.add_subplot(1, len(panels), number), title, figures)
     canvas.print_png(path)
 
 
-def _draw_stage(axes: Axes, stage: str, figures: Mapping[str, Mapping[int, float]]) -> None:
+def _panels(curves: Curves) -> Curves:
+    """The figures of each panel by its title: box errors have one of their own, being far below shares."""
+    panels = {stage: dict(curves[stage]) for stage in sorted(curves, key=_ORDER.index)}
+    if _BOX_ERROR in panels.get("exam", {}):
+        panels["box error"] = {_BOX_ERROR: panels["exam"].pop(_BOX_ERROR)}
+    return panels
+
+
+def _draw_panel(axes: Axes, title: str, figures: Mapping[str, Mapping[int, float]]) -> None:
+    is_measured = title in _MEASURED
     for name, values in figures.items():
         steps = sorted(values)
         points = [values[step] for step in steps]
-        axes.plot(steps, points if stage == "exam" else _smoothed(points), label=name, linewidth=1)
-    axes.set_title(stage)
+        axes.plot(steps, points if is_measured else _smoothed(points), label=name, linewidth=1)
+    axes.set_title(title)
     axes.set_xlabel("step")
-    if stage in _LOGARITHMIC:
+    if not is_measured:
         axes.set_yscale("log")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="x-small")
