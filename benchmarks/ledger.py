@@ -184,7 +184,7 @@ def fill(url: str, jobs: int) -> None:
         for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
             local owner = 'owner-' .. (number % {_OWNERS})
             submit(string.format('01900000-0000-7000-8000-%012d', number), ARGV[3], '', '{_MODEL}', owner,
-                'normal:' .. owner, '2', '', '1e9', '', '', '1', '', '1', '1', '1')
+                'normal:' .. owner, '2', '', '1e9', '', '', '1', '', '1', '1', '1', '', '')
         end
     """
     with Redis.from_url(url, socket_timeout=60) as redis:

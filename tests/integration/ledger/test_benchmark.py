@@ -1,0 +1,16 @@
+"""The benchmark fills the queue by a call of its own: it must be the one that submits."""
+
+from __future__ import annotations
+
+from benchmarks.ledger import fill
+from shared.settings import Settings
+from shared.store.leases import LeaseStore
+
+
+def test_what_the_benchmark_queues_is_queued(settings: Settings) -> None:
+    fill(settings.redis_url, 10)
+    leases = LeaseStore.connect(settings)
+    lease = leases.claim("demo", hands_empty=True)
+    assert lease is not None
+    assert (lease.job.owner, lease.job.webhook) == ("owner-0", None)
+    leases.close()
