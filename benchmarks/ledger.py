@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -181,17 +181,19 @@ def fill(url: str, jobs: int) -> None:
     """Queue jobs by the very script that submits them, many in a call."""
     move = f"local function submit(...) local ARGV = {{...}}\n{script('submit')}\nend\n"
     loop = f"""
+        local job = {{unpack(ARGV, 3)}} -- as the store submits it; id, owner and flow are each its own
         for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
             local owner = 'owner-' .. (number % {_OWNERS})
-            submit(string.format('01900000-0000-7000-8000-%012d', number), ARGV[3], '', '{_MODEL}', owner,
-                'normal:' .. owner, '2', '', '1e9', '', '', '1', '', '1', '1', '1', '', '')
+            job[1], job[5], job[6] = string.format('01900000-0000-7000-8000-%012d', number), owner, 'normal:' .. owner
+            submit(unpack(job))
         end
     """
+    job = asyncio.run(_submit_args(url))
     with Redis.from_url(url, socket_timeout=60) as redis:
         fill_some = redis.register_script(move + loop)
         for first in range(0, jobs, _FILLED_AT_ONCE):
             last = min(jobs, first + _FILLED_AT_ONCE) - 1
-            fill_some(args=[first, last, _REQUEST.model_dump_json()])
+            fill_some(args=[first, last, *job])
         waiting = redis.zcard(keys.ready(_MODEL))
     if waiting < jobs:
         raise RuntimeError(f"{waiting} jobs wait, not {jobs}")
@@ -231,6 +233,11 @@ async def _submit_many(front: SubmissionStore, jobs: int) -> None:
             await front.submit(_new_job())
 
     await asyncio.gather(*(client() for _ in range(_SUBMITTED_AT_ONCE)))
+
+
+async def _submit_args(url: str) -> Sequence[str | bytes | float]:
+    async with _front(url) as front:
+        return front.submit_args(_new_job())
 
 
 def _new_job() -> NewJob:

@@ -127,7 +127,7 @@ class SubmissionStore:
         await self._require_room()
         if self._images:
             await self._images.put(new.id, new.image)
-        outcome, detail, *state = await self._submit(args=self._submit_args(new))
+        outcome, detail, *state = await self._submit(args=self.submit_args(new))
         if self._images and text(detail) != new.id:
             await self._images.remove(new.id)
         match text(outcome):
@@ -151,8 +151,8 @@ class SubmissionStore:
             raise ModelUnserved(f"no worker serves {model_id} right now; try again later, or see GET /models")
         self._served_at[model_id] = now
 
-    def _submit_args(self, new: NewJob) -> Sequence[str | bytes | float]:
-        """In the order in which the script takes them."""
+    def submit_args(self, new: NewJob) -> Sequence[str | bytes | float]:
+        """What the script `submit` takes, in its order."""
         settings = self._settings
         return [
             new.id,
