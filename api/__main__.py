@@ -7,13 +7,13 @@ import gc
 import os
 import sys
 
-from api.access import settle_access
+from api.auth.policy import settle_access
 from api.server import FrontEndServer
 from shared.errors import ConfigurationError
-from shared.logs import set_up_logging
+from shared.process.logs import set_up_logging
+from shared.process.tracing import start_tracing
 from shared.settings import load_settings
 from shared.store.durability import require_durable_server
-from shared.tracing import start_tracing
 
 
 def main() -> int:

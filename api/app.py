@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import events, health, index, jobs, metrics, models, results, segment, webhooks
-from api.access_log import AccessLog
-from api.intake import max_body_bytes
-from api.limits import BodyLimit
-from api.metrics import Networks
-from api.openapi import describe_truly
-from api.problems import add_problem_handlers
-from api.request_metrics import MeasuredRequests, RequestMetrics
+from api.http.access_log import AccessLog
+from api.http.body_limit import BodyLimit
+from api.http.openapi import describe_truly
+from api.http.problems import add_problem_handlers
+from api.http.request_metrics import MeasuredRequests, RequestMetrics
+from api.routes import events, health, index, jobs, metrics, models, results, segment, webhooks
+from api.routes.metrics import Networks
 from api.services import running_services
+from api.submission.intake import max_body_bytes
 from shared.registry import offered_models
 from shared.settings import Settings
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from shared.job import JobStatus
-from shared.store.figures import LedgerFigures
-from shared.webhook import DeliveryState
+from shared.domain.job import JobStatus
+from shared.domain.webhook import DeliveryState
+from shared.store.stats import LedgerStats
 
 _ENDS = [status for status in JobStatus if status.is_terminal]
 _COUNTERS = {
@@ -19,14 +19,14 @@ _COUNTERS = {
 }
 _GAUGES = {
     "running": ("maskq_jobs_processing", "Jobs in the hands of workers."),
-    "suspects": ("maskq_queue_suspects", "Of the jobs that wait, those that lost a worker and run alone."),
+    "quarantined": ("maskq_queue_quarantined", "Of the jobs that wait, those that lost a worker and run alone."),
     "workers": ("maskq_workers", "Workers that were heard of lately."),
 }
 
-FiguresByModel = Mapping[str, LedgerFigures]
+StatsByModel = Mapping[str, LedgerStats]
 
 
-def ledger_text(figures: FiguresByModel | None) -> bytes:
+def ledger_text(figures: StatsByModel | None) -> bytes:
     """In the text format. `figures` is None while the store is away."""
     up = GaugeMetricFamily("maskq_store_up", "1 if Redis answers, else 0.", value=float(figures is not None))
     families = [up, *(_families(figures) if figures else ())]
@@ -45,7 +45,7 @@ class _Once:
         return self._families
 
 
-def _families(figures: FiguresByModel) -> Iterator[Metric]:
+def _families(figures: StatsByModel) -> Iterator[Metric]:
     yield from _queue(figures)
     ended = CounterMetricFamily("maskq_jobs_ended", "Jobs that came to an end, by state.", labels=["model", "status"])
     for model, each in figures.items():
@@ -74,7 +74,7 @@ def _families(figures: FiguresByModel) -> Iterator[Metric]:
     yield GaugeMetricFamily("maskq_store_memory_max_bytes", most, value=server.memory_max_bytes)
 
 
-def _queue(figures: FiguresByModel) -> tuple[Metric, Metric]:
+def _queue(figures: StatsByModel) -> tuple[Metric, Metric]:
     labels = ["model", "priority"]
     jobs = GaugeMetricFamily("maskq_queue_jobs", "Jobs that wait for a worker.", labels=labels)
     age = GaugeMetricFamily("maskq_queue_oldest_age_seconds", "How long the oldest of them has waited.", labels=labels)

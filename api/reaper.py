@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from shared.duty import Duty
+from shared.process.periodic import PeriodicTask
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
 
@@ -19,10 +19,10 @@ def reaping(settings: Settings, model_ids: Collection[str]) -> Iterator[None]:
         for model_id in model_ids:
             store.reap(model_id)
 
-    duty = Duty("reaper", settings.heartbeat_s, reap)
-    duty.start()
+    task = PeriodicTask("reaper", settings.heartbeat_s, reap)
+    task.start()
     try:
         yield
     finally:
-        duty.stop()
+        task.stop()
         store.close()

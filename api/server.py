@@ -7,7 +7,7 @@ import socket
 import uvicorn
 
 from api.app import create_app
-from api.protocol import bounded_protocol
+from api.http.header_limit import bounded_protocol
 from shared.settings import Settings
 
 _STOP_S = 10

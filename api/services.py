@@ -11,13 +11,13 @@ from typing import Annotated, cast
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
-from api.fetch import ImageFetcher
-from api.intake import Intake
 from api.reaper import reaping
-from api.watch import JobWatcher
-from shared.decoding import Decoders
+from api.submission.fetch_image import ImageFetcher
+from api.submission.intake import Intake
+from api.watcher import JobWatcher
+from shared.images.sandbox import Decoders
 from shared.outbound import Outbound
-from shared.queue import Doorbell
+from shared.process.notifier import Notifier
 from shared.registry import ServedModel
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
@@ -34,7 +34,7 @@ class Services:
     """By name; the first is the default."""
     store: SubmissionStore
     keys: ApiKeyStore
-    doorbell: Doorbell
+    notifier: Notifier
     watcher: JobWatcher
     intake: Intake
     deliveries: DeliveryStore
@@ -55,19 +55,19 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
     keys = ApiKeyStore.connect(settings)
     deliveries = DeliveryStore.connect(settings)
     watcher = JobWatcher(store, settings.max_waiters)
-    doorbell = Doorbell(settings)
+    notifier = Notifier(settings)
     watching = asyncio.create_task(watcher.run())
     try:
         async with ImageFetcher(settings) as fetcher, Outbound(settings, "webhook_url") as receivers:
             intake = Intake(settings, list(models), fetcher, receivers)
             with Decoders(settings) as decoders, reaping(settings, models):
                 drawing = CapacityLimiter(settings.decode_processes)
-                yield Services(settings, models, store, keys, doorbell, watcher, intake, deliveries, decoders, drawing)
+                yield Services(settings, models, store, keys, notifier, watcher, intake, deliveries, decoders, drawing)
     finally:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        doorbell.close()
+        notifier.close()
         await keys.close()
         await store.close()
         await deliveries.close()

@@ -4,7 +4,7 @@
 
 Submits are measured against the thinnest endpoint one can write with FastAPI: it reads the same upload and pushes it to
 the same server, and does nothing else. Rounds of the two take turns, so that a busy machine is busy for both; figures
-by CPU time do not depend on who else is busy. No worker runs, so the queue is deep and soon no doorbell rings.
+by CPU time do not depend on who else is busy. No worker runs, so the queue is deep and soon no notifier rings.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ import psutil
 from PIL import Image
 from redis import Redis
 
-from benchmarks.pictures import PHOTO_BYTES, photo_sized_png
-from benchmarks.raw_http import Connection, form_request, get_request
 from benchmarks.report import report
-from scripts.broker import free_port, running_broker
-from shared.result import ImageSize, SegmentationResult
+from local.broker import free_port, running_broker
+from shared.domain.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.leases import LeaseStore, Outcome
+from testing.raw_http import Connection, form_request, get_request
+from testing.uploads import PHOTO_BYTES, photo_sized_png
 
 _CONNECTIONS = 16
 _ROUNDS = 3
@@ -164,7 +164,7 @@ def _end_jobs(redis_url: str, count: int) -> dict[str, float]:
     nothing = Outcome(result=SegmentationResult(image=size, objects=[], skipped=[], truncated=False, raw_text=""))
     ended: dict[str, float] = {}
     for _ in range(count):
-        lease = store.claim("demo", hands_empty=True)
+        lease = store.claim("demo", is_idle=True)
         if lease is None:
             break
         ended[lease.job.id] = time.perf_counter()
@@ -174,8 +174,8 @@ def _end_jobs(redis_url: str, count: int) -> dict[str, float]:
     return ended
 
 
-async def _until(happened: Callable[[], bool], longest_s: float = 60.0) -> None:
-    deadline = time.monotonic() + longest_s
+async def _until(happened: Callable[[], bool], max_s: float = 60.0) -> None:
+    deadline = time.monotonic() + max_s
     while not happened():
         if time.monotonic() > deadline:
             raise TimeoutError("not every client was told")

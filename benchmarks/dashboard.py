@@ -25,10 +25,10 @@ from typing import Any
 import httpx2
 import yaml
 
-from benchmarks.clients import Clients
-from benchmarks.fleet import SCRIPTED_WORKER, Fleet
-from benchmarks.pictures import photo_sized_png
-from scripts.broker import free_port
+from local.broker import free_port
+from testing.fleet import SCRIPTED_WORKER, Fleet
+from testing.load_clients import Clients
+from testing.uploads import photo_sized_png
 
 _ROOT = Path(__file__).parent.parent
 DASHBOARD = _ROOT / "deploy" / "grafana" / "maskq.json"

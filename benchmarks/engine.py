@@ -30,15 +30,15 @@ from PIL import Image
 from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
 from benchmarks.report import report
+from scenes.scene import HELD_OUT_SEEDS, draw_scene
 from shared.registry import served_model
 from shared.settings import Settings
-from training.scenes import HELD_OUT_SEEDS, draw_scene
-from worker.checkpoint import choose_device, choose_dtype, load_checkpoint
-from worker.engine.build import start_engine
+from worker.build import start_engine
 from worker.engine.engine import Engine
 from worker.engine.grammar import CODES, LOCATIONS
 from worker.engine.sequence import Answer
-from worker.preprocess import ModelInput, Preprocessor
+from worker.loading.checkpoint import choose_device, choose_dtype, load_checkpoint
+from worker.stages.preprocess import ModelInput, Preprocessor
 
 _EOS = 1
 _RANDOM_ANSWER = 22

@@ -31,15 +31,15 @@ from celery import Celery
 from redis import Redis
 
 from benchmarks.report import report
-from benchmarks.scripted_worker import IdleEngine
-from scripts.broker import EmbeddedBroker
-from shared.job import JobRequest, MaskFormat, new_job_id
-from shared.result import ImageSize, SegmentationResult
+from local.broker import EmbeddedBroker
+from shared.domain.job import JobRequest, MaskFormat, new_job_id
+from shared.domain.result import ImageSize, SegmentationResult
 from shared.settings import Settings
-from shared.store import keys
+from shared.store import key_names
+from shared.store.connection import script
 from shared.store.leases import LeaseStore
-from shared.store.script import script
 from shared.store.submissions import NewJob, SubmissionStore
+from testing.scripted_worker import IdleEngine
 from worker.segmentation import Segmentation
 from worker.service import WorkerService
 
@@ -102,7 +102,7 @@ async def _submit_and_wait(url: str, jobs: int) -> float:
         begin = time.perf_counter()
         await _submit_many(front, jobs)
         with Redis.from_url(url) as redis:
-            while redis.zcard(keys.ready(_MODEL)) or redis.zcard(keys.running(_MODEL)):  # noqa: ASYNC110  likewise
+            while redis.zcard(key_names.ready(_MODEL)) or redis.zcard(key_names.running(_MODEL)):  # noqa: ASYNC110  likewise
                 await asyncio.sleep(0.005)
         return jobs / (time.perf_counter() - begin)
 
@@ -166,7 +166,7 @@ def claim_ms(urls: Mapping[str, str]) -> dict[str, float]:
     for _ in range(_TIMED + _WARM_UP):
         for name, store in stores.items():
             begin = time.perf_counter()
-            store.claim(_MODEL, hands_empty=False)
+            store.claim(_MODEL, is_idle=False)
             measured[name].append((time.perf_counter() - begin) * 1e3)
     for store in stores.values():
         store.close()
@@ -194,7 +194,7 @@ def fill(url: str, jobs: int) -> None:
         for first in range(0, jobs, _FILLED_AT_ONCE):
             last = min(jobs, first + _FILLED_AT_ONCE) - 1
             fill_some(args=[first, last, *job])
-        waiting = redis.zcard(keys.ready(_MODEL))
+        waiting = redis.zcard(key_names.ready(_MODEL))
     if waiting < jobs:
         raise RuntimeError(f"{waiting} jobs wait, not {jobs}")
 

@@ -25,10 +25,10 @@ from typing import Any
 
 import psutil
 
-from benchmarks.clients import Clients
-from benchmarks.fleet import SCRIPTED_WORKER, Fleet
-from benchmarks.pictures import photo_sized_png
 from benchmarks.report import report
+from testing.fleet import SCRIPTED_WORKER, Fleet
+from testing.load_clients import Clients
+from testing.uploads import photo_sized_png
 
 _SLOTS = 4
 _WORK_MS = 400
@@ -60,7 +60,7 @@ def scaling(seconds: float) -> dict[str, Any]:
     for workers in _WORKERS:
 
         async def ask(clients: Clients, fleet: Fleet) -> dict[str, Any]:
-            return (await clients.closed_loop(2 * _SLOTS * len(fleet.workers), seconds)).figures()
+            return (await clients.closed_loop(2 * _SLOTS * len(fleet.workers), seconds)).stats()
 
         ideal = {"ideal_jobs_per_s": workers * _SLOTS * 1000 / _WORK_MS}
         rates[workers] = load(workers, _WORK_MS, ask) | ideal
@@ -75,7 +75,7 @@ def latency(seconds: float) -> dict[str, Any]:
     async def ask(clients: Clients, fleet: Fleet) -> dict[str, Any]:
         return {
             f"at_{share:.0%}": {"offered_jobs_per_s": share * most}
-            | (await clients.open_loop(share * most, seconds)).figures()
+            | (await clients.open_loop(share * most, seconds)).stats()
             for share in _SHARES
         }
 
@@ -88,7 +88,7 @@ def front_end(seconds: float) -> dict[str, Any]:
 
     async def ask(clients: Clients, fleet: Fleet) -> dict[str, Any]:
         before = _cpu_s(fleet)
-        figures = (await clients.closed_loop(32, seconds)).figures()
+        figures = (await clients.closed_loop(32, seconds)).stats()
         spent = {name: after - before[name] for name, after in _cpu_s(fleet).items()}
         return figures | {"cpu_ms_a_job": {name: 1e3 * each / figures["jobs"] for name, each in spent.items()}}
 
@@ -109,7 +109,7 @@ def soak(seconds: float) -> dict[str, Any]:
 
         rate = _WORKERS[-1] * _SLOTS * 1000 / _WORK_MS / 4
         asked, _ = await asyncio.gather(clients.open_loop(rate, seconds), watch())
-        return asked.figures() | {"memory_mb": {name: _course([s[name] for s in samples]) for name in samples[0]}}
+        return asked.stats() | {"memory_mb": {name: _course([s[name] for s in samples]) for name in samples[0]}}
 
     figures: dict[str, Any] = load(_WORKERS[-1], _WORK_MS, ask)
     return figures

@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.report import report
-from shared.job import MaskFormat
-from worker.render import PixelMask, write_mask
-from worker.runs import resize
+from shared.domain.job import MaskFormat
+from worker.stages.render import PixelMask, write_mask
+from worker.stages.run_lengths import resize
 
 _WIDTH, _HEIGHT = 4000, 3000
 _ROUNDS = 15

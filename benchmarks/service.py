@@ -27,14 +27,14 @@ from PIL import Image
 from benchmarks.cores import busiest_thread, set_apart
 from benchmarks.engine import closed_loop
 from benchmarks.report import report
-from evaluation.drawn import drawn_questions
-from scripts.broker import free_port
-from scripts.up import local_service
+from evaluation.datasets.scenes import drawn_questions
+from local.broker import free_port
+from local.up import local_service
 from shared.registry import served_model
 from shared.settings import Settings
-from worker.checkpoint import load_checkpoint
-from worker.engine.build import start_engine
-from worker.preprocess import Preprocessor
+from worker.build import start_engine
+from worker.loading.checkpoint import load_checkpoint
+from worker.stages.preprocess import Preprocessor
 
 _PARTS = {"broker": "valkey-server", "api": "-m api", "worker": "-m worker"}
 

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import httpx2
 
-from evaluation.answerers import default_model
-from evaluation.coco import coco_questions
-from evaluation.question import DataError, Question
-from evaluation.refcoco import SPLIT_BY, refcoco_questions
-from evaluation.report import as_table
+from evaluation.datasets.coco import coco_questions
+from evaluation.datasets.refcoco import SPLIT_BY, refcoco_questions
+from evaluation.example import DataError, Question
+from evaluation.metrics import as_table
+from evaluation.predictors import default_model
 from evaluation.run import IN_FLIGHT, Asked, evaluate
 from shared.errors import ConfigurationError
 from shared.settings import load_settings
@@ -61,7 +61,9 @@ def _asked(options: argparse.Namespace) -> Asked:
 
 def _questions(options: argparse.Namespace) -> Iterator[Question]:
     if options.data == "drawn":
-        from evaluation.drawn import drawn_questions  # needs the recipe's libraries, which no other data set needs
+        from evaluation.datasets.scenes import (
+            drawn_questions,  # needs the recipe's libraries, which no other data set needs
+        )
 
         return drawn_questions(options.scenes, options.first)
     if options.data == "coco":

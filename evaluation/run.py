@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.answerers import Answerer, engine_answerer, service_answerer
-from evaluation.answers import Setup, collect_answers
-from evaluation.ceiling import token_ceiling
-from evaluation.pages import worst_first, write_page
-from evaluation.protocol import score
-from evaluation.question import Question
-from evaluation.report import Figures, as_table, figures, write_objects
+from evaluation.contact_sheets import worst_first, write_page
+from evaluation.example import Question
+from evaluation.metrics import Figures, as_table, figures, write_objects
+from evaluation.predictions import Setup, collect_answers
+from evaluation.predictors import Predictor, engine_predictor, service_predictor
+from evaluation.scoring import score
+from evaluation.upper_bound import token_upper_bound
 from shared.settings import Settings
-from worker.masks import MaskCodec
+from worker.stages.mask_vqvae import MaskCodec
 
 IN_FLIGHT = 8
 
@@ -38,13 +38,13 @@ class Asked:
         return f"service, {self.model_id or 'its default model'}" if self.url else f"engine, {self.settings.model_id}"
 
     @contextmanager
-    def ready(self) -> Iterator[tuple[Answerer, MaskCodec | None]]:
+    def ready(self) -> Iterator[tuple[Predictor, MaskCodec | None]]:
         """Something that answers, and the engine's mask codec."""
         if self.url:
-            with service_answerer(self.url, self.model_id, self.key) as answerer:
-                yield answerer, None
+            with service_predictor(self.url, self.model_id, self.key) as predictor:
+                yield predictor, None
         else:
-            with engine_answerer(self.settings) as ready:
+            with engine_predictor(self.settings) as ready:
                 yield ready
 
 
@@ -59,13 +59,13 @@ def evaluate(
     """
     folder.mkdir(parents=True, exist_ok=True)
     setup = Setup(data=data, asked=asked.name)
-    with asked.ready() as (answerer, codec):
-        answers = collect_answers(questions, answerer, folder / "answers.jsonl", setup, in_flight)
-        ceiling = token_ceiling(questions, codec) if codec else None
+    with asked.ready() as (predictor, codec):
+        answers = collect_answers(questions, predictor, folder / "answers.jsonl", setup, in_flight)
+        upper_bound = token_upper_bound(questions, codec) if codec else None
     scored = [score(question, answers[question.id].result) for question in questions]
     found = figures(scored, failed=sum(answer.result is None for answer in answers.values()))
-    if ceiling is not None:
-        found["ceiling"] = round(ceiling, 4)
+    if upper_bound is not None:
+        found["upper_bound"] = round(upper_bound, 4)
     (folder / "figures.json").write_text(json.dumps({**setup.model_dump(), "figures": found}, indent=2) + "\n", "utf-8")
     (folder / "figures.txt").write_text(as_table(found) + "\n", "utf-8")
     write_objects(scored, folder / "objects.csv")

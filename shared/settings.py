@@ -111,7 +111,7 @@ class Settings(BaseSettings):
         gt=0,
         description="A worker unheard for so long drops its jobs, before the lease ends and another has them.",
     )
-    look_s: float = Field(1.0, gt=0, description="How often a worker with free hands looks for jobs unasked.")
+    poll_s: float = Field(1.0, gt=0, description="How often a worker with free hands looks for jobs unasked.")
     stuck_s: float = Field(60.0, gt=0, description="An engine without progress for so long ends the process.")
     drain_s: float = Field(
         25.0, ge=0, description="How long a worker told to stop finishes jobs before returning them."

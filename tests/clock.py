@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 from redis import Redis
 
-from shared.store.script import script
+from shared.store.connection import script
 
 _CLOCK = "test:clock_us"
 _SERVERS_TIME = "return time[1] * 1000000 + time[2]"
@@ -21,7 +21,7 @@ def patch_clock(patch: pytest.MonkeyPatch, *sides: ModuleType) -> None:
 
 
 def _script_with_moved_clock(name: str) -> str:
-    """What `shared.store.script.script` returns, but for the time."""
+    """What `shared.store.connection.script` returns, but for the time."""
     source = script(name)
     assert _SERVERS_TIME in source
     return source.replace(_SERVERS_TIME, f"return tonumber(redis.call('GET', '{_CLOCK}'))")

@@ -6,9 +6,9 @@ from typing import Any
 
 import httpx2
 
-from shared.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
+from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
 from shared.store.leases import LeaseStore, Outcome
-from tests.pictures import encoded, gradient
+from testing.pictures import encoded, gradient
 
 PNG = encoded(gradient(64, 48))
 FOUND = SegmentedObject(
@@ -30,7 +30,7 @@ def success() -> Outcome:
 
 def finish_next(leases: LeaseStore) -> None:
     """Do what a worker does with the next job."""
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     assert leases.finish(lease, success())
 

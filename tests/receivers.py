@@ -113,10 +113,10 @@ class Receiver:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook"
 
-    def wait_for(self, count: int, longest_s: float = 60.0) -> list[Received]:
+    def wait_for(self, count: int, max_s: float = 60.0) -> list[Received]:
         """What it received, once that is so many."""
         with self._noted:
-            assert self._noted.wait_for(lambda: len(self.received) >= count, longest_s), self.received
+            assert self._noted.wait_for(lambda: len(self.received) >= count, max_s), self.received
             return list(self.received)
 
     def take(self, handler: BaseHTTPRequestHandler) -> None:

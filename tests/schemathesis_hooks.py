@@ -13,7 +13,7 @@ from uuid import uuid4
 import schemathesis
 from hypothesis import strategies as st
 
-from tests.pictures import encoded, gradient
+from testing.pictures import encoded, gradient
 
 IMAGE_URL_VARIABLE = "SCHEMATHESIS_IMAGE_URL"
 

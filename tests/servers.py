@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from api.access import settle_access
+from api.auth.policy import settle_access
 from api.server import FrontEndServer
-from scripts.broker import EmbeddedBroker, free_port, wait_for_server
+from local.broker import EmbeddedBroker, free_port, wait_for_server
 from shared.settings import Settings
 
 

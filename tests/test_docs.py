@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.docs import DOCS, PAGES
+from scripts.generate_docs import DOCS, PAGES
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_up_to_date(name: str) -> None:
-    assert (DOCS / name).read_text("utf-8") == PAGES[name](), "run: python -m scripts.docs"
+    assert (DOCS / name).read_text("utf-8") == PAGES[name](), "run: python -m scripts.generate_docs"
 
 
 def test_every_test_that_a_page_names_exists(root: Path) -> None:

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from transformers import PaliGemmaForConditionalGeneration
 
-from evaluation.report import Figures, as_table
-from training.checkpoint import export, new_model, set_code_embeddings
+from evaluation.metrics import Figures, as_table
+from scenes.scene import HELD_OUT_SEEDS
 from training.curves import draw_curves, read_curves
-from training.dense import PatchHead, grade
-from training.exam import Exam, measure
-from training.language import Helpers
+from training.model import export, new_model, set_code_embeddings
+from training.patch_losses import PatchHead, grade
 from training.pool import CHUNK, Pool, build_pool
 from training.progress import METRICS
 from training.sample import write_sample
-from training.scenes import HELD_OUT_SEEDS
 from training.stages import train_dense, train_joint, train_language
+from training.token_losses import Helpers
+from training.validation import Validation, measure
 from training.vqvae import TRAINING_MASKS, MaskVqVae, train_vqvae
 
 
@@ -41,9 +41,9 @@ class Recipe:
     dense_steps: int = 2_400
     language_steps: int = 600
     joint_steps: int = 1_100
-    exam_every: int = 200
-    """Steps of the last stage between two exams."""
-    exam_scenes: int = 60
+    validation_every: int = 200
+    """Steps of the last stage between two validations."""
+    validation_scenes: int = 60
     final_scenes: int = 1_000
 
 
@@ -75,8 +75,10 @@ def _train(recipe: Recipe, vqvae: MaskVqVae, pool: Pool) -> PaliGemmaForConditio
     held_out = build_pool(work / "held-out", vqvae, min(CHUNK, recipe.scenes), first_held_out)
     print("patches of held-out scenes:", grade(model, head, held_out))
     train_language(model, helpers, pool, work / "language.pt", steps=recipe.language_steps, **common)
-    exam = Exam(work, recipe.exam_scenes, recipe.exam_every)
-    train_joint(model, head, helpers, pool, work / "joint.pt", exam=exam, steps=recipe.joint_steps, **common)
+    validation = Validation(work, recipe.validation_scenes, recipe.validation_every)
+    train_joint(
+        model, head, helpers, pool, work / "joint.pt", validation=validation, steps=recipe.joint_steps, **common
+    )
     return model.eval()
 
 

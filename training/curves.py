@@ -20,8 +20,8 @@ Curves: TypeAlias = dict[str, dict[str, dict[int, float]]]
 """stage -> figure -> step -> value."""
 
 _SMOOTHING = 0.95
-_ORDER = ("vqvae", "dense", "language", "joint", "exam")
-_MEASURED = ("exam", "box error")
+_ORDER = ("vqvae", "dense", "language", "joint", "validation")
+_MEASURED = ("validation", "box error")
 _BOX_ERROR = "box_error_median"
 
 
@@ -37,7 +37,7 @@ def read_curves(file: Path) -> Curves:
 
 
 def draw_curves(curves: Curves, path: Path) -> None:
-    """A PNG with a panel for each stage: its losses or, for the exam, what was measured on held-out scenes."""
+    """A PNG with a panel for each stage: its losses or, for the validation, what was measured on held-out scenes."""
     panels = _panels(curves)
     figure = Figure(figsize=(5 * len(panels), 3.6), layout="constrained")
     canvas = FigureCanvasAgg(figure)
@@ -49,8 +49,8 @@ def draw_curves(curves: Curves, path: Path) -> None:
 def _panels(curves: Curves) -> Curves:
     """The figures of each panel by its title: box errors have one of their own, being far below shares."""
     panels = {stage: dict(curves[stage]) for stage in sorted(curves, key=_ORDER.index)}
-    if _BOX_ERROR in panels.get("exam", {}):
-        panels["box error"] = {_BOX_ERROR: panels["exam"].pop(_BOX_ERROR)}
+    if _BOX_ERROR in panels.get("validation", {}):
+        panels["box error"] = {_BOX_ERROR: panels["validation"].pop(_BOX_ERROR)}
     return panels
 
 

@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.checkpoint import GRID, IMAGE_SIZE
-from training.masks import MASK_SIZE, crop_mask
-from training.outlines import KINDS
-from training.painting import coverage, paint
-from training.plans import COLOR_NAMES, Plan, Shape, plan_scene
-from training.scenes import TRAINING_SEEDS
+from scenes.layout import COLOR_NAMES, Plan, Shape, plan_scene
+from scenes.outlines import KINDS
+from scenes.painting import coverage, paint
+from scenes.scene import TRAINING_SEEDS
+from scenes.shape_masks import MASK_SIZE, crop_mask
+from training.model import GRID, IMAGE_SIZE
 from training.vqvae import CODES_PER_MASK, MaskVqVae, as_input
 
-MOST_OBJECTS = 5
+MAX_OBJECTS = 5
 CHUNK = 4_000
 NO_OBJECT = -1
 SMALLEST_SHARE = 0.12
@@ -99,9 +99,9 @@ def _save(file: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
 
 def _labels(plan: Plan) -> dict[str, npt.NDArray[np.generic]]:
     """Everything but pixels of one scene, padded to five objects."""
-    kinds = np.full(MOST_OBJECTS, NO_OBJECT, dtype=np.int8)
-    colors, boxes = kinds.copy(), np.zeros((2, MOST_OBJECTS, 4), dtype=np.float32)
-    masks = np.zeros((2, MOST_OBJECTS, MASK_SIZE, MASK_SIZE), dtype=np.uint8)
+    kinds = np.full(MAX_OBJECTS, NO_OBJECT, dtype=np.int8)
+    colors, boxes = kinds.copy(), np.zeros((2, MAX_OBJECTS, 4), dtype=np.float32)
+    masks = np.zeros((2, MAX_OBJECTS, MASK_SIZE, MASK_SIZE), dtype=np.uint8)
     for index, shape in enumerate(plan.shapes):
         kinds[index], colors[index] = KINDS.index(shape.kind), COLOR_NAMES.index(shape.color)
         y0, x0, y1, x1 = shape.box

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from training.scenes import draw_scene
+from scenes.scene import draw_scene
 
 SAMPLE_SEED = 10_003_843
 SAMPLE_PROMPT = "segment red circle"

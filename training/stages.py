@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from transformers import PaliGemmaForConditionalGeneration
 
-from training import dense, language
-from training.dense import PatchHead, image_features, lessons_of, normalized
-from training.exam import Exam
-from training.examples import Batch, make_batches
-from training.language import Helpers, location_softness, sentence_losses
+from training import patch_losses, token_losses
+from training.batches import Batch, make_batches
+from training.export import Saved
 from training.optimizers import Average, Optimizers
+from training.patch_losses import PatchHead, image_features, lessons_of, normalized
 from training.pool import Ints, Pool
 from training.progress import Progress
-from training.saving import Saved
+from training.token_losses import Helpers, location_softness, sentence_losses
+from training.validation import Validation
 
 Losses: TypeAlias = dict[str, Tensor]
 Lesson: TypeAlias = Callable[[float, np.random.Generator], Losses]
@@ -41,7 +41,7 @@ def train_dense(
 
     def lesson(done: float, random: np.random.Generator) -> Losses:
         lessons = lessons_of(pool, random.integers(len(pool), size=batch), random.random(batch) < 0.5, random)
-        return head.losses(image_features(model, lessons.pixels), lessons, dense.edge_softness(done))
+        return head.losses(image_features(model, lessons.pixels), lessons, patch_losses.edge_softness(done))
 
     _train("dense", student, lesson, file, seed=seed, steps=steps)
 
@@ -82,7 +82,7 @@ def train_joint(
     *,
     seed: int,
     steps: int,
-    exam: Exam,
+    validation: Validation,
     batch: int = 64,
     rate: float = 0.7,
 ) -> None:
@@ -97,13 +97,13 @@ def train_joint(
             patches = lessons_of(pool, part.scenes, part.views == 1, random)
             features = image_features(model, patches.pixels)
             told = sentence_losses(model, helpers, features, part, location_softness((1 + done) / 2))
-            losses.append(told | head.losses(features, patches, dense.edge_softness(1.0)))
+            losses.append(told | head.losses(features, patches, patch_losses.edge_softness(1.0)))
         return _together(batches, losses)
 
-    def examine(step: int, average: nn.Module) -> None:
-        exam.take(step, model, average.get_submodule("model"))
+    def validate(step: int, average: nn.Module) -> None:
+        validation.take(step, model, average.get_submodule("model"))
 
-    _train("joint", student, lesson, file, seed=seed, steps=steps, rate=rate, examine=examine)
+    _train("joint", student, lesson, file, seed=seed, steps=steps, rate=rate, validate=validate)
 
 
 def _together(batches: list[Batch], losses: list[Losses]) -> Losses:
@@ -113,7 +113,7 @@ def _together(batches: list[Batch], losses: list[Losses]) -> Losses:
     return {name: (torch.stack([part[name] for part in losses]) * shares).sum() for name in losses[0]}
 
 
-WEIGHTS = {name: 0.3 * weight for name, weight in dense.WEIGHTS.items()} | language.WEIGHTS
+WEIGHTS = {name: 0.3 * weight for name, weight in patch_losses.WEIGHTS.items()} | token_losses.WEIGHTS
 """Weight of every loss once sentences count; in the dense stage alone all are scaled alike, which changes nothing."""
 
 
@@ -126,11 +126,11 @@ def _train(
     seed: int,
     steps: int,
     rate: float = 1.0,
-    examine: Callable[[int, nn.Module], None] = lambda step, average: None,
+    validate: Callable[[int, nn.Module], None] = lambda step, average: None,
 ) -> None:
     """Train ``student`` on ``lesson`` and leave it with its averaged weights; resumes from ``file``.
 
-    ``examine`` is called after every step with the averaged weights. The chance in a step depends on ``seed`` and its
+    ``validate`` is called after every step with the averaged weights. The chance in a step depends on ``seed`` and its
     number alone, so a run that was cut off ends like one that was not.
     """
     optimizers, average = Optimizers(student, steps, rate=rate), Average(student)
@@ -144,7 +144,7 @@ def _train(
         progress.report(step, **{loss: value.item() for loss, value in losses.items()})
         if saved.due() or step + 1 == steps:
             saved.save(step + 1)
-        examine(step + 1, average.module)
+        validate(step + 1, average.module)
     student.load_state_dict(average.module.state_dict())
 
 

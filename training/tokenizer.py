@@ -5,8 +5,8 @@ from functools import cache
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from training.outlines import KINDS
-from training.plans import COLOR_NAMES
+from scenes.layout import COLOR_NAMES
+from scenes.outlines import KINDS
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>")
 BYTE_TOKENS = tuple(f"<0x{value:02X}>" for value in range(256))

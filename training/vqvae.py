@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.masks import random_masks
+from scenes.scene import TRAINING_SEEDS
+from scenes.shape_masks import random_masks
+from training.export import Saved
 from training.progress import Progress
-from training.saving import Saved
-from training.scenes import TRAINING_SEEDS
 
 CODES = 128
 CODE_SIZE = 512
@@ -24,7 +24,7 @@ CODES_PER_MASK = GRID * GRID
 CODEBOOK_DECAY = 0.99
 COMMITMENT_WEIGHT = 0.25
 TRAINING_MASKS = 24_000
-_MOST_STEPS = 1_000_000
+_MAX_STEPS = 1_000_000
 PLAIN_STEPS = 200
 """Steps without codes at first: a codebook born among untrained encoder outputs collapses to one code."""
 
@@ -188,7 +188,7 @@ def train_vqvae(work: Path, *, seed: int, steps: int, batch: int, masks: int = T
     done = saved.load()
     progress = Progress("vqvae", steps, work, done=done)
     for step in range(done, steps):
-        torch.manual_seed(seed * _MOST_STEPS + step)  # the chance in a step depends on its number alone
+        torch.manual_seed(seed * _MAX_STEPS + step)  # the chance in a step depends on its number alone
         chosen = data[torch.randint(len(data), (batch,))]
         if step == PLAIN_STEPS:
             model.restart_codebook(data[:1024])
@@ -205,7 +205,7 @@ def train_vqvae(work: Path, *, seed: int, steps: int, batch: int, masks: int = T
 
 
 @torch.no_grad()
-def ceiling(model: MaskVqVae, masks: npt.NDArray[np.float32]) -> float:
+def upper_bound(model: MaskVqVae, masks: npt.NDArray[np.float32]) -> float:
     """Mean IoU of encoding and decoding ``masks``, float32[N, 64, 64] in 0..1: the best any token sequence could do."""
     redrawn = model.decode(model.encode(as_input(masks))) > 0
     truth = torch.from_numpy(masks) > 0.5

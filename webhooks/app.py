@@ -1,6 +1,6 @@
 """The service as a process of Celery's: `python -m webhooks` runs it.
 
-Celery listens for the doorbell in its own threads; the deliveries are tasks of one event loop in another.
+Celery listens for the notifier in its own threads; the deliveries are tasks of one event loop in another.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import os
 import threading
 from collections.abc import Callable
 
-from shared.queue import WEBHOOK_QUEUE
+from shared.process.celery_process import run_workforce
+from shared.process.notifier import WEBHOOK_QUEUE
 from shared.settings import Settings, load_settings
-from shared.workforce import run_workforce
 from webhooks.deliverer import Deliverer
 
 logger = logging.getLogger(__name__)

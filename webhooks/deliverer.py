@@ -9,13 +9,13 @@ from collections import Counter
 
 from redis.exceptions import RedisError
 
-from shared.faults import fault_point
+from shared.domain.webhook import Attempt
 from shared.outbound import Outbound
-from shared.presence import process_name
+from shared.process.failpoints import failpoint
+from shared.process.identity import process_name
 from shared.settings import Settings
 from shared.store.deliveries import DeliveryLease, DeliveryStore
 from shared.store.webhook_secrets import WebhookSecretStore
-from shared.webhook import Attempt
 from webhooks.schedule import judge
 from webhooks.sender import Answer, Sender
 
@@ -71,9 +71,9 @@ class Deliverer:
 
     async def _sleep(self) -> None:
         try:
-            await asyncio.wait_for(self._awake.wait(), self._settings.look_s)
+            await asyncio.wait_for(self._awake.wait(), self._settings.poll_s)
         except TimeoutError:
-            return  # look unasked: a doorbell may have been lost, or a retry be due
+            return  # look unasked: a notifier may have been lost, or a retry be due
 
     async def _take_what_is_due(self) -> None:
         try:
@@ -118,7 +118,7 @@ class Deliverer:
             secrets = await self._secrets.show(lease.job.owner)
             begin = time.monotonic()
             answer = await self._sender.send(lease, secrets)
-            fault_point("webhooks.sent")
+            failpoint("webhooks.sent")
             await self._record(lease, answer, time.monotonic() - begin)
         except (RedisError, TimeoutError) as error:
             logger.warning("job %s: not delivered, the store does not answer: %s", lease.job.id, type(error).__name__)

@@ -7,7 +7,7 @@ import sys
 
 from redis.exceptions import RedisError
 
-from shared.presence import is_any_here
+from shared.process.identity import is_any_here
 from shared.settings import load_settings
 from shared.store.deliveries import DeliveryStore
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from standardwebhooks import Webhook as Signer
 
+from shared.domain.views import WebhookMessage
+from shared.domain.webhook import message_id
 from shared.store.deliveries import DeliveryLease
-from shared.webhook import message_id
-from shared.wire import WebhookMessage
 
 
 @dataclass(frozen=True)

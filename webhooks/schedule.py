@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
+from shared.domain.webhook import DeliveryState
 from shared.store.deliveries import Verdict
-from shared.webhook import DeliveryState
 from webhooks.sender import Answer
 
 _GONE = 410

@@ -15,7 +15,7 @@ from shared.outbound import FAILURES, Outbound
 from shared.store.deliveries import DeliveryLease
 from webhooks.message import signed_message
 
-_MOST_DIGITS = 9
+_MAX_DIGITS = 9
 """More seconds than that are no time anybody waits."""
 
 
@@ -57,7 +57,7 @@ def retry_after_s(response: httpcore2.Response, now_ms: int) -> float:
     """What the header `Retry-After` (RFC 9110, section 10.2.3) asks for; 0 if it is not there or makes no sense."""
     headers = {name.lower(): value.decode("latin-1").strip() for name, value in response.headers}
     value = headers.get(b"retry-after", "")
-    if value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
+    if value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:
         return float(value)
     try:
         date = parsedate_to_datetime(value)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared.queue import WEBHOOK_QUEUE, Doorbell, queue_name
+from shared.process.celery_process import run_workforce
+from shared.process.notifier import WEBHOOK_QUEUE, Notifier, queue_name
 from shared.registry import served_model
 from shared.settings import Settings, load_settings
-from shared.workforce import run_workforce
 from worker.service import WorkerService
 
 StartService = Callable[[Settings, Callable[[], None], Callable[[str], None]], WorkerService]
@@ -17,11 +17,11 @@ def run_worker(start_service: StartService) -> None:
     """Run until told to stop. One process a GPU."""
     settings = load_settings()
     queue = queue_name(served_model(settings).name)
-    doorbell = Doorbell(settings)
+    notifier = Notifier(settings)
 
     def start() -> WorkerService:
         return start_service(
-            settings, lambda: doorbell.ring(queue, "unheard"), lambda job_id: doorbell.ring(WEBHOOK_QUEUE, job_id)
+            settings, lambda: notifier.notify(queue, "unheard"), lambda job_id: notifier.notify(WEBHOOK_QUEUE, job_id)
         )
 
     run_workforce(settings, queue, start, name="worker", threads=settings.worker_threads)

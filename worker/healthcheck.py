@@ -6,7 +6,7 @@ import sys
 
 from redis.exceptions import RedisError
 
-from shared.presence import is_any_here
+from shared.process.identity import is_any_here
 from shared.registry import served_model
 from shared.settings import load_settings
 from shared.store.leases import LeaseStore

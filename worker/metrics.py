@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from shared.job import Job
+from shared.domain.job import Job
 from shared.settings import Settings
 from worker.segmentation import Segmentation
 
@@ -20,7 +20,7 @@ _STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _OUTCOMES = ("succeeded", "failed", "dropped", "refused")
 
-EngineFigures = Callable[[], Mapping[str, float]]
+EngineStats = Callable[[], Mapping[str, float]]
 """Figures of the engine by name; those that end in `_total` only grow. Called by the thread that serves them."""
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 class WorkerMetrics:
     """Thread-safe. One a process."""
 
-    def __init__(self, settings: Settings, model_id: str, in_hand: Callable[[], int], engine: EngineFigures) -> None:
-        """`in_hand` says how many jobs the worker has."""
+    def __init__(self, settings: Settings, model_id: str, in_flight: Callable[[], int], engine: EngineStats) -> None:
+        """`in_flight` says how many jobs the worker has."""
         self._settings = settings
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
@@ -54,8 +54,8 @@ class WorkerMetrics:
             self._jobs.labels(model_id, outcome)  # 0 is shown from the start, so that the first one is seen as a rise
         objects = Counter("maskq_objects", "Masks this worker made.", ["model"], registry=self.registry)
         self._objects = objects.labels(model_id)
-        held = Gauge("maskq_worker_jobs_in_hand", "Jobs this worker has now.", ["model"], registry=self.registry)
-        held.labels(model_id).set_function(in_hand)
+        held = Gauge("maskq_worker_jobs_in_flight", "Jobs this worker has now.", ["model"], registry=self.registry)
+        held.labels(model_id).set_function(in_flight)
         most = Gauge("maskq_worker_threads", "Jobs it can have at once.", ["model"], registry=self.registry)
         most.labels(model_id).set(settings.worker_threads)
         self._model_id = model_id
@@ -92,7 +92,7 @@ class WorkerMetrics:
 class _EngineCollector(Collector):
     """The engine's own figures, as `maskq_engine_NAME`."""
 
-    def __init__(self, model_id: str, figures: EngineFigures) -> None:
+    def __init__(self, model_id: str, figures: EngineStats) -> None:
         self._model_id = model_id
         self._figures = figures
 

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shared.decoding import Decoders
-from shared.faults import fault_point
-from shared.job import JobRequest
-from shared.prompt import things_asked
-from shared.result import ImageSize, SegmentationResult, Skipped
-from worker.batching import Batcher
+from shared.domain.job import JobRequest
+from shared.domain.prompt import things_asked
+from shared.domain.result import ImageSize, SegmentationResult, Skipped
+from shared.images.sandbox import Decoders
+from shared.process.failpoints import failpoint
 from worker.engine.engine import Engine
 from worker.engine.sequence import Answer
-from worker.masks import MAX_BUCKET, MaskCodec
-from worker.preprocess import Preprocessor
-from worker.render import render_object
 from worker.segmentation import Segmentation
-from worker.tokens import SPATIAL_TOKEN, Detection, ParsedAnswer, parse_answer
+from worker.stages.batching import Batcher
+from worker.stages.mask_vqvae import MAX_BUCKET, MaskCodec
+from worker.stages.parse import SPATIAL_TOKEN, Detection, ParsedAnswer, parse_answer
+from worker.stages.preprocess import Preprocessor
+from worker.stages.render import render_object
 
 SoftMask = npt.NDArray[np.float32]
 """float32[64, 64] in [-1, 1]."""
@@ -59,18 +59,18 @@ class Pipeline:
         side = self._preprocessor.side
         picture = self._decoders.decode(image_bytes, (side, side))
         model_input = self._preprocessor.prepare(picture.image, request.prompt)
-        fault_point("worker.prepared")
+        failpoint("worker.prepared")
         prepared = time.perf_counter()
         answer = self._engine.submit(model_input, is_canceled).result()
         answered = time.perf_counter()
-        fault_point("worker.answered")
+        failpoint("worker.answered")
         text, parsed = self._parse(answer, request.prompt)
         soft_masks = self._decode(parsed.detections)
         objects = [
             render_object(detection, soft, picture.width, picture.height, request.mask_formats)
             for detection, soft in zip(parsed.detections, soft_masks, strict=True)
         ]
-        fault_point("worker.rendered")
+        failpoint("worker.rendered")
         result = SegmentationResult(
             image=ImageSize(width=picture.width, height=picture.height),
             objects=objects,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.result import SegmentationResult
+from shared.domain.result import SegmentationResult
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from typing import Protocol, Self
 from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
-from shared.duty import Duty
+from shared.domain.job import JobFailure, JobRequest
 from shared.errors import InferenceFailed, MaskqError, StoreUnavailable
-from shared.faults import fault_point
-from shared.job import JobFailure, JobRequest
-from shared.presence import process_name
+from shared.process.failpoints import failpoint
+from shared.process.identity import process_name
+from shared.process.periodic import PeriodicTask
 from shared.registry import served_model
 from shared.settings import Settings
 from shared.store.leases import Lease, LeaseStore, Outcome
-from worker.hands import Hands, Held
+from worker.claims import Claim, Claims
 from worker.metrics import WorkerMetrics
 from worker.segmentation import Segmentation
 from worker.tracing import traced
@@ -45,11 +45,11 @@ class ModelEngine(Protocol):
     @property
     def stuck_s(self) -> float: ...
 
-    def figures(self) -> Mapping[str, float]: ...
+    def stats(self) -> Mapping[str, float]: ...
 
 
 class WorkerService:
-    """What a worker does when the doorbell rings, and in between. Safe to share between threads."""
+    """What a worker does when the notifier rings, and in between. Safe to share between threads."""
 
     def __init__(
         self,
@@ -66,21 +66,21 @@ class WorkerService:
         self._model_id = model_id
         self._pipeline = pipeline
         self._engine = engine
-        self._ring = ring
-        self._ring_webhooks = ring_webhooks
+        self._notify = ring
+        self._notify_webhooks = ring_webhooks
         self._store = LeaseStore.connect(settings)
-        self._hands = Hands(self._store, model_id)
-        self._metrics = WorkerMetrics(settings, model_id, lambda: len(self._hands), engine.figures)
+        self._claims = Claims(self._store, model_id)
+        self._metrics = WorkerMetrics(settings, model_id, lambda: len(self._claims), engine.stats)
         self._worker_id = process_name()
         self._stopping = threading.Event()
-        self._duties = [
-            Duty("heartbeat", settings.heartbeat_s, self._beat),
-            Duty("reaper", settings.heartbeat_s, lambda: self._store.reap(model_id)),
-            Duty("lookout", settings.look_s, self._look),
-            Duty("watchdog", min(1.0, settings.stuck_s / 4), self._watch_engine),
-            Duty("patience", min(1.0, settings.give_up_s / 4), self._give_up_unheard),
-            Duty("sweeper", settings.sweep_s, self._store.sweep_images),
-            Duty("cancel listener", 1.0, self._listen_for_cancels),
+        self._periodic_tasks = [
+            PeriodicTask("heartbeat", settings.heartbeat_s, self._beat),
+            PeriodicTask("reaper", settings.heartbeat_s, lambda: self._store.reap(model_id)),
+            PeriodicTask("lookout", settings.poll_s, self._look),
+            PeriodicTask("watchdog", min(1.0, settings.stuck_s / 4), self._watch_engine),
+            PeriodicTask("patience", min(1.0, settings.give_up_s / 4), self._give_up_unheard),
+            PeriodicTask("sweeper", settings.sweep_s, self._store.sweep_images),
+            PeriodicTask("cancel listener", 1.0, self._listen_for_cancels),
         ]
 
     @classmethod
@@ -92,7 +92,7 @@ class WorkerService:
         Raises:
             ConfigurationError: the model cannot be loaded; says what to do.
         """
-        from worker.checkpoint import load_checkpoint  # torch takes seconds to import: only a worker should pay
+        from worker.loading.checkpoint import load_checkpoint  # torch takes seconds to import: only a worker should pay
 
         served = served_model(settings)
         checkpoint = load_checkpoint(served, settings)
@@ -105,13 +105,13 @@ class WorkerService:
     def start(self) -> None:
         """Take up the duties."""
         self._metrics.serve()
-        for duty in self._duties:
-            duty.start()
+        for task in self._periodic_tasks:
+            task.start()
 
     def take_no_more(self) -> None:
         """Told to stop: take no further jobs, and return after `drain_s` those that are not done by then."""
-        self._hands.close()
-        drain = threading.Timer(self._settings.drain_s, self._give_back_all)
+        self._claims.close()
+        drain = threading.Timer(self._settings.drain_s, self._release_all)
         drain.daemon = True
         drain.start()
 
@@ -119,8 +119,8 @@ class WorkerService:
         """Lay down the duties and take leave."""
         self._stopping.set()
         self._pipeline.close()
-        for duty in self._duties:
-            duty.stop()
+        for task in self._periodic_tasks:
+            task.stop()
         try:
             self._store.depart(self._model_id, self._worker_id)
         except RedisError as error:
@@ -140,10 +140,10 @@ class WorkerService:
         return done
 
     def _do_next(self) -> bool:
-        with self._hands.take() as held:
+        with self._claims.take() as held:
             if held is None:
                 return False
-            fault_point("worker.claimed")
+            failpoint("worker.claimed")
             with bound_contextvars(job_id=held.lease.job.id):
                 logger.info("claimed, attempt %d", held.lease.job.attempt)
                 outcome = self._run(held)
@@ -151,7 +151,7 @@ class WorkerService:
                     self._finish(held, outcome)
             return True
 
-    def _run(self, held: Held) -> Outcome | None:
+    def _run(self, held: Claim) -> Outcome | None:
         """Do the work. None if the job was dropped meanwhile."""
         job = held.lease.job
         begin = time.perf_counter()
@@ -171,9 +171,9 @@ class WorkerService:
         self._metrics.segmented(job, done, time.perf_counter() - begin)
         return Outcome(result=done.result, model_s=round(done.model_s, 3), batch_size=done.batch_size)
 
-    def _finish(self, held: Held, outcome: Outcome) -> None:
+    def _finish(self, held: Claim, outcome: Outcome) -> None:
         """Store the outcome. While the store is away the job stays in hand, and its outcome is offered again."""
-        fault_point("worker.finishing")
+        failpoint("worker.finishing")
         while not held.is_dropped:
             try:
                 kept = self._store.finish(held.lease, outcome)
@@ -184,45 +184,45 @@ class WorkerService:
                 logger.info("%s", outcome.status if kept else "refused, it is not ours")
                 self._metrics.ended(outcome.status if kept else "refused")
                 if kept and held.lease.job.webhook:
-                    self._ring_webhooks(held.lease.job.id)
+                    self._notify_webhooks(held.lease.job.id)
                 break
         else:
             self._note_dropped()
-        fault_point("worker.finished")
+        failpoint("worker.finished")
 
     def _note_dropped(self) -> None:
         """Nobody waits for the job of this thread any more, or somebody else has it."""
         logger.info("dropped")
         self._metrics.ended("dropped")
 
-    # --- Duties -------------------------------------------------------------------------------------------------------
+    # --- Periodic tasks
 
     def _beat(self) -> None:
         """Renew the leases of what is in hand; drop what is no longer ours."""
-        in_hand = self._hands.all()
+        in_flight = self._claims.all()
         begin = time.monotonic()
-        lost = self._store.beat(self._model_id, self._worker_id, [each.lease for each in in_hand])
-        for held in in_hand:
+        lost = self._store.beat(self._model_id, self._worker_id, [each.lease for each in in_flight])
+        for held in in_flight:
             held.heard_at = begin
             if held.lease.job.id in lost:
                 held.drop()
 
     def _give_up_unheard(self) -> None:
         """Drop what the store has not heard of for long: soon others will have it."""
-        for held in self._hands.all():
+        for held in self._claims.all():
             if time.monotonic() - held.heard_at > self._settings.give_up_s:
                 logger.warning("job %s: given up, the store has not heard of us", held.lease.job.id)
                 held.drop()
 
     def _look(self) -> None:
-        """Ring for jobs that wait although we have free hands: their doorbell was lost, or came too early."""
-        free = self._settings.worker_threads - len(self._hands)
+        """Ring for jobs that wait although we have free hands: their notifier was lost, or came too early."""
+        free = self._settings.worker_threads - len(self._claims)
         for _ in range(min(free, self._store.waiting(self._model_id))):
-            self._ring()
+            self._notify()
 
     def _listen_for_cancels(self) -> None:
         for job_id in self._store.canceled(self._stopping.is_set):
-            self._hands.drop(job_id)
+            self._claims.drop(job_id)
 
     def _watch_engine(self) -> None:
         """A thread cannot be interrupted, a process can: it is started again, and the leases bring its jobs back."""
@@ -230,14 +230,14 @@ class WorkerService:
             logger.critical("the engine has made no progress for %.0f s: ending the process", self._engine.stuck_s)
             os._exit(os.EX_SOFTWARE)
 
-    def _give_back_all(self) -> None:
-        for held in self._hands.all():
+    def _release_all(self) -> None:
+        for held in self._claims.all():
             self._return(held.lease)
             held.drop()
 
     def _return(self, lease: Lease) -> None:
         try:
-            if self._store.give_back(lease):
+            if self._store.release(lease):
                 logger.info("job %s: given back", lease.job.id)
         except RedisError as error:
             logger.warning("job %s: not given back: %s", lease.job.id, type(error).__name__)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
-from shared.job import Job
-from shared.tracing import context_of
+from shared.domain.job import Job
+from shared.process.tracing import context_of
 from worker.segmentation import Segmentation
 
 _NS_A_MS = 1_000_000

@@ -9,8 +9,8 @@ from typing import Any
 from api.formats.coco import coco_document
 from api.formats.labelstudio import labelstudio_document
 from api.formats.roboflow import roboflow_document
-from shared.job import Job
-from shared.result import SegmentationResult
+from shared.domain.job import Job
+from shared.domain.result import SegmentationResult
 
 Document = dict[str, Any]
 

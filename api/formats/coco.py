@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from api.formats.labels import numbered_labels
-from shared.job import Job
-from shared.result import SegmentationResult, SegmentedObject
+from shared.domain.job import Job
+from shared.domain.result import SegmentationResult, SegmentedObject
 
 _IMAGE_ID = 1
 

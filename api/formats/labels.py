@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.result import SegmentationResult
+from shared.domain.result import SegmentationResult
 
 
 def numbered_labels(result: SegmentationResult, first: int) -> dict[str, int]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from api.masks import row_runs
-from shared.job import Job
-from shared.result import RleMask, SegmentationResult, SegmentedObject
+from api.drawing.mask_image import row_runs
+from shared.domain.job import Job
+from shared.domain.result import RleMask, SegmentationResult, SegmentedObject
 
 _CHANNELS = 4
 _WORD_BITS = 8

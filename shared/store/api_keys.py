@@ -10,10 +10,10 @@ from typing import Self, cast
 
 from redis.asyncio import Redis
 
-from shared.api_keys import ApiKey, Scope, fingerprint, new_key_id, new_secret
+from shared.domain.api_key import ApiKey, Scope, fingerprint, new_key_id, new_secret
 from shared.settings import Settings
-from shared.store import keys
-from shared.store.script import async_redis, script, text
+from shared.store import key_names
+from shared.store.connection import async_redis, script, text
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ApiKeyStore:
             share=share,
             created_at_ms=time.time_ns() // 1_000_000,
         )
-        await self._redis.hset(keys.API_KEYS, fingerprint(secret), key.model_dump_json())
+        await self._redis.hset(key_names.API_KEYS, fingerprint(secret), key.model_dump_json())
         return key, secret
 
     async def list(self) -> list[ApiKey]:
@@ -83,8 +83,8 @@ class ApiKeyStore:
     async def revoke(self, key_id: str) -> bool:
         """End a key, from the next request on. Its jobs stay. False: there is no such key."""
         found = [print_ for print_, key in (await self._by_fingerprint()).items() if key.id == key_id]
-        return bool(found) and bool(await self._redis.hdel(keys.API_KEYS, *found))
+        return bool(found) and bool(await self._redis.hdel(key_names.API_KEYS, *found))
 
     async def _by_fingerprint(self) -> dict[str, ApiKey]:
-        records = cast(dict[bytes, bytes], await self._redis.hgetall(keys.API_KEYS))
+        records = cast(dict[bytes, bytes], await self._redis.hgetall(key_names.API_KEYS))
         return {text(print_): ApiKey.model_validate_json(record) for print_, record in records.items()}

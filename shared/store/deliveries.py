@@ -12,14 +12,14 @@ from typing import Self, cast
 
 from redis.asyncio import Redis
 
+from shared.domain.job import Job
+from shared.domain.webhook import Attempt, Delivery, DeliveryState, Webhook
 from shared.errors import NothingToDeliver
-from shared.job import Job
 from shared.settings import Settings
-from shared.store import keys
-from shared.store.script import async_redis, job_from_hash, lately_s, script, text
-from shared.webhook import Attempt, Delivery, DeliveryState, Webhook
+from shared.store import key_names
+from shared.store.connection import async_redis, job_from_hash, liveness_window_s, script, text
 
-_MOST_ATTEMPTS_KEPT = 20
+_MAX_ATTEMPTS_KEPT = 20
 """More than any schedule has, unless its client asked for more."""
 
 
@@ -51,7 +51,7 @@ class DeliveryStore:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._lease_ms = round(2000 * settings.webhook_timeout_s)
-        self._lately_s = lately_s(settings)
+        self._liveness_window_s = liveness_window_s(settings)
         self._beat = redis.register_script(script("beat_deliverer"))
         self._live = redis.register_script(script("live"))
         self._claim = redis.register_script(script("claim_delivery"))
@@ -69,11 +69,11 @@ class DeliveryStore:
 
     async def beat(self, deliverer: str) -> None:
         """Say that this deliverer lives."""
-        await self._beat(args=[deliverer, self._lately_s])
+        await self._beat(args=[deliverer, self._liveness_window_s])
 
     async def live_deliverers(self) -> list[str]:
         """Those that have been heard of lately."""
-        return [text(each) for each in await self._live(args=[keys.DELIVERERS, self._lately_s])]
+        return [text(each) for each in await self._live(args=[key_names.DELIVERERS, self._liveness_window_s])]
 
     async def claim(self, full_hosts: Collection[str]) -> DeliveryLease | None:
         """Take the next delivery that is due and not to one of these hosts; None if there is none."""
@@ -94,7 +94,7 @@ class DeliveryStore:
                 attempt.model_dump_json(),
                 verdict.state,
                 round(1000 * verdict.retry_in_s),
-                _MOST_ATTEMPTS_KEPT,
+                _MAX_ATTEMPTS_KEPT,
             ]
         )
         return None if state is None else DeliveryState(text(state))
@@ -102,12 +102,12 @@ class DeliveryStore:
     async def read(self, job_id: str) -> Delivery | None:
         """How the announcement of this job's end fares; None if there is none, or not yet."""
         async with self._redis.pipeline(transaction=False) as batch:
-            batch.hmget(keys.delivery(job_id), "state", "host")
-            batch.lrange(keys.attempts(job_id), 0, -1)
+            batch.hmget(key_names.delivery(job_id), "state", "host")
+            batch.lrange(key_names.attempts(job_id), 0, -1)
             (state, host), attempts = await batch.execute()
         if state is None:
             return None
-        due_ms = await self._redis.zscore(keys.deliveries(text(host)), job_id)
+        due_ms = await self._redis.zscore(key_names.deliveries(text(host)), job_id)
         return Delivery(
             job_id=job_id,
             state=DeliveryState(text(state)),

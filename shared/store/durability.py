@@ -9,7 +9,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from shared.errors import ConfigurationError
 from shared.settings import Settings
-from shared.store.script import connection_options
+from shared.store.connection import connection_options
 
 _NEEDED = {
     "appendonly": ("yes", "it forgets accepted jobs when it restarts"),

@@ -12,21 +12,21 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from shared.domain.job import Job, JobFailure, JobStatus
+from shared.domain.result import SegmentationResult
 from shared.errors import DeadlineExceeded, WorkerLost
-from shared.job import Job, JobFailure, JobStatus
-from shared.result import SegmentationResult
 from shared.settings import Settings
-from shared.store import keys
-from shared.store.images import ImageStore
-from shared.store.script import Retention, connection_options, job_from_hash, lately_s, script, text
+from shared.store import key_names
+from shared.store.connection import Retention, connection_options, job_from_hash, liveness_window_s, script, text
+from shared.store.image_store import ImageStore
 
-_MOST_LOSSES_ALONE = 3
+_MAX_LOSSES_ALONE = 3
 """A job that cost three workers while it ran alone is the culprit."""
 _REAPED_AT_ONCE = 100
 """So that a script after a long outage does not hold up the server."""
 _LISTEN_S = 0.5
 _WORKER_LOST = JobFailure(
-    type=WorkerLost.type, detail=f"{_MOST_LOSSES_ALONE} workers were lost while they ran this job alone"
+    type=WorkerLost.type, detail=f"{_MAX_LOSSES_ALONE} workers were lost while they ran this job alone"
 )
 _DEADLINE = JobFailure(type=DeadlineExceeded.type, detail="its `timeout` was over before it had ended")
 
@@ -59,7 +59,7 @@ class Outcome:
 class Reaped:
     """How many jobs a reaping moved, and where to."""
 
-    given_back: int = 0
+    released: int = 0
     failed: int = 0
     canceled: int = 0
 
@@ -74,7 +74,7 @@ class LeaseStore:
         self._images = ImageStore.from_settings(settings)
         self._claim = redis.register_script(script("claim"))
         self._finish = redis.register_script(script("finish"))
-        self._give_back = redis.register_script(script("give_back"))
+        self._release = redis.register_script(script("release"))
         self._reap = redis.register_script(script("reap"))
         self._beat = redis.register_script(script("beat"))
         self._live = redis.register_script(script("live"))
@@ -89,10 +89,10 @@ class LeaseStore:
     def close(self) -> None:
         self._redis.close()
 
-    def claim(self, model_id: str, *, hands_empty: bool) -> Lease | None:
+    def claim(self, model_id: str, *, is_idle: bool) -> Lease | None:
         """Take the next job for this model, or None if there is none for this worker. A suspect is given only into
         empty hands, and must run alone."""
-        record = self._claim(args=[model_id, self._lease_ms, int(hands_empty)])
+        record = self._claim(args=[model_id, self._lease_ms, int(is_idle)])
         if record is None:
             return None
         job = job_from_hash(dict(zip(record[::2], record[1::2], strict=True)))
@@ -116,9 +116,9 @@ class LeaseStore:
         )
         return bool(finished)
 
-    def give_back(self, lease: Lease) -> bool:
+    def release(self, lease: Lease) -> bool:
         """Return a job unfinished, as if it had not been taken. False if it is no longer in these hands."""
-        return bool(self._give_back(args=[lease.job.id, lease.job.request.model_id, lease.job.fence]))
+        return bool(self._release(args=[lease.job.id, lease.job.request.model_id, lease.job.fence]))
 
     def reap(self, model_id: str) -> Reaped:
         """Move on the jobs whose lease or deadline has run out, and log it. Not while the server has been up for only a
@@ -127,7 +127,7 @@ class LeaseStore:
         if uptime_s < self._settings.restart_grace_s:
             return Reaped()
         errors = [_WORKER_LOST.model_dump_json(), _DEADLINE.model_dump_json()]
-        moved = self._reap(args=[model_id, _MOST_LOSSES_ALONE, *errors, _REAPED_AT_ONCE, *self._retention.args])
+        moved = self._reap(args=[model_id, _MAX_LOSSES_ALONE, *errors, _REAPED_AT_ONCE, *self._retention.args])
         reaped = Reaped(*moved)
         if reaped != Reaped():
             logger.warning("%s: %s", model_id, reaped)
@@ -138,35 +138,37 @@ class LeaseStore:
         return self._images.sweep(self._needing_images) if self._images else 0
 
     def waiting(self, model_id: str) -> int:
-        """Jobs of this model that wait for a worker, suspects included."""
-        return sum(self._redis.zcard(queue(model_id)) for queue in (keys.ready, keys.suspects))
+        """Jobs of this model that wait for a worker, quarantined ones included."""
+        return sum(self._redis.zcard(queue(model_id)) for queue in (key_names.ready, key_names.quarantine))
 
     def beat(self, model_id: str, worker_id: str, held: Collection[Lease] = ()) -> set[str]:
         """Say that this worker lives and has these jobs in hand. Returns the ids of those it has no longer."""
         hands = [part for lease in held for part in (lease.job.id, lease.job.fence)]
-        lost = self._beat(args=[model_id, worker_id, lately_s(self._settings), self._lease_ms, *hands])
+        lost = self._beat(args=[model_id, worker_id, liveness_window_s(self._settings), self._lease_ms, *hands])
         return {text(job_id) for job_id in lost}
 
     def canceled(self, is_stopped: Callable[[], bool]) -> Iterator[str]:
         """The ids of jobs as they are canceled, until `is_stopped` or the connection ends."""
         with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
-            channel.subscribe(keys.CANCELED)
+            channel.subscribe(key_names.CANCELED)
             while not is_stopped():
                 if message := channel.get_message(timeout=_LISTEN_S):
                     yield text(message["data"])
 
     def live_workers(self, model_id: str) -> list[str]:
         """The ids of the workers of this model that have been heard of lately."""
-        return [text(each) for each in self._live(args=[keys.workers(model_id), lately_s(self._settings)])]
+        return [
+            text(each) for each in self._live(args=[key_names.workers(model_id), liveness_window_s(self._settings)])
+        ]
 
     def depart(self, model_id: str, worker_id: str) -> None:
         """Say that this worker is going."""
-        self._redis.zrem(keys.workers(model_id), worker_id)
+        self._redis.zrem(key_names.workers(model_id), worker_id)
 
     def _image(self, job_id: str) -> bytes | None:
         if self._images:
             return self._images.read(job_id)
-        return cast(bytes | None, self._redis.get(keys.image(job_id)))
+        return cast(bytes | None, self._redis.get(key_names.image(job_id)))
 
     def _needing_images(self, job_ids: Collection[str]) -> set[str]:
         """Which of these jobs have not ended, or not long enough ago for their images to go."""
@@ -174,7 +176,7 @@ class LeaseStore:
         with self._redis.pipeline(transaction=False) as batch:
             batch.time()
             for job_id in ids:
-                batch.hmget(keys.job(job_id), "id", "completed_at_ms")
+                batch.hmget(key_names.job(job_id), "id", "completed_at_ms")
             (seconds, _), *records = batch.execute()
         gone_by_ms = (seconds - self._settings.image_retention_s) * 1000
         return {

@@ -11,22 +11,22 @@ from typing import Any, Self, cast
 
 from redis.asyncio import Redis
 
+from shared.domain.job import Job, JobRequest, JobStatus
+from shared.domain.result import SegmentationResult
+from shared.domain.webhook import Webhook
 from shared.errors import IdempotencyMismatch, JobExpired, JobNotFound, ModelUnserved, QueueFull, StoreFull
-from shared.job import Job, JobRequest, JobStatus
-from shared.result import SegmentationResult
+from shared.process.tracing import current_traceparent
 from shared.settings import Settings
-from shared.store import keys
-from shared.store.figures import LedgerFigures, read_figures
-from shared.store.images import ImageStore
-from shared.store.script import Retention, async_redis, job_from_hash, lately_s, script, text
-from shared.tracing import current_traceparent
-from shared.webhook import Webhook
+from shared.store import key_names
+from shared.store.connection import Retention, async_redis, job_from_hash, liveness_window_s, script, text
+from shared.store.image_store import ImageStore
+from shared.store.stats import LedgerStats, read_stats
 
 _SAMPLE_S = 1.0
 _FULL_SHARE = 0.8
-_UNKNOWN_PACE_MS = 1_000.0
+_DEFAULT_DURATION_MS = 1_000.0
 """Before the first job of a model has ended."""
-_LONGEST_RETRY_S = 60
+_MAX_RETRY_S = 60
 
 
 @dataclass(frozen=True)
@@ -192,19 +192,19 @@ class SubmissionStore:
         """
         start = 0
         if before:
-            rank = cast(int | None, await self._redis.zrevrank(keys.owned(owner), before))
+            rank = cast(int | None, await self._redis.zrevrank(key_names.owned(owner), before))
             if rank is None:
                 raise JobNotFound("the cursor names a job that is gone; start again without it")
             start = rank + 1
         found: list[Job] = []
         while len(found) < limit:
-            page = cast(list[bytes], await self._redis.zrevrange(keys.owned(owner), start, start + limit - 1))
+            page = cast(list[bytes], await self._redis.zrevrange(key_names.owned(owner), start, start + limit - 1))
             if not page:
                 break
             start += len(page)
             async with self._redis.pipeline(transaction=False) as batch:
                 for job_id in page:
-                    batch.hgetall(keys.job(text(job_id)))
+                    batch.hgetall(key_names.job(text(job_id)))
                 found += [job_from_hash(record) for record in await batch.execute() if record]
         return found[:limit]
 
@@ -212,7 +212,7 @@ class SubmissionStore:
         """The uploaded image, or None once it is no longer kept."""
         if self._images:
             return await self._images.get(job_id)
-        return cast(bytes | None, await self._redis.get(keys.image(job_id)))
+        return cast(bytes | None, await self._redis.get(key_names.image(job_id)))
 
     async def cancel(self, job_id: str) -> JobStatus:
         """Cancel a job that has not ended. Returns the status it had before; an ended job stays as it is.
@@ -228,16 +228,16 @@ class SubmissionStore:
 
     async def live_workers(self, model_id: str) -> int:
         """Workers that serve this model and have been heard of lately."""
-        return len(await self._live(args=[keys.workers(model_id), lately_s(self._settings)]))
+        return len(await self._live(args=[key_names.workers(model_id), liveness_window_s(self._settings)]))
 
-    async def figures(self, model_id: str) -> LedgerFigures:
+    async def stats(self, model_id: str) -> LedgerStats:
         """What the ledger holds and has seen for this model, for those who watch over it."""
-        return await read_figures(self._redis, model_id, lately_s(self._settings))
+        return await read_stats(self._redis, model_id, liveness_window_s(self._settings))
 
     async def changes(self) -> AsyncIterator[str | None]:
         """The ids of jobs as they move, for as long as the connection lasts. The first item is None: listening now."""
         async with self._redis.pubsub() as channel:
-            await channel.subscribe(keys.CHANGES)
+            await channel.subscribe(key_names.CHANGES)
             async for message in channel.listen():
                 yield message["data"].decode() if message["type"] == "message" else None
 
@@ -258,25 +258,25 @@ def _state(found: Any) -> JobState:
         raise JobNotFound("no job has this id")
     if isinstance(found, bytes):
         raise JobExpired("it ended, and results are kept for a limited time")
-    record, ahead, result, running, pace_ms, running_ms = found
+    record, ahead, result, running, mean_duration_ms, running_ms = found
     return JobState(
         job=job_from_hash(dict(zip(record[::2], record[1::2], strict=True))),
         queue_position=ahead,
         result=SegmentationResult.model_validate_json(result) if result else None,
-        retry_after_s=_retry_after_s(ahead, running, float(pace_ms or _UNKNOWN_PACE_MS), running_ms),
+        retry_after_s=_retry_after_s(ahead, running, float(mean_duration_ms or _DEFAULT_DURATION_MS), running_ms),
     )
 
 
-def _retry_after_s(ahead: int | None, running: int, pace_ms: float, running_ms: int | None) -> int | None:
+def _retry_after_s(ahead: int | None, running: int, mean_duration_ms: float, running_ms: int | None) -> int | None:
     """When a job is likely to have ended, in whole seconds, at least 1. None: it has.
 
     A running job takes the rest of what jobs take lately. For a queued one Little's law gives the speed of the queue:
-    `running` jobs in hand, each there for `pace_ms`, make running / pace_ms jobs a millisecond.
+    `running` jobs in hand, each there for `mean_duration_ms`, make running / mean_duration_ms jobs a millisecond.
     """
     if ahead is not None:
-        left_ms = (ahead + 1) * pace_ms / max(1, running) + pace_ms
+        left_ms = (ahead + 1) * mean_duration_ms / max(1, running) + mean_duration_ms
     elif running_ms is not None:
-        left_ms = pace_ms - running_ms
+        left_ms = mean_duration_ms - running_ms
     else:
         return None
-    return min(max(1, math.ceil(left_ms / 1000)), _LONGEST_RETRY_S)
+    return min(max(1, math.ceil(left_ms / 1000)), _MAX_RETRY_S)

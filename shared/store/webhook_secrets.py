@@ -9,7 +9,7 @@ from typing import Self
 from redis.asyncio import Redis
 
 from shared.settings import Settings
-from shared.store.script import async_redis, script, text
+from shared.store.connection import async_redis, script, text
 
 _SECRET_BYTES = 32
 """Standard Webhooks asks for 24 to 64."""

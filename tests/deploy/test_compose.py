@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from api.intake import max_body_bytes
+from api.submission.intake import max_body_bytes
 from shared.settings import Settings
 from tests.deploy.memory import front_end_bytes
 from tests.servers import require_program

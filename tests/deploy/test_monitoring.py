@@ -15,10 +15,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.clients import Clients
 from benchmarks.dashboard import ALERTS, DASHBOARD, ask, expressions, prometheus
-from benchmarks.fleet import Fleet
-from benchmarks.pictures import photo_sized_png
+from testing.fleet import Fleet
+from testing.load_clients import Clients
+from testing.uploads import photo_sized_png
 from tests.servers import require_program
 
 _OWN = re.compile(r"\b(?:maskq|process)_\w+")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from scripts.broker import free_port
-from scripts.up import local_service
+from local.broker import free_port
+from local.up import local_service
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,10 @@
-"""A short run of `benchmarks.chaos`: a few faults of each kind, and nothing that was accepted is lost."""
+"""A short run of `benchmarks.chaos.jobs`: a few faults of each kind, and nothing that was accepted is lost."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.chaos import Plan, is_sound, run
+from benchmarks.chaos.jobs import Plan, is_sound, run
 
 
 def test_nothing_accepted_is_lost_wrong_or_double_whatever_is_killed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evaluation.drawn import drawn_questions
+from evaluation.datasets.scenes import drawn_questions
 from evaluation.run import Asked, evaluate
 from shared.settings import Settings
 
@@ -17,7 +17,7 @@ def test_service_and_engine_give_the_same_numbers(service_url: str, root: Path, 
     settings = Settings(models_dir=root / "models", device="cpu")
     by_engine = evaluate(questions, "drawn", Asked(settings), tmp_path / "engine")
     by_service = evaluate(questions, "drawn", Asked(settings, url=service_url), tmp_path / "service")
-    assert by_engine.pop("ceiling") > 0.9
+    assert by_engine.pop("upper_bound") > 0.9
     assert by_service == by_engine
     assert by_service["total"] >= 20
 

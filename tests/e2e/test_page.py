@@ -82,6 +82,6 @@ def test_the_page_asks_for_a_key_once_one_is_needed(page: Page, settings: Settin
 
 def _make_key(settings: Settings) -> str:
     """As a person makes one."""
-    command = [sys.executable, "-m", "scripts.keys", "create", "a person"]
+    command = [sys.executable, "-m", "local.keys", "create", "a person"]
     environment = {**os.environ, "REDIS_URL": settings.redis_url}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()

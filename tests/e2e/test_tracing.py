@@ -13,9 +13,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from benchmarks.clients import Clients
-from benchmarks.fleet import Fleet
-from benchmarks.pictures import photo_sized_png
+from testing.fleet import Fleet
+from testing.load_clients import Clients
+from testing.uploads import photo_sized_png
 from tests.servers import website
 
 

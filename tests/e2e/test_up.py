@@ -18,7 +18,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from scripts.broker import free_port
+from local.broker import free_port
 from tests.servers import system_redis
 
 _PATIENCE_S = 120.0

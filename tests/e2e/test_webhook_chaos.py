@@ -1,10 +1,10 @@
-"""A short run of `benchmarks.webhook_chaos`: a few faults of each kind, and no webhook is lost."""
+"""A short run of `benchmarks.chaos.webhooks`: a few faults of each kind, and no webhook is lost."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.webhook_chaos import Plan, is_sound, run
+from benchmarks.chaos.webhooks import Plan, is_sound, run
 
 
 def test_every_event_arrives_whoever_is_killed(tmp_path: Path) -> None:

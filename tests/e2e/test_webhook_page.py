@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.fleet import Fleet
-from benchmarks.pictures import small_png
-from scripts.broker import free_port
-from shared.job import ANONYMOUS
+from local.broker import free_port
+from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
+from testing.fleet import Fleet
+from testing.uploads import small_png
 from tests.receivers import webhook_secrets
 
 _UNITS_S = {"s": 1, "min": 60, "h": 3_600}

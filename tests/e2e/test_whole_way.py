@@ -1,4 +1,4 @@
-"""Held-out scenes through the whole service, measured against the drawn truth by clients that know nothing of it."""
+"""Claim-out scenes through the whole service, measured against the drawn truth by clients that know nothing of it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import httpx2
 import numpy as np
 from PIL import Image
 
-from evaluation.answerers import service_answerer
-from evaluation.drawn import drawn_questions
+from evaluation.datasets.scenes import drawn_questions
+from evaluation.predictors import service_predictor
 from evaluation.run import Asked, evaluate
 from shared.settings import Settings
-from tests.pictures import encoded, gradient
+from testing.pictures import encoded, gradient
 
 
 def test_held_out_objects_are_cut_out(service_url: str, tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_held_out_objects_are_cut_out(service_url: str, tmp_path: Path) -> None:
 def test_several_things_in_one_prompt_are_labelled_one_by_one(service_url: str) -> None:
     asked = [question for question in drawn_questions(300, first=3_000) if " ; " in question.prompt]
     assert len(asked) >= 20
-    with service_answerer(service_url) as answer:
+    with service_predictor(service_url) as answer:
         labels = [[found.label for found in answer(question).objects] for question in asked]
     phrases = [question.prompt.split(" ; ") for question in asked]
     pairs = list(zip(labels, phrases, strict=True))

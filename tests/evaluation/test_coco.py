@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from evaluation.coco import coco_questions
-from evaluation.question import DataError
-from tests.pictures import encoded, gradient
+from evaluation.datasets.coco import coco_questions
+from evaluation.example import DataError
+from testing.pictures import encoded, gradient
 
 _SQUARE = [8, 12, 24, 12, 24, 36, 8, 36]
 

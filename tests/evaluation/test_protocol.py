@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from evaluation.protocol import box_iou, score
-from evaluation.question import DataError, Question, Truth, mask_to_rle
-from evaluation.report import figures
-from shared.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
+from evaluation.example import DataError, Question, Truth, mask_to_rle
+from evaluation.metrics import figures
+from evaluation.scoring import box_iou, score
+from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
 
 _SIDE = 1023
 """So that a location is a pixel."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from evaluation.question import DataError
-from evaluation.refcoco import refcoco_questions
-from tests.pictures import encoded, gradient
+from evaluation.datasets.refcoco import refcoco_questions
+from evaluation.example import DataError
+from testing.pictures import encoded, gradient
 
 _REFS = [
     {

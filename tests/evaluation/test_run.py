@@ -13,16 +13,16 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco
 
-from evaluation.answerers import Answerer, NoAnswer, engine_answerer
-from evaluation.answers import Setup, collect_answers
-from evaluation.drawn import drawn_questions
-from evaluation.protocol import score
-from evaluation.question import DataError, Question
-from evaluation.report import Figures
+from evaluation.datasets.scenes import drawn_questions
+from evaluation.example import DataError, Question
+from evaluation.metrics import Figures
+from evaluation.predictions import Setup, collect_answers
+from evaluation.predictors import NoPrediction, Predictor, engine_predictor
 from evaluation.run import Asked, evaluate
-from shared.result import SegmentationResult
+from evaluation.scoring import score
+from shared.domain.result import SegmentationResult
 from shared.settings import Settings
-from worker.masks import MaskCodec
+from worker.stages.mask_vqvae import MaskCodec
 
 _SCENES = 24
 
@@ -47,7 +47,7 @@ def test_twice_gives_the_same_numbers_and_every_file(run: Callable[[Path], Figur
     first, again = run(tmp_path / "one"), run(tmp_path / "other")
     assert first == again
     assert first["miou"] > 0.7
-    assert first["ceiling"] > 0.95
+    assert first["upper_bound"] > 0.95
     assert json.loads((tmp_path / "one" / "figures.json").read_text())["figures"] == first
     rows = list(csv.DictReader((tmp_path / "one" / "objects.csv").read_text().splitlines()))
     assert len(rows) == first["total"]
@@ -89,7 +89,7 @@ def test_a_run_that_was_cut_off_asks_only_what_is_missing(questions: list[Questi
 
 def test_a_question_that_is_refused_counts_and_stops_nothing(questions: list[Question], tmp_path: Path) -> None:
     def refuse(question: Question) -> SegmentationResult:
-        raise NoAnswer("refused")
+        raise NoPrediction("refused")
 
     answers = collect_answers(questions, refuse, tmp_path / "a", Setup(data="d", asked="a"), in_flight=1)
     assert {answer.error for answer in answers.values()} == {"refused"}
@@ -112,7 +112,7 @@ def test_masks_as_clients_get_them_score_what_the_reference_s_formula_gives(sett
     about_one = [question for question in drawn_questions(80, first=7_100) if len(question.truths) == 1]
     assert len(about_one) > 30
     ours, theirs = [], []
-    with engine_answerer(settings) as (answer, codec):
+    with engine_predictor(settings) as (answer, codec):
         for question in about_one:
             result = answer(question)
             if len(result.objects) == 1:
@@ -124,12 +124,12 @@ def test_masks_as_clients_get_them_score_what_the_reference_s_formula_gives(sett
 
 
 def test_what_the_engine_refuses_is_no_answer(settings: Settings, questions: list[Question]) -> None:
-    def ask(answerer: Answerer, **changes: object) -> None:
+    def ask(predictor: Predictor, **changes: object) -> None:
         question = questions[0]
-        answerer(Question(**{**vars(question), **changes}))
+        predictor(Question(**{**vars(question), **changes}))
 
-    with engine_answerer(settings) as (answerer, _):
-        with pytest.raises(NoAnswer, match="prompt"):
-            ask(answerer, prompt="<loc0001>")
-        with pytest.raises(NoAnswer):
-            ask(answerer, read_image=lambda: b"no image")
+    with engine_predictor(settings) as (predictor, _):
+        with pytest.raises(NoPrediction, match="prompt"):
+            ask(predictor, prompt="<loc0001>")
+        with pytest.raises(NoPrediction):
+            ask(predictor, read_image=lambda: b"no image")

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from shared.domain.job import JobRequest, JobStatus, MaskFormat, new_job_id
 from shared.errors import JobExpired
-from shared.job import JobRequest, JobStatus, MaskFormat, new_job_id
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
 from shared.store.submissions import NewJob, SubmissionStore

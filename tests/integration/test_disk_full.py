@@ -11,9 +11,9 @@ import httpx2
 import pytest
 from PIL import Image
 
-from scripts.broker import EmbeddedBroker
+from local.broker import EmbeddedBroker
 from shared.settings import Settings
-from tests.pictures import encoded
+from testing.pictures import encoded
 from tests.servers import front_end
 
 _NOISE = encoded(Image.effect_noise((700, 700), 90).convert("RGB"))  # about 1.2 MB that no log can shorten

@@ -14,13 +14,13 @@ import pytest
 from PIL import Image
 from redis import Redis
 
-from scripts.broker import free_port
-from shared.job import JobFailure, new_job_id
+from local.broker import free_port
+from shared.domain.job import JobFailure, new_job_id
 from shared.settings import Settings
-from shared.store import keys
+from shared.store import key_names
 from shared.store.leases import LeaseStore, Outcome
+from testing.pictures import encoded, gradient
 from tests.jobs import PNG, assert_problem, submit, success
-from tests.pictures import encoded, gradient
 from tests.servers import front_end
 
 _JPEG = encoded(gradient(300, 200), "JPEG")
@@ -42,7 +42,7 @@ def test_a_form_is_taken_and_answered_with_the_job(client: httpx2.Client, leases
         "demo",
     )
     assert client.get(job["urls"]["self"]).json() == job
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     assert (lease.job.id, lease.image) == (job["id"], PNG)
 
@@ -51,7 +51,7 @@ def test_a_form_is_taken_and_answered_with_the_job(client: httpx2.Client, leases
 def test_json_with_base64_is_taken(client: httpx2.Client, leases: LeaseStore, prefix: str) -> None:
     body = {"prompt": "cat ; dog", "image_base64": prefix + base64.b64encode(PNG).decode(), "image_url": None}
     assert client.post("/segment", json=body).status_code == 202
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     assert (lease.image, lease.job.request.prompt) == (PNG, "segment cat ; dog")
 
@@ -65,7 +65,7 @@ def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore
         assert_problem(answer, 415, "unsupported_image")  # fetched, and it was JSON
         answer = httpx2.post(f"{elsewhere}/segment/", json={"prompt": "cat", "image_url": f"{url}/livez"})
         assert_problem(answer, 422, "url_refused")
-    assert leases.claim("demo", hands_empty=True) is None
+    assert leases.claim("demo", is_idle=True) is None
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_mask_formats_are_taken_in_order(
     client: httpx2.Client, leases: LeaseStore, value: str | list[str], formats: list[str]
 ) -> None:
     assert submit(client, mask_format=value).status_code == 202
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     assert list(lease.job.request.mask_formats) == formats
 
@@ -277,7 +277,7 @@ def test_a_wait_ends_with_the_job_as_it_is(client: httpx2.Client) -> None:
 def test_a_finished_job_has_its_result_and_a_picture_of_it(client: httpx2.Client, leases: LeaseStore) -> None:
     job = submit(client).json()
     assert_problem(client.get(job["urls"]["overlay"]), 409, "result_not_ready")
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     leases.finish(lease, success())
     response = client.get(job["urls"]["self"], params={"wait": 10})
@@ -291,19 +291,19 @@ def test_a_finished_job_has_its_result_and_a_picture_of_it(client: httpx2.Client
 
 def test_a_picture_is_gone_when_its_image_is(client: httpx2.Client, leases: LeaseStore, settings: Settings) -> None:
     job = submit(client).json()
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     leases.finish(lease, success())
     with Redis.from_url(settings.redis_url) as redis:
-        redis.delete(keys.image(job["id"]))
+        redis.delete(key_names.image(job["id"]))
         assert_problem(client.get(job["urls"]["overlay"]), 410, "image_expired")
-        redis.delete(keys.job(job["id"]))
+        redis.delete(key_names.job(job["id"]))
     assert_problem(client.get(job["urls"]["self"]), 410, "job_expired")
 
 
 def test_a_failed_job_shows_its_error(client: httpx2.Client, leases: LeaseStore) -> None:
     job = submit(client).json()
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     leases.finish(lease, Outcome(failure=JobFailure(type="image_unreadable", detail="why")))
     shown = client.get(job["urls"]["self"]).json()

@@ -11,9 +11,9 @@ import httpx2
 import pytest
 
 from api.server import FrontEndServer
-from benchmarks.raw_http import form_request, get_request
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
+from testing.raw_http import form_request, get_request
 from tests.jobs import PNG, finish_next, submit
 from tests.servers import front_end_server
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from shared.domain.job import JobFailure, JobRequest, MaskFormat, new_job_id
 from shared.errors import ConfigurationError, IdempotencyMismatch
-from shared.job import JobFailure, JobRequest, MaskFormat, new_job_id
 from shared.settings import Settings
-from shared.store import keys
+from shared.store import key_names
 from shared.store.leases import LeaseStore, Outcome
 from shared.store.submissions import NewJob, SubmissionStore
 from tests.image_places import Folder, ImagePlace, bucket
@@ -60,8 +60,8 @@ def test_an_image_lies_there_and_not_in_redis(own_settings: Settings, leases: Le
     job_id = _submit(own_settings)
     assert place.read(job_id) == b"image"
     with Redis.from_url(own_settings.redis_url) as redis:
-        assert not redis.exists(keys.image(job_id))
-    lease = leases.claim("demo", hands_empty=True)
+        assert not redis.exists(key_names.image(job_id))
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     assert lease.image == b"image"
 
@@ -79,7 +79,7 @@ def test_a_sweep_removes_what_no_job_needs_and_nothing_else(
 ) -> None:
     ended, kept, waiting = (_submit(own_settings) for _ in range(3))
     for job_id in (ended, kept):
-        lease = leases.claim("demo", hands_empty=True)
+        lease = leases.claim("demo", is_idle=True)
         assert lease is not None
         assert lease.job.id == job_id
         leases.finish(lease, _FAILURE)
@@ -88,7 +88,7 @@ def test_a_sweep_removes_what_no_job_needs_and_nothing_else(
     for name in (ended, kept, waiting, "orphan"):
         place.make_old(name)
     with Redis.from_url(own_settings.redis_url) as redis:
-        redis.hset(keys.job(ended), "completed_at_ms", "1")
+        redis.hset(key_names.job(ended), "completed_at_ms", "1")
     assert leases.sweep_images() == 2
     assert place.names() == {kept, waiting, "young"}
 

@@ -19,11 +19,11 @@ from fastapi.routing import APIRoute
 from redis import Redis
 
 from api.app import create_app
-from scripts.broker import free_port, running_broker
-from shared.api_keys import PREFIX, Scope, fingerprint
-from shared.job import new_job_id
+from local.broker import free_port, running_broker
+from shared.domain.api_key import PREFIX, Scope, fingerprint
+from shared.domain.job import new_job_id
 from shared.settings import Settings
-from shared.store import keys
+from shared.store import key_names
 from shared.store.api_keys import ApiKeyStore
 from shared.store.leases import LeaseStore
 from tests.jobs import assert_problem, finish_next, submit
@@ -138,7 +138,7 @@ def test_a_revoked_key_is_refused_at_once_and_its_secret_is_nowhere(
         assert not any(secret.removeprefix(PREFIX).encode() in (value or b"") for value in everything)
         with _client(url, secret) as client:
             assert client.get("/jobs").status_code == 200
-            assert redis.hdel(keys.API_KEYS, fingerprint(secret)) == 1
+            assert redis.hdel(key_names.API_KEYS, fingerprint(secret)) == 1
             assert_problem(client.get("/jobs"), 401, "key_required")
 
 
@@ -190,7 +190,7 @@ def test_an_admin_sees_lists_and_cancels_everybody_s(url: str, guarded: Settings
         job = submit(mine).json()
         assert admin.get(job["urls"]["self"]).status_code == 200
         with Redis.from_url(guarded.redis_url, decode_responses=True) as redis:
-            owner = str(redis.hget(keys.job(job["id"]), "owner"))
+            owner = str(redis.hget(key_names.job(job["id"]), "owner"))
         listed = admin.get("/jobs", params={"owner": owner}).json()["jobs"]
         assert [each["id"] for each in listed] == [job["id"]]
         assert admin.get("/jobs").json()["jobs"] == []  # its own
@@ -205,7 +205,7 @@ def test_a_share_gives_a_key_s_jobs_more_turns(url: str, make_key: MakeKey, leas
         few = {submit(one).json()["id"] for _ in range(9)}
     taken = []
     for _ in range(8):
-        lease = leases.claim("demo", hands_empty=True)
+        lease = leases.claim("demo", is_idle=True)
         assert lease is not None
         taken.append(lease.job.id)
     assert len(many.intersection(taken)) >= 5
@@ -258,27 +258,27 @@ def _run(command: str, settings: Settings, *options: str, **env: str) -> subproc
 
 
 def test_the_command_makes_shows_and_revokes_keys(settings: Settings) -> None:
-    made = _run("scripts.keys", settings, "create", "Ada's laptop", "--scopes", "read", "--per-minute", "30")
+    made = _run("local.keys", settings, "create", "Ada's laptop", "--scopes", "read", "--per-minute", "30")
     secret = made.stdout.strip()
     assert re.fullmatch(r"maskq_[\w-]{43}", secret)
     guarded = settings.model_copy(update={"require_keys": True})
     with front_end(guarded) as url, _client(url, secret) as client:
         assert client.get("/jobs").status_code == 200
-        listed = _run("scripts.keys", settings, "list").stdout
+        listed = _run("local.keys", settings, "list").stdout
         assert "Ada's laptop" in listed
         assert secret not in listed
         (key_id,) = re.findall(r"key-\w+", listed)
-        assert _run("scripts.keys", settings, "revoke", key_id).returncode == 0
+        assert _run("local.keys", settings, "revoke", key_id).returncode == 0
         assert_problem(client.get("/jobs"), 401, "key_required")
-    assert _run("scripts.keys", settings, "revoke", key_id).returncode == 1
-    assert _run("scripts.keys", settings, "create", "x", "--scopes", "root").returncode == 2
+    assert _run("local.keys", settings, "revoke", key_id).returncode == 1
+    assert _run("local.keys", settings, "create", "x", "--scopes", "root").returncode == 2
 
 
 def test_the_command_finds_the_broker_of_a_folder_whether_it_runs_or_not(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
 
     def keys_command(*words: str) -> str:
-        command = [sys.executable, "-m", "scripts.keys", "--data", str(tmp_path), *words]
+        command = [sys.executable, "-m", "local.keys", "--data", str(tmp_path), *words]
         return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=True).stdout
 
     assert keys_command("create", "before").startswith(PREFIX)

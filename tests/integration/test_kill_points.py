@@ -2,7 +2,7 @@
 
 The model is a script, but for the steps inside the pipeline, which need the real one.
 
-`fault_point` marks the steps of a job in the code; each is a place to die here.
+`failpoint` marks the steps of a job in the code; each is a place to die here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from benchmarks.audit import audit
-from benchmarks.fleet import DEMO_WORKER, Fleet, Member
-from benchmarks.pictures import small_png
-from benchmarks.scripted_worker import POISON, SLOW, scripted_answer
-from shared.result import SegmentationResult
+from benchmarks.chaos.audit import audit
+from shared.domain.result import SegmentationResult
+from testing.fleet import DEMO_WORKER, Fleet, Member
+from testing.scripted_worker import POISON, SLOW, scripted_answer
+from testing.uploads import small_png
 
 _PATIENCE_S = 120.0
 _FOREVER = float("inf")
@@ -137,7 +137,7 @@ def everything_is_up(deployment: Deployment) -> None:
 
 def test_every_fault_point_in_the_code_is_exercised_here(root: Path) -> None:
     sources = [path.read_text("utf-8") for folder in ("api", "worker") for path in (root / folder).rglob("*.py")]
-    points = set(re.findall(r'fault_point\("([^"]+)"\)', "".join(sources)))
+    points = set(re.findall(r'failpoint\("([^"]+)"\)', "".join(sources)))
     assert points == {*_API_POINTS, *_SERVICE_POINTS, *_PIPELINE_POINTS}
 
 

@@ -14,11 +14,11 @@ import httpx2
 import pytest
 import structlog
 
-from benchmarks.fleet import Fleet
-from shared.api_keys import Scope
-from shared.logs import set_up_logging
+from shared.domain.api_key import Scope
+from shared.process.logs import set_up_logging
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
+from testing.fleet import Fleet
 from tests.jobs import PNG, submit
 
 _SECRET = "s3cr3t-in-a-url"

@@ -11,15 +11,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-from api.metrics import Networks
-from scripts.broker import free_port
+from api.routes.metrics import Networks
+from local.broker import free_port
+from shared.domain.job import Job, JobRequest, MaskFormat, Priority, new_job_id
+from shared.domain.result import ImageSize, SegmentationResult
+from shared.domain.webhook import Webhook
 from shared.errors import ConfigurationError
-from shared.job import Job, JobRequest, MaskFormat, Priority, new_job_id
-from shared.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.leases import LeaseStore, Outcome
 from shared.store.submissions import NewJob, SubmissionStore
-from shared.webhook import Webhook
 from tests.servers import front_end
 from worker.metrics import WorkerMetrics
 from worker.segmentation import Segmentation
@@ -77,14 +77,14 @@ def test_the_queue_is_shown_by_priority_and_age(settings: Settings, leases: Leas
 
 def test_a_job_is_counted_wherever_it_goes(settings: Settings, leases: LeaseStore) -> None:
     _submit(settings)
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     shown = _ledger(settings)
     assert (shown["maskq_queue_jobs{priority=normal}"], shown["maskq_jobs_processing"]) == (0, 1)
-    leases.give_back(lease)
+    leases.release(lease)
     shown = _ledger(settings)
     assert (shown["maskq_queue_jobs{priority=normal}"], shown["maskq_jobs_processing"]) == (1, 0)
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     leases.finish(lease, Outcome(result=_RESULT))
     shown = _ledger(settings)
@@ -95,19 +95,19 @@ def test_a_job_is_counted_wherever_it_goes(settings: Settings, leases: LeaseStor
 def test_reaped_leases_and_suspects_are_counted(settings: Settings) -> None:
     hasty = LeaseStore.connect(settings.model_copy(update={"lease_s": 0.001, "restart_grace_s": 0.0}))
     _submit(settings)
-    assert hasty.claim("demo", hands_empty=True)
-    while not hasty.reap("demo").given_back:
+    assert hasty.claim("demo", is_idle=True)
+    while not hasty.reap("demo").released:
         pass
     hasty.close()
     shown = _ledger(settings)
-    assert (shown["maskq_leases_reaped_total"], shown["maskq_queue_suspects"]) == (1, 1)
+    assert (shown["maskq_leases_reaped_total"], shown["maskq_queue_quarantined"]) == (1, 1)
     assert shown["maskq_queue_jobs{priority=normal}"] == 1
 
 
 def test_webhooks_that_nobody_sends_are_overdue(settings: Settings, leases: LeaseStore) -> None:
     assert _ledger(settings)["maskq_webhook_overdue_seconds"] == 0
     _submit(settings, webhook=Webhook(url="https://example.com/", base_url=""))
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     leases.finish(lease, Outcome(result=_RESULT))
     assert 0 < _ledger(settings)["maskq_webhook_overdue_seconds"] < 60
@@ -116,7 +116,7 @@ def test_webhooks_that_nobody_sends_are_overdue(settings: Settings, leases: Leas
 def test_cached_answers_are_counted(settings: Settings, leases: LeaseStore) -> None:
     caching = settings.model_copy(update={"result_cache_s": 60})
     _submit(caching)
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     leases.finish(lease, Outcome(result=_RESULT))
     _submit(caching)
@@ -130,7 +130,7 @@ def test_jobs_of_a_version_that_wrote_requests_in_full_can_be_claimed(settings: 
         request = json.loads(str(redis.hget(f"maskq:job:{job_id}", "request")))
         in_full = {**request, "priority": "normal", "traceparent": ""}
         redis.hset(f"maskq:job:{job_id}", "request", json.dumps(in_full))
-    assert leases.claim("demo", hands_empty=True)
+    assert leases.claim("demo", is_idle=True)
     assert _ledger(settings)["maskq_queue_jobs{priority=normal}"] == 0
 
 
@@ -193,7 +193,7 @@ def test_a_worker_shows_where_the_time_went(worker_metrics: WorkerMetrics, port:
     assert shown["maskq_batch_size_sum"] == 4
     assert shown["maskq_worker_jobs_total{outcome=succeeded}"] == 1
     assert shown["maskq_worker_jobs_total{outcome=refused}"] == 0
-    assert shown["maskq_worker_jobs_in_hand"] == 3
+    assert shown["maskq_worker_jobs_in_flight"] == 3
     assert (shown["maskq_engine_slots_used"], shown["maskq_engine_tokens_total"]) == (2, 40)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from shared.api_keys import Scope
+from shared.domain.api_key import Scope
 from shared.errors import ConfigurationError, MaskqError
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore

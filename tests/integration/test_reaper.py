@@ -38,7 +38,7 @@ def test_a_deadline_passes_although_no_worker_is_alive(client: httpx2.Client) ->
 def test_a_job_of_a_lost_worker_waits_again_although_no_other_is_alive(client: httpx2.Client, hasty: Settings) -> None:
     url = _submit(client)
     store = LeaseStore.connect(hasty)
-    assert store.claim("demo", hands_empty=True)
+    assert store.claim("demo", is_idle=True)
     etag = client.get(url).headers["ETag"]
     job = client.get(url, params={"wait": 30}, headers={"If-None-Match": etag}).json()
     assert (job["status"], job["attempt"]) == ("queued", 1)

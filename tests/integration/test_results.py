@@ -13,12 +13,12 @@ from PIL import Image
 from pycocotools import mask as coco
 from redis import Redis
 
-from shared.job import new_job_id
-from shared.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
+from shared.domain.job import new_job_id
+from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
 from shared.settings import Settings
-from shared.store import keys
+from shared.store import key_names
 from shared.store.leases import LeaseStore, Outcome
-from tests.pictures import encoded, gradient
+from testing.pictures import encoded, gradient
 from tests.servers import front_end
 
 _INSIDE = np.zeros((48, 64), np.uint8, order="F")
@@ -51,7 +51,7 @@ def _submit(client: httpx2.Client, image: bytes | None = None) -> dict[str, Any]
 
 def _finish(settings: Settings) -> None:
     store = LeaseStore.connect(settings)
-    lease = store.claim("demo", hands_empty=True)
+    lease = store.claim("demo", is_idle=True)
     assert lease is not None
     size = ImageSize(width=64, height=48)
     result = SegmentationResult(image=size, objects=[_CAT, _BOX], skipped=[], truncated=False, raw_text="")
@@ -110,7 +110,7 @@ def test_an_unfinished_job_has_no_result_and_an_unknown_one_is_not_found(client:
 
 def test_masks_outlive_the_image(client: httpx2.Client, done: dict[str, Any], settings: Settings) -> None:
     with Redis.from_url(settings.redis_url) as redis:
-        redis.delete(keys.image(done["id"]))
+        redis.delete(key_names.image(done["id"]))
     _assert_problem(client.get(done["urls"]["overlay"]), 410, "image_expired")
     assert client.get(done["urls"]["masks"][0]).status_code == 200
 

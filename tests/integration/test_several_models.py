@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from shared.settings import Settings
-from tests.pictures import encoded, gradient
+from testing.pictures import encoded, gradient
 from tests.servers import front_end
 
 _PATIENCE_S = 120.0

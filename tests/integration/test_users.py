@@ -13,9 +13,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from scripts.broker import free_port, wait_for_server
-from shared.job import JobRequest, MaskFormat, new_job_id
-from shared.queue import Doorbell, celery_app, queue_name
+from local.broker import free_port, wait_for_server
+from shared.domain.job import JobRequest, MaskFormat, new_job_id
+from shared.process.notifier import Notifier, celery_app, queue_name
 from shared.settings import Settings
 from shared.store.durability import require_durable_server
 from shared.store.leases import LeaseStore
@@ -75,7 +75,7 @@ def test_what_was_accepted_is_there_after_the_server_was_killed(
         job_id = _submit(settings)
     with _server(port, secrets, tmp_path / "data"):
         store = LeaseStore.connect(settings)
-        lease = store.claim("demo", hands_empty=True)
+        lease = store.claim("demo", is_idle=True)
         assert lease is not None
         assert (lease.job.id, lease.image) == (job_id, b"image")
         store.close()
@@ -87,21 +87,21 @@ def test_every_move_and_the_doorbell_are_allowed(settings: Settings, port: int, 
         _submit(settings)
         store = LeaseStore.connect(settings.model_copy(update={"restart_grace_s": 0.0}))
         store.beat("demo", "me")
-        lease = store.claim("demo", hands_empty=True)
+        lease = store.claim("demo", is_idle=True)
         assert lease is not None
-        assert store.give_back(lease)
+        assert store.release(lease)
         store.reap("demo")
         assert store.live_workers("demo") == ["me"]
         listening = store.canceled(lambda: True)
         assert list(listening) == []
         store.close()
-        _ring(settings)
+        _notify(settings)
 
 
-def _ring(settings: Settings) -> None:
+def _notify(settings: Settings) -> None:
     """A message through Celery's transport, there and back."""
-    bell = Doorbell(settings)
-    bell.ring(queue_name("demo"), "job")
+    bell = Notifier(settings)
+    bell.notify(queue_name("demo"), "job")
     bell.close()
     app = celery_app(settings, "demo")
     deadline = time.monotonic() + 30

@@ -40,7 +40,7 @@ Soon = Callable[[Callable[[], object]], None]
 
 
 def _claim(leases: LeaseStore) -> None:
-    assert leases.claim("demo", hands_empty=True)
+    assert leases.claim("demo", is_idle=True)
 
 
 # --- Prefer: wait -----------------------------------------------------------------------------------------------------
@@ -130,10 +130,10 @@ def test_every_state_of_a_job_has_its_own_tag(client: httpx2.Client, leases: Lea
     url = f"/jobs/{submit(client).json()['id']}"
     tags = [client.get(url).headers["etag"]]
     for _ in range(2):
-        lease = leases.claim("demo", hands_empty=True)
+        lease = leases.claim("demo", is_idle=True)
         assert lease is not None
         tags.append(client.get(url).headers["etag"])
-        leases.give_back(lease)
+        leases.release(lease)
         tags.append(client.get(url).headers["etag"])
     client.post(f"{url}/cancel")
     tags.append(client.get(url).headers["etag"])
@@ -144,7 +144,7 @@ def test_retry_after_grows_with_the_queue_and_shrinks_with_those_who_work_on_it(
     client: httpx2.Client, leases: LeaseStore, settings: Settings
 ) -> None:
     ids = [submit(client).json()["id"] for _ in range(9)]
-    first, second = (leases.claim("demo", hands_empty=True) for _ in range(2))
+    first, second = (leases.claim("demo", is_idle=True) for _ in range(2))
     assert first is not None
     assert second is not None
     time.sleep(2.5)
@@ -183,7 +183,7 @@ def test_a_stream_shows_the_present_state_and_every_change_and_ends(client: http
         assert response.headers["content-type"].startswith("text/event-stream")
         events = _events(response.iter_lines())
         assert next(events)["data"] == job
-        lease = leases.claim("demo", hands_empty=True)
+        lease = leases.claim("demo", is_idle=True)
         assert lease is not None
         assert next(events)["data"]["status"] == "processing"
         leases.finish(lease, success())

@@ -16,15 +16,15 @@ from typing import TypeVar
 import pytest
 from redis import Redis
 
-from benchmarks.scripted_worker import IdleEngine
+from shared.domain.job import Job, JobRequest, JobStatus, MaskFormat, new_job_id
+from shared.domain.result import ImageSize, SegmentationResult
+from shared.domain.webhook import Webhook
 from shared.errors import ImageUnreadable
-from shared.job import Job, JobRequest, JobStatus, MaskFormat, new_job_id
-from shared.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
 from shared.store.submissions import JobState, NewJob, SubmissionStore
-from shared.webhook import Webhook
-from worker.hands import Hands
+from testing.scripted_worker import IdleEngine
+from worker.claims import Claims
 from worker.segmentation import Segmentation
 from worker.service import WorkerService
 
@@ -63,7 +63,7 @@ def pipeline() -> ScriptedPipeline:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    quick = {"heartbeat_s": 0.1, "look_s": 0.1, "give_up_s": 0.5, "drain_s": 0.2, "restart_grace_s": 0.0}
+    quick = {"heartbeat_s": 0.1, "poll_s": 0.1, "give_up_s": 0.5, "drain_s": 0.2, "restart_grace_s": 0.0}
     return settings.model_copy(update=quick)
 
 
@@ -199,7 +199,7 @@ def test_a_worker_told_to_stop_leaves_what_waits(
     assert front.job(second).status is JobStatus.QUEUED
 
 
-# --- Duties -----------------------------------------------------------------------------------------------------------
+# --- Periodic tasks
 
 
 @contextmanager
@@ -230,7 +230,7 @@ def test_a_planned_stop_returns_what_is_not_done_in_time_and_does_not_count_it(
     with _endless_work(service, pipeline):
         service.take_no_more()
     job = front.job(job_id)
-    assert (job.status, job.attempt, job.suspect) == (JobStatus.QUEUED, 0, False)
+    assert (job.status, job.attempt, job.quarantined) == (JobStatus.QUEUED, 0, False)
 
 
 def test_a_worker_that_the_store_does_not_hear_drops_its_jobs(
@@ -257,7 +257,7 @@ def test_a_job_that_was_claimed_after_a_long_silence_is_kept(
 
 def test_a_claim_that_is_not_answered_does_not_hold_up_the_heartbeat(settings: Settings) -> None:
     store = LeaseStore.connect(settings)
-    hands = Hands(store, "demo")
+    hands = Claims(store, "demo")
 
     def claim() -> None:
         with hands.take():
@@ -290,14 +290,14 @@ import time, numpy
 from shared.settings import Settings
 from worker.engine.engine import Engine
 from worker.engine.scheduler import Scheduler
-from worker.preprocess import ModelInput
+from worker.stages.preprocess import ModelInput
 from worker.service import WorkerService
 
 class StuckRunner:
     def prefill(self, sequences):
         time.sleep(30)
 
-    def figures(self):
+    def stats(self):
         return {{}}
 
 engine = Engine(StuckRunner(), Scheduler(1, 1), max_answer_tokens=1)

@@ -8,7 +8,7 @@ import pytest
 
 from shared.registry import served_model
 from shared.settings import Settings
-from worker.checkpoint import Checkpoint, load_checkpoint
+from worker.loading.checkpoint import Checkpoint, load_checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import torch
 from shared.errors import CheckpointError
 from shared.registry import served_model
 from shared.settings import Settings
-from worker import checkpoint
-from worker.checkpoint import choose_device, choose_dtype, load_checkpoint
+from worker.loading import checkpoint
+from worker.loading.checkpoint import choose_device, choose_dtype, load_checkpoint
 
 _OFFICIAL = "google/paligemma2-3b-mix-224"
 

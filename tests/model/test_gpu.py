@@ -6,12 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
+from scenes.scene import HELD_OUT_SEEDS, draw_scene
 from shared.registry import served_model
 from shared.settings import Settings
-from training.scenes import HELD_OUT_SEEDS, draw_scene
-from worker.checkpoint import Checkpoint, load_checkpoint
-from worker.engine.build import start_engine
-from worker.preprocess import ModelInput, Preprocessor
+from worker.build import start_engine
+from worker.loading.checkpoint import Checkpoint, load_checkpoint
+from worker.stages.preprocess import ModelInput, Preprocessor
 
 pytestmark = [
     pytest.mark.gpu,

@@ -3,10 +3,10 @@ import pytest
 from PIL import Image
 
 from shared.errors import PromptTooLong
-from shared.images import open_upright
-from tests.pictures import encoded, gradient
-from worker.checkpoint import Checkpoint
-from worker.preprocess import Preprocessor
+from shared.images.inspect import open_upright
+from testing.pictures import encoded, gradient
+from worker.loading.checkpoint import Checkpoint
+from worker.stages.preprocess import Preprocessor
 
 
 def _exif(orientation: int) -> Image.Exif:

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from shared.registry import read_registry
-from worker.checkpoint import Checkpoint
+from worker.loading.checkpoint import Checkpoint
 
 _TEXT = {  # hidden, intermediate, layers, heads, key-value heads, head size: arXiv 2408.00118, table 1
     "3b": (2304, 9216, 26, 8, 4, 256),

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from transformers import LogitsProcessor, LogitsProcessorList, PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
-from training.scenes import HELD_OUT_SEEDS, draw_scene
-from worker.checkpoint import Checkpoint
+from scenes.scene import HELD_OUT_SEEDS, draw_scene
 from worker.engine.grammar import CODES, LOCATIONS, Vocabulary
 from worker.engine.runner import Runner, RunnerLimits
 from worker.engine.sequence import Answer, Sequence
-from worker.preprocess import ModelInput, Preprocessor
-from worker.tokens import parse_answer
+from worker.loading.checkpoint import Checkpoint
+from worker.stages.parse import parse_answer
+from worker.stages.preprocess import ModelInput, Preprocessor
 
 _LONGEST = 60
 _SLOTS = 6

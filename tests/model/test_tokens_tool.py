@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scripts.tokens import NotTokens, decode_text, encode_file
-from training.scenes import HELD_OUT_SEEDS, draw_scene
-from worker.checkpoint import Checkpoint
-from worker.encode import encode_mask
+from local.tokens import NotTokens, decode_text, encode_file
+from scenes.scene import HELD_OUT_SEEDS, draw_scene
+from worker.loading.checkpoint import Checkpoint
+from worker.stages.encode_mask import encode_mask
 
 _CEILING = 0.95
 """Of boxes and codes together, in the pixels of the scene: models/demo/README.md."""
@@ -70,7 +70,7 @@ def test_the_command_encodes_and_decodes(root: Path, tmp_path: Path) -> None:
     Image.fromarray(mask).save(tmp_path / "mask.png")
 
     def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "scripts.tokens", "--vae", "models/demo/vae.npz", *arguments]
+        command = [sys.executable, "-m", "local.tokens", "--vae", "models/demo/vae.npz", *arguments]
         return subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=120).stdout.strip()
 
     tokens = run("encode", str(tmp_path / "mask.png"))

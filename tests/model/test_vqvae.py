@@ -1,8 +1,8 @@
 import numpy as np
 
-from training.masks import random_masks
-from training.scenes import HELD_OUT_SEEDS
-from worker.checkpoint import Checkpoint
+from scenes.scene import HELD_OUT_SEEDS
+from scenes.shape_masks import random_masks
+from worker.loading.checkpoint import Checkpoint
 
 
 def test_held_out_masks_survive_the_sixteen_codes(demo: Checkpoint) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from training.__main__ import Recipe, run
 from training.curves import read_curves
-from training.saving import Saved
+from training.export import Saved
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")
 
@@ -21,7 +21,7 @@ _STEPS = 4
 
 
 def _recipe(work: Path, **changes: int) -> Recipe:
-    small = {"masks": 200, "scenes": 16, "batch": 4, "exam_every": 2, "exam_scenes": 2, "final_scenes": 3}
+    small = {"masks": 200, "scenes": 16, "batch": 4, "validation_every": 2, "validation_scenes": 2, "final_scenes": 3}
     steps = dict.fromkeys(("vqvae_steps", "dense_steps", "language_steps", "joint_steps"), _STEPS)
     return Recipe(work, work / "out", **{**small, **steps, **changes})
 
@@ -52,16 +52,16 @@ def test_the_checkpoint_is_whole(finished: Path) -> None:
 def test_every_figure_is_kept_and_drawn(finished: Path) -> None:
     curves = read_curves(finished / "metrics.jsonl")
     assert {stage: max(map(max, figures.values())) for stage, figures in curves.items()} == {
-        "vqvae": _STEPS, "dense": _STEPS, "language": _STEPS, "joint": _STEPS, "exam": _STEPS,
+        "vqvae": _STEPS, "dense": _STEPS, "language": _STEPS, "joint": _STEPS, "validation": _STEPS,
     }  # fmt: skip
     assert set(curves["joint"]) == {
         "token", "look", "match", "next", "object", "color", "kind", "edges", "codes",
     }  # fmt: skip
-    assert set(curves["exam"]["miou"]) == {2, 4}
+    assert set(curves["validation"]["miou"]) == {2, 4}
     for name in ("curves.png", "final/samples.png", "final/worst.png"):
         with Image.open(finished / name) as page:
             assert page.width > 1_000
-    assert json.loads((finished / "final" / "figures.json").read_text())["figures"]["ceiling"] >= 0
+    assert json.loads((finished / "final" / "figures.json").read_text())["figures"]["upper_bound"] >= 0
 
 
 class _CutOff(Exception):

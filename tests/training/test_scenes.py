@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from training.plans import LAST_LOCATION, lattice_location
-from training.scenes import COLOR_NAMES, HELD_OUT_SEEDS, KINDS, TRAINING_SEEDS, Scene, draw_scene, phrases
+from scenes.layout import LAST_LOCATION, lattice_location
+from scenes.scene import COLOR_NAMES, HELD_OUT_SEEDS, KINDS, TRAINING_SEEDS, Scene, draw_scene, phrases
 
 SEEDS = HELD_OUT_SEEDS[:60]
 

@@ -18,7 +18,7 @@ from worker.engine.scheduler import Scheduler
 from worker.engine.sequence import Answer, ChosenToken, Sequence
 
 if TYPE_CHECKING:
-    from worker.preprocess import ModelInput
+    from worker.stages.preprocess import ModelInput
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class StepRunner(Protocol):
     def decode(self, sequences: SequenceOf[Sequence]) -> Step:
         """Write one more token for each."""
 
-    def figures(self) -> Mapping[str, float]:
+    def stats(self) -> Mapping[str, float]:
         """Of its own, like those of the engine."""
 
 
@@ -84,7 +84,7 @@ class Engine:
             self._changed.notify()
         self._thread.join()
 
-    def figures(self) -> dict[str, float]:
+    def stats(self) -> dict[str, float]:
         """What it has and does, for people who watch it; what ends in `_total` has grown since the start."""
         running, waiting = len(self._scheduler.running), len(self._scheduler.waiting) + len(self._arrived)
         return {
@@ -94,7 +94,7 @@ class Engine:
             "steps_total": self._steps,
             "tokens_total": self._tokens,
             "images_total": self._images,
-            **self._runner.figures(),
+            **self._runner.stats(),
         }
 
     @property

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from worker.engine.decoder import Decoder
+from worker.engine.cuda_graphs import Graphs
 from worker.engine.failures import DeviceLost, StepOutOfMemory
 from worker.engine.features import FeatureCache
+from worker.engine.gemma import Decoder
 from worker.engine.grammar import Vocabulary
-from worker.engine.graphs import Graphs
 from worker.engine.head import Head
 from worker.engine.sequence import ChosenToken, Sequence
 
@@ -90,7 +90,7 @@ class Runner:
             tokens = self._tokens[slots]
             return Written.of(tokens, self._logprobs[slots], self._head.is_location(tokens), self._eos_id)
 
-    def figures(self) -> dict[str, float]:
+    def stats(self) -> dict[str, float]:
         """Images whose features were still kept."""
         return {"feature_cache_hits_total": self._features.hits}
 

@@ -11,7 +11,7 @@ from shared.errors import InferenceFailed
 from worker.engine.grammar import FREE, phase_after
 
 if TYPE_CHECKING:
-    from worker.preprocess import ModelInput
+    from worker.stages.preprocess import ModelInput
 
 
 @dataclass

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import report
-from scripts.broker import free_port
+from local.broker import free_port
 from tests.e2e.compose.bases import PYTHON, make_bases, served_wheels
 from tests.e2e.compose.engine import own_engine
 from tests.e2e.compose.jobs import Clients, KnownJobs

@@ -12,18 +12,18 @@ from typing import Any
 
 import httpx2
 
-from evaluation.answerers import engine_answerer
-from evaluation.drawn import drawn_questions
-from evaluation.protocol import predictions_of, score
-from evaluation.question import Question, Truth
-from shared.result import SegmentationResult
+from evaluation.datasets.scenes import drawn_questions
+from evaluation.example import Question, Truth
+from evaluation.predictors import engine_predictor
+from evaluation.scoring import predictions_of, score
+from shared.domain.result import SegmentationResult
 from shared.settings import Settings
 from tests.e2e.compose.receiver import Receiver
 from tests.e2e.compose.shell import TrialFailed
 
 _CLIENTS = 8
 _RETRY_S = 0.3
-_LONGEST_S = 240.0
+_MAX_S = 240.0
 _SAME = 0.98
 """Jobs that share a batch are added up in another order, which may move the edge of a mask by a pixel."""
 
@@ -32,7 +32,7 @@ class KnownJobs:
     """Questions about drawn scenes; what an engine in this process answers to them is the truth."""
 
     def __init__(self, scenes: int) -> None:
-        with engine_answerer(Settings(max_batch=1)) as (answer, _):
+        with engine_predictor(Settings(max_batch=1)) as (answer, _):
             self.questions = [_answered(each, answer(each)) for each in drawn_questions(scenes, first=9_000)]
 
     def is_right(self, number: int, job: dict[str, Any]) -> bool:
@@ -89,7 +89,7 @@ class Clients:
 
     def _end_of(self, submitted: dict[str, Any]) -> dict[str, Any] | None:
         """The job once it has ended; None if it never does."""
-        deadline = time.monotonic() + _LONGEST_S
+        deadline = time.monotonic() + _MAX_S
         while time.monotonic() < deadline and not self._has_given_up:
             job = self._ask("GET", submitted["path"], 200, params={"wait": 10})
             if job["status"] not in ("queued", "processing"):
@@ -97,7 +97,7 @@ class Clients:
         return None
 
     def _ask(self, method: str, path: str, wanted: int, **content: Any) -> dict[str, Any]:
-        deadline = time.monotonic() + _LONGEST_S
+        deadline = time.monotonic() + _MAX_S
         while time.monotonic() < deadline and not self._has_given_up:
             try:
                 answer = self._client.request(method, path, **content)
@@ -109,7 +109,7 @@ class Clients:
                     return body
                 self.refusals[str(answer.status_code)] += 1
             time.sleep(_RETRY_S)
-        raise TrialFailed(f"{method} {path} was not answered with {wanted} in {_LONGEST_S:g} s")
+        raise TrialFailed(f"{method} {path} was not answered with {wanted} in {_MAX_S:g} s")
 
     def give_up(self) -> None:
         """Wait for nothing any more."""

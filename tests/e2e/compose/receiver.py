@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.webhook_receiver import Note, read_notes
-from scripts.broker import free_port
+from local.broker import free_port
+from testing.webhook_receiver import Note, read_notes
 from tests.e2e.compose.stack import Stack
 
 
@@ -30,11 +30,11 @@ class Receiver:
 def receiving(stack: Stack) -> Iterator[Receiver]:
     """Receive for as long as the context lasts, at the address that this host has for the containers that deliver."""
     (deliverer,) = stack.containers("webhooks")
-    (secret,) = stack.execute(deliverer, "python", "-m", "webhooks.secrets", "show").split()
+    (secret,) = stack.execute(deliverer, "python", "-m", "webhooks.secrets_command", "show").split()
     address = f"{stack.gateway('outside')}:{free_port()}"
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "notes"
-        process = subprocess.Popen([sys.executable, "-m", "benchmarks.webhook_receiver", address, notes, secret])
+        process = subprocess.Popen([sys.executable, "-m", "testing.webhook_receiver", address, notes, secret])
         try:
             yield Receiver(f"http://{address}/hook", notes)
         finally:

@@ -32,15 +32,15 @@ def run(command: Sequence[str | Path], *, stdin: str | None = None, env: dict[st
     return done.stdout
 
 
-def wait_until(happened: Callable[[], bool], what: str, longest_s: float) -> float:
+def wait_until(happened: Callable[[], bool], what: str, max_s: float) -> float:
     """Return once `happened` says so, and how many seconds that took.
 
     Raises:
-        TrialFailed: it does not, in `longest_s` seconds.
+        TrialFailed: it does not, in `max_s` seconds.
     """
     begin = time.monotonic()
     while not happened():
-        if time.monotonic() - begin > longest_s:
-            raise TrialFailed(f"waited {longest_s:g} s for {what}")
+        if time.monotonic() - begin > max_s:
+            raise TrialFailed(f"waited {max_s:g} s for {what}")
         time.sleep(0.2)
     return time.monotonic() - begin

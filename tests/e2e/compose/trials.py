@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx2
 
-from benchmarks.audit import audit
-from benchmarks.webhook_chaos import is_sound, judge
+from benchmarks.chaos.audit import audit
+from benchmarks.chaos.webhooks import is_sound, judge
 from tests.e2e.compose.jobs import Clients
 from tests.e2e.compose.shell import TrialFailed, wait_until
 from tests.e2e.compose.stack import ROOT, SERVICES, Stack
@@ -128,7 +128,7 @@ def partition(stack: Stack, clients: Clients) -> Figures:
     return figures | {"all_back_s": stack.wait_until_ready(_WORKERS)}
 
 
-def partition_with_jobs_in_hand(stack: Stack, clients: Clients) -> Figures:
+def partition_with_jobs_in_flight(stack: Stack, clients: Clients) -> Figures:
     """A worker is cut off while it has jobs in hand: others finish them, and what it offers later is refused."""
     worker = stack.containers("worker")[0]
 
@@ -272,7 +272,7 @@ TRIALS: tuple[Trial, ...] = (
     redis_crash,
     webhooks_crash,
     partition,
-    partition_with_jobs_in_hand,
+    partition_with_jobs_in_flight,
     scaling,
     stop_and_start,
     new_password,

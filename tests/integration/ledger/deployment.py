@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from shared.job import Job, JobFailure, JobRequest, JobStatus, MaskFormat, Priority, new_job_id
-from shared.result import ImageSize, SegmentationResult
+from shared.domain.job import Job, JobFailure, JobRequest, JobStatus, MaskFormat, Priority, new_job_id
+from shared.domain.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.leases import Lease, LeaseStore, Outcome
 from shared.store.submissions import NewJob, SubmissionStore
@@ -62,8 +62,8 @@ class Deployment:
     def live_workers(self) -> int:
         return self._runner.run(self.front.live_workers(MODEL))
 
-    def claim(self, *, hands_empty: bool = True) -> Lease:
-        lease = self.leases.claim(MODEL, hands_empty=hands_empty)
+    def claim(self, *, is_idle: bool = True) -> Lease:
+        lease = self.leases.claim(MODEL, is_idle=is_idle)
         assert lease is not None
         return lease
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from shared.job import JobStatus, Priority
+from shared.domain.job import JobStatus, Priority
+from shared.domain.webhook import Webhook
 from shared.store.leases import Reaped
-from shared.webhook import Webhook
 from tests.clock import START_MS
 
 LEASE_MS = 10_000
-_MOST_LOSSES_ALONE = 3
+_MAX_LOSSES_ALONE = 3
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Entry:
     status: JobStatus = JobStatus.QUEUED
     attempt: int = 0
     fence: int = 0
-    is_suspect: bool = False
+    is_quarantined: bool = False
     losses_alone: int = 0
     waits_at: float = 0.0
     """Its score among those that wait."""
@@ -69,9 +69,9 @@ class Model:
     service_at: float = 0.0
     flows: dict[tuple[str, Priority], float] = field(default_factory=dict)
 
-    def waiting(self, *, suspects: bool) -> list[Entry]:
+    def waiting(self, *, quarantined: bool) -> list[Entry]:
         """Those that wait, in the order of service."""
-        found = [each for each in self.of(JobStatus.QUEUED) if each.is_suspect == suspects]
+        found = [each for each in self.of(JobStatus.QUEUED) if each.is_quarantined == quarantined]
         return sorted(found, key=lambda each: (each.waits_at, each.id))
 
     def of(self, status: JobStatus) -> list[Entry]:
@@ -83,11 +83,11 @@ class Model:
         self.flows[flow] = place + 1 / wanted.priority.weight
         self.entries[job_id] = Entry(job_id, wanted, place, self.now_ms, waits_at=place)
 
-    def next_for(self, *, hands_empty: bool) -> Entry | None:
-        suspects = self.waiting(suspects=True)
-        if suspects:
-            return suspects[0] if hands_empty else None
-        return next(iter(self.waiting(suspects=False)), None)
+    def next_for(self, *, is_idle: bool) -> Entry | None:
+        quarantined = self.waiting(quarantined=True)
+        if quarantined:
+            return quarantined[0] if is_idle else None
+        return next(iter(self.waiting(quarantined=False)), None)
 
     def start(self, entry: Entry) -> None:
         entry.status = JobStatus.PROCESSING
@@ -95,9 +95,9 @@ class Model:
         entry.fence += 1
         entry.was_started = True
         entry.lease_until_ms = self.now_ms + LEASE_MS
-        if entry.is_suspect:
+        if entry.is_quarantined:
             return
-        if self.waiting(suspects=False):
+        if self.waiting(quarantined=False):
             self.service_at = max(self.service_at, entry.waits_at)
         else:
             self.service_at = 0.0
@@ -115,23 +115,23 @@ class Model:
             entry.fence += 1
 
     def reap(self) -> Reaped:
-        given_back = failed = canceled = 0
+        released = failed = canceled = 0
         for entry in self.of(JobStatus.PROCESSING):
             if entry.lease_until_ms > self.now_ms:
                 continue
-            entry.losses_alone += entry.is_suspect
-            if entry.losses_alone == _MOST_LOSSES_ALONE:
+            entry.losses_alone += entry.is_quarantined
+            if entry.losses_alone == _MAX_LOSSES_ALONE:
                 self.end(entry, JobStatus.FAILED, "worker_lost")
                 failed += 1
             else:
-                entry.is_suspect = True
+                entry.is_quarantined = True
                 self.requeue(entry)
-                given_back += 1
+                released += 1
         for entry in self.entries.values():
             if not entry.is_ended and entry.deadline_ms is not None and entry.deadline_ms <= self.now_ms:
                 self.end(entry, JobStatus.CANCELED, "deadline_exceeded")
                 canceled += 1
-        return Reaped(given_back, failed, canceled)
+        return Reaped(released, failed, canceled)
 
 
 class Fairness:

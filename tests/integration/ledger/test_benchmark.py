@@ -10,7 +10,7 @@ from shared.store.leases import LeaseStore
 def test_what_the_benchmark_queues_is_queued(settings: Settings) -> None:
     fill(settings.redis_url, 10)
     leases = LeaseStore.connect(settings)
-    lease = leases.claim("demo", hands_empty=True)
+    lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     assert (lease.job.owner, lease.job.webhook) == ("owner-0", None)
     leases.close()

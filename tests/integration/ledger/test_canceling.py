@@ -7,8 +7,8 @@ import time
 
 from redis import Redis
 
-from shared.job import JobStatus
-from shared.store import keys
+from shared.domain.job import JobStatus
+from shared.store import key_names
 from shared.store.leases import Reaped
 from tests.clock import MovedClock
 from tests.integration.ledger.deployment import MODEL, SUCCESS, Deployment
@@ -24,7 +24,7 @@ def test_a_canceled_job_never_gets_a_result(deployment: Deployment) -> None:
     for each in (waiting, running):
         assert deployment.job(each).status is JobStatus.CANCELED
         assert deployment.cancel(each) is JobStatus.CANCELED
-    assert deployment.leases.claim(MODEL, hands_empty=True) is None
+    assert deployment.leases.claim(MODEL, is_idle=True) is None
 
 
 def test_a_cancel_is_heard_by_the_workers(deployment: Deployment, redis: Redis) -> None:
@@ -39,7 +39,7 @@ def test_a_cancel_is_heard_by_the_workers(deployment: Deployment, redis: Redis) 
 
     listener = threading.Thread(target=listen)
     listener.start()
-    while not dict(redis.pubsub_numsub(keys.CANCELED)).get(keys.CANCELED.encode()):
+    while not dict(redis.pubsub_numsub(key_names.CANCELED)).get(key_names.CANCELED.encode()):
         time.sleep(0.01)
     deployment.cancel(job_id)
     listener.join(60)

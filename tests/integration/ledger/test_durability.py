@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from scripts.broker import free_port
+from local.broker import free_port
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 from shared.store.durability import require_durable_server

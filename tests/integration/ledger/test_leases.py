@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.job import JobStatus
+from shared.domain.job import JobStatus
 from shared.store.leases import Reaped
 from tests.clock import MovedClock
 from tests.integration.ledger.deployment import FAILURE, LEASE_S, MODEL, SUCCESS, Deploy, Deployment
@@ -13,12 +13,12 @@ def test_a_silent_worker_loses_its_job_and_cannot_finish_it(deployment: Deployme
     silent = deployment.claim()
     assert deployment.leases.reap(MODEL) == Reaped()
     clock.advance(LEASE_S)
-    assert deployment.leases.reap(MODEL) == Reaped(given_back=1)
+    assert deployment.leases.reap(MODEL) == Reaped(released=1)
     assert not deployment.leases.finish(silent, SUCCESS)
     second = deployment.claim()
     assert (second.job.id, second.job.attempt, second.job.fence) == (job_id, 2, 2)
     assert not deployment.leases.finish(silent, FAILURE)
-    assert not deployment.leases.give_back(silent)
+    assert not deployment.leases.release(silent)
     assert deployment.leases.finish(second, SUCCESS)
 
 
@@ -28,7 +28,7 @@ def test_a_worker_that_beats_keeps_its_job_and_hears_which_it_has_lost(
     deployment.submit()
     kept = deployment.claim()
     canceled_id = deployment.submit()
-    canceled = deployment.claim(hands_empty=False)
+    canceled = deployment.claim(is_idle=False)
     deployment.cancel(canceled_id)
     for _ in range(3):
         clock.advance(LEASE_S / 2)
@@ -47,21 +47,21 @@ def test_nothing_is_reaped_while_the_server_is_up_for_a_short_time(deploy: Deplo
 
 def test_a_job_given_back_keeps_its_turn_and_its_count(deployment: Deployment) -> None:
     first, _ = deployment.submit(), deployment.submit()
-    assert deployment.leases.give_back(deployment.claim())
+    assert deployment.leases.release(deployment.claim())
     again = deployment.claim()
-    assert (again.job.id, again.job.attempt, again.job.suspect) == (first, 1, False)
+    assert (again.job.id, again.job.attempt, again.job.quarantined) == (first, 1, False)
 
 
 def test_a_suspect_runs_alone_and_before_all_others(deployment: Deployment, clock: MovedClock) -> None:
-    suspect_id = deployment.submit()
+    quarantined_id = deployment.submit()
     deployment.claim()
     clock.advance(LEASE_S)
     deployment.leases.reap(MODEL)
     other_id = deployment.submit()
-    assert deployment.job(suspect_id).suspect
-    assert deployment.position(suspect_id) == 0
-    assert deployment.leases.claim(MODEL, hands_empty=False) is None
-    assert deployment.claim().job.id == suspect_id
+    assert deployment.job(quarantined_id).quarantined
+    assert deployment.position(quarantined_id) == 0
+    assert deployment.leases.claim(MODEL, is_idle=False) is None
+    assert deployment.claim().job.id == quarantined_id
     assert deployment.claim().job.id == other_id
 
 

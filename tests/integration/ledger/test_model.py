@@ -17,19 +17,19 @@ import pytest
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from redis import Redis
 
+from shared.domain.job import ALLOWED_TRANSITIONS, JobStatus, Priority
+from shared.domain.webhook import Webhook
 from shared.errors import IdempotencyMismatch, QueueFull
-from shared.job import ALLOWED_MOVES, JobStatus, Priority
 from shared.settings import Settings
-from shared.store import keys, leases, submissions
+from shared.store import key_names, leases, submissions
 from shared.store.leases import Lease
-from shared.webhook import Webhook
 from tests.clock import MovedClock, patch_clock
 from tests.integration.ledger.deployment import FAILURE, MODEL, SUCCESS, Deployment
 from tests.integration.ledger.model import LEASE_MS, Entry, Fairness, Model, Wanted
 from tests.machines import run_machine
 from tests.servers import embedded_broker
 
-_MOST_WAITING = 12
+_MAX_WAITING = 12
 _FOR_EVER, _MISSING = -1, -2
 """What Redis answers to TTL."""
 _OUTCOMES = {JobStatus.SUCCEEDED: SUCCESS, JobStatus.FAILED: FAILURE}
@@ -77,7 +77,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if earlier is not None:
             self._submit_with_used_key(job_id, wanted, key, earlier)
             return multiple()
-        if len(self._model.waiting(suspects=False)) >= _MOST_WAITING:
+        if len(self._model.waiting(quarantined=False)) >= _MAX_WAITING:
             with pytest.raises(QueueFull):
                 self._ask(job_id, wanted, key)
             return multiple()
@@ -105,10 +105,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def submit_the_same_id_again(self, job_id: str) -> None:
         assert self._ask(job_id, self._model.entries[job_id].wanted) == job_id
 
-    @rule(target=given, hands_empty=st.booleans())
-    def claim(self, hands_empty: bool) -> Any:
-        entry = self._model.next_for(hands_empty=hands_empty)
-        lease = self.ledger.leases.claim(MODEL, hands_empty=hands_empty)
+    @rule(target=given, is_idle=st.booleans())
+    def claim(self, is_idle: bool) -> Any:
+        entry = self._model.next_for(is_idle=is_idle)
+        lease = self.ledger.leases.claim(MODEL, is_idle=is_idle)
         if entry is None:
             assert lease is None
             return multiple()
@@ -122,15 +122,15 @@ class LedgerMachine(RuleBasedStateMachine):
         return lease
 
     @rule(target=given)
-    def claim_with_empty_hands(self) -> Any:
-        return self.claim(hands_empty=True)
+    def claim_while_idle(self) -> Any:
+        return self.claim(is_idle=True)
 
     def _note_first_start(self, entry: Entry) -> None:
         if entry.was_started:
             return
         assert self._started.get(entry.flow, "") < entry.id
         self._started[entry.flow] = entry.id
-        waiting = [each for each in self._model.waiting(suspects=False) if not each.was_started]
+        waiting = [each for each in self._model.waiting(quarantined=False) if not each.was_started]
         self._fairness.on_started(entry, waiting)
 
     @rule(held=st.lists(given, max_size=4))
@@ -160,9 +160,9 @@ class LedgerMachine(RuleBasedStateMachine):
             self.finish(list(self._leases.values())[-1], status)
 
     @rule(lease=given)
-    def give_back(self, lease: Lease) -> None:
+    def release(self, lease: Lease) -> None:
         is_present = self._is_present(lease)
-        assert self.ledger.leases.give_back(lease) == is_present
+        assert self.ledger.leases.release(lease) == is_present
         if is_present:
             entry = self._model.entries[lease.job.id]
             entry.attempt -= 1
@@ -208,18 +208,18 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def every_job_is_in_the_one_place_of_its_state(self) -> None:
         model = self._model
-        ready = [(each.id, each.waits_at) for each in model.waiting(suspects=False)]
-        suspects = [(each.id, each.waits_at) for each in model.waiting(suspects=True)]
+        ready = [(each.id, each.waits_at) for each in model.waiting(quarantined=False)]
+        quarantined = [(each.id, each.waits_at) for each in model.waiting(quarantined=True)]
         running = {each.id: each.lease_until_ms for each in model.of(JobStatus.PROCESSING)}
         deadlines = {
             each.id: each.deadline_ms
             for each in model.entries.values()
             if not each.is_ended and each.deadline_ms is not None
         }
-        assert self._scores(keys.ready(MODEL)) == ready
-        assert self._scores(keys.suspects(MODEL)) == suspects
-        assert dict(self._scores(keys.running(MODEL))) == running
-        assert dict(self._scores(keys.DEADLINES)) == deadlines
+        assert self._scores(key_names.ready(MODEL)) == ready
+        assert self._scores(key_names.quarantine(MODEL)) == quarantined
+        assert dict(self._scores(key_names.running(MODEL))) == running
+        assert dict(self._scores(key_names.DEADLINES)) == deadlines
 
     @invariant()
     def a_stale_lease_is_of_no_use(self) -> None:
@@ -227,7 +227,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for lease in self._leases.values():
             if not self._model.entries[lease.job.id].is_ended and not self._is_present(lease):
                 assert not self.ledger.leases.finish(lease, SUCCESS)
-                assert not self.ledger.leases.give_back(lease)
+                assert not self.ledger.leases.release(lease)
                 assert self.ledger.leases.beat(MODEL, "worker", [lease]) == {lease.job.id}
 
     @invariant()
@@ -235,24 +235,24 @@ class LedgerMachine(RuleBasedStateMachine):
         model = self._model
         for priority in Priority:
             waiting = {each.id: each.created_ms for each in model.of(JobStatus.QUEUED) if each.flow[1] is priority}
-            assert dict(self._scores(keys.waiting(MODEL, priority))) == waiting
-        counted = self.redis.hgetall(keys.counts(MODEL))
+            assert dict(self._scores(key_names.waiting(MODEL, priority))) == waiting
+        counted = self.redis.hgetall(key_names.counts(MODEL))
         assert int(counted.get("accepted", 0)) == len(model.entries)
         for status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED):
             assert int(counted.get(status, 0)) == len(model.of(status))
 
     @invariant()
     def every_record_is_what_the_model_says(self) -> None:
-        assert set(self.redis.keys(keys.job("*"))) == {keys.job(job_id) for job_id in self._model.entries}
+        assert set(self.redis.keys(key_names.job("*"))) == {key_names.job(job_id) for job_id in self._model.entries}
         for entry in self._model.entries.values():
-            record = self.redis.hgetall(keys.job(entry.id))
+            record = self.redis.hgetall(key_names.job(entry.id))
             error = json.loads(record["error"])["type"] if "error" in record else None
             completed = record.get("completed_at_ms")
             assert (
                 record["status"],
                 int(record.get("attempt", 0)),
                 int(record.get("fence", 0)),
-                record.get("suspect", "0") == "1",
+                record.get("quarantined", "0") == "1",
                 int(record.get("losses_alone", 0)),
                 error,
                 None if completed is None else int(completed),
@@ -260,7 +260,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 entry.status,
                 entry.attempt,
                 entry.fence,
-                entry.is_suspect,
+                entry.is_quarantined,
                 entry.losses_alone,
                 entry.error,
                 entry.completed_ms,
@@ -269,7 +269,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def only_what_has_ended_can_expire_and_only_success_has_a_result(self) -> None:
         for entry in self._model.entries.values():
-            places = (keys.job, keys.image, keys.result, keys.tombstone)
+            places = (key_names.job, key_names.image, key_names.result, key_names.tombstone)
             record, image, result, tombstone = (self.redis.ttl(place(entry.id)) for place in places)
             has_result = entry.status is JobStatus.SUCCEEDED
             assert (result > 0) if has_result else (result == _MISSING)
@@ -284,17 +284,17 @@ class LedgerMachine(RuleBasedStateMachine):
         ended = {
             each.id: each.completed_ms for each in self._model.entries.values() if each.is_ended and each.wanted.webhook
         }
-        assert dict(self._scores(keys.deliveries("example.com"))) == ended
-        assert set(self.redis.keys(keys.delivery("*"))) == {keys.delivery(job_id) for job_id in ended}
+        assert dict(self._scores(key_names.deliveries("example.com"))) == ended
+        assert set(self.redis.keys(key_names.delivery("*"))) == {key_names.delivery(job_id) for job_id in ended}
         first = [("example.com", min(ms for ms in ended.values() if ms is not None))] if ended else []
-        assert self._scores(keys.DELIVERY_HOSTS) == first
+        assert self._scores(key_names.DELIVERY_HOSTS) == first
 
     @invariant()
     def only_allowed_moves_are_made(self) -> None:
         for job_id in self._model.entries:
-            status = JobStatus(str(self.redis.hget(keys.job(job_id), "status")))
+            status = JobStatus(str(self.redis.hget(key_names.job(job_id), "status")))
             before = self._last_status.get(job_id, status)
-            assert status is before or status in ALLOWED_MOVES[before]
+            assert status is before or status in ALLOWED_TRANSITIONS[before]
             self._last_status[job_id] = status
 
 
@@ -303,7 +303,7 @@ def test_any_moves_in_any_order_leave_the_ledger_as_the_model_says(
 ) -> None:
     patch_clock(monkeypatch, submissions, leases)
     with embedded_broker(tmp_path) as url, Redis.from_url(url, decode_responses=True) as redis:
-        settings = Settings(redis_url=url, lease_s=LEASE_MS / 1000, restart_grace_s=0, max_queued_jobs=_MOST_WAITING)
+        settings = Settings(redis_url=url, lease_s=LEASE_MS / 1000, restart_grace_s=0, max_queued_jobs=_MAX_WAITING)
         with closing(Deployment(settings)) as ledger:
             monkeypatch.setattr(LedgerMachine, "ledger", ledger, raising=False)
             monkeypatch.setattr(LedgerMachine, "redis", redis, raising=False)

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from shared.job import ALLOWED_MOVES, JobStatus, new_job_id
+from shared.domain.job import ALLOWED_TRANSITIONS, JobStatus, new_job_id
 from shared.settings import Settings
 from shared.store.leases import Lease
 from shared.store.submissions import NewJob, SubmissionStore
@@ -60,7 +60,7 @@ def test_every_move_is_announced(deployment: Deployment, settings: Settings) -> 
             changes = store.changes()
             assert await anext(changes) is None
             await store.submit(NewJob(job_id, REQUEST, b"", "me"))
-            for move in (deployment.leases.give_back, partial(deployment.leases.finish, outcome=SUCCESS)):
+            for move in (deployment.leases.release, partial(deployment.leases.finish, outcome=SUCCESS)):
                 lease = await asyncio.to_thread(deployment.claim)
                 assert await anext(changes) == job_id
                 await asyncio.to_thread(move, lease)
@@ -87,9 +87,9 @@ def _bring_to(deployment: Deployment, status: JobStatus) -> tuple[str, Lease]:
 def _try_to_move(deployment: Deployment, job_id: str, lease: Lease, status: JobStatus) -> None:
     match status:
         case JobStatus.QUEUED:
-            deployment.leases.give_back(lease)
+            deployment.leases.release(lease)
         case JobStatus.PROCESSING:
-            deployment.leases.claim(MODEL, hands_empty=True)
+            deployment.leases.claim(MODEL, is_idle=True)
         case JobStatus.SUCCEEDED:
             deployment.leases.finish(lease, SUCCESS)
         case JobStatus.FAILED:
@@ -105,4 +105,4 @@ def test_the_scripts_make_the_allowed_moves_and_no_others(
     job_id, lease = _bring_to(deployment, before)
     assert deployment.job(job_id).status is before
     _try_to_move(deployment, job_id, lease, after)
-    assert deployment.job(job_id).status is (after if after in ALLOWED_MOVES[before] else before)
+    assert deployment.job(job_id).status is (after if after in ALLOWED_TRANSITIONS[before] else before)

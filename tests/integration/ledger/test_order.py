@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.job import Priority
+from shared.domain.job import Priority
 from tests.integration.ledger.deployment import MODEL, Deployment
 
 
@@ -10,12 +10,12 @@ def test_jobs_are_claimed_in_the_order_they_came_and_each_once(deployment: Deplo
     ids = [deployment.submit() for _ in range(3)]
     assert [deployment.position(each) for each in ids] == [0, 1, 2]
     assert [deployment.claim().job.id for _ in ids] == ids
-    assert deployment.leases.claim(MODEL, hands_empty=True) is None
+    assert deployment.leases.claim(MODEL, is_idle=True) is None
 
 
 def test_a_model_s_workers_see_only_its_jobs(deployment: Deployment) -> None:
     deployment.submit()
-    assert deployment.leases.claim("another", hands_empty=True) is None
+    assert deployment.leases.claim("another", is_idle=True) is None
 
 
 def _owners_served(deployment: Deployment, count: int) -> str:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
+from shared.domain.job import new_job_id
 from shared.errors import JobExpired, JobNotFound
-from shared.job import new_job_id
-from shared.store import keys
+from shared.store import key_names
 from tests.clock import MovedClock
 from tests.integration.ledger.deployment import SUCCESS, Deployment
 
 
 def test_an_ended_job_is_kept_for_its_retention_and_a_queued_one_for_ever(deployment: Deployment, redis: Redis) -> None:
     job_id = deployment.submit()
-    assert {redis.ttl(key) for key in (keys.job(job_id), keys.image(job_id))} == {-1}
+    assert {redis.ttl(key) for key in (key_names.job(job_id), key_names.image(job_id))} == {-1}
     deployment.leases.finish(deployment.claim(), SUCCESS)
-    assert 99 <= redis.ttl(keys.job(job_id)) <= 100
-    assert 99 <= redis.ttl(keys.result(job_id)) <= 100
-    assert 49 <= redis.ttl(keys.image(job_id)) <= 50
-    assert 1099 <= redis.ttl(keys.tombstone(job_id)) <= 1100
+    assert 99 <= redis.ttl(key_names.job(job_id)) <= 100
+    assert 99 <= redis.ttl(key_names.result(job_id)) <= 100
+    assert 49 <= redis.ttl(key_names.image(job_id)) <= 50
+    assert 1099 <= redis.ttl(key_names.tombstone(job_id)) <= 1100
     job = deployment.job(job_id)
     assert job.completed_at_ms is not None
     assert job.expires_at_ms == job.completed_at_ms + 100_000
@@ -28,7 +28,9 @@ def test_an_ended_job_is_kept_for_its_retention_and_a_queued_one_for_ever(deploy
 def test_an_expired_job_is_not_one_that_never_was(deployment: Deployment, redis: Redis) -> None:
     job_id = deployment.submit()
     deployment.leases.finish(deployment.claim(), SUCCESS)
-    redis.delete(keys.job(job_id), keys.result(job_id), keys.image(job_id))  # what the server does when the time is up
+    redis.delete(
+        key_names.job(job_id), key_names.result(job_id), key_names.image(job_id)
+    )  # what the server does when the time is up
     for ask in (deployment.job, deployment.cancel):
         with pytest.raises(JobExpired):
             ask(job_id)
@@ -49,9 +51,9 @@ def test_an_owner_s_jobs_are_listed_newest_first_page_by_page(
     assert deployment.listed("me") == newest_first
     assert deployment.listed("me", limit=2) == newest_first[:2]
     assert deployment.listed("me", before=newest_first[1], limit=2) == newest_first[2:4]
-    redis.delete(keys.job(ids[0]), keys.job(ids[3]))
+    redis.delete(key_names.job(ids[0]), key_names.job(ids[3]))
     assert deployment.listed("me", limit=3) == [ids[4], ids[2], ids[1]]
     deployment.submit()
-    assert redis.zrank(keys.owned("me"), ids[0]) is None
+    assert redis.zrank(key_names.owned("me"), ids[0]) is None
     with pytest.raises(JobNotFound):
         deployment.listed("me", before="gone")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
+from shared.domain.job import JobStatus, Priority, new_job_id
 from shared.errors import IdempotencyMismatch, QueueFull, StoreFull
-from shared.job import JobStatus, Priority, new_job_id
-from shared.store import keys
+from shared.store import key_names
 from tests.integration.ledger.deployment import MODEL, RESULT, SUCCESS, Deploy, Deployment
 
 
@@ -15,7 +15,7 @@ def test_submitting_the_same_id_again_changes_nothing(deployment: Deployment) ->
     job_id = deployment.submit(image=b"first")
     deployment.submit(job_id, image=b"second")
     assert deployment.claim().image == b"first"
-    assert deployment.leases.claim(MODEL, hands_empty=True) is None
+    assert deployment.leases.claim(MODEL, is_idle=True) is None
     deployment.submit(job_id)
     assert deployment.job(job_id).status is JobStatus.PROCESSING
 
@@ -25,11 +25,11 @@ def test_an_idempotency_key_stands_for_one_job_of_its_owner(deployment: Deployme
     assert deployment.submit(idempotency_key="k") == first
     assert deployment.submit(idempotency_key="other") != first
     assert deployment.submit(owner="b", idempotency_key="k") != first
-    assert redis.zcard(keys.ready(MODEL)) == 3
+    assert redis.zcard(key_names.ready(MODEL)) == 3
     for change in ({"image": b"another"}, {"priority": Priority.HIGH}, {"timeout_s": 5}):
         with pytest.raises(IdempotencyMismatch):
             deployment.submit(idempotency_key="k", **change)
-    assert 0 < redis.ttl(keys.idempotency("me", "k")) <= 86_400
+    assert 0 < redis.ttl(key_names.idempotency("me", "k")) <= 86_400
 
 
 def test_the_same_question_is_answered_from_the_cache_if_there_is_one(
@@ -38,16 +38,16 @@ def test_the_same_question_is_answered_from_the_cache_if_there_is_one(
     cached = deploy(result_cache_s=1_000)
     first = cached.submit()
     cached.leases.finish(cached.claim(), SUCCESS)
-    (known,) = redis.keys(keys.cached("*"))
+    (known,) = redis.keys(key_names.cached("*"))
     assert 99 <= redis.ttl(known) <= 100  # no longer than the result
     again = cached.submit(priority=Priority.HIGH)
     job = cached.job(again)
     assert (job.status, job.cached, cached.job(first).cached) == (JobStatus.SUCCEEDED, True, False)
     assert cached.result(again) == RESULT
-    assert cached.leases.claim(MODEL, hands_empty=True) is None
+    assert cached.leases.claim(MODEL, is_idle=True) is None
     assert cached.job(cached.submit(image=b"another")).status is JobStatus.QUEUED
     assert deployment.job(deployment.submit()).status is JobStatus.QUEUED  # off by default
-    redis.delete(keys.result(first))
+    redis.delete(key_names.result(first))
     assert cached.job(cached.submit()).status is JobStatus.QUEUED
 
 
@@ -58,7 +58,7 @@ def test_a_full_queue_refuses_and_keeps_nothing(deploy: Deploy, redis: Redis) ->
     refused = new_job_id()
     with pytest.raises(QueueFull, match="3 jobs are waiting"):
         limited.submit(refused)
-    assert not redis.exists(keys.job(refused), keys.image(refused))
+    assert not redis.exists(key_names.job(refused), key_names.image(refused))
     limited.claim()
     limited.submit(refused)
 

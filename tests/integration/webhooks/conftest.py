@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from shared.job import ANONYMOUS
+from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
 from tests.integration.webhooks.deployment import TIMEOUT_S, Deployment
 from tests.receivers import Receiver, webhook_secrets
@@ -23,7 +23,7 @@ def settings(settings: Settings) -> Settings:
             "url_allow_private": True,
             "webhook_timeout_s": TIMEOUT_S,
             "webhook_retries_s": (0.1, 0.2, 0.3),
-            "look_s": 0.05,
+            "poll_s": 0.05,
             "restart_grace_s": 0,
             "lease_s": 0.05,
         }

@@ -8,11 +8,11 @@ from typing import Any
 
 import httpx2
 
-from shared.job import JobFailure
-from shared.result import ImageSize, SegmentationResult
+from shared.domain.job import JobFailure
+from shared.domain.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.leases import LeaseStore, Outcome
-from tests.pictures import encoded, gradient
+from testing.pictures import encoded, gradient
 
 PNG = encoded(gradient(64, 48))
 TIMEOUT_S = 1.0
@@ -44,7 +44,7 @@ class Deployment:
         return job_id
 
     def finish(self, outcome: Outcome = SUCCESS) -> None:
-        lease = self.leases.claim("demo", hands_empty=True)
+        lease = self.leases.claim("demo", is_idle=True)
         assert lease is not None
         assert self.leases.finish(lease, outcome)
 

@@ -11,10 +11,10 @@ from email.utils import format_datetime
 import pytest
 from redis import Redis
 
-from scripts.broker import free_port
-from shared.job import JobFailure
+from local.broker import free_port
+from shared.domain.job import JobFailure
 from shared.settings import Settings
-from shared.store import keys
+from shared.store import key_names
 from shared.store.leases import Outcome
 from tests import receivers
 from tests.integration.webhooks.deployment import FAILURE, SUCCESS, TIMEOUT_S, Deployment
@@ -38,7 +38,7 @@ def _cancel(deployment: Deployment, job_id: str) -> None:
 
 
 def _cancel_running(deployment: Deployment, job_id: str) -> None:
-    assert deployment.leases.claim("demo", hands_empty=True) is not None
+    assert deployment.leases.claim("demo", is_idle=True) is not None
     _cancel(deployment, job_id)
 
 
@@ -49,7 +49,7 @@ def _let_deadline_pass(deployment: Deployment, job_id: str) -> None:
 
 def _lose_workers(deployment: Deployment, job_id: str) -> None:
     for _ in range(4):
-        assert deployment.leases.claim("demo", hands_empty=True) is not None
+        assert deployment.leases.claim("demo", is_idle=True) is not None
         time.sleep(0.06)
         deployment.leases.reap("demo")
 
@@ -116,7 +116,7 @@ def test_a_job_without_a_webhook_announces_nothing(deployment: Deployment, setti
     deployment.finish()
     assert deployment.client.get(f"/jobs/{job_id}/webhooks").json() == {"deliveries": []}
     with Redis.from_url(settings.redis_url) as redis:
-        assert not redis.exists(keys.delivery(job_id), keys.DELIVERY_HOSTS)
+        assert not redis.exists(key_names.delivery(job_id), key_names.DELIVERY_HOSTS)
 
 
 # --- Receivers that misbehave -----------------------------------------------------------------------------------------
@@ -223,11 +223,11 @@ def test_deliveries_of_jobs_that_are_gone_are_dropped(
 ) -> None:
     gone, kept = (deployment.submit_and_finish(receiver.url) for _ in range(2))
     with Redis.from_url(settings.redis_url) as redis:
-        redis.delete(keys.job(gone), keys.delivery(gone), keys.result(gone))
+        redis.delete(key_names.job(gone), key_names.delivery(gone), key_names.result(gone))
         deliverer = DelivererThread(settings)
         deployment.settled(kept)
         deliverer.stop()
-        assert not redis.exists(keys.DELIVERY_HOSTS)
+        assert not redis.exists(key_names.DELIVERY_HOSTS)
     assert len(receiver.received) == 1
     assert deployment.client.get(f"/jobs/{gone}/webhooks").status_code == 410
 
@@ -242,7 +242,7 @@ def test_a_slow_receiver_does_not_hold_up_others(
         limits = {"webhook_concurrency": 6, "webhook_host_concurrency": 4, "webhook_timeout_s": 20, "drain_s": 0.1}
         deliverer = DelivererThread(settings.model_copy(update=limits))
         begin = time.monotonic()
-        other.wait_for(20, longest_s=15)
+        other.wait_for(20, max_s=15)
         assert time.monotonic() - begin < 15  # before the first slow one is given up
         assert len(receiver.received) == 4
         for job_id in quick:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.job import new_job_id
+from shared.domain.job import new_job_id
 from shared.settings import Settings
 from tests.integration.webhooks.deployment import PNG, Deployment
 from tests.receivers import Receiver, status

@@ -13,12 +13,12 @@ import pytest
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from redis import Redis
 
-from shared.job import JobRequest, MaskFormat
+from shared.domain.job import JobRequest, MaskFormat
+from shared.domain.webhook import Attempt, DeliveryState, Webhook
 from shared.settings import Settings
-from shared.store import deliveries, keys, submissions
+from shared.store import deliveries, key_names, submissions
 from shared.store.deliveries import DeliveryLease, DeliveryStore, Verdict
 from shared.store.submissions import NewJob, SubmissionStore
-from shared.webhook import Attempt, DeliveryState, Webhook
 from tests.clock import MovedClock, patch_clock
 from tests.machines import run_machine
 from tests.servers import embedded_broker
@@ -136,9 +136,9 @@ class DeliveryMachine(RuleBasedStateMachine):
     def every_pending_delivery_has_its_place_and_no_other_has(self) -> None:
         for host in _HOSTS:
             due = {each.job_id: each.due_ms for each in self._pending() if each.host == host}
-            scores: Any = self.redis.zrange(keys.deliveries(host), 0, -1, withscores=True)
+            scores: Any = self.redis.zrange(key_names.deliveries(host), 0, -1, withscores=True)
             assert dict(scores) == due
-            assert self.redis.zscore(keys.DELIVERY_HOSTS, host) == min(due.values(), default=None)
+            assert self.redis.zscore(key_names.DELIVERY_HOSTS, host) == min(due.values(), default=None)
 
     @invariant()
     def every_delivery_reads_as_the_model_says(self) -> None:
@@ -152,8 +152,8 @@ class DeliveryMachine(RuleBasedStateMachine):
     @invariant()
     def nothing_of_a_delivery_is_kept_for_ever(self) -> None:
         for entry in self._entries.values():
-            assert self.redis.ttl(keys.delivery(entry.job_id)) > 0
-            assert (self.redis.ttl(keys.attempts(entry.job_id)) > 0) == (entry.recorded > 0)
+            assert self.redis.ttl(key_names.delivery(entry.job_id)) > 0
+            assert (self.redis.ttl(key_names.attempts(entry.job_id)) > 0) == (entry.recorded > 0)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from standardwebhooks import WebhookVerificationError
 
-from shared.job import ANONYMOUS
+from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
 from tests.integration.webhooks.deployment import Deployment
 from tests.receivers import Receiver, webhook_secrets

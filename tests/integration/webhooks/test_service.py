@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from benchmarks.fleet import Fleet, Member
-from benchmarks.pictures import small_png
-from shared.job import ANONYMOUS
+from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
+from testing.fleet import Fleet, Member
+from testing.uploads import small_png
 from tests.receivers import Receiver, slow, status, webhook_secrets
 
 _SETTINGS = {
@@ -96,7 +96,7 @@ def secret(fleet: Fleet) -> str:
 
 def test_every_fault_point_in_the_code_is_exercised_here(root: Path) -> None:
     sources = "".join(path.read_text("utf-8") for path in (root / "webhooks").rglob("*.py"))
-    assert set(re.findall(r'fault_point\("([^"]+)"\)', sources)) == _POINTS
+    assert set(re.findall(r'failpoint\("([^"]+)"\)', sources)) == _POINTS
 
 
 def test_two_services_deliver_each_event_once(client: Client, receiver: Receiver, secret: str) -> None:
@@ -155,7 +155,7 @@ def test_redis_killed_and_restarted_and_every_webhook_is_delivered(client: Clien
 
 
 def test_the_command_shows_the_secret_that_signs(client: Client, secret: str) -> None:
-    command = [sys.executable, "-m", "scripts.webhook_secrets", "show"]
+    command = [sys.executable, "-m", "local.webhook_secrets", "show"]
     env = {**os.environ, "REDIS_URL": client.fleet.broker_url}
     shown = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     assert shown.stdout == f"{secret}\n"
@@ -170,7 +170,7 @@ def test_the_command_shows_the_secret_that_signs(client: Client, secret: str) ->
 
 
 def test_the_command_finds_the_embedded_broker_by_its_folder(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "scripts.webhook_secrets", "--data", str(tmp_path), "show"]
+    command = [sys.executable, "-m", "local.webhook_secrets", "--data", str(tmp_path), "show"]
     env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
     first, again = (subprocess.run(command, env=env, capture_output=True, text=True, check=True) for _ in range(2))
     assert first.stdout == again.stdout

@@ -116,7 +116,7 @@ _HOSTILE = {
     "https://exa mple.com/": "printable ASCII",
     "https://example.com/\r\nX-Evil: 1": "printable ASCII",
     "https://example.com/\x00": "printable ASCII",
-    "https://exam\tple.com/": "printable ASCII",
+    "https://validation\tple.com/": "printable ASCII",
     "https://ex\u00e4mple.com/": "printable ASCII",
     "https://\uff11\uff12\uff17.0.0.1/": "printable ASCII",  # full-width digits
     "https://127\u30020\u30020\u30021/": "printable ASCII",  # ideographic full stops

@@ -10,8 +10,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from shared.domain.webhook import DeliveryState
 from shared.settings import Settings
-from shared.webhook import DeliveryState
 from webhooks.schedule import judge
 from webhooks.sender import Answer, retry_after_s
 

@@ -13,11 +13,11 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from api.formats import ResultFormat, document_of
-from shared.job import Job, JobRequest, JobStatus, MaskFormat
-from shared.result import ImageSize, PngMask, RleMask, SegmentationResult, SegmentedObject
-from worker.render import render_object
-from worker.runs import resize
-from worker.tokens import Detection
+from shared.domain.job import Job, JobRequest, JobStatus, MaskFormat
+from shared.domain.result import ImageSize, PngMask, RleMask, SegmentationResult, SegmentedObject
+from worker.stages.parse import Detection
+from worker.stages.render import render_object
+from worker.stages.run_lengths import resize
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it is written for an older pydantic

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from worker.engine.sequence import Answer, ChosenToken, Sequence
-from worker.preprocess import ModelInput
+from worker.stages.preprocess import ModelInput
 
 EOS = 0
 
@@ -72,7 +72,7 @@ class ScriptedRunner:
         self.decodes.append(_names(sequences))
         return self._step(sequences)
 
-    def figures(self) -> dict[str, float]:
+    def stats(self) -> dict[str, float]:
         return {"steps_scripted_total": len(self.prefills) + len(self.decodes)}
 
     def _step(self, sequences: SequenceOf[Sequence]) -> _Step:

@@ -189,13 +189,13 @@ def test_slots_never_leak_whatever_joins_leaves_and_fails(
 def test_figures_tell_what_it_has_and_did(engine: Engine, runner: ScriptedRunner) -> None:
     _hold(engine, runner)
     futures = [engine.submit(job(name, length=2)) for name in (1, 2)]
-    held = engine.figures()
+    held = engine.stats()
     assert (held["slots"], held["slots_used"], held["steps_total"]) == (_SLOTS, 1, 0)
     runner.gate.set()
     for future in futures:
         future.result(10)
     engine.close()
-    done = engine.figures()
+    done = engine.stats()
     assert (done["slots_used"], done["jobs_waiting"], done["images_total"]) == (0, 0, 3)
     assert done["steps_total"] == done["steps_scripted_total"]
     assert done["tokens_total"] >= 2 * 3 + 1

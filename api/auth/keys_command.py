@@ -1,0 +1,110 @@
+"""`python -m api.auth.keys_command`: creates, lists and revokes API keys in the store at REDIS_URL."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+
+from redis.exceptions import RedisError
+
+from shared.domain.api_key import ApiKey, Scope
+from shared.errors import ConfigurationError
+from shared.settings import Settings, load_settings
+from shared.store.api_keys import ApiKeyStore
+
+_ROW = "{:<16}  {:<20}  {:<18}  {:>8}  {:>5}  {:>5}  {}"
+
+Command = Callable[[ApiKeyStore, argparse.Namespace], Awaitable[int]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the command line says. Returns an exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return asyncio.run(_run(load_settings(), options))
+    except (ConfigurationError, RedisError) as error:
+        reason = error.detail if isinstance(error, ConfigurationError) else "the store does not answer"
+        print(f"maskq: {reason}", file=sys.stderr)
+        return 1
+
+
+async def _run(settings: Settings, options: argparse.Namespace) -> int:
+    store = ApiKeyStore.connect(settings)
+    try:
+        command: Command = options.run
+        return await command(store, options)
+    finally:
+        await store.close()
+
+
+async def _create(store: ApiKeyStore, options: argparse.Namespace) -> int:
+    scopes = [Scope(name) for name in options.scopes.split(",")]
+    key, secret = await store.create(options.name, scopes, options.per_minute, options.burst, options.share)
+    print(
+        f"{key.id} ({key.name}) may {', '.join(sorted(key.scopes))}. Keep this; it is not shown again:", file=sys.stderr
+    )
+    print(secret)
+    return 0
+
+
+async def _list(store: ApiKeyStore, options: argparse.Namespace) -> int:
+    print(_ROW.format("id", "name", "scopes", "a minute", "burst", "share", "created"))
+    for key in await store.list():
+        print(_row(key))
+    return 0
+
+
+def _row(key: ApiKey) -> str:
+    created = datetime.fromtimestamp(key.created_at_ms / 1000, UTC).isoformat(timespec="seconds")
+    scopes = ",".join(sorted(key.scopes))
+    return _ROW.format(key.id, key.name, scopes, f"{key.per_minute:g}", key.burst, key.share, created)
+
+
+async def _revoke(store: ApiKeyStore, options: argparse.Namespace) -> int:
+    if await store.revoke(options.id):
+        print(f"{options.id} is no longer taken; its jobs stay until they expire", file=sys.stderr)
+        return 0
+    print(f"there is no key {options.id}; see `list`", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="keys", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="create|list|revoke")
+    create = commands.add_parser("create", help="make a key and show it, once")
+    create.add_argument("name", help="whose it is, in your words")
+    create.add_argument("--scopes", default="submit,read", type=_scopes, help="of submit, read, admin")
+    create.add_argument(
+        "--per-minute", type=_positive(float), default=600.0, help="requests in the long run (default: 600)"
+    )
+    create.add_argument("--burst", type=_positive(int), default=100, help="requests at once (default: 100)")
+    create.add_argument("--share", type=_positive(int), default=1, help="turns in the queue, against 1 of others")
+    create.set_defaults(run=_create)
+    commands.add_parser("list", help="show all keys, without their secrets").set_defaults(run=_list)
+    revoke = commands.add_parser("revoke", help="end a key, from the next request on")
+    revoke.add_argument("id", help="as `list` shows it")
+    revoke.set_defaults(run=_revoke)
+    return parser
+
+
+def _scopes(text: str) -> str:
+    if unknown := set(text.split(",")) - set(Scope):
+        raise argparse.ArgumentTypeError(f"no scope {', '.join(sorted(unknown))}; there are {', '.join(Scope)}")
+    return text
+
+
+def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        number = kind(text)
+        if not 0 < number < 1e9:
+            raise argparse.ArgumentTypeError("must be above 0")
+        return number
+
+    return read
+
+
+if __name__ == "__main__":
+    sys.exit(main())

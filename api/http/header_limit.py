@@ -1,0 +1,68 @@
+"""uvicorn's HTTP protocol with a deadline and a limit for headers, which it has for bodies no more than for these."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.http.problems import raw_problem
+from shared.errors import HeadersTooLarge, MaskqError, RequestTimedOut
+
+_MAX_HEADER_BYTES = 65_536
+"""What nginx takes by default is half of that."""
+
+
+class BoundedHttpProtocol(HttpToolsProtocol):
+    """Closes connections on which the headers of a request are not complete in time, or are too long. Time runs
+    from their first byte or, for the first request, from the connection. uvicorn closes those silent in between."""
+
+    header_timeout_s: ClassVar[float]
+    _deadline: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._start_clock()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is None and self._is_between_requests:
+            self._start_clock()
+        self._header_bytes += len(data)
+        super().data_received(data)
+        if self._deadline is not None and self._header_bytes > _MAX_HEADER_BYTES:
+            self._refuse(HeadersTooLarge(f"at most {_MAX_HEADER_BYTES:,} bytes are taken"))
+
+    def on_headers_complete(self) -> None:
+        self._stop_clock()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    @property
+    def _is_between_requests(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _start_clock(self) -> None:
+        self._header_bytes = 0
+        late = RequestTimedOut(f"the headers were not there within {self.header_timeout_s:g} s")
+        self._deadline = self.loop.call_later(self.header_timeout_s, self._refuse, late)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, error: MaskqError) -> None:
+        self._stop_clock()
+        if not self.transport.is_closing():
+            self.transport.write(raw_problem(error))
+            self.transport.close()
+
+
+def bounded_protocol(header_timeout_s: float) -> type[BoundedHttpProtocol]:
+    """The protocol with this deadline. uvicorn takes a class and makes one object a connection."""
+    return type("BoundedHttpProtocol", (BoundedHttpProtocol,), {"header_timeout_s": header_timeout_s})

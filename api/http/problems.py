@@ -1,0 +1,118 @@
+"""Every error as `application/problem+json` (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from shared.domain.views import Problem
+from shared.errors import (
+    InvalidField,
+    KeyRequired,
+    MalformedRequest,
+    MaskqError,
+    QueueFull,
+    ScopeMissing,
+    StoreUnavailable,
+)
+
+MEDIA_TYPE = "application/problem+json"
+_CHALLENGES: dict[type[MaskqError], str] = {
+    KeyRequired: 'Bearer realm="maskq"',
+    ScopeMissing: 'Bearer realm="maskq", error="insufficient_scope"',
+}
+"""RFC 6750, section 3."""
+
+logger = logging.getLogger(__name__)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make `app` answer every error with a problem document, and unforeseen ones without saying what happened."""
+    app.add_exception_handler(MaskqError, _on_maskq_error)
+    app.add_exception_handler(RedisError, _on_redis_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_unforeseen)
+
+
+def problem_response(request: Request, error: MaskqError) -> JSONResponse:
+    """The answer for one of our own errors."""
+    return _response(request, error.type, error.title, error.status, error.detail, _headers(error))
+
+
+def raw_problem(error: MaskqError) -> bytes:
+    """The same as bytes on the wire, for a request that was never read to the end of its headers."""
+    problem = Problem(type=error.type, title=error.title, status=error.status, detail=error.detail, instance="")
+    body = json.dumps(problem.model_dump()).encode()
+    status = HTTPStatus(error.status)
+    head = [
+        f"HTTP/1.1 {status.value} {status.phrase}",
+        f"Content-Type: {MEDIA_TYPE}",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+def _headers(error: MaskqError) -> dict[str, str]:
+    headers = {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if challenge := _CHALLENGES.get(type(error)):
+        headers["WWW-Authenticate"] = challenge
+    if isinstance(error, QueueFull):
+        headers["RateLimit-Policy"] = f'"queue";q={error.limit}'
+        headers["RateLimit"] = f'"queue";r=0;t={error.retry_after_s}'
+    return headers
+
+
+def _response(
+    request: Request, code: str, title: str, status: int, detail: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    problem = Problem(type=code, title=title, status=status, detail=detail, instance=request.url.path)
+    return JSONResponse(problem.model_dump(), status, headers, MEDIA_TYPE)
+
+
+async def _on_maskq_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, MaskqError)
+    if error.status >= 500:
+        logger.error("%s %s: %s", request.method, request.url.path, error.type, exc_info=error)
+    return problem_response(request, error)
+
+
+async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
+    logger.error("the store failed: %s", type(error).__name__)
+    return problem_response(request, StoreUnavailable("nothing was changed, or it will be finished; try again"))
+
+
+async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    wrong = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+    return problem_response(request, InvalidField(wrong))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    title = HTTPStatus(error.status_code).phrase
+    response = _response(request, title.lower().replace(" ", "_"), title, error.status_code, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _on_disconnect(request: Request, error: Exception) -> JSONResponse:
+    """The client went away while it was sending. Nobody will read this, and nothing went wrong here."""
+    return problem_response(request, MalformedRequest("the body ended too early"))
+
+
+async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
+    return problem_response(request, MaskqError("the error was logged; try again later"))

@@ -1,0 +1,1 @@
+"""Examples with known answers: drawn scenes, COCO, RefCOCO."""

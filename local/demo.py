@@ -1,0 +1,72 @@
+"""Starts the service with the demo checkpoint and sends it the sample image: the way of a job, as a client sees it."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+import time
+import urllib.request
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from local.up import LocalService, StartFailed, add_arguments, run_service, say, stay_up
+
+_SAMPLE = Path("models/demo")
+_RESULT_S = 60.0
+
+
+def main() -> int:
+    """Show one job, then stay up unless `--once`."""
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    add_arguments(parser)
+    parser.add_argument("--once", action="store_true", help="end after the sample image")
+    options = parser.parse_args()
+    options.data.mkdir(parents=True, exist_ok=True)
+    log_path = options.data / "demo.log"
+    say(f"starting broker, front end and {options.workers} worker(s); their output goes to {log_path}")
+    with log_path.open("wb") as log:
+        status = run_service(options, partial(_demonstrate, options), log)
+    if status:
+        say(f"the end of {log_path}:")
+        print("\n".join(log_path.read_text("utf-8", "replace").splitlines()[-20:]), file=sys.stderr)
+    return status
+
+
+def _demonstrate(options: argparse.Namespace, service: LocalService) -> int:
+    _show_sample(service, options.data / "demo-overlay.png")
+    if options.once:
+        return 0
+    say(f"ready on {service.url} - open it in a browser; Ctrl-C ends it")
+    return stay_up(service)
+
+
+def _show_sample(service: LocalService, overlay: Path) -> None:
+    """Submit the sample, wait, print the answer and save the overlay."""
+    prompt = json.loads((_SAMPLE / "sample.json").read_text("utf-8"))["prompt"]
+    image = base64.b64encode((_SAMPLE / "sample.jpg").read_bytes()).decode("ascii")
+    say(f'POST {service.url}/segment/ with {_SAMPLE / "sample.jpg"} and "{prompt}"')
+    job = _call(f"{service.url}/segment/", {"prompt": prompt, "image_base64": image})
+    deadline = time.monotonic() + _RESULT_S
+    while job["status"] in ("queued", "processing") and time.monotonic() < deadline:
+        job = _call(f"{job['urls']['self']}?wait=10")
+    print(json.dumps(job, indent=2))
+    if job["status"] != "succeeded":
+        raise StartFailed(f"the sample job {job['status']}")
+    with urllib.request.urlopen(job["urls"]["overlay"], timeout=30) as answer:  # noqa: S310  our own address
+        overlay.write_bytes(answer.read())
+    say(f"{len(job['result']['objects'])} object(s) found; drawn over the image in {overlay}")
+
+
+def _call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    data = json.dumps(body).encode() if body else None
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310  our own address
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  our own address
+        job: dict[str, Any] = json.load(answer)
+        return job
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Creates, lists and revokes API keys; without REDIS_URL, in the embedded broker of `scripts/up`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from api.auth.keys_command import main as manage_keys
+from local.broker import running_broker
+
+
+def main() -> int:
+    """Do what the command line says. Returns an exit status."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--data", type=Path, default=Path(".data"))
+    options, command = parser.parse_known_args()
+    if os.environ.get("REDIS_URL"):
+        return manage_keys(command)
+    with running_broker((options.data / "broker").absolute()) as url:
+        os.environ["REDIS_URL"] = url
+        return manage_keys(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""The secrets that sign webhooks, of the deployment at REDIS_URL or of `scripts/up` on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from local.broker import running_broker
+from webhooks import secrets_command
+
+
+def main() -> int:
+    """As `python -m webhooks.secrets_command`, which does not look for an embedded broker. Returns an exit status."""
+    parser = secrets_command.argument_parser("scripts/webhook-secrets")
+    parser.add_argument(
+        "--data", type=Path, default=Path(".data"), help="folder of the embedded broker, without REDIS_URL"
+    )
+    options = parser.parse_args()
+    if os.environ.get("REDIS_URL"):
+        return secrets_command.run(options)
+    try:
+        with running_broker((options.data / "broker").absolute()) as os.environ["REDIS_URL"]:
+            return secrets_command.run(options)
+    except TimeoutError as error:
+        print(f"maskq: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Drawn scenes with known masks: training data, evaluation data and test images from one source."""

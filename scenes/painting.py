@@ -1,0 +1,85 @@
+"""Painting a plan at any size, and the exact share of every pixel that a shape covers."""
+
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scenes.layout import Plan, Shape
+from scenes.outlines import Points
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+Coverage: TypeAlias = npt.NDArray[np.float32]
+
+SUPERSAMPLING = 4
+_SUBPIXEL_BITS = 4
+
+
+def coverage(outlines: tuple[Points, ...], width: int, height: int) -> Coverage:
+    """float32[height, width] in 0..1: how much of each pixel lies inside ``outlines`` given in 0..1."""
+    scale = np.array([width, height], dtype=np.float32) * SUPERSAMPLING
+    # Sample points sit at sample centres, hence the half; fillPoly reads fixed-point numbers.
+    corners = [np.round((outline * scale - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32) for outline in outlines]
+    canvas = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), dtype=np.uint8)
+    cv2.fillPoly(canvas, corners, 255, shift=_SUBPIXEL_BITS)
+    shrunk = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+    return shrunk.astype(np.float32) / 255
+
+
+def paint(plan: Plan, width: int, height: int) -> Pixels:
+    """uint8[height, width, 3] RGB of the whole plan, squashed to that size."""
+    picture = paint_background(plan, width, height)
+    random = np.random.default_rng([plan.seed, 2])
+    for shape in plan.shapes:
+        _paint_shape(random, picture, shape)
+    return np.clip(picture, 0, 255).round().astype(np.uint8)
+
+
+def _paint_shape(random: np.random.Generator, picture: Coverage, shape: Shape) -> None:
+    """Blend one shape into float32[H, W, 3], touching only the pixels of its box."""
+    height, width = picture.shape[:2]
+    y0, x0, y1, x1 = shape.box
+    top, left = int(y0 * height), int(x0 * width)
+    bottom, right = min(int(y1 * height) + 2, height), min(int(x1 * width) + 2, width)
+    size = np.array([right - left, bottom - top], dtype=np.float32)
+    corner = np.array([left, top], dtype=np.float32)
+    local = tuple((outline * (width, height) - corner) / size for outline in shape.outlines)
+    alpha = coverage(local, right - left, bottom - top)[..., None]
+    paint = np.array(shape.rgb, dtype=np.float32) + _slope(random, right - left, bottom - top, 16)[..., None]
+    region = picture[top:bottom, left:right]
+    region += alpha * (paint - region)
+
+
+def paint_background(plan: Plan, width: int, height: int) -> Coverage:
+    """float32[H, W, 3]: a base colour with, by turns, nothing, a slope of light, blotches, stripes and grain."""
+    random = np.random.default_rng([plan.seed, 1])
+    light = np.zeros((height, width), dtype=np.float32)
+    if random.random() < 0.4:
+        light += _slope(random, width, height, 40)
+    if random.random() < 0.4:
+        light += _blotches(random, width, height)
+    if random.random() < 0.3:
+        light += _stripes(random, width, height)
+    if random.random() < 0.4:
+        grain = random.integers(-6, 7, size=(240, 240), dtype=np.int8).astype(np.float32)
+        light += cv2.resize(grain, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.array(plan.background, dtype=np.float32) + light[..., None]
+
+
+def _slope(random: np.random.Generator, width: int, height: int, steepest: float) -> Coverage:
+    dx, dy = random.uniform(-steepest, steepest, size=2)
+    across, down = np.linspace(-dx, dx, width), np.linspace(-dy, dy, height)
+    return np.add.outer(down, across).astype(np.float32)
+
+
+def _blotches(random: np.random.Generator, width: int, height: int) -> Coverage:
+    cells = int(random.integers(4, 24))
+    blotches = random.uniform(-28, 28, size=(cells, cells)).astype(np.float32)
+    return cv2.resize(blotches, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+
+
+def _stripes(random: np.random.Generator, width: int, height: int) -> Coverage:
+    waves, phase = random.uniform(-60, 60, size=2), random.uniform(0, 6)
+    across, down = np.linspace(0, waves[0], width), np.linspace(phase, waves[1] + phase, height)
+    return (random.uniform(4, 18) * np.sin(np.add.outer(down, across))).astype(np.float32)

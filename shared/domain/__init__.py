@@ -1,0 +1,1 @@
+"""What a job, its prompt, its result and its webhook are. No input, no output."""

@@ -1,0 +1,75 @@
+"""The process that decodes images, one at a time. Only `shared.images.sandbox` starts it.
+
+Requests and answers are a line of JSON and then bytes. Whatever an image does to a decoder, it does it here: with
+little memory, for a few seconds, without files, secrets or sockets, and in nobody's way.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from shared.errors import ImageUnreadable, MaskqError
+from shared.images.inspect import open_upright
+
+_Limit = tuple[int, int]
+
+
+def main() -> None:
+    """Answer until there are no more requests. Takes the bytes of memory and the seconds of CPU an image may cost."""
+    memory_bytes, cpu_s = map(int, sys.argv[1:])
+    _limit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    _limit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_FSIZE, (0, 0))
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    while line := requests.readline():
+        request = json.loads(line)
+        data = requests.read(request["bytes"])
+        _limit_cpu(cpu_s)
+        _answer(answers, *_decoded(data, request["max_pixels"], tuple(request["size"])))
+
+
+def _decoded(data: bytes, max_pixels: int, size: tuple[int, int]) -> tuple[dict[str, Any], bytes]:
+    try:
+        upright = open_upright(data, max_pixels)
+        width, height = upright.size
+        pixels = upright.resize(size, Image.Resampling.BICUBIC).tobytes()
+    except MemoryError:
+        error: MaskqError = ImageUnreadable("it takes more memory to decode than an image may")
+    except MaskqError as refusal:
+        error = refusal
+    else:
+        return {"width": width, "height": height}, pixels
+    return {"error": error.type, "detail": error.detail}, b""
+
+
+def _answer(answers: BinaryIO, head: dict[str, Any], body: bytes) -> None:
+    answers.write(json.dumps(head).encode() + b"\n")
+    answers.write(body)
+    answers.flush()
+
+
+def _limit_cpu(cpu_s: int) -> None:
+    """Have the kernel end us with SIGXCPU if the next image takes longer. Unlike a clock it counts no neighbours."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    until = math.ceil(used.ru_utime + used.ru_stime) + cpu_s
+    _limit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
+
+
+def _limit(what: int, limit: _Limit) -> None:
+    """Set a limit; one that is lower already stays. macOS knows limits on memory and does not hold them."""
+    _, hard = resource.getrlimit(what)
+    try:
+        if hard == resource.RLIM_INFINITY or limit[0] <= hard:
+            resource.setrlimit(what, (limit[0], hard if limit[1] == resource.RLIM_INFINITY else min(limit)))
+    except (OSError, ValueError):
+        sys.stderr.write(f"the limit {what} of the decoder could not be set\n")
+
+
+if __name__ == "__main__":
+    main()

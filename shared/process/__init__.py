@@ -1,0 +1,1 @@
+"""What every process needs: logs, traces, periodic tasks, the notifier, the Celery process."""

@@ -1,0 +1,121 @@
+"""The picture for people: its shape, what is coloured, and that an outline is seen on any ground."""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image, ImageColor
+from pycocotools import mask as coco
+
+from api.drawing.overlay import draw_overlay
+from api.drawing.palette import PALETTE
+from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
+from shared.errors import ImageUnreadable
+from shared.images.sandbox import Decoders
+from shared.settings import Settings
+from testing.pictures import encoded
+
+_Pixels = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    with Decoders(Settings()) as decoders:
+        yield decoders
+
+
+def _result(width: int, height: int, *objects: SegmentedObject) -> SegmentationResult:
+    size = ImageSize(width=width, height=height)
+    return SegmentationResult(image=size, objects=list(objects), skipped=[], truncated=False, raw_text="")
+
+
+def _disc(width: int, height: int, x: int, y: int, radius: int) -> SegmentedObject:
+    rows, columns = np.mgrid[0:height, 0:width]
+    inside = np.hypot(columns - x, rows - y) < radius
+    counts = coco.encode(np.asfortranarray(inside.astype(np.uint8)))["counts"].decode()
+    box = (max(0, x - radius + 1), max(0, y - radius + 1), min(width, x + radius), min(height, y + radius))
+    mask = RleMask(size=(height, width), counts=counts)
+    return SegmentedObject(label="disc", score=0.9, box=box, area=int(inside.sum()), mask=mask)
+
+
+def _drawn(decoders: Decoders, ground: Image.Image, *objects: SegmentedObject) -> _Pixels:
+    png = draw_overlay(encoded(ground), _result(*ground.size, *objects), decoders)
+    return np.asarray(Image.open(io.BytesIO(png)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(400, 300), (1, 1), (3, 2000), (2400, 1600), (64, 48)])
+def test_an_overlay_has_the_shape_of_the_image_and_a_bounded_size(decoders: Decoders, width: int, height: int) -> None:
+    found = _disc(width, height, width // 2, height // 2, max(1, min(width, height) // 3))
+    drawn = _drawn(decoders, Image.new("RGB", (width, height)), found)
+    assert max(drawn.shape[:2]) == min(1600, max(width, height))
+    assert drawn.shape[1] / drawn.shape[0] == pytest.approx(width / height, rel=0.3)
+
+
+def test_what_is_inside_is_tinted_and_what_is_outside_is_not(decoders: Decoders) -> None:
+    drawn = _drawn(decoders, Image.new("RGB", (400, 300)), _disc(400, 300, 120, 180, 60))
+    assert drawn[180, 120] == pytest.approx(np.array(ImageColor.getrgb(PALETTE[0])) * 0.35, abs=2)
+    assert (drawn[:, 250:] == 0).all()
+
+
+def test_the_object_stays_visible_under_its_tint(decoders: Decoders) -> None:
+    stripes = np.zeros((300, 400, 3), np.uint8)
+    stripes[:, ::2] = 255
+    inside = _drawn(decoders, Image.fromarray(stripes), _disc(400, 300, 200, 150, 100))[150, 150:250].astype(int)
+    assert np.abs(np.diff(inside, axis=0)).min() > 100
+
+
+@pytest.mark.parametrize("ground", [*PALETTE, "black", "white", "gray"])
+def test_an_outline_is_seen_on_any_ground(decoders: Decoders, ground: str) -> None:
+    """From inside out there are the object's colour, a light and a dark line: two of them differ from any ground."""
+    drawn = _drawn(decoders, Image.new("RGB", (800, 600), ground), _disc(800, 600, 400, 300, 150))
+    luminance = [_luminance(pixel) for pixel in drawn[300, 535:560]]
+    contrasts = [_contrast(each, _luminance(drawn[590, 790])) for each in luminance]
+    assert max(contrasts) >= 4.5  # WCAG's for text, which asks 3 of graphics
+    assert _contrast(max(luminance), min(luminance)) >= 15
+
+
+def _luminance(pixel: npt.NDArray[np.uint8]) -> float:
+    value = pixel / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def _contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+def test_a_hole_stays_open(decoders: Decoders) -> None:
+    rows, columns = np.mgrid[0:300, 0:400]
+    distance = np.hypot(columns - 200, rows - 150)
+    ring = ((distance > 50) & (distance < 100)).astype(np.uint8)
+    mask = RleMask(size=(300, 400), counts=coco.encode(np.asfortranarray(ring))["counts"].decode())
+    found = SegmentedObject(label="ring", score=1, box=(100, 50, 300, 250), area=int(ring.sum()), mask=mask)
+    drawn = _drawn(decoders, Image.new("RGB", (400, 300)), found)
+    assert (drawn[150, 170:230] == 0).all()
+    assert (drawn[150, 270] > 0).any()
+
+
+def test_lines_grow_with_the_picture(decoders: Decoders) -> None:
+    widths = []
+    for scale in (1, 4):
+        width, height = 400 * scale, 300 * scale
+        found = _disc(width, height, width // 2, height // 2, height // 3)
+        row = _drawn(decoders, Image.new("RGB", (width, height)), found)[height // 2, width // 2 :]
+        widths.append(int((row == 255).all(1).sum()))  # the light line
+    assert widths[1] >= 2 * widths[0] > 0
+
+
+def test_objects_without_masks_get_their_box(decoders: Decoders) -> None:
+    found = SegmentedObject(label="box", score=0.5, box=(300, 100, 380, 180), area=0, mask=None)
+    drawn = _drawn(decoders, Image.new("RGB", (400, 300)), found)
+    assert drawn[179, 340].max() > 60
+    assert drawn[140, 340].max() == 0
+
+
+def test_a_damaged_image_is_an_error(decoders: Decoders) -> None:
+    whole = encoded(Image.effect_noise((200, 200), 90).convert("RGB"))
+    damaged = whole[:2000] + bytes(500) + whole[2500:]
+    with pytest.raises(ImageUnreadable):
+        draw_overlay(damaged, _result(200, 200), decoders)

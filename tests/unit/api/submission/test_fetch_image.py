@@ -1,0 +1,104 @@
+import asyncio
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from api.submission.fetch_image import ImageFetcher
+from shared.errors import MaskqError, PayloadTooLarge, UrlRefused
+from shared.settings import Settings
+from tests import servers
+
+_IMAGE = b"\x89PNG pretend"
+
+
+class _Website(BaseHTTPRequestHandler):
+    hits: list[str]
+
+    def do_GET(self) -> None:
+        type(self).hits.append(self.path)
+        status, location, body = 200, None, _IMAGE
+        if self.path.startswith("/redirect/"):
+            left = int(self.path.rpartition("/")[2])
+            status, location = 302, f"/redirect/{left - 1}" if left > 1 else "/image"
+        elif self.path == "/elsewhere":
+            status, location = 302, "file:///etc/passwd"
+        elif self.path == "/missing":
+            status = 404
+        elif self.path == "/large":
+            body = b"x" * 5_000
+        self.send_response(status)
+        if location:
+            self.send_header("Location", location)
+        self.end_headers()
+        if self.path == "/slow":
+            threading.Event().wait(2)
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def website() -> Iterator[str]:
+    _Website.hits = []
+    with servers.website(_Website) as url:
+        yield url
+
+
+def _fetch(url: str, **changes: object) -> bytes:
+    values = {
+        "url_allow_http": True,
+        "url_allow_private": True,
+        "max_image_bytes": 1_000,
+        "url_timeout_s": 1.0,
+        **changes,
+    }
+
+    async def fetch() -> bytes:
+        async with ImageFetcher(Settings.model_validate(values)) as fetcher:
+            return await fetcher.fetch(url)
+
+    return asyncio.run(fetch())
+
+
+@pytest.mark.parametrize("path", ["/image", "/redirect/1", "/redirect/3"])
+def test_an_image_is_fetched_through_a_few_redirects(website: str, path: str) -> None:
+    assert _fetch(website + path) == _IMAGE
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "detail"),
+    [
+        ("/redirect/4", UrlRefused, "more than 3 redirects"),
+        ("/elsewhere", UrlRefused, "must begin with"),
+        ("/missing", UrlRefused, "answered 404"),
+        ("/large", PayloadTooLarge, "larger than 1,000 bytes"),
+        ("/slow", UrlRefused, "no image within 1 s"),
+    ],
+)
+def test_a_fetch_that_fails_says_why(website: str, path: str, error: type[MaskqError], detail: str) -> None:
+    with pytest.raises(error, match=detail):
+        _fetch(website + path)
+
+
+def test_a_port_where_nobody_listens_is_a_clear_error() -> None:
+    with pytest.raises(UrlRefused, match="connection failed"):
+        _fetch("http://127.0.0.1:9/")
+
+
+def test_the_server_of_a_private_address_never_hears_of_us(website: str) -> None:
+    port = website.rpartition(":")[2]
+    for host in ("127.0.0.1", "localhost", "127.1", "0x7f.1", "2130706433", "0", "[::ffff:127.0.0.1]", "[::1]"):
+        with pytest.raises(UrlRefused):
+            _fetch(f"http://{host}:{port}/image", url_allow_private=False)
+    assert _Website.hits == []
+
+
+def test_a_private_address_is_refused_at_the_connection_itself(monkeypatch: pytest.MonkeyPatch, website: str) -> None:
+    monkeypatch.setattr("shared.outbound._PORTS", {int(website.rpartition(":")[2])})
+    for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]"):
+        with pytest.raises(UrlRefused, match="not on the public Internet"):
+            _fetch(f"http://{host}:{website.rpartition(':')[2]}/image", url_allow_private=False)
+    assert _Website.hits == []

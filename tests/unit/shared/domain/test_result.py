@@ -1,0 +1,30 @@
+from shared.domain.job import MaskFormat
+from shared.domain.result import ImageSize, PngMask, RleMask, SegmentationResult, SegmentedObject
+
+_RLE = RleMask(size=(4, 4), counts="0@")
+_PNG = PngMask(format=MaskFormat.PNG, size=(4, 4), data="")
+
+
+def _result(mask: RleMask | None, *others: PngMask) -> SegmentationResult:
+    found = SegmentedObject(label="cat", score=0.5, box=(0, 0, 4, 4), area=16, mask=mask, alternate_masks=list(others))
+    return SegmentationResult(
+        image=ImageSize(width=4, height=4), objects=[found], skipped=[], truncated=False, raw_text=""
+    )
+
+
+def test_masks_are_given_in_the_formats_asked_for_and_no_other() -> None:
+    stored = _result(_RLE, _PNG)
+    png_only = stored.in_formats([MaskFormat.PNG]).objects[0]
+    assert (png_only.mask, png_only.alternate_masks) == (_PNG, [])
+    both = stored.in_formats([MaskFormat.PNG, MaskFormat.RLE]).objects[0]
+    assert (both.mask, both.alternate_masks) == (_PNG, [_RLE])
+
+
+def test_an_object_without_a_mask_has_none_in_any_format() -> None:
+    found = _result(None).in_formats([MaskFormat.RLE]).objects[0]
+    assert (found.mask, found.alternate_masks, found.rle) == (None, [], None)
+
+
+def test_a_result_survives_being_stored() -> None:
+    stored = _result(_RLE, _PNG)
+    assert SegmentationResult.model_validate_json(stored.model_dump_json()) == stored

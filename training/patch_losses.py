@@ -1,0 +1,153 @@
+"""Patch lessons: what the vision tower is taught before it meets language.
+
+On the projector's output a throw-away head says for every patch whether an object lies there, its colour and kind,
+its four edges and its 16 mask codes: 64 lessons an image instead of one sentence.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PaliGemmaForConditionalGeneration
+
+from scenes.layout import COLOR_NAMES, LATTICE_STEP
+from scenes.outlines import KINDS
+from scenes.painting import Pixels
+from training.model import WIDTH, number_waves
+from training.pool import NO_OBJECT, Ints, Pool
+from training.vqvae import CODES, CODES_PER_MASK
+
+EDGES = 4
+Bools = npt.NDArray[np.bool_]
+BINS = 1024 // LATTICE_STEP + 1
+"""Lattice of locations 0, 8, ... 1016, 1023."""
+
+
+@dataclass(frozen=True)
+class PatchLessons:
+    """What B images teach at their 64 patches each. ``owned`` holds the P patches that show an object."""
+
+    pixels: Tensor
+    """bfloat16[B, 3, 224, 224] in about -1..1."""
+    owned: Tensor
+    """bool[B, 64]."""
+    colors: Tensor
+    """int64[P]."""
+    kinds: Tensor
+    """int64[P]."""
+    edges: Tensor
+    """float32[P, 4]: y0, x0, y1, x1 in 0..1."""
+    codes: Tensor
+    """int64[P, 16]."""
+
+
+class PatchHead(nn.Module):
+    """Linear readings of projected patches, float[..., 192]; edges as waves, the form that location tokens have."""
+
+    bins: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.object = nn.Linear(WIDTH, 1)
+        self.color = nn.Linear(WIDTH, len(COLOR_NAMES))
+        self.kind = nn.Linear(WIDTH, len(KINDS))
+        self.edges = nn.Linear(WIDTH, EDGES * WIDTH)
+        self.codes = nn.Linear(WIDTH, CODES_PER_MASK * CODES)
+        self.register_buffer("bins", number_waves(torch.linspace(0, 1, BINS)))
+        self.edge_scale = nn.Parameter(torch.tensor(4.0))
+
+    def edge_logits(self, features: Tensor) -> Tensor:
+        """float[P, 192] -> float[P, 4, 129]."""
+        return self.edges(features).unflatten(-1, (EDGES, WIDTH)) @ (self.edge_scale * self.bins.T)
+
+    def code_logits(self, features: Tensor) -> Tensor:
+        """float[P, 192] -> float[P, 16, 128]."""
+        return self.codes(features).unflatten(-1, (CODES_PER_MASK, CODES))
+
+    def losses(self, features: Tensor, lessons: PatchLessons, softness: float) -> dict[str, Tensor]:
+        """One loss a subject, for features float[B, 64, 192]."""
+        patches = features[lessons.owned]
+        return {
+            "object": functional.binary_cross_entropy_with_logits(
+                self.object(features)[..., 0].float(), lessons.owned.float()
+            ),
+            "color": functional.cross_entropy(self.color(patches).float(), lessons.colors),
+            "kind": functional.cross_entropy(self.kind(patches).float(), lessons.kinds),
+            "edges": soft_edge_loss(self.edge_logits(patches).float(), lessons.edges, softness),
+            "codes": functional.cross_entropy(self.code_logits(patches).float().flatten(0, 1), lessons.codes.flatten()),
+        }
+
+
+WEIGHTS = {"object": 1.0, "color": 1.0, "kind": 1.0, "edges": 1.0, "codes": 0.7}
+
+
+def soft_edge_loss(logits: Tensor, edges: Tensor, softness: float) -> Tensor:
+    """Cross entropy of float[P, 4, 129] with a bell of ``softness`` lattice steps around edges float[P, 4] in 0..1."""
+    distance = torch.arange(BINS) - edges[..., None] * (1023 / LATTICE_STEP)
+    target = torch.softmax(-0.5 * (distance / softness) ** 2, dim=-1)
+    return -(target * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+
+
+def lessons_of(pool: Pool, scenes: Ints, mirrored: Bools, random: np.random.Generator | None) -> PatchLessons:
+    """The lessons of these scenes; light and noise change a little when ``random`` is given."""
+    view = mirrored.astype(np.int64)
+    owners = torch.from_numpy(pool.owners[scenes, view]).long()
+    owned = owners != NO_OBJECT
+    picture, patch = owned.nonzero(as_tuple=True)
+    owner = owners[picture, patch]
+
+    def of_owner(values: npt.NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(values)[picture, owner]
+
+    return PatchLessons(
+        pixels=normalized(pool.pixels(scenes, mirrored), random),
+        owned=owned,
+        colors=of_owner(pool.colors[scenes]).long(),
+        kinds=of_owner(pool.kinds[scenes]).long(),
+        edges=of_owner(pool.boxes[scenes, view]),
+        codes=of_owner(pool.codes[scenes, view]).long(),
+    )
+
+
+def normalized(pixels: Pixels, random: np.random.Generator | None) -> Tensor:
+    """uint8[B, H, W, 3] -> bfloat16[B, 3, H, W] in -1..1, as the processor scales them; light changed if ``random``."""
+    batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(torch.bfloat16)
+    gain, shift = torch.ones(len(pixels)), torch.zeros(len(pixels))
+    if random is not None:
+        gain = torch.from_numpy(random.uniform(0.88, 1.06, size=len(pixels))).float()
+        shift = torch.from_numpy(random.uniform(-0.06, 0.06, size=len(pixels))).float()
+    scale, offset = (values[:, None, None, None].to(torch.bfloat16) for values in (gain / 127.5, shift - gain))
+    return batch.mul_(scale).add_(offset)
+
+
+def image_features(model: PaliGemmaForConditionalGeneration, pixels: Tensor) -> Tensor:
+    """Pixels[B, 3, 224, 224] -> float32[B, 64, 192]: what the language model will see."""
+    with torch.autocast("cpu", torch.bfloat16):
+        features: Tensor = model.model.get_image_features(pixels).pooler_output
+    return features.float()
+
+
+def edge_softness(done: float) -> float:
+    """Width of the bell around an edge, in lattice steps: wide while the tower still guesses, narrow at the end."""
+    return 2.5 * (1 - done) + 0.5 * done
+
+
+@torch.no_grad()
+def grade(model: PaliGemmaForConditionalGeneration, head: PatchHead, pool: Pool, scenes: int = 512) -> dict[str, float]:
+    """How well the head reads held-out patches: shares right, and the mean edge error as a share of the side."""
+    chosen = np.arange(min(scenes, len(pool)))
+    lessons = lessons_of(pool, chosen, np.zeros(len(chosen), dtype=np.bool_), None)
+    features = image_features(model, lessons.pixels)
+    patches = features[lessons.owned]
+    edges = head.edge_logits(patches).argmax(dim=-1) * (LATTICE_STEP / 1023)
+    return {
+        "object": ((head.object(features)[..., 0] > 0) == lessons.owned).float().mean().item(),
+        "color": (head.color(patches).argmax(dim=-1) == lessons.colors).float().mean().item(),
+        "kind": (head.kind(patches).argmax(dim=-1) == lessons.kinds).float().mean().item(),
+        "edge_error": (edges - lessons.edges).abs().mean().item(),
+        "edge_error_median": (edges - lessons.edges).abs().median().item(),
+        "codes": (head.code_logits(patches).argmax(dim=-1) == lessons.codes).float().mean().item(),
+    }

@@ -1,0 +1,180 @@
+"""Official checkpoints: fetched from the Hugging Face hub into the cache, resumed where a fetch broke off, and checked.
+
+`HF_ENDPOINT` names another hub or a mirror. The hub's library keeps the cache and its small files; large ones we put
+into that cache ourselves, and see to it that the disk has room and every byte is the published one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+
+import httpx2
+from huggingface_hub import HfApi, constants, hf_hub_url, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import build_hf_headers
+
+from shared.errors import CheckpointError
+from shared.settings import Settings
+from worker.loading.download import download, file_sha256
+
+_REVISION = "main"
+_WANTED_FILES = ["*.json", "*.safetensors", "*.model"]
+_SHA256 = 64
+"""Hexadecimal digits; git's digests have 40."""
+
+
+def fetch_checkpoint(name: str, settings: Settings) -> Path:
+    """The folder of an official checkpoint: from the cache if it is all there, else from the hub, and then checked.
+
+    Raises:
+        CheckpointError: it cannot be had; says what to do.
+    """
+    if cached := cached_checkpoint(name, settings):
+        return cached
+    if settings.hf_token is None:
+        raise CheckpointError(f"{name} is gated: accept its licence on its Hugging Face page, then set HF_TOKEN")
+    with _explained(name, _cache(settings)):
+        folder = _fetch(name, _cache(settings), settings.hf_token.get_secret_value())
+    if damaged := damaged_files(folder):
+        for path in damaged:
+            path.resolve().unlink()
+        names = ", ".join(path.name for path in damaged)
+        raise CheckpointError(f"{names} of {name} arrived with the wrong digest and was deleted: fetch it again")
+    if not weight_files(folder):
+        raise CheckpointError(f"the hub has no complete model.safetensors for {name}")
+    return folder
+
+
+def _fetch(name: str, cache: Path, token: str) -> Path:
+    """Large files first, each under its digest in the cache, where the library then finds them."""
+    published = HfApi(token=token).model_info(name, revision=_REVISION, files_metadata=True)
+    wanted = [file for file in published.siblings or [] if any(fnmatch(file.rfilename, like) for like in _WANTED_FILES)]
+    blobs = cache / repo_folder_name(repo_id=name, repo_type="model") / "blobs"
+    large = {file.lfs.sha256: file for file in wanted if file.lfs}
+    _check_disk(name, cache, sum(file.size or 0 for sha256, file in large.items() if not (blobs / sha256).exists()))
+    for sha256, file in large.items():
+        url = hf_hub_url(name, file.rfilename, revision=published.sha, endpoint=constants.ENDPOINT)
+        download(url, blobs / sha256, sha256, build_hf_headers(token=token))
+    return Path(snapshot_download(name, revision=_REVISION, cache_dir=cache, token=token, allow_patterns=_WANTED_FILES))
+
+
+def cached_checkpoint(name: str, settings: Settings) -> Path | None:
+    """The folder of a checkpoint whose weights are all in the cache."""
+    try:
+        folder = snapshot_download(
+            name, cache_dir=_cache(settings), allow_patterns=_WANTED_FILES, local_files_only=True
+        )
+    except LocalEntryNotFoundError:
+        return None
+    return Path(folder) if weight_files(Path(folder)) else None
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weights in a folder, or nothing if its index names files that are not there."""
+    files = sorted(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        return files
+    indexed = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    return files if indexed <= {file.name for file in files} else []
+
+
+def damaged_files(folder: Path) -> list[Path]:
+    """Files of a cached snapshot that are not what the hub published.
+
+    The cache keeps each file under the digest by which the hub knows it: SHA-256 for large files, git's for small ones.
+    A folder that is no such cache has no digests, and so nothing to hold against its files.
+    """
+    return [path for path in sorted(folder.iterdir()) if not _is_intact(path)]
+
+
+def has_digests(folder: Path) -> bool:
+    """Whether `damaged_files` can tell: the folder is a snapshot in the hub's cache."""
+    return any(_digest_in_name(path) for path in folder.iterdir())
+
+
+def _is_intact(path: Path) -> bool:
+    published = _digest_in_name(path)
+    if len(published) == _SHA256:
+        return file_sha256(path) == published
+    return not published or _git_digest(path.read_bytes()) == published
+
+
+def _git_digest(data: bytes) -> str:
+    """How git, and so the hub, names a small file."""
+    return hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False).hexdigest()
+
+
+def _digest_in_name(path: Path) -> str:
+    """The digest under which the cache keeps the file, or nothing."""
+    name = path.resolve().name
+    return name if path.is_symlink() and re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) else ""
+
+
+def _cache(settings: Settings) -> Path:
+    return settings.cache_dir / "hub"
+
+
+def _check_disk(name: str, cache: Path, needed: int) -> None:
+    """Refuse at once what would fill the disk minutes later. `needed` is in bytes."""
+    cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(cache).free
+    if needed > free:
+        raise CheckpointError(
+            f"{name} takes {needed / 1e9:.1f} GB more and {free / 1e9:.1f} GB are free for {cache}: "
+            "make room, or set CACHE_DIR to a larger disk"
+        )
+
+
+@contextmanager
+def _explained(name: str, cache: Path) -> Iterator[None]:
+    """Turn what goes wrong while fetching into something an operator can act on."""
+    try:
+        yield
+    except GatedRepoError:
+        raise CheckpointError(
+            f"{name} is gated and the account of HF_TOKEN has not accepted its licence: do so on its Hugging Face page"
+        ) from None
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(_not_found(name, error)) from None
+    except (HfHubHTTPError, httpx2.HTTPStatusError) as error:
+        raise CheckpointError(_refused(name, error.response)) from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, httpx2.TransportError):
+        raise CheckpointError(
+            f"{name} is not in {cache} and the Hugging Face hub is out of reach, or broke off; what has arrived is "
+            "kept, and the next try goes on from there"
+        ) from None
+    except OSError as error:
+        raise CheckpointError(f"{name} could not be stored in {cache}: {error.strerror or error}") from error
+
+
+def _not_found(name: str, error: RepositoryNotFoundError) -> str:
+    if error.response.status_code == 404:
+        return f"the hub has no {name}, or HF_TOKEN may not see it"
+    return f"HF_TOKEN may not see {name}: is it valid and may it read gated models?"
+
+
+def _refused(name: str, response: httpx2.Response) -> str:
+    status, wait = response.status_code, response.headers.get("Retry-After")
+    if status == 401:
+        return "the Hugging Face hub does not know HF_TOKEN: make a new one in the account's settings"
+    if status == 403:
+        return f"HF_TOKEN may not read {name}: give the token the right to read gated models"
+    if status == 429:
+        when = f"in {wait} seconds" if wait else "later"
+        return f"the Hugging Face hub asks for a pause: try again {when}; what has arrived is kept"
+    return f"the Hugging Face hub answered {status} for {name}; try again later, what has arrived is kept"

@@ -1,0 +1,47 @@
+"""Where the mask VQ-VAE's weights are: beside the checkpoint, in the cache, or at their publisher's."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import httpx2
+
+from shared.errors import CheckpointError
+from worker.loading.download import download, file_sha256
+
+OFFICIAL_URL = "https://storage.googleapis.com/big_vision/paligemma/vae-oid.npz"
+OFFICIAL_SHA256 = "5586010257b8536dddefab65e7755077f21d5672d5674dacf911f73ae95a4447"
+"""Of the 8,479,556 bytes published in the bucket `big_vision`."""
+_BESIDE = ("vae.npz", "vae-oid.npz")
+
+logger = logging.getLogger(__name__)
+
+
+def find_vae(folder: Path, cache_dir: Path) -> Path:
+    """A checkpoint folder may bring its own VQ-VAE; all others use the official one, fetched once.
+
+    Raises:
+        CheckpointError: it cannot be fetched, or is not what it should be; says what to do.
+    """
+    beside = [folder / name for name in _BESIDE if (folder / name).exists()]
+    return beside[0] if beside else fetch_once(OFFICIAL_URL, OFFICIAL_SHA256, cache_dir / "vae-oid.npz")
+
+
+def fetch_once(url: str, sha256: str, path: Path) -> Path:
+    """Download `url` to `path` unless it is there, and make sure that it has this digest.
+
+    Raises:
+        CheckpointError: as `find_vae`.
+    """
+    if not path.exists():
+        logger.info("fetching %s", url)
+        try:
+            download(url, path, sha256)
+        except httpx2.HTTPError as error:
+            raise CheckpointError(f"{url} could not be fetched; download it elsewhere to {path}") from error
+        except OSError as error:
+            raise CheckpointError(f"{path} could not be written: {error.strerror}") from error
+    elif file_sha256(path) != sha256:
+        raise CheckpointError(f"{path} has the wrong SHA-256: delete it, and it will be fetched again")
+    return path
