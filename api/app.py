@@ -15,7 +15,6 @@ from api.http.request_metrics import MeasuredRequests, RequestMetrics
 from api.routes import events, health, index, jobs, metrics, models, results, segment, webhooks
 from api.routes.metrics import Networks
 from api.services import running_services
-from api.submission.intake import max_body_bytes
 from shared.registry import offered_models
 from shared.settings import Settings
 
@@ -26,7 +25,7 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         ConfigurationError: the settings name no model there is, or networks that are none.
     """
-    offered = offered_models(settings)
+    offered = offered_models(settings.model)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -35,12 +34,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="maskq", summary="Cuts objects out of images by name.", lifespan=lifespan)
     app.state.metrics = RequestMetrics()
-    app.state.metrics_allowed = Networks(settings)
-    app.add_middleware(BodyLimit, settings=settings, max_bytes=max_body_bytes(settings))
+    app.state.metrics_allowed = Networks(settings.http)
+    app.add_middleware(BodyLimit, settings=settings, max_bytes=settings.submissions.max_body_bytes)
     app.add_middleware(AccessLog)
     app.add_middleware(MeasuredRequests, metrics=app.state.metrics)
     add_problem_handlers(app)
-    if settings.otlp_endpoint:
+    if settings.logging.otlp_endpoint:
         _trace_requests(app)
     for room in (segment, jobs, events, results, webhooks, models, health, metrics, index):
         app.include_router(room.router)

@@ -19,7 +19,7 @@ def reaping(settings: Settings, model_ids: Collection[str]) -> Iterator[None]:
         for model_id in model_ids:
             store.reap(model_id)
 
-    task = PeriodicTask("reaper", settings.heartbeat_s, reap)
+    task = PeriodicTask("reaper", settings.liveness.heartbeat_s, reap)
     task.start()
     try:
         yield

@@ -7,7 +7,7 @@ import socket
 import uvicorn
 
 from api.app import create_app
-from api.http.header_limit import bounded_protocol
+from api.http.header_limit import BoundedHttpProtocol
 from shared.settings import Settings
 
 _STOP_S = 10
@@ -28,7 +28,7 @@ class FrontEndServer(uvicorn.Server):
                 self.app,
                 host=host,
                 port=port,
-                http=bounded_protocol(settings.header_timeout_s),
+                http=BoundedHttpProtocol,
                 ws="none",
                 access_log=False,
                 log_config=None,

@@ -52,16 +52,16 @@ class Services:
 async def running_services(settings: Settings, models: Mapping[str, ServedModel]) -> AsyncIterator[Services]:
     """Start them, and stop them at the end. Redis need not be there yet: it is connected to when it is needed."""
     store = SubmissionStore.connect(settings)
-    keys = ApiKeyStore.connect(settings)
+    keys = ApiKeyStore.connect(settings.redis)
     deliveries = DeliveryStore.connect(settings)
-    watcher = JobWatcher(store, settings.max_waiters)
-    notifier = Notifier(settings)
+    watcher = JobWatcher(store, settings.http.max_waiters)
+    notifier = Notifier(settings.redis)
     watching = asyncio.create_task(watcher.run())
     try:
-        async with ImageFetcher(settings) as fetcher, Outbound(settings, "webhook_url") as receivers:
+        async with ImageFetcher(settings) as fetcher, Outbound(settings.outbound, "webhook_url") as receivers:
             intake = Intake(settings, list(models), fetcher, receivers)
-            with Decoders(settings) as decoders, reaping(settings, models):
-                drawing = CapacityLimiter(settings.decode_processes)
+            with Decoders(settings.images) as decoders, reaping(settings, models):
+                drawing = CapacityLimiter(settings.images.decode_processes)
                 yield Services(settings, models, store, keys, notifier, watcher, intake, deliveries, decoders, drawing)
     finally:
         watching.cancel()

@@ -159,7 +159,7 @@ async def _wait(port: int, request: bytes, job_id: str, known: dict[str, float])
 
 def _end_jobs(redis_url: str, count: int) -> dict[str, float]:
     """Do what workers do, for one job after the other. Returns when each was ended."""
-    store = LeaseStore.connect(Settings(redis_url=redis_url))
+    store = LeaseStore.connect(Settings.of(redis_url=redis_url))
     size = ImageSize(width=1, height=1)
     nothing = Outcome(result=SegmentationResult(image=size, objects=[], skipped=[], truncated=False, raw_text=""))
     ended: dict[str, float] = {}
@@ -195,7 +195,7 @@ async def _ids(redis_url: str) -> list[bytes]:
 def _server(module: str, redis_url: str) -> Iterator[Server]:
     """One process of this module, listening. Yields its port and itself."""
     port = free_port()
-    env = {**os.environ, "REDIS_URL": redis_url, "MAX_QUEUED_JOBS": "1000000", "ACCEPT_UNSERVED": "true"}
+    env = {**os.environ, "REDIS_URL": redis_url, "MASKQ_MAX_QUEUED_JOBS": "1000000", "MASKQ_ACCEPT_UNSERVED": "true"}
     command = [sys.executable, "-m", module, "--port", str(port)]
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

@@ -83,8 +83,8 @@ class FixedVocabulary:
 
 def demo_subject(settings: Settings, jobs: int) -> Subject:
     """The demo checkpoint and held-out scenes, each asked for an object that is there."""
-    checkpoint = load_checkpoint(served_model(settings), settings)
-    preprocessor = Preprocessor(checkpoint.processor, settings.max_prompt_tokens)
+    checkpoint = load_checkpoint(served_model(settings.model), settings)
+    preprocessor = Preprocessor(checkpoint.processor, settings.engine.max_prompt_tokens)
     inputs = []
     for seed in HELD_OUT_SEEDS[:jobs]:
         scene = draw_scene(seed)
@@ -96,7 +96,7 @@ def demo_subject(settings: Settings, jobs: int) -> Subject:
 def random_subject(name: str, side: int, settings: Settings, jobs: int) -> Subject:
     """A model of a given shape that knows nothing, and noise. Location tokens are made likely: it begins with one."""
     torch.manual_seed(0)
-    device = choose_device(settings.device)
+    device = choose_device(settings.checkpoint.device)
     vision = _SMALL_VISION if name == "100m" else _SO400M
     hidden = _TEXT_SHAPES[name]["hidden_size"]
     config = PaliGemmaConfig(
@@ -107,7 +107,7 @@ def random_subject(name: str, side: int, settings: Settings, jobs: int) -> Subje
                        "projection_dim": hidden, "vision_use_head": False},
         projection_dim=hidden, hidden_size=hidden, image_token_index=_IMAGE_TOKEN,
     )  # fmt: skip
-    torch.set_default_dtype(choose_dtype(settings.dtype, device))
+    torch.set_default_dtype(choose_dtype(settings.checkpoint.dtype, device))
     with torch.device(device):
         model = PaliGemmaForConditionalGeneration(config).eval()
     torch.set_default_dtype(torch.float32)
@@ -209,12 +209,12 @@ def measure(subject: Subject, settings: Settings, batch: int, rounds: int) -> di
     """Every row, and what follows from them."""
     jobs = subject.inputs
     twice = [job for job in jobs[: len(jobs) // 2] for _ in range(2)]
-    plain = settings.model_copy(update={"force_format": False, "feature_cache_bytes": 0})
-    forced = settings.model_copy(update={"feature_cache_bytes": 0})
+    plain = settings.replace(force_format=False, feature_cache_bytes=0)
+    forced = settings.replace(feature_cache_bytes=0)
     with ExitStack() as engines:
 
         def ours(settings: Settings, jobs: Sequence[ModelInput], in_flight: int) -> Row:
-            engine = start_engine(subject.model, subject.tokenizer, settings)
+            engine = start_engine(subject.model, subject.tokenizer, settings.engine)
             engines.callback(engine.close)
             return lambda: [each.token_ids for each in closed_loop(engine, jobs, in_flight)]
 
@@ -254,7 +254,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--save", metavar="NAME")
     options = parser.parse_args()
-    settings = Settings(
+    settings = Settings.of(
         models_dir=Path("models"),
         device=options.device,
         dtype=options.dtype,
@@ -266,7 +266,7 @@ def main() -> None:
         subject = demo_subject(settings, options.jobs)
     else:
         subject = random_subject(options.model, options.side, settings, options.jobs)
-        settings = settings.model_copy(update={"max_answer_tokens": _RANDOM_ANSWER})
+        settings = settings.replace(max_answer_tokens=_RANDOM_ANSWER)
     report("benchmarks.engine", measure(subject, settings, options.batch, options.rounds), options.save)
 
 

@@ -71,7 +71,7 @@ class IdlePipeline:
 
 def work_forever(redis_url: str) -> None:
     """A worker's service and its threads, without Celery and without a model; ends when its process is ended."""
-    settings = Settings(redis_url=redis_url)
+    settings = Settings.of(redis_url=redis_url)
     service = WorkerService(settings, _MODEL, IdlePipeline(), IdleEngine(), lambda: None, lambda _: None)
     service.start()
 
@@ -161,7 +161,7 @@ async def _submit_in_turns(urls: Mapping[str, str]) -> dict[str, float]:
 
 def claim_ms(urls: Mapping[str, str]) -> dict[str, float]:
     """As `submit_ms`, of one claim. Takes as many jobs as that submits."""
-    stores = {name: LeaseStore.connect(Settings(redis_url=url)) for name, url in urls.items()}
+    stores = {name: LeaseStore.connect(Settings.of(redis_url=url)) for name, url in urls.items()}
     measured: dict[str, list[float]] = {name: [] for name in urls}
     for _ in range(_TIMED + _WARM_UP):
         for name, store in stores.items():
@@ -218,7 +218,7 @@ def _server(folder: Path) -> Iterator[str]:
 
 @asynccontextmanager
 async def _front(url: str) -> AsyncIterator[SubmissionStore]:
-    front = SubmissionStore.connect(Settings(redis_url=url, max_queued_jobs=10**9))
+    front = SubmissionStore.connect(Settings.of(redis_url=url, max_queued_jobs=10**9))
     try:
         yield front
     finally:

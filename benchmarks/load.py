@@ -49,7 +49,12 @@ def load(workers: int, work_ms: float, ask: Callable[[Clients, Fleet], Awaitable
         finally:
             await clients.close()
 
-    env = {"SCRIPTED_MS": str(work_ms), "WORKER_THREADS": str(_SLOTS), "RETENTION_S": "60", "IMAGE_RETENTION_S": "20"}
+    env = {
+        "SCRIPTED_MS": str(work_ms),
+        "MASKQ_WORKER_THREADS": str(_SLOTS),
+        "MASKQ_RETENTION_S": "60",
+        "MASKQ_IMAGE_RETENTION_S": "20",
+    }
     with tempfile.TemporaryDirectory() as folder, Fleet(Path(folder), SCRIPTED_WORKER, workers, 0, **env) as fleet:
         return asyncio.run(run(fleet))
 

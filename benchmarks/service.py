@@ -158,14 +158,14 @@ async def _throughput(url: str, asked: Sequence[tuple[str, bytes]], in_flight: i
 
 def _bare_engine(jobs: int, in_flight: int, apart: bool) -> dict[str, float]:
     """What the engine does alone, images prepared beforehand and masks left undrawn."""
-    settings = Settings(feature_cache_bytes=0)
-    checkpoint = load_checkpoint(served_model(settings), settings)
-    preprocessor = Preprocessor(checkpoint.processor, settings.max_prompt_tokens)
+    settings = Settings.of(feature_cache_bytes=0)
+    checkpoint = load_checkpoint(served_model(settings.model), settings)
+    preprocessor = Preprocessor(checkpoint.processor, settings.engine.max_prompt_tokens)
     inputs = [
         preprocessor.prepare(Image.open(io.BytesIO(image)).convert("RGB"), f"segment {prompt}")
         for prompt, image in _questions(jobs)
     ]
-    engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings)
+    engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings.engine)
     try:
         this = psutil.Process()
         thread = busiest_thread(this, lambda: closed_loop(engine, inputs[:in_flight], in_flight))

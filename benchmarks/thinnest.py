@@ -14,10 +14,10 @@ import uvicorn
 from fastapi import FastAPI, Form, UploadFile
 from redis.asyncio import Redis
 
-from shared.settings import load_settings
+from shared.process.environment import load_settings
 
 app = FastAPI()
-redis = Redis.from_url(load_settings().redis_url)
+redis = Redis.from_url(load_settings().redis.redis_url)
 
 
 @app.get("/livez")

@@ -26,7 +26,7 @@ from evaluation.metrics import as_table
 from evaluation.predictors import default_model
 from evaluation.run import IN_FLIGHT, Asked, evaluate
 from shared.errors import ConfigurationError
-from shared.settings import load_settings
+from shared.process.environment import load_settings
 
 
 def main() -> int:
@@ -56,7 +56,7 @@ def _asked(options: argparse.Namespace) -> Asked:
     settings, key = load_settings(), os.environ.get("MASKQ_API_KEY")
     if options.service:
         return Asked(settings, options.service, options.model or default_model(options.service, key), key)
-    return Asked(settings.model_copy(update={"model_id": options.model or settings.model_id}))
+    return Asked(settings.replace(model_id=options.model or settings.model.model_id))
 
 
 def _questions(options: argparse.Namespace) -> Iterator[Question]:
@@ -82,7 +82,7 @@ def _arguments() -> argparse.Namespace:
         prog="scripts/evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--model", help="a name of the registry or a local folder (default: MODEL_ID)")
+    common.add_argument("--model", help="a name of the registry or a local folder (default: MASKQ_MODEL_ID)")
     common.add_argument("--service", metavar="URL", help="ask a running service, MASKQ_API_KEY being its key")
     common.add_argument("--out", type=Path, default=Path(".data/evaluation"), help="folder for what comes out")
     common.add_argument("--limit", type=int, help="only the first questions")

@@ -42,13 +42,13 @@ def engine_predictor(settings: Settings) -> Iterator[tuple[Predictor, MaskCodec]
         load_checkpoint,  # torch takes seconds to import, and asking a service needs none
     )
 
-    served = served_model(settings)
+    served = served_model(settings.model)
     checkpoint = load_checkpoint(served, settings)
     pipeline, _ = checkpoint.start_pipeline(settings)
 
     def answer(question: Question) -> SegmentationResult:
         try:
-            prompt = normalize_prompt(question.prompt, settings.max_prompt_chars)
+            prompt = normalize_prompt(question.prompt)
             request = JobRequest(model_id=served.name, prompt=prompt, mask_formats=(MaskFormat.RLE,))
             return pipeline.run(request, question.read_image(), lambda: False).result
         except MaskqError as error:

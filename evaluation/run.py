@@ -35,7 +35,11 @@ class Asked:
     @property
     def name(self) -> str:
         """For the first line of the answers. Addresses change, models do not."""
-        return f"service, {self.model_id or 'its default model'}" if self.url else f"engine, {self.settings.model_id}"
+        return (
+            f"service, {self.model_id or 'its default model'}"
+            if self.url
+            else f"engine, {self.settings.model.model_id}"
+        )
 
     @contextmanager
     def ready(self) -> Iterator[tuple[Predictor, MaskCodec | None]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from local.up import LocalService, StartFailed, add_arguments, run_service, say, stay_up
+from shared.process import entry_point
 
 _SAMPLE = Path("models/demo")
 _RESULT_S = 60.0
@@ -69,4 +70,4 @@ def _call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry_point.run(main)

@@ -15,8 +15,9 @@ from pathlib import Path
 from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 
 from shared.errors import ConfigurationError
+from shared.process.environment import load_settings
 from shared.registry import BYTES_PER_PARAMETER, RegistryEntry, ServedModel, find_model, read_registry
-from shared.settings import Settings, load_settings
+from shared.settings import Settings
 from worker.loading.hub import cached_checkpoint, damaged_files, fetch_checkpoint, has_digests, weight_files
 from worker.loading.vae_file import find_vae
 
@@ -44,14 +45,14 @@ def main() -> int:
 
 
 def _list(settings: Settings, _: list[str]) -> int:
-    rows = [_row(name, entry, settings) for name, entry in read_registry(settings.models_dir).items()]
+    rows = [_row(name, entry, settings) for name, entry in read_registry(settings.model.models_dir).items()]
     print(table([_COLUMNS, *rows]))
     print("\nGB of the weights alone: parameters x bytes of the dtype. Why softcap is on or off: models/registry.toml")
     return 0
 
 
 def _row(name: str, entry: RegistryEntry, settings: Settings) -> tuple[str, ...]:
-    here = "yes" if _folder(find_model(name, settings.models_dir), settings) else "no"
+    here = "yes" if _folder(find_model(name, settings.model.models_dir), settings) else "no"
     sizes = [_gigabytes(entry.weights_bytes(dtype)) for dtype in BYTES_PER_PARAMETER]
     softcap = "on" if entry.softcap else "off"
     return name, here, str(entry.resolution or "?"), str(entry.image_tokens or "?"), *sizes, softcap, entry.prompt
@@ -64,16 +65,16 @@ def _gigabytes(size: int | None) -> str:
 def _fetch(settings: Settings, names: list[str]) -> int:
     enable_progress_bars()
     for name in names:
-        model = find_model(name, settings.models_dir)
-        folder = model.folder or fetch_checkpoint(model.name, settings)
-        vae = find_vae(folder, settings.cache_dir)
+        model = find_model(name, settings.model.models_dir)
+        folder = model.folder or fetch_checkpoint(model.name, settings.checkpoint)
+        vae = find_vae(folder, settings.checkpoint.cache_dir)
         print(f"{model.name}: {folder}\n{model.name}: masks from {vae}")
     return 0
 
 
 def _check(settings: Settings, names: list[str]) -> int:
     """Hold models to their digests; without names, all that are here."""
-    models = [find_model(name, settings.models_dir) for name in names or read_registry(settings.models_dir)]
+    models = [find_model(name, settings.model.models_dir) for name in names or read_registry(settings.model.models_dir)]
     here = [(model, _folder(model, settings)) for model in models]
     lines = [(model.name, *_verdict(folder, settings)) for model, folder in here if folder or names]
     print(table([(name, verdict) for name, _, verdict in lines]))
@@ -87,12 +88,12 @@ def _verdict(folder: Path | None, settings: Settings) -> tuple[bool, str]:
         return False, "damaged: " + ", ".join(path.name for path in damaged) + "; delete them and fetch again"
     if not weight_files(folder):
         return False, "incomplete: no model.safetensors, or not all of it"
-    find_vae(folder, settings.cache_dir)
+    find_vae(folder, settings.checkpoint.cache_dir)
     return True, "every file has its digest" if has_digests(folder) else "complete; a local folder has no digests"
 
 
 def _folder(model: ServedModel, settings: Settings) -> Path | None:
-    return model.folder or cached_checkpoint(model.name, settings)
+    return model.folder or cached_checkpoint(model.name, settings.checkpoint)
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Self
 
+from shared.process.entry_point import CONFIGURATION_STATUS
+
 _TERM_S = 30.0
 _FIRST_RESTART_S = 1.0
 _MAX_RESTART_S = 30.0
@@ -69,9 +71,9 @@ class Supervisor:
             status = each.process.poll()
             if status is None:
                 continue
-            if status == os.EX_CONFIG:  # starting it again would not help
+            if status == CONFIGURATION_STATUS:  # starting it again would not help
                 self._report(f"{each.part.name} is set up wrongly; see its last lines")
-                return os.EX_CONFIG
+                return CONFIGURATION_STATUS
             self._restart(each, status)
         return None
 

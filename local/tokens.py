@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from shared.domain.job import MaskFormat
 from shared.domain.result import PngMask
 from shared.errors import ConfigurationError
-from shared.settings import load_settings
+from shared.process.environment import load_settings
 from worker.loading.vae_file import find_vae
 from worker.stages.encode_mask import encode_mask
 from worker.stages.mask_vqvae import CODES, MaskCodec, load_vae
@@ -102,7 +102,7 @@ def main() -> int:
     """Encode or decode. Returns an exit status."""
     options = _arguments()
     try:
-        codec = load_vae(options.vae or find_vae(Path(os.devnull), load_settings().cache_dir))
+        codec = load_vae(options.vae or find_vae(Path(os.devnull), load_settings().checkpoint.cache_dir))
         if options.command == "encode":
             print(encode_file(codec, options.mask))
         else:

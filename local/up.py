@@ -19,6 +19,8 @@ from typing import IO
 
 from local.broker import EmbeddedBroker, FolderInUseError
 from local.supervisor import Part, Supervisor
+from shared.process import entry_point
+from shared.process.environment import load_settings
 
 _READY_S = 600.0
 """Long enough for an official checkpoint to be read from a slow disk."""
@@ -29,7 +31,11 @@ class StopRequested(Exception):
 
 
 class StartFailed(Exception):
-    """The service cannot be started. The message says why."""
+    """The service cannot be started. The message says why; `status` is the exit status for it."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,9 @@ class LocalService:
         """
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
-            if self.supervisor.check() is not None:
-                raise StartFailed("the service could not start")
+            status = self.supervisor.check()
+            if status is not None:
+                raise StartFailed("the service could not start", status)
             if self._live_workers() >= workers:
                 return
             time.sleep(0.1)
@@ -141,8 +148,12 @@ def run_service(
 ) -> int:
     """Start everything, go on with `then` once it is ready, and end everything. Whatever stops this is said.
 
-    Returns an exit status: that of `then`, or 0 after a signal, or 1 if something did not start.
+    Returns an exit status: that of `then`, or 0 after a signal, or that of what did not start.
+
+    Raises:
+        ConfigurationError: the settings are wrong. Nothing was started.
     """
+    load_settings()
     _stop_on_signals()
     try:
         with local_service(options.host, options.port, options.workers, options.data, output) as service:
@@ -153,7 +164,7 @@ def run_service(
         return 0
     except StartFailed as error:
         say(str(error))
-        return 1
+        return error.status
 
 
 def stay_up(service: LocalService) -> int:
@@ -178,4 +189,4 @@ def _serve(service: LocalService) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry_point.run(main)

@@ -10,19 +10,33 @@ from pathlib import Path
 
 from shared import errors
 from shared.errors import ConfigurationError, MaskqError
-from shared.settings import Settings
+from shared.settings import GROUPS, SettingsGroup, variable_of
 
 DOCS = Path(__file__).parent.parent / "docs"
+_SETTINGS_HEAD = [
+    "# Settings",
+    "",
+    "Environment variables, read once when a process starts. A name that ends in `_S` is a number of seconds. What is",
+    "not in the environment is taken from a file of that name, in lower case, in `/run/secrets`.",
+    "",
+    "A variable that begins with `MASKQ_` and is not listed here is refused, and so are values that contradict each",
+    "other: the process ends with status 78 and names them.",
+    "",
+]
 
 
 def settings_page() -> str:
-    """Every setting with its default and what it is for."""
+    """Every setting with its default and what it is for, in the groups of the code."""
+    return "\n".join([*_SETTINGS_HEAD, *(line for group in GROUPS.values() for line in _settings_table(group))])
+
+
+def _settings_table(group: type[SettingsGroup]) -> list[str]:
     rows = [
-        f"| `{name.upper()}` | {_default(field.default)} | {field.description} |"
-        for name, field in Settings.model_fields.items()
+        f"| `{variable_of(name, field)}` | {_default(field.default)} | {field.description} |"
+        for name, field in group.model_fields.items()
     ]
-    head = ["# Settings", "", "Environment variables, read once at start. `_s` is seconds.", ""]
-    return "\n".join([*head, "| variable | default | what for |", "|---|---|---|", *rows, ""])
+    head = [f"## {group.__doc__}", "", f"Read by {group.read_by}.", ""]
+    return [*head, "| variable | default | what for |", "|---|---|---|", *rows, ""]
 
 
 def errors_page() -> str:
@@ -46,7 +60,7 @@ def errors_page() -> str:
 
 def _default(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value).replace(str(Path.home()), "~")
-    return "" if value is None else f"`{text}`"
+    return f"`{text}`" if value not in (None, "") else ""
 
 
 def _leaves(error: type[MaskqError]) -> Iterator[type[MaskqError]]:

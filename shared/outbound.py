@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpcore2
 
 from shared.errors import UrlRefused
-from shared.settings import Settings
+from shared.settings import OutboundSettings
 
 MAX_URL_CHARS = 2_048
 FAILURES = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
@@ -58,7 +58,7 @@ def is_public(address: str) -> bool:
 class Outbound:
     """HTTP to what one field of a request names. A connection is never used twice. Use as a context."""
 
-    def __init__(self, settings: Settings, field: str) -> None:
+    def __init__(self, settings: OutboundSettings, field: str) -> None:
         """`field` is what errors blame."""
         self._settings = settings
         self._field = field

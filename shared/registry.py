@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.errors import ConfigurationError
-from shared.settings import Settings
+from shared.settings import ModelSettings
 
 BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2}
 
@@ -52,8 +52,8 @@ class ServedModel:
     """Where its files are, or None if `name` is a hub id and they have to be fetched."""
 
 
-def served_model(settings: Settings) -> ServedModel:
-    """The model that `MODEL_ID` names: what a worker serves, and what a job is for unless it says otherwise.
+def served_model(settings: ModelSettings) -> ServedModel:
+    """The model that `MASKQ_MODEL_ID` names: what a worker serves, and what a job is for unless it says otherwise.
 
     Raises:
         ConfigurationError: as `find_model`.
@@ -61,8 +61,8 @@ def served_model(settings: Settings) -> ServedModel:
     return find_model(settings.model_id, settings.models_dir)
 
 
-def offered_models(settings: Settings) -> dict[str, ServedModel]:
-    """All models of this deployment by name, the one of `MODEL_ID` first.
+def offered_models(settings: ModelSettings) -> dict[str, ServedModel]:
+    """All models of this deployment by name, the one of `MASKQ_MODEL_ID` first.
 
     Raises:
         ConfigurationError: as `find_model`.
@@ -100,7 +100,7 @@ def read_registry(models_dir: Path) -> dict[str, RegistryEntry]:
         families, models = tables.get("families", {}), tables["models"]
         return {name: _entry(families, table) for name, table in models.items()}
     except FileNotFoundError:
-        raise ConfigurationError(f"no registry at {path}: MODELS_DIR must name the folder `models`") from None
+        raise ConfigurationError(f"no registry at {path}: MASKQ_MODELS_DIR must name the folder `models`") from None
     except (tomllib.TOMLDecodeError, ValidationError, KeyError) as error:
         raise ConfigurationError(f"{path} is not a registry: {error}") from None
 

@@ -24,13 +24,12 @@ from local.broker import EmbeddedBroker, free_port
 SCRIPTED_WORKER = (sys.executable, "-m", "testing.scripted_worker")
 DEMO_WORKER = (sys.executable, "-m", "worker")
 SHORT_LEASES = {
-    "HEARTBEAT_S": "0.5",
-    "GIVE_UP_S": "2",
-    "LEASE_S": "3",
-    "RESTART_GRACE_S": "2",
-    "POLL_S": "0.5",
-    "REDIS_TIMEOUT_S": "2",
-    "ACCEPT_UNSERVED": "true",
+    "MASKQ_HEARTBEAT_S": "0.5",
+    "MASKQ_GIVE_UP_S": "2",
+    "MASKQ_LEASE_S": "3",
+    "MASKQ_RESTART_GRACE_S": "2",
+    "MASKQ_REDIS_TIMEOUT_S": "2",
+    "MASKQ_ACCEPT_UNSERVED": "true",
 }
 """Settings under which what takes half a minute in earnest takes seconds; all workers may be dead for a while."""
 _CHECK_S = 0.05
@@ -199,7 +198,7 @@ class Fleet:
 
     def _worker(self, command: Sequence[str], number: int, metrics_port: int) -> Member:
         member = self._member(f"worker-{number}", [*command, "--hostname", f"worker-{number}@%h"])
-        member.env = {**member.env, "METRICS_PORT": str(metrics_port)}
+        member.env = {**member.env, "MASKQ_METRICS_PORT": str(metrics_port)}
         return member
 
     def _member(self, name: str, command: Sequence[str], keep_open: tuple[int, ...] = ()) -> Member:

@@ -20,6 +20,7 @@ from shared.domain.coco_rle import runs_to_counts
 from shared.domain.job import JobRequest
 from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
 from shared.images.inspect import inspect_image
+from shared.process import entry_point
 from shared.registry import served_model
 from shared.settings import Settings
 from worker.app import run_worker
@@ -83,10 +84,10 @@ class IdleEngine:
 def start_scripted(settings: Settings, ring: Callable[[], None], ring_webhooks: Callable[[str], None]) -> WorkerService:
     """A service on its duties, with a script where the model would be."""
     pipeline = ScriptedPipeline(float(os.environ.get("SCRIPTED_MS", "20")) / 1000)
-    service = WorkerService(settings, served_model(settings).name, pipeline, IdleEngine(), ring, ring_webhooks)
+    service = WorkerService(settings, served_model(settings.model).name, pipeline, IdleEngine(), ring, ring_webhooks)
     service.start()
     return service
 
 
 if __name__ == "__main__":
-    run_worker(start_scripted)
+    entry_point.run(lambda: run_worker(start_scripted))

@@ -33,7 +33,7 @@ def settings(valkey_url: str) -> Settings:
     """Settings of a deployment with an empty store, where jobs may wait for workers that never come."""
     with Redis.from_url(valkey_url) as redis:
         redis.flushall()
-    return Settings(redis_url=valkey_url, accept_unserved=True)
+    return Settings.of(redis_url=valkey_url, accept_unserved=True)
 
 
 @pytest.fixture

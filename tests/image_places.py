@@ -24,7 +24,7 @@ class ImagePlace(Protocol):
 
     @property
     def url(self) -> str:
-        """As `IMAGE_STORE` names it."""
+        """As `MASKQ_IMAGE_STORE` names it."""
 
     def names(self) -> set[str]: ...
 

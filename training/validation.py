@@ -25,8 +25,12 @@ SHOWN = ("miou", "box_error_median", "absent_right")
 def measure(checkpoint: Path, scenes: int, folder: Path, first: int = 0) -> Figures:
     """Evaluate a checkpoint folder from scratch on the CPU in float32; `folder` keeps figures, CSV and pages."""
     shutil.rmtree(folder, ignore_errors=True)
-    settings = Settings(
-        model_id=str(checkpoint), models_dir=MODELS_DIR, device="cpu", dtype="float32", max_answer_tokens=MAX_ANSWER
+    settings = Settings.of(
+        model_id=str(checkpoint),
+        models_dir=MODELS_DIR,
+        device="cpu",
+        dtype="float32",
+        max_answer_tokens=MAX_ANSWER,
     )
     questions = list(drawn_questions(scenes, first))
     return evaluate(questions, f"drawn scenes={scenes} first={first}", Asked(settings), folder)

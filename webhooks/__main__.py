@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from shared.process import entry_point
 from webhooks.app import run_deliverer
 
 if __name__ == "__main__":
-    run_deliverer()
+    entry_point.run(run_deliverer)

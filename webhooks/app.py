@@ -12,17 +12,22 @@ import threading
 from collections.abc import Callable
 
 from shared.process.celery_process import run_workforce
+from shared.process.environment import load_settings
 from shared.process.notifier import WEBHOOK_QUEUE
-from shared.settings import Settings, load_settings
+from shared.settings import Settings
 from webhooks.deliverer import Deliverer
 
 logger = logging.getLogger(__name__)
 
 
-def run_deliverer() -> None:
-    """Run until told to stop."""
+def run_deliverer() -> int:
+    """Run until told to stop. Returns an exit status.
+
+    Raises:
+        ConfigurationError: the settings are wrong.
+    """
     settings = load_settings()
-    run_workforce(settings, WEBHOOK_QUEUE, lambda: DelivererThread(settings), name="webhooks", threads=1)
+    return run_workforce(settings, WEBHOOK_QUEUE, lambda: DelivererThread(settings), name="webhooks", threads=1)
 
 
 class DelivererThread:

@@ -13,6 +13,7 @@ from shared.domain.webhook import Attempt
 from shared.outbound import Outbound
 from shared.process.failpoints import failpoint
 from shared.process.identity import process_name
+from shared.process.notifier import POLL_S
 from shared.settings import Settings
 from shared.store.deliveries import DeliveryLease, DeliveryStore
 from shared.store.webhook_secrets import WebhookSecretStore
@@ -31,8 +32,8 @@ class Deliverer:
         self._settings = settings
         self._store = DeliveryStore.connect(settings)
         self._secrets = WebhookSecretStore.connect(settings)
-        self._outbound = Outbound(settings, "webhook_url")
-        self._sender = Sender(self._outbound, settings.webhook_timeout_s)
+        self._outbound = Outbound(settings.outbound, "webhook_url")
+        self._sender = Sender(self._outbound, settings.webhooks.webhook_timeout_s)
         self._under_way: set[asyncio.Task[None]] = set()
         self._hosts: Counter[str] = Counter()
         """How many are under way to each host."""
@@ -67,17 +68,17 @@ class Deliverer:
                 await self._store.beat(process_name())
             except RedisError as error:
                 logger.warning("the store does not hear of us: %s", type(error).__name__)
-            await asyncio.sleep(self._settings.heartbeat_s)
+            await asyncio.sleep(self._settings.liveness.heartbeat_s)
 
     async def _sleep(self) -> None:
         try:
-            await asyncio.wait_for(self._awake.wait(), self._settings.poll_s)
+            await asyncio.wait_for(self._awake.wait(), POLL_S)
         except TimeoutError:
             return  # look unasked: a notifier may have been lost, or a retry be due
 
     async def _take_what_is_due(self) -> None:
         try:
-            while not self._is_stopping and len(self._under_way) < self._settings.webhook_concurrency:
+            while not self._is_stopping and len(self._under_way) < self._settings.webhooks.webhook_concurrency:
                 lease = await self._store.claim(self._full_hosts())
                 if lease is None:
                     return
@@ -88,7 +89,7 @@ class Deliverer:
             logger.exception("could not take a delivery")
 
     def _full_hosts(self) -> list[str]:
-        most = self._settings.webhook_host_concurrency
+        most = self._settings.webhooks.webhook_host_concurrency
         return [host for host, count in self._hosts.items() if count >= most]
 
     def _begin(self, lease: DeliveryLease) -> None:
@@ -107,7 +108,7 @@ class Deliverer:
     async def _finish(self) -> None:
         """Wait for what is under way; what is not done in time comes back when its lease ends."""
         if self._under_way:
-            await asyncio.wait(self._under_way, timeout=self._settings.drain_s)
+            await asyncio.wait(self._under_way, timeout=self._settings.liveness.drain_s)
         for task in self._under_way:
             task.cancel()
 
@@ -127,11 +128,11 @@ class Deliverer:
 
     async def _record(self, lease: DeliveryLease, answer: Answer, duration_s: float) -> None:
         """Write down how it went. While the store is away that is tried again, until the delivery is due anyway."""
-        verdict = judge(answer, lease.tries, self._settings.webhook_retries_s)
+        verdict = judge(answer, lease.tries, self._settings.webhooks.webhook_retries_s)
         attempt = Attempt(
             at_ms=lease.claimed_at_ms, duration_s=round(duration_s, 3), status=answer.status, error=answer.error
         )
-        async with asyncio.timeout(self._settings.webhook_timeout_s):
+        async with asyncio.timeout(self._settings.webhooks.webhook_timeout_s):
             while True:
                 try:
                     state = await self._store.record(lease, attempt, verdict)

@@ -7,8 +7,8 @@ import sys
 
 from redis.exceptions import RedisError
 
+from shared.process.environment import load_settings
 from shared.process.identity import is_any_here
-from shared.settings import load_settings
 from shared.store.deliveries import DeliveryStore
 
 

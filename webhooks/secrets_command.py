@@ -10,7 +10,8 @@ from redis.exceptions import RedisError
 
 from shared.domain.job import ANONYMOUS
 from shared.errors import ConfigurationError
-from shared.settings import Settings, load_settings
+from shared.process.environment import load_settings
+from shared.settings import Settings
 from shared.store.webhook_secrets import WebhookSecretStore
 
 
@@ -34,7 +35,7 @@ def argument_parser(program: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, dest="how", metavar="show|rotate|replace")
     for name, about in (
         ("show", "print them; the first is made when it is first asked for"),
-        ("rotate", "make a new one; the present one signs along for WEBHOOK_ROTATION_S"),
+        ("rotate", "make a new one; the present one signs along for MASKQ_WEBHOOK_ROTATION_S"),
         ("replace", "make a new one; those before it sign no more, for when one has leaked"),
     ):
         command = commands.add_parser(name, help=about, description=about)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from shared.errors import CheckpointError
-from shared.settings import Settings
+from shared.settings import EngineSettings
 from worker.engine.engine import Engine
 from worker.engine.gemma import Decoder
 from worker.engine.grammar import Vocabulary
@@ -21,7 +21,7 @@ _MEMORY_FOR_SLOTS = 0.7
 logger = logging.getLogger(__name__)
 
 
-def start_engine(model: Any, tokenizer: Any, settings: Settings) -> Engine:
+def start_engine(model: Any, tokenizer: Any, settings: EngineSettings) -> Engine:
     """Start an engine on a loaded `PaliGemmaForConditionalGeneration`. The caller closes it.
 
     Raises:
@@ -55,5 +55,5 @@ def _slots(model: Any, capacity: int, wanted: int) -> int:
     if fit == 0:
         raise CheckpointError(f"a sequence takes {slot_bytes / 1e9:.1f} GB of the GPU's memory, and that is not free")
     if fit < wanted:
-        logger.warning("MAX_BATCH=%d does not fit the GPU's memory: %d jobs at once", wanted, fit)
+        logger.warning("MASKQ_MAX_BATCH=%d does not fit the GPU's memory: %d jobs at once", wanted, fit)
     return min(wanted, fit)

@@ -6,9 +6,9 @@ import sys
 
 from redis.exceptions import RedisError
 
+from shared.process.environment import load_settings
 from shared.process.identity import is_any_here
 from shared.registry import served_model
-from shared.settings import load_settings
 from shared.store.leases import LeaseStore
 
 
@@ -17,7 +17,7 @@ def main() -> int:
     settings = load_settings()
     store = LeaseStore.connect(settings)
     try:
-        workers = store.live_workers(served_model(settings).name)
+        workers = store.live_workers(served_model(settings.model).name)
     except RedisError:
         return 1
     finally:

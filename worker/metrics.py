@@ -13,7 +13,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from shared.domain.job import Job
-from shared.settings import Settings
+from shared.settings import WorkerSettings
 from worker.segmentation import Segmentation
 
 _STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
@@ -29,7 +29,9 @@ logger = logging.getLogger(__name__)
 class WorkerMetrics:
     """Thread-safe. One a process."""
 
-    def __init__(self, settings: Settings, model_id: str, in_flight: Callable[[], int], engine: EngineStats) -> None:
+    def __init__(
+        self, settings: WorkerSettings, model_id: str, in_flight: Callable[[], int], engine: EngineStats
+    ) -> None:
         """`in_flight` says how many jobs the worker has."""
         self._settings = settings
         self.registry = CollectorRegistry(auto_describe=True)
@@ -61,7 +63,7 @@ class WorkerMetrics:
         self._model_id = model_id
 
     def serve(self) -> None:
-        """Answer on `METRICS_PORT`, if there is one. A port that is taken is no reason not to work."""
+        """Answer on `MASKQ_METRICS_PORT`, if there is one. A port that is taken is no reason not to work."""
         if not self._settings.metrics_port:
             return
         try:

@@ -17,6 +17,7 @@ from shared.domain.job import JobFailure, JobRequest
 from shared.errors import InferenceFailed, MaskqError, StoreUnavailable
 from shared.process.failpoints import failpoint
 from shared.process.identity import process_name
+from shared.process.notifier import POLL_S
 from shared.process.periodic import PeriodicTask
 from shared.registry import served_model
 from shared.settings import Settings
@@ -26,6 +27,8 @@ from worker.metrics import WorkerMetrics
 from worker.segmentation import Segmentation
 from worker.tracing import traced
 
+_SWEEP_S = 600.0
+"""How often a worker removes images that no job needs."""
 _FINISH_RETRY_S = 0.5
 
 logger = logging.getLogger(__name__)
@@ -70,16 +73,16 @@ class WorkerService:
         self._notify_webhooks = ring_webhooks
         self._store = LeaseStore.connect(settings)
         self._claims = Claims(self._store, model_id)
-        self._metrics = WorkerMetrics(settings, model_id, lambda: len(self._claims), engine.stats)
+        self._metrics = WorkerMetrics(settings.worker, model_id, lambda: len(self._claims), engine.stats)
         self._worker_id = process_name()
         self._stopping = threading.Event()
         self._periodic_tasks = [
-            PeriodicTask("heartbeat", settings.heartbeat_s, self._beat),
-            PeriodicTask("reaper", settings.heartbeat_s, lambda: self._store.reap(model_id)),
-            PeriodicTask("lookout", settings.poll_s, self._look),
-            PeriodicTask("watchdog", min(1.0, settings.stuck_s / 4), self._watch_engine),
-            PeriodicTask("patience", min(1.0, settings.give_up_s / 4), self._give_up_unheard),
-            PeriodicTask("sweeper", settings.sweep_s, self._store.sweep_images),
+            PeriodicTask("heartbeat", settings.liveness.heartbeat_s, self._beat),
+            PeriodicTask("reaper", settings.liveness.heartbeat_s, lambda: self._store.reap(model_id)),
+            PeriodicTask("lookout", POLL_S, self._look),
+            PeriodicTask("watchdog", min(1.0, settings.worker.stuck_s / 4), self._watch_engine),
+            PeriodicTask("patience", min(1.0, settings.liveness.give_up_s / 4), self._give_up_unheard),
+            PeriodicTask("sweeper", _SWEEP_S, self._store.sweep_images),
             PeriodicTask("cancel listener", 1.0, self._listen_for_cancels),
         ]
 
@@ -94,7 +97,7 @@ class WorkerService:
         """
         from worker.loading.checkpoint import load_checkpoint  # torch takes seconds to import: only a worker should pay
 
-        served = served_model(settings)
+        served = served_model(settings.model)
         checkpoint = load_checkpoint(served, settings)
         checkpoint.codec.warm_up()
         pipeline, engine = checkpoint.start_pipeline(settings)
@@ -111,7 +114,7 @@ class WorkerService:
     def take_no_more(self) -> None:
         """Told to stop: take no further jobs, and return after `drain_s` those that are not done by then."""
         self._claims.close()
-        drain = threading.Timer(self._settings.drain_s, self._release_all)
+        drain = threading.Timer(self._settings.liveness.drain_s, self._release_all)
         drain.daemon = True
         drain.start()
 
@@ -210,13 +213,13 @@ class WorkerService:
     def _give_up_unheard(self) -> None:
         """Drop what the store has not heard of for long: soon others will have it."""
         for held in self._claims.all():
-            if time.monotonic() - held.heard_at > self._settings.give_up_s:
+            if time.monotonic() - held.heard_at > self._settings.liveness.give_up_s:
                 logger.warning("job %s: given up, the store has not heard of us", held.lease.job.id)
                 held.drop()
 
     def _look(self) -> None:
         """Ring for jobs that wait although we have free hands: their notifier was lost, or came too early."""
-        free = self._settings.worker_threads - len(self._claims)
+        free = self._settings.worker.worker_threads - len(self._claims)
         for _ in range(min(free, self._store.waiting(self._model_id))):
             self._notify()
 
@@ -226,7 +229,7 @@ class WorkerService:
 
     def _watch_engine(self) -> None:
         """A thread cannot be interrupted, a process can: it is started again, and the leases bring its jobs back."""
-        if self._engine.stuck_s > self._settings.stuck_s:
+        if self._engine.stuck_s > self._settings.worker.stuck_s:
             logger.critical("the engine has made no progress for %.0f s: ending the process", self._engine.stuck_s)
             os._exit(os.EX_SOFTWARE)
 

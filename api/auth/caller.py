@@ -50,7 +50,7 @@ async def _caller(
     Raises:
         KeyRequired, ScopeMissing, RateLimited: it has not, or is not.
     """
-    if services.settings.require_keys is False:
+    if services.settings.http.require_keys is False:
         return Caller(ANONYMOUS)
     secret = bearer.credentials if bearer else header
     admission = await services.keys.admit(secret) if secret else None

@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 
 from shared.domain.api_key import ApiKey, Scope
 from shared.errors import ConfigurationError
-from shared.settings import Settings, load_settings
+from shared.process.environment import load_settings
+from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
 
 _ROW = "{:<16}  {:<20}  {:<18}  {:>8}  {:>5}  {:>5}  {}"
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _run(settings: Settings, options: argparse.Namespace) -> int:
-    store = ApiKeyStore.connect(settings)
+    store = ApiKeyStore.connect(settings.redis)
     try:
         command: Command = options.run
         return await command(store, options)

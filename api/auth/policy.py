@@ -18,15 +18,15 @@ def settle_access(settings: Settings, host: str) -> Settings:
     Raises:
         ConfigurationError: others can reach us, nobody has said that keys are not needed, and there are none.
     """
-    if settings.require_keys is not None:
+    if settings.http.require_keys is not None:
         return settings
     is_open = not _is_loopback(host)
     if is_open and asyncio.run(_has_no_keys(settings)):
         raise ConfigurationError(
             f"others may reach {host}, and there are no API keys: make one with `scripts/keys create NAME`, or say that"
-            " something else decides who may call, with REQUIRE_KEYS=false"
+            " something else decides who may call, with MASKQ_REQUIRE_KEYS=false"
         )
-    return settings.model_copy(update={"require_keys": is_open})
+    return settings.replace(require_keys=is_open)
 
 
 def _is_loopback(host: str) -> bool:
@@ -38,7 +38,7 @@ def _is_loopback(host: str) -> bool:
 
 async def _has_no_keys(settings: Settings) -> bool:
     """Whether the store says so; one that cannot be reached now may have some."""
-    store = ApiKeyStore.connect(settings)
+    store = ApiKeyStore.connect(settings.redis)
     try:
         return not await store.list()
     except RedisError:

@@ -20,8 +20,8 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, settings: Settings, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._timeout_s = settings.body_timeout_s
-        self._room_bytes = settings.upload_memory_bytes
+        self._timeout_s = settings.http.body_timeout_s
+        self._room_bytes = settings.submissions.upload_memory_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

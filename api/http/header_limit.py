@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.http.problems import raw_problem
 from shared.errors import HeadersTooLarge, MaskqError, RequestTimedOut
 
+HEADER_TIMEOUT_S = 10.0
+"""Longest wait for the headers of a request, and for the first bytes of a connection."""
 _MAX_HEADER_BYTES = 65_536
 """What nginx takes by default is half of that."""
 
@@ -18,7 +19,6 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     """Closes connections on which the headers of a request are not complete in time, or are too long. Time runs
     from their first byte or, for the first request, from the connection. uvicorn closes those silent in between."""
 
-    header_timeout_s: ClassVar[float]
     _deadline: asyncio.TimerHandle | None = None
     _header_bytes = 0
 
@@ -48,8 +48,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _start_clock(self) -> None:
         self._header_bytes = 0
-        late = RequestTimedOut(f"the headers were not there within {self.header_timeout_s:g} s")
-        self._deadline = self.loop.call_later(self.header_timeout_s, self._refuse, late)
+        late = RequestTimedOut(f"the headers were not there within {HEADER_TIMEOUT_S:g} s")
+        self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self._refuse, late)
 
     def _stop_clock(self) -> None:
         if self._deadline is not None:
@@ -61,8 +61,3 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(raw_problem(error))
             self.transport.close()
-
-
-def bounded_protocol(header_timeout_s: float) -> type[BoundedHttpProtocol]:
-    """The protocol with this deadline. uvicorn takes a class and makes one object a connection."""
-    return type("BoundedHttpProtocol", (BoundedHttpProtocol,), {"header_timeout_s": header_timeout_s})

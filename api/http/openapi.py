@@ -9,6 +9,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from api.http.problems import MEDIA_TYPE
+from shared.domain.job import MAX_TIMEOUT_S
+from shared.domain.prompt import MAX_PROMPT_CHARS
 from shared.domain.views import Problem
 from shared.errors import KeyRequired, MaskqError, RateLimited, ScopeMissing, StoreUnavailable
 from shared.settings import Settings
@@ -42,7 +44,7 @@ def describe_truly(app: FastAPI, settings: Settings) -> None:
     """Replace the document that FastAPI makes by one that knows our problems, says whether keys are asked for, and has
     the limits of this deployment: `x-maximum: NAME` becomes `maximum` with the setting of that name."""
     make_document = app.openapi
-    has_keys = settings.require_keys is not False
+    has_keys = settings.http.require_keys is not False
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -82,12 +84,17 @@ def _correct(operation: dict[str, Any], has_keys: bool) -> None:
         known["content"][MEDIA_TYPE]["examples"] |= response["content"][MEDIA_TYPE]["examples"]
 
 
+def _limit(settings: Settings, name: str) -> float:
+    constants = {"max_timeout_s": MAX_TIMEOUT_S, "max_prompt_chars": MAX_PROMPT_CHARS}
+    return {"max_wait_s": settings.http.max_wait_s, **constants}[name]
+
+
 def _fill_in_limits(node: Any, settings: Settings) -> None:
     if isinstance(node, list):
         for each in node:
             _fill_in_limits(each, settings)
     elif isinstance(node, dict):
         for name in [name for name in node if name.startswith("x-max")]:
-            node[name.removeprefix("x-")] = getattr(settings, node.pop(name))
+            node[name.removeprefix("x-")] = _limit(settings, node.pop(name))
         for each in node.values():
             _fill_in_limits(each, settings)

@@ -30,6 +30,10 @@ _EVENT = {
         "retry": {"type": "integer", "description": "Milliseconds after which to come back, if the stream breaks."},
     },
 }
+MAX_STREAM_S = 600.0
+"""Longest stream. Clients reconnect by themselves, perhaps to a newer process."""
+PING_S = 15.0
+"""How often a silent stream sends a comment: proxies commonly close connections silent for 60 s."""
 _RECONNECT_MS = 2_000
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -68,7 +72,7 @@ class _Stream:
         self._services = services
         self._base_url = base_url
         self._seen = seen
-        self._ends_at = asyncio.get_running_loop().time() + services.settings.stream_s
+        self._ends_at = asyncio.get_running_loop().time() + MAX_STREAM_S
         self._time_is_up = False
 
     async def events(self, job_id: str) -> AsyncIterator[bytes]:
@@ -97,7 +101,7 @@ class _Stream:
         return format_sse_event(data_str=view.model_dump_json(), id=state.job.version, retry=_RECONNECT_MS)
 
     async def _heard_within_ping(self, moved: asyncio.Event) -> bool:
-        ping_at = asyncio.get_running_loop().time() + self._services.settings.ping_s
+        ping_at = asyncio.get_running_loop().time() + PING_S
         try:
             async with asyncio.timeout_at(min(ping_at, self._ends_at)):
                 await moved.wait()

@@ -53,8 +53,8 @@ async def read_job(
     With `wait` the answer is held until the job has ended; with `If-None-Match` beside it, only until the job is in
     another state than the client knows. When the time is over, the answer is the job as it is, or 304.
     """
-    if wait > services.settings.max_wait_s:
-        raise InvalidField(f"wait: at most {services.settings.max_wait_s:g} seconds")
+    if wait > services.settings.http.max_wait_s:
+        raise InvalidField(f"wait: at most {services.settings.http.max_wait_s:g} seconds")
 
     def is_news(state: JobState) -> bool:
         return state.job.status.is_terminal if if_none_match is None else not is_known(if_none_match, state.job.version)

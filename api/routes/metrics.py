@@ -14,7 +14,7 @@ from api.http.request_metrics import RequestMetrics
 from api.ledger_metrics import StatsByModel, ledger_text
 from api.services import Services, ServicesDep
 from shared.errors import ConfigurationError
-from shared.settings import Settings
+from shared.settings import HttpSettings
 
 router = APIRouter()
 
@@ -22,12 +22,12 @@ router = APIRouter()
 class Networks:
     """Whose clients may read the figures."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises: ConfigurationError, if `METRICS_ALLOW` is not a list of networks."""
+    def __init__(self, settings: HttpSettings) -> None:
+        """Raises: ConfigurationError, if `MASKQ_METRICS_ALLOW` is not a list of networks."""
         try:
             self._networks = [ipaddress.ip_network(each.strip()) for each in settings.metrics_allow.split(",")]
         except ValueError as error:
-            raise ConfigurationError(f"METRICS_ALLOW: {error}") from None
+            raise ConfigurationError(f"MASKQ_METRICS_ALLOW: {error}") from None
 
     def __contains__(self, address: str) -> bool:
         try:
@@ -39,7 +39,7 @@ class Networks:
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request, services: ServicesDep) -> Response:
-    """Others than those in `METRICS_ALLOW` find nothing here. While Redis is away the rest is shown."""
+    """Others than those in `MASKQ_METRICS_ALLOW` find nothing here. While Redis is away the rest is shown."""
     allowed = cast(Networks, request.app.state.metrics_allowed)
     if request.client is None or request.client.host not in allowed:
         raise HTTPException(404)

@@ -45,7 +45,7 @@ async def submit(
     bind_contextvars(job_id=job_id)
     response.headers["Location"] = f"/jobs/{job_id}"
     queue = queue_name(new.request.model_id)
-    wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.max_wait_s)
+    wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.http.max_wait_s)
     if (state.queue_position or 0) < _ENOUGH_BELLS:
         ringing = asyncio.create_task(run_in_threadpool(services.notifier.notify, queue, job_id))
         after.add_task(asyncio.wait, [ringing])

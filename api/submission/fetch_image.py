@@ -21,7 +21,7 @@ class ImageFetcher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._outbound = Outbound(settings, "image_url")
+        self._outbound = Outbound(settings.outbound, "image_url")
 
     async def __aenter__(self) -> Self:
         await self._outbound.__aenter__()
@@ -38,14 +38,14 @@ class ImageFetcher:
             PayloadTooLarge: more than `max_image_bytes`.
         """
         try:
-            async with asyncio.timeout(self._settings.url_timeout_s):
+            async with asyncio.timeout(self._settings.outbound.url_timeout_s):
                 for _ in range(1 + _MAX_REDIRECTS):
                     body, redirect = await self._get(url)
                     if redirect is None:
                         return body
                     url = urljoin(url, redirect)
         except TimeoutError:
-            raise self._outbound.refused(f"no image within {self._settings.url_timeout_s:g} s") from None
+            raise self._outbound.refused(f"no image within {self._settings.outbound.url_timeout_s:g} s") from None
         except FAILURES:
             raise self._outbound.refused("the connection failed") from None
         raise self._outbound.refused(f"more than {_MAX_REDIRECTS} redirects")
@@ -61,7 +61,7 @@ class ImageFetcher:
             return await self._read(response), None
 
     async def _read(self, response: httpcore2.Response) -> bytes:
-        limit = self._settings.max_image_bytes
+        limit = self._settings.submissions.max_image_bytes
         body = bytearray()
         async for chunk in response.aiter_stream():
             body += chunk

@@ -13,7 +13,7 @@ from multipart import parse_options_header
 
 from api.submission.fetch_image import ImageFetcher
 from api.submission.form import read_form
-from shared.domain.job import JobRequest, MaskFormat, Priority, new_job_id
+from shared.domain.job import MAX_TIMEOUT_S, JobRequest, MaskFormat, Priority, new_job_id
 from shared.domain.prompt import normalize_prompt
 from shared.domain.webhook import Webhook, WebhookEvent
 from shared.errors import InvalidField, MalformedRequest, PayloadTooLarge, UnsupportedImage
@@ -37,7 +37,7 @@ _OVERHEAD_BYTES = 65_536
 
 def max_body_bytes(settings: Settings) -> int:
     """The longest body a submission can need: a full-size image as base64, and the fields beside it."""
-    return settings.max_image_bytes * 4 // 3 + _OVERHEAD_BYTES
+    return settings.submissions.max_image_bytes * 4 // 3 + _OVERHEAD_BYTES
 
 
 class Intake:
@@ -72,7 +72,7 @@ class Intake:
         job = self._job_request(fields)
         webhook = await self._webhook(fields, str(request.base_url))
         image = await self._image(fields, _SOURCES[kind])
-        inspect_image(image, self._settings.max_image_pixels)
+        inspect_image(image, self._settings.images.max_image_pixels)
         return NewJob(
             id=new_job_id(),
             request=job,
@@ -88,14 +88,14 @@ class Intake:
         model_id = _text(fields, "model_id", default=self._model_ids[0])
         if model_id not in self._model_ids:
             raise InvalidField(f"model_id: this deployment serves {', '.join(self._model_ids)}; see GET /models")
-        prompt = normalize_prompt(_text(fields, "prompt"), self._settings.max_prompt_chars)
+        prompt = normalize_prompt(_text(fields, "prompt"))
         return JobRequest(
             model_id=model_id, prompt=prompt, mask_formats=_mask_formats(fields), priority=_priority(fields)
         )
 
     def _timeout_s(self, fields: Mapping[str, object]) -> float | None:
         """The field `timeout`: a number in JSON, its digits in a form."""
-        longest = self._settings.max_timeout_s
+        longest = MAX_TIMEOUT_S
         try:
             seconds = float(cast(str, fields["timeout"])) if "timeout" in fields else None
         except (TypeError, ValueError, OverflowError):
@@ -127,7 +127,7 @@ class Intake:
         return await self._fetcher.fetch(text) if given == ["image_url"] else self._bounded(_from_base64(text))
 
     def _bounded(self, image: bytes) -> bytes:
-        limit = self._settings.max_image_bytes
+        limit = self._settings.submissions.max_image_bytes
         if len(image) > limit:
             raise PayloadTooLarge(f"the image has {len(image):,} bytes; at most {limit:,} are allowed")
         return image

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from shared.process.notifier import queue_name
 from testing.fleet import SHORT_LEASES, Fleet, Member
 
-FREEZE_S = float(SHORT_LEASES["LEASE_S"]) + 1.5
+FREEZE_S = float(SHORT_LEASES["MASKQ_LEASE_S"]) + 1.5
 """Past the lease, so that somebody else has the job when its first holder wakes."""
 
 

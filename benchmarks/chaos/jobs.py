@@ -73,9 +73,9 @@ def run(plan: Plan, folder: Path) -> dict[str, Any]:
     begin = time.monotonic()
     worker = DEMO_WORKER if plan.demo else SCRIPTED_WORKER
     # One job a pass: with others beside it, rounding may change the demo's answer, and right would be hard to tell.
-    env = {"MAX_BATCH": "1"} if plan.demo else {"SCRIPTED_MS": "150"}
+    env = {"MASKQ_MAX_BATCH": "1"} if plan.demo else {"SCRIPTED_MS": "150"}
     with Fleet(
-        folder, worker, plan.workers, deliverers=0, WORKER_THREADS="4", MAX_QUEUED_JOBS="100000", **env
+        folder, worker, plan.workers, deliverers=0, MASKQ_WORKER_THREADS="4", MASKQ_MAX_QUEUED_JOBS="100000", **env
     ) as fleet:
         asks = demo_asks(plan.jobs, chance, fleet.url) if plan.demo else scripted_asks(plan.jobs, plan.poison, chance)
         clients = Clients(fleet.url, asks, plan.seconds)

@@ -36,10 +36,10 @@ from testing.fleet import SCRIPTED_WORKER, Fleet
 from testing.webhook_receiver import Note, read_notes
 
 _SHORT_SCHEDULE = {
-    "URL_ALLOW_HTTP": "true",
-    "URL_ALLOW_PRIVATE": "true",
-    "WEBHOOK_TIMEOUT_S": "2",
-    "WEBHOOK_RETRIES_S": "1," * 100,
+    "MASKQ_URL_ALLOW_HTTP": "true",
+    "MASKQ_URL_ALLOW_PRIVATE": "true",
+    "MASKQ_WEBHOOK_TIMEOUT_S": "2",
+    "MASKQ_WEBHOOK_RETRIES_S": "1," * 100,
 }
 
 
@@ -71,9 +71,9 @@ def run(plan: Plan, folder: Path) -> dict[str, Any]:
     chance = random.Random(plan.seed)
     begin = time.monotonic()
     address, notes = f"127.0.0.1:{free_port()}", folder / "notes"
-    env = {**_SHORT_SCHEDULE, "SCRIPTED_MS": "20", "MAX_QUEUED_JOBS": "100000"}
+    env = {**_SHORT_SCHEDULE, "SCRIPTED_MS": "20", "MASKQ_MAX_QUEUED_JOBS": "100000"}
     with Fleet(folder, SCRIPTED_WORKER, workers=2, deliverers=2, **env) as fleet:
-        secret = asyncio.run(_secret(Settings(redis_url=fleet.broker_url)))
+        secret = asyncio.run(_secret(Settings.of(redis_url=fleet.broker_url)))
         fleet.invite("receiver", [sys.executable, "-m", "testing.webhook_receiver", address, str(notes), secret])
         asks = _asks(plan, chance, f"http://{address}/hook")
         clients = Clients(fleet.url, asks, plan.seconds)

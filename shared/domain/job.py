@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.domain.webhook import Webhook
 
+MAX_TIMEOUT_S = 86_400
+"""Longest `timeout` of a job, in seconds."""
 ANONYMOUS = "anonymous"
 """Whose jobs are those of callers we do not tell apart."""
 

@@ -9,6 +9,8 @@ from shared.errors import InvalidField
 
 TASK = "segment"
 SEPARATOR = " ; "
+MAX_PROMPT_CHARS = 512
+"""Longest prompt, as sent."""
 
 _SPECIAL_TOKEN = re.compile(
     r"<\s*/?\s*(loc\d+|seg\d+|image|bos|eos|pad|unk|mask|unused\d+|start_of_turn|end_of_turn)\s*>", re.I
@@ -16,18 +18,20 @@ _SPECIAL_TOKEN = re.compile(
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 
 
-def normalize_prompt(text: str, max_chars: int) -> str:
+def normalize_prompt(text: str) -> str:
     """Return the prompt in the model's form: `cat;dog` and `segment cat ; dog` both give `segment cat ; dog`.
 
     Raises:
-        InvalidField: empty, longer than `max_chars`, holds control characters, or spells out tokens of the model
+        InvalidField: empty, longer than `MAX_PROMPT_CHARS`, holds control characters, or spells out tokens of the model
             (a location token in a prompt would be read as one).
     """
-    if len(text) > max_chars:
-        raise InvalidField(f"prompt: {len(text)} characters; at most {max_chars} are allowed")
+    if len(text) > MAX_PROMPT_CHARS:
+        raise InvalidField(f"prompt: {len(text)} characters; at most {MAX_PROMPT_CHARS} are allowed")
     text = unicodedata.normalize("NFKC", text)
-    if len(text) > max_chars:
-        raise InvalidField(f"prompt: {len(text)} characters in their plain form; at most {max_chars} are allowed")
+    if len(text) > MAX_PROMPT_CHARS:
+        raise InvalidField(
+            f"prompt: {len(text)} characters in their plain form; at most {MAX_PROMPT_CHARS} are allowed"
+        )
     if any(unicodedata.category(character) in _UNPRINTABLE for character in text if not character.isspace()):
         raise InvalidField("prompt: holds control or unassigned characters")
     if token := _SPECIAL_TOKEN.search(text):

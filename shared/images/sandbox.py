@@ -17,7 +17,7 @@ from typing import Any, Self
 from PIL import Image
 
 from shared.errors import ImageTooLarge, ImageUnreadable, UnsupportedImage
-from shared.settings import Settings
+from shared.settings import ImageSettings
 
 _REFUSALS = {error.type: error for error in (UnsupportedImage, ImageTooLarge, ImageUnreadable)}
 _PATIENCE = 6
@@ -40,7 +40,7 @@ class Picture:
 class Decoders:
     """Some helper processes, started when they are first needed. Safe to share between threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ImageSettings) -> None:
         self._settings = settings
         self._free = threading.BoundedSemaphore(settings.decode_processes)
         self._idle: list[_Helper] = []
@@ -103,7 +103,7 @@ class _HelperLost(Exception):
 class _Helper:
     """One process and the pipes to it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ImageSettings) -> None:
         limits = [str(settings.decode_memory_bytes), str(settings.decode_cpu_s)]
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         self._patience_s = settings.decode_cpu_s * _PATIENCE

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from celery import Celery, signals
 
 from shared.errors import ConfigurationError
+from shared.process.entry_point import CONFIGURATION_STATUS
 from shared.process.logs import set_up_logging
 from shared.process.notifier import TASK, celery_app
 from shared.process.tracing import start_tracing
@@ -33,14 +34,15 @@ class Workforce(Protocol):
         """All threads have come back."""
 
 
-def run_workforce(settings: Settings, queue: str, start: Callable[[], Workforce], *, name: str, threads: int) -> None:
+def run_workforce(settings: Settings, queue: str, start: Callable[[], Workforce], *, name: str, threads: int) -> int:
     """Run until told to stop. Threads, because neither CUDA nor JAX survives a fork. `name` is what the process is
     called, among those of its host and in traces."""
-    set_up_logging(settings)
-    app = celery_app(settings, queue)
+    set_up_logging(settings.logging)
+    app = celery_app(settings.redis, queue)
     _connect(app, settings, start, name)
     pool = ["--pool", "threads", "--concurrency", str(threads), "--without-mingle", "--without-gossip"]
     app.worker_main(["--quiet", "worker", *pool, "--hostname", f"{name}@%h", *sys.argv[1:]])
+    return 0
 
 
 def _connect(app: Celery, settings: Settings, start: Callable[[], Workforce], name: str) -> None:
@@ -49,12 +51,12 @@ def _connect(app: Celery, settings: Settings, start: Callable[[], Workforce], na
 
     def begin(**_: Any) -> None:
         try:
-            require_durable_server(settings)
-            start_tracing(settings, f"maskq-{name}")
+            require_durable_server(settings.redis)
+            start_tracing(settings.logging, f"maskq-{name}")
             started.append(start())
         except ConfigurationError as error:
             logger.critical("%s", error.detail)
-            raise SystemExit(os.EX_CONFIG) from None  # starting again will not help
+            raise SystemExit(CONFIGURATION_STATUS) from None
         except Exception:
             logger.critical("the process could not start", exc_info=True)  # Celery would go on without us
             raise SystemExit(os.EX_SOFTWARE) from None

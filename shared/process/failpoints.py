@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-_VARIABLE = "MASKQ_FAULT"
+_VARIABLE = "MASKQ_FAILPOINT"
 """`POINT:FILE`: at this point, if the file can be taken away, the process is killed. So it dies once per file."""
 
 

@@ -11,13 +11,13 @@ import sys
 
 import structlog
 
-from shared.settings import Settings
+from shared.settings import LoggingSettings
 
 _NOISY = ("httpx2", "celery.app.trace", "celery.worker.strategy", "asyncio")
 """At INFO they say what our own lines say better."""
 
 
-def set_up_logging(settings: Settings) -> None:
+def set_up_logging(settings: LoggingSettings) -> None:
     """Write all logs of this process to standard error, in the form that `log_format` names."""
     common: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -45,7 +45,7 @@ def _without_uvicorn_s_colors(_: object, __: str, event: structlog.typing.EventD
     return event
 
 
-def _renderers(settings: Settings) -> list[structlog.typing.Processor]:
+def _renderers(settings: LoggingSettings) -> list[structlog.typing.Processor]:
     if settings.log_format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     plain = structlog.dev.plain_traceback

@@ -12,11 +12,13 @@ import logging
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from shared.settings import Settings
+from shared.settings import RedisSettings
 
 TASK = "maskq.look"
 WEBHOOK_QUEUE = "maskq-webhooks"
 """The Celery queue on which those who deliver webhooks listen."""
+POLL_S = 1.0
+"""How often those who were not notified look for work: a lost notification costs so much time at most."""
 _PRODUCER_TIMEOUT_S = 2.0
 """Without it, sending to a frozen Redis blocks for as long as Redis is frozen."""
 
@@ -28,7 +30,7 @@ def queue_name(model_id: str) -> str:
     return f"maskq.{model_id}"
 
 
-def celery_app(settings: Settings, queue: str) -> Celery:
+def celery_app(settings: RedisSettings, queue: str) -> Celery:
     """Make the Celery application of whoever listens on this queue or, bare of tasks, of whoever rings there."""
     app = Celery("maskq", broker=settings.redis_url, set_as_current=False)
     app.conf.update(
@@ -57,7 +59,7 @@ def celery_app(settings: Settings, queue: str) -> Celery:
 class Notifier:
     """Rings for those who listen. Thread-safe; blocks for about 2 s at the most."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RedisSettings) -> None:
         self._app = celery_app(settings, WEBHOOK_QUEUE)
         self._app.conf.broker_transport_options |= {"socket_timeout": _PRODUCER_TIMEOUT_S}
 

@@ -1,4 +1,4 @@
-"""Traces from a request to the device, as OpenTelemetry has them. Without `OTLP_ENDPOINT` nothing is recorded.
+"""Traces from a request to the device, as OpenTelemetry has them. Without `MASKQ_OTLP_ENDPOINT` nothing is recorded.
 
 A request's trace goes on in the worker that does its job: its context (W3C Trace Context) travels in the job's record.
 """
@@ -10,13 +10,13 @@ from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from shared.errors import ConfigurationError
-from shared.settings import Settings
+from shared.settings import LoggingSettings
 
 _HEADER = "traceparent"
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 
-def start_tracing(settings: Settings, service: str) -> None:
+def start_tracing(settings: LoggingSettings, service: str) -> None:
     """Send this process's spans to the collector, if there is one, under the name of `service`. Once a process.
 
     Raises:
@@ -30,7 +30,9 @@ def start_tracing(settings: Settings, service: str) -> None:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
-        raise ConfigurationError("OTLP_ENDPOINT is set, and the extra `tracing` of maskq is not installed") from None
+        raise ConfigurationError(
+            "MASKQ_OTLP_ENDPOINT is set, and the extra `tracing` of maskq is not installed"
+        ) from None
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
     provider.add_span_processor(BatchSpanProcessor(exporter))

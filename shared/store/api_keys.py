@@ -11,7 +11,7 @@ from typing import Self, cast
 from redis.asyncio import Redis
 
 from shared.domain.api_key import ApiKey, Scope, fingerprint, new_key_id, new_secret
-from shared.settings import Settings
+from shared.settings import RedisSettings
 from shared.store import key_names
 from shared.store.connection import async_redis, script, text
 
@@ -43,7 +43,7 @@ class ApiKeyStore:
         self._admit = redis.register_script(script("admit"))
 
     @classmethod
-    def connect(cls, settings: Settings) -> Self:
+    def connect(cls, settings: RedisSettings) -> Self:
         """Make a store over a pool of connections; the first command connects."""
         return cls(async_redis(settings))
 

@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.domain.job import Job
-from shared.settings import Settings
+from shared.settings import LivenessSettings, RedisSettings, RetentionSettings
 from shared.store import key_names
 
 _MISSED_BEATS = 3
@@ -24,7 +24,7 @@ _CONNECTIONS = 64
 """Of one front end process. Redis does one thing at a time, so more would only wait there instead of here."""
 
 
-def liveness_window_s(settings: Settings) -> float:
+def liveness_window_s(settings: LivenessSettings) -> float:
     """For how many seconds a worker or deliverer may be silent and still count as there."""
     return _MISSED_BEATS * settings.heartbeat_s
 
@@ -35,7 +35,7 @@ def script(name: str) -> str:
     return "\n".join([key_names.as_lua(), *((moves / f"{part}.lua").read_text("utf-8") for part in ("common", name))])
 
 
-def connection_options(settings: Settings) -> dict[str, Any]:
+def connection_options(settings: RedisSettings) -> dict[str, Any]:
     """How to connect: a server that is frozen or gone is noticed within `redis_timeout_s`."""
     return {
         "socket_timeout": settings.redis_timeout_s,
@@ -45,7 +45,7 @@ def connection_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def async_redis(settings: Settings) -> Redis:
+def async_redis(settings: RedisSettings) -> Redis:
     """A pool of connections for the front end; the first command connects. Whoever finds all in use waits, so that
     thousands of clients woken at once are no flood for the server. A lost connection is tried again."""
     pool = BlockingConnectionPool.from_url(
@@ -68,7 +68,7 @@ class Retention:
     tombstone_s: int
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Retention:
+    def from_settings(cls, settings: RetentionSettings) -> Retention:
         return cls(settings.retention_s, settings.image_retention_s, settings.tombstone_s)
 
     @property

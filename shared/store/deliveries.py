@@ -50,8 +50,8 @@ class DeliveryStore:
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
-        self._lease_ms = round(2000 * settings.webhook_timeout_s)
-        self._liveness_window_s = liveness_window_s(settings)
+        self._lease_ms = round(2000 * settings.webhooks.webhook_timeout_s)
+        self._liveness_window_s = liveness_window_s(settings.liveness)
         self._beat = redis.register_script(script("beat_deliverer"))
         self._live = redis.register_script(script("live"))
         self._claim = redis.register_script(script("claim_delivery"))
@@ -62,7 +62,7 @@ class DeliveryStore:
     def connect(cls, settings: Settings) -> Self:
         """Make a store over a pool of connections. A lost connection is tried again: a delivery whose claim was not
         heard of comes back when its lease ends."""
-        return cls(async_redis(settings), settings)
+        return cls(async_redis(settings.redis), settings)
 
     async def close(self) -> None:
         await self._redis.aclose()

@@ -8,7 +8,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from shared.errors import ConfigurationError
-from shared.settings import Settings
+from shared.settings import RedisSettings
 from shared.store.connection import connection_options
 
 _NEEDED = {
@@ -19,11 +19,11 @@ _NEEDED = {
 logger = logging.getLogger(__name__)
 
 
-def require_durable_server(settings: Settings) -> None:
+def require_durable_server(settings: RedisSettings) -> None:
     """Make sure that the server would not lose jobs. One that cannot be reached now, or does not tell, is let pass.
 
     Raises:
-        ConfigurationError: it would lose jobs, and `ALLOW_DATA_LOSS` does not say that it may.
+        ConfigurationError: it would lose jobs, and `MASKQ_ALLOW_DATA_LOSS` does not say that it may.
     """
     try:
         with Redis.from_url(settings.redis_url, **connection_options(settings), decode_responses=True) as redis:
@@ -39,4 +39,4 @@ def require_durable_server(settings: Settings) -> None:
         if config.get(name, value) != value
     ]
     if faults and not settings.allow_data_loss:
-        raise ConfigurationError(f"{'; '.join(faults)}. Change it, or set ALLOW_DATA_LOSS=true")
+        raise ConfigurationError(f"{'; '.join(faults)}. Change it, or set MASKQ_ALLOW_DATA_LOSS=true")

@@ -17,7 +17,7 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
 from shared.errors import ConfigurationError, StoreUnavailable
-from shared.settings import Settings
+from shared.settings import ImageSettings
 
 _SUBMISSION_MAY_TAKE = timedelta(hours=1)
 """An image this young may belong to a job that is just being submitted."""
@@ -30,8 +30,8 @@ class ImageStore:
         self._store = store
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self | None:
-        """The store that `IMAGE_STORE` names, or None if images are kept in Redis.
+    def from_settings(cls, settings: ImageSettings) -> Self | None:
+        """The store that `MASKQ_IMAGE_STORE` names, or None if images are kept in Redis.
 
         Raises:
             ConfigurationError: it is not the URL of a folder or bucket.
@@ -42,7 +42,7 @@ class ImageStore:
             return cls(from_url(settings.image_store))
         except (BaseError, OSError, ValueError):
             raise ConfigurationError(
-                "IMAGE_STORE must be file:///an/existing/folder or a bucket such as s3://name/prefix"
+                "MASKQ_IMAGE_STORE must be file:///an/existing/folder or a bucket such as s3://name/prefix"
             ) from None
 
     async def put(self, job_id: str, image: bytes) -> None:

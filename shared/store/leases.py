@@ -70,8 +70,8 @@ class LeaseStore:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._settings = settings
-        self._retention = Retention.from_settings(settings)
-        self._images = ImageStore.from_settings(settings)
+        self._retention = Retention.from_settings(settings.retention)
+        self._images = ImageStore.from_settings(settings.images)
         self._claim = redis.register_script(script("claim"))
         self._finish = redis.register_script(script("finish"))
         self._release = redis.register_script(script("release"))
@@ -83,7 +83,9 @@ class LeaseStore:
     def connect(cls, settings: Settings) -> Self:
         """Make a store over a pool of connections. A claim whose answer got lost must not be made twice, so nothing is
         retried here; its lease brings that job back."""
-        redis = Redis.from_url(settings.redis_url, **connection_options(settings), retry=Retry(NoBackoff(), retries=0))
+        redis = Redis.from_url(
+            settings.redis.redis_url, **connection_options(settings.redis), retry=Retry(NoBackoff(), retries=0)
+        )
         return cls(redis, settings)
 
     def close(self) -> None:
@@ -111,7 +113,7 @@ class LeaseStore:
                 outcome.failure.model_dump_json() if outcome.failure else "",
                 json.dumps(metrics),
                 *self._retention.args,
-                max(1, self._settings.result_cache_s),
+                max(1, self._settings.retention.result_cache_s),
             ],
         )
         return bool(finished)
@@ -124,7 +126,7 @@ class LeaseStore:
         """Move on the jobs whose lease or deadline has run out, and log it. Not while the server has been up for only a
         short time, when workers may live and not have reconnected."""
         uptime_s = self._redis.info("server")["uptime_in_seconds"]
-        if uptime_s < self._settings.restart_grace_s:
+        if uptime_s < self._settings.liveness.restart_grace_s:
             return Reaped()
         errors = [_WORKER_LOST.model_dump_json(), _DEADLINE.model_dump_json()]
         moved = self._reap(args=[model_id, _MAX_LOSSES_ALONE, *errors, _REAPED_AT_ONCE, *self._retention.args])
@@ -144,7 +146,9 @@ class LeaseStore:
     def beat(self, model_id: str, worker_id: str, held: Collection[Lease] = ()) -> set[str]:
         """Say that this worker lives and has these jobs in hand. Returns the ids of those it has no longer."""
         hands = [part for lease in held for part in (lease.job.id, lease.job.fence)]
-        lost = self._beat(args=[model_id, worker_id, liveness_window_s(self._settings), self._lease_ms, *hands])
+        lost = self._beat(
+            args=[model_id, worker_id, liveness_window_s(self._settings.liveness), self._lease_ms, *hands]
+        )
         return {text(job_id) for job_id in lost}
 
     def canceled(self, is_stopped: Callable[[], bool]) -> Iterator[str]:
@@ -158,7 +162,8 @@ class LeaseStore:
     def live_workers(self, model_id: str) -> list[str]:
         """The ids of the workers of this model that have been heard of lately."""
         return [
-            text(each) for each in self._live(args=[key_names.workers(model_id), liveness_window_s(self._settings)])
+            text(each)
+            for each in self._live(args=[key_names.workers(model_id), liveness_window_s(self._settings.liveness)])
         ]
 
     def depart(self, model_id: str, worker_id: str) -> None:
@@ -178,7 +183,7 @@ class LeaseStore:
             for job_id in ids:
                 batch.hmget(key_names.job(job_id), "id", "completed_at_ms")
             (seconds, _), *records = batch.execute()
-        gone_by_ms = (seconds - self._settings.image_retention_s) * 1000
+        gone_by_ms = (seconds - self._settings.retention.image_retention_s) * 1000
         return {
             job_id
             for job_id, (known, ended) in zip(ids, records, strict=True)
@@ -187,4 +192,4 @@ class LeaseStore:
 
     @property
     def _lease_ms(self) -> int:
-        return round(self._settings.lease_s * 1000)
+        return round(self._settings.liveness.lease_s * 1000)

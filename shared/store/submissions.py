@@ -26,6 +26,8 @@ _SAMPLE_S = 1.0
 _FULL_SHARE = 0.8
 _DEFAULT_DURATION_MS = 1_000.0
 """Before the first job of a model has ended."""
+_IDEMPOTENCY_S = 86_400
+"""How long an idempotency key stands for its job: a day."""
 _MAX_RETRY_S = 60
 
 
@@ -94,8 +96,8 @@ class SubmissionStore:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._settings = settings
-        self._retention = Retention.from_settings(settings)
-        self._images = ImageStore.from_settings(settings)
+        self._retention = Retention.from_settings(settings.retention)
+        self._images = ImageStore.from_settings(settings.images)
         self._sampled_at = -math.inf
         self._is_full = False
         self._served_at: dict[str, float] = {}
@@ -108,7 +110,7 @@ class SubmissionStore:
     def connect(cls, settings: Settings) -> Self:
         """Make a store over a pool of connections; the first command connects. Every move made here may be repeated
         without harm, so a lost connection is tried again."""
-        return cls(async_redis(settings), settings)
+        return cls(async_redis(settings.redis), settings)
 
     async def close(self) -> None:
         await self._redis.aclose()
@@ -132,7 +134,7 @@ class SubmissionStore:
             await self._images.remove(new.id)
         match text(outcome):
             case "full":
-                limit = self._settings.max_queued_jobs
+                limit = self._settings.submissions.max_queued_jobs
                 raise QueueFull(f"{text(detail)} jobs are waiting and {limit} is the most; try again later", limit)
             case "mismatch":
                 raise IdempotencyMismatch("use a new key for a new request, and the same body for a repeated one")
@@ -145,7 +147,7 @@ class SubmissionStore:
             ModelUnserved: no worker of this model was heard of lately.
         """
         now = time.monotonic()
-        if self._settings.accept_unserved or now - self._served_at.get(model_id, -math.inf) < _SAMPLE_S:
+        if self._settings.submissions.accept_unserved or now - self._served_at.get(model_id, -math.inf) < _SAMPLE_S:
             return
         if not await self.live_workers(model_id):
             raise ModelUnserved(f"no worker serves {model_id} right now; try again later, or see GET /models")
@@ -165,11 +167,11 @@ class SubmissionStore:
             new.flow,
             new.weight,
             "" if new.timeout_s is None else new.timeout_s,
-            settings.max_queued_jobs,
+            settings.submissions.max_queued_jobs,
             new.idempotency_key,
             new.fingerprint if new.idempotency_key else "",
-            settings.idempotency_s,
-            new.content if settings.result_cache_s else "",
+            _IDEMPOTENCY_S,
+            new.content if settings.retention.result_cache_s else "",
             *self._retention.args,
             new.webhook.model_dump_json() if new.webhook else "",
             new.webhook.host if new.webhook else "",
@@ -228,11 +230,11 @@ class SubmissionStore:
 
     async def live_workers(self, model_id: str) -> int:
         """Workers that serve this model and have been heard of lately."""
-        return len(await self._live(args=[key_names.workers(model_id), liveness_window_s(self._settings)]))
+        return len(await self._live(args=[key_names.workers(model_id), liveness_window_s(self._settings.liveness)]))
 
     async def stats(self, model_id: str) -> LedgerStats:
         """What the ledger holds and has seen for this model, for those who watch over it."""
-        return await read_stats(self._redis, model_id, liveness_window_s(self._settings))
+        return await read_stats(self._redis, model_id, liveness_window_s(self._settings.liveness))
 
     async def changes(self) -> AsyncIterator[str | None]:
         """The ids of jobs as they move, for as long as the connection lasts. The first item is None: listening now."""

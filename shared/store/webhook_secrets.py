@@ -21,12 +21,12 @@ class WebhookSecretStore:
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
-        self._rotation_s = settings.webhook_rotation_s
+        self._rotation_s = settings.webhooks.webhook_rotation_s
         self._secrets = redis.register_script(script("webhook_secrets"))
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
-        return cls(async_redis(settings), settings)
+        return cls(async_redis(settings.redis), settings)
 
     async def close(self) -> None:
         await self._redis.aclose()

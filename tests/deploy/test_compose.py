@@ -95,7 +95,7 @@ def test_no_password_is_in_an_environment(compose: dict[str, Any]) -> None:
 @pytest.mark.docker
 def test_a_worker_has_the_time_to_drain(compose: dict[str, Any]) -> None:
     grace = compose["services"]["worker"]["stop_grace_period"]
-    assert float(grace.removesuffix("s")) > Settings().drain_s
+    assert float(grace.removesuffix("s")) > Settings.of().liveness.drain_s
 
 
 @pytest.mark.docker
@@ -150,8 +150,8 @@ def test_a_change_of_code_does_not_install_torch_again(root: Path) -> None:
 
 def test_the_proxy_lets_through_what_the_front_end_takes_and_waits_for_as_long(root: Path) -> None:
     nginx = (root / "deploy/nginx/nginx.conf").read_text()
-    settings = Settings()
+    settings = Settings.of()
     (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", nginx)
     assert max_body_bytes(settings) < int(megabytes) * 2**20 < 1.1 * max_body_bytes(settings)
     (read_s,) = re.findall(r"proxy_read_timeout (\d+)s;", nginx)
-    assert int(read_s) > settings.max_wait_s
+    assert int(read_s) > settings.http.max_wait_s

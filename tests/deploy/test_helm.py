@@ -16,7 +16,7 @@ import kubernetes.client.models as models
 import pytest
 import yaml
 
-from shared.settings import Settings
+from shared.settings import Settings, all_settings, variable_of
 from tests.deploy.memory import front_end_bytes
 
 _SECRET = {"redis": {"existingSecret": "maskq-redis"}}
@@ -131,17 +131,17 @@ def test_workers_are_scaled_on_what_waits_and_on_how_long(manifests: list[dict[s
 def test_a_worker_has_one_gpu_and_the_time_to_drain(root: Path, manifests: list[dict[str, Any]]) -> None:
     pod = _of_kind(manifests, "Deployment")["demo-worker"]["spec"]["template"]["spec"]
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
-    assert pod["terminationGracePeriodSeconds"] > Settings().drain_s
+    assert pod["terminationGracePeriodSeconds"] > Settings.of().liveness.drain_s
     without = render(root, {**_SECRET, "worker": {"gpus": 0}, "scaling": {"enabled": False, "minReplicas": 3}})
     worker = _of_kind(without, "Deployment")["demo-worker"]["spec"]
     assert worker["replicas"] == 3
     assert "nvidia.com/gpu" not in worker["template"]["spec"]["containers"][0]["resources"]["limits"]
-    assert {"name": "DEVICE", "value": "cpu"} in worker["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "MASKQ_DEVICE", "value": "cpu"} in worker["template"]["spec"]["containers"][0]["env"]
 
 
 def test_settings_of_the_chart_are_settings_of_maskq(manifests: list[dict[str, Any]]) -> None:
     (config,) = _of_kind(manifests, "ConfigMap").values()
-    known = {name.upper() for name in Settings.model_fields} | {"FORWARDED_ALLOW_IPS"}
+    known = {variable_of(name, field) for _, name, field in all_settings()} | {"FORWARDED_ALLOW_IPS"}
     assert set(config["data"]) <= known
 
 

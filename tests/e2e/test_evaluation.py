@@ -14,7 +14,7 @@ from shared.settings import Settings
 
 def test_service_and_engine_give_the_same_numbers(service_url: str, root: Path, tmp_path: Path) -> None:
     questions = list(drawn_questions(30, first=8_000))
-    settings = Settings(models_dir=root / "models", device="cpu")
+    settings = Settings.of(models_dir=root / "models", device="cpu")
     by_engine = evaluate(questions, "drawn", Asked(settings), tmp_path / "engine")
     by_service = evaluate(questions, "drawn", Asked(settings, url=service_url), tmp_path / "service")
     assert by_engine.pop("upper_bound") > 0.9

@@ -69,7 +69,7 @@ def test_a_person_is_told_what_is_wrong_and_may_try_again(page: Page, service_ur
 
 def test_the_page_asks_for_a_key_once_one_is_needed(page: Page, settings: Settings, root: Path) -> None:
     sample = root / "models" / "demo" / "sample.jpg"
-    with front_end(settings.model_copy(update={"require_keys": True})) as url:
+    with front_end(settings.replace(require_keys=True)) as url:
         page.goto(url)
         key = page.get_by_label("API key")
         expect(key).to_be_hidden()
@@ -83,5 +83,5 @@ def test_the_page_asks_for_a_key_once_one_is_needed(page: Page, settings: Settin
 def _make_key(settings: Settings) -> str:
     """As a person makes one."""
     command = [sys.executable, "-m", "local.keys", "create", "a person"]
-    environment = {**os.environ, "REDIS_URL": settings.redis_url}
+    environment = {**os.environ, "REDIS_URL": settings.redis.redis_url}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()

@@ -46,7 +46,7 @@ def collector() -> Iterator[str]:
 
 
 def test_a_job_leaves_one_trace_from_the_request_to_the_device(collector: str, tmp_path: Path) -> None:
-    with Fleet(tmp_path, OTLP_ENDPOINT=collector, OTEL_BSP_SCHEDULE_DELAY="100") as fleet:
+    with Fleet(tmp_path, MASKQ_OTLP_ENDPOINT=collector, OTEL_BSP_SCHEDULE_DELAY="100") as fleet:
         asyncio.run(_one_job(fleet))
         deadline = time.monotonic() + 60
         while not (spans := _trace_of_the_job()).keys() >= {"queue", "job", "preprocess", "model", "render"}:

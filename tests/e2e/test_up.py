@@ -175,7 +175,7 @@ def test_what_cannot_start_says_why(run: Callable[..., Command]) -> None:
 
 
 def test_a_model_that_is_not_there_ends_the_service_with_advice(run: Callable[..., Command], tmp_path: Path) -> None:
-    up = run("up", MODEL_ID="google/paligemma2-3b-mix-224", CACHE_DIR=str(tmp_path / "cache"), HF_TOKEN="")
+    up = run("up", MASKQ_MODEL_ID="google/paligemma2-3b-mix-224", MASKQ_CACHE_DIR=str(tmp_path / "cache"), HF_TOKEN="")
     assert up.process.wait(_PATIENCE_S) == 1
     assert "accept its licence" in up.output
     assert "Traceback" not in up.output

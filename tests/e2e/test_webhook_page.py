@@ -27,7 +27,11 @@ def page(root: Path) -> str:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    settings = {"URL_ALLOW_HTTP": "true", "URL_ALLOW_PRIVATE": "true", "WEBHOOK_RETRIES_S": "0.5," * 60}
+    settings = {
+        "MASKQ_URL_ALLOW_HTTP": "true",
+        "MASKQ_URL_ALLOW_PRIVATE": "true",
+        "MASKQ_WEBHOOK_RETRIES_S": "0.5," * 60,
+    }
     with Fleet(tmp_path / "fleet", workers=1, deliverers=1, **settings) as fleet:
         yield fleet
 
@@ -35,7 +39,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
 def test_the_receiver_that_is_shown_takes_each_event_once(page: str, fleet: Fleet, tmp_path: Path) -> None:
     (program,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (tmp_path / "shown_receiver.py").write_text(program, "utf-8")
-    port, secret = free_port(), webhook_secrets(Settings(redis_url=fleet.broker_url), ANONYMOUS)[0]
+    port, secret = free_port(), webhook_secrets(Settings.of(redis_url=fleet.broker_url), ANONYMOUS)[0]
     serve = ["--app-dir", str(tmp_path), "--port", str(port), "--log-level", "warning", "shown_receiver:app"]
     receiver = fleet.invite("receiver", [sys.executable, "-m", "uvicorn", *serve], MASKQ_WEBHOOK_SECRET=secret)
     with httpx2.Client(base_url=fleet.url, timeout=20) as client:
@@ -57,4 +61,4 @@ def test_the_receiver_that_is_shown_takes_each_event_once(page: str, fleet: Flee
 def test_the_schedule_on_the_page_is_the_default(page: str) -> None:
     (listed,) = re.findall(r"tried again after (.*?), each counted", page.replace("\n", " "))
     delays = [int(number) * _UNITS_S[unit] for number, unit in re.findall(r"(\d+) (s|min|h)\b", listed)]
-    assert tuple(delays) == Settings.model_fields["webhook_retries_s"].default
+    assert tuple(delays) == Settings.of().webhooks.webhook_retries_s

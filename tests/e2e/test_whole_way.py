@@ -20,7 +20,7 @@ from testing.pictures import encoded, gradient
 
 def test_held_out_objects_are_cut_out(service_url: str, tmp_path: Path) -> None:
     asked = list(drawn_questions(120, first=2_000))
-    found = evaluate(asked, "drawn", Asked(Settings(), url=service_url), tmp_path)
+    found = evaluate(asked, "drawn", Asked(Settings.of(), url=service_url), tmp_path)
     assert found["failed"] == 0
     assert found["total"] >= 100
     assert found["miou"] >= 0.7

@@ -30,7 +30,7 @@ _SCENES = 24
 @pytest.fixture(scope="module")
 def settings() -> Settings:
     models = Path(__file__).parent.parent.parent / "models"
-    return Settings(models_dir=models, device="cpu", dtype="float32", max_answer_tokens=128)
+    return Settings.of(models_dir=models, device="cpu", dtype="float32", max_answer_tokens=128)
 
 
 @pytest.fixture(scope="module")

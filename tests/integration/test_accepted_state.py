@@ -43,7 +43,7 @@ def test_an_accepted_job_is_answered_as_it_is_read(settings: Settings) -> None:
 
 
 def test_a_job_out_of_the_cache_is_answered_with_its_result(settings: Settings) -> None:
-    cached = settings.model_copy(update={"result_cache_s": 100})
+    cached = settings.replace(result_cache_s=100)
     leases = LeaseStore.connect(cached)
 
     async def submit() -> None:
@@ -60,7 +60,7 @@ def test_a_job_out_of_the_cache_is_answered_with_its_result(settings: Settings) 
 
 def test_a_used_key_is_answered_with_its_job_for_as_long_as_that_is_kept(settings: Settings) -> None:
     async def submit() -> None:
-        async with _store(settings.model_copy(update={"retention_s": 3, "image_retention_s": 3})) as store:
+        async with _store(settings.replace(retention_s=3, image_retention_s=3)) as store:
             first = await store.submit(_new("key"))
             await store.cancel(first.job.id)
             again = await store.submit(_new("key"))

@@ -37,7 +37,7 @@ def test_a_full_disk_refuses_jobs_and_keeps_those_accepted(small_disk: Path) -> 
     broker = EmbeddedBroker.prepare(small_disk / "broker")
     server = subprocess.Popen(broker.command, stdout=subprocess.DEVNULL)
     broker.wait()
-    settings = Settings(redis_url=broker.url, redis_timeout_s=1, accept_unserved=True)
+    settings = Settings.of(redis_url=broker.url, redis_timeout_s=1, accept_unserved=True)
     with front_end(settings) as url, httpx2.Client(base_url=url, timeout=30) as client:
         accepted = _submit_until_refused(client)
         assert len(accepted) > 1

@@ -57,7 +57,7 @@ def test_json_with_base64_is_taken(client: httpx2.Client, leases: LeaseStore, pr
 
 
 def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore, valkey_url: str) -> None:
-    open_settings = settings.model_copy(update={"url_allow_http": True, "url_allow_private": True})
+    open_settings = settings.replace(url_allow_http=True, url_allow_private=True)
     with front_end(open_settings) as url, front_end(settings) as elsewhere:
         refused = httpx2.post(f"{elsewhere}/segment/", data={"prompt": "cat", "image_url": f"{url}/x"}, files={})
         assert refused.status_code == 400  # not a multipart form
@@ -83,7 +83,7 @@ def test_mask_formats_are_taken_in_order(
 
 def test_the_doorbell_rings(client: httpx2.Client, settings: Settings) -> None:
     job_id = submit(client).json()["id"]
-    with Redis.from_url(settings.redis_url) as redis:
+    with Redis.from_url(settings.redis.redis_url) as redis:
         popped = redis.blpop(["maskq.demo"], timeout=10)
     assert popped is not None
     message = json.loads(popped[1])
@@ -95,7 +95,7 @@ def test_the_doorbell_is_silent_when_so_many_have_rung_that_nobody_is_left_to_he
 ) -> None:
     for _ in range(70):
         submit(client)
-    with Redis.from_url(settings.redis_url) as redis:
+    with Redis.from_url(settings.redis.redis_url) as redis:
         deadline = time.monotonic() + 20
         while redis.llen("maskq.demo") < 64 and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -258,7 +258,7 @@ def test_paths_and_methods_there_are_not_get_problems_too(
 
 
 def test_a_full_queue_says_when_to_come_back(settings: Settings) -> None:
-    with front_end(settings.model_copy(update={"max_queued_jobs": 1})) as url, httpx2.Client(base_url=url) as client:
+    with front_end(settings.replace(max_queued_jobs=1)) as url, httpx2.Client(base_url=url) as client:
         assert submit(client).status_code == 202
         response = submit(client)
         assert_problem(response, 429, "queue_full")
@@ -294,7 +294,7 @@ def test_a_picture_is_gone_when_its_image_is(client: httpx2.Client, leases: Leas
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     leases.finish(lease, success())
-    with Redis.from_url(settings.redis_url) as redis:
+    with Redis.from_url(settings.redis.redis_url) as redis:
         redis.delete(key_names.image(job["id"]))
         assert_problem(client.get(job["urls"]["overlay"]), 410, "image_expired")
         redis.delete(key_names.job(job["id"]))
@@ -342,7 +342,7 @@ def test_the_openapi_document_shows_both_bodies(client: httpx2.Client) -> None:
 
 
 def test_without_a_store_the_front_end_lives_and_says_that_it_is_not_ready() -> None:
-    nowhere = Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0", redis_timeout_s=0.5)
+    nowhere = Settings.of(redis_url=f"redis://127.0.0.1:{free_port()}/0", redis_timeout_s=0.5)
     with front_end(nowhere) as url, httpx2.Client(base_url=url, timeout=20) as client:
         assert client.get("/livez").status_code == 200
         assert client.get("/readyz").status_code == 503

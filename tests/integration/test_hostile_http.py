@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 import httpx2
 import pytest
 
+from api.http import header_limit
 from shared.settings import Settings
 from tests.jobs import PNG, assert_problem, submit
 from tests.servers import front_end
@@ -21,9 +22,10 @@ _PART = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n'
 
 
 @pytest.fixture
-def hasty(settings: Settings) -> Iterator[str]:
+def hasty(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a front end that has little patience."""
-    with front_end(settings.model_copy(update={"header_timeout_s": 0.5, "body_timeout_s": 0.5})) as url:
+    monkeypatch.setattr(header_limit, "HEADER_TIMEOUT_S", 0.5)
+    with front_end(settings.replace(body_timeout_s=0.5)) as url:
         yield url
 
 
@@ -152,7 +154,7 @@ def test_a_body_longer_than_its_length_does_not_become_part_of_it(settings: Sett
 
 
 def test_uploads_beyond_the_memory_for_them_are_refused_and_the_memory_is_free_again(settings: Settings) -> None:
-    small = settings.model_copy(update={"upload_memory_bytes": 600_000})
+    small = settings.replace(upload_memory_bytes=600_000)
     with front_end(small) as url, httpx2.Client(base_url=url, timeout=_PATIENCE_S) as client:
         head = b'--x\r\nContent-Disposition: form-data; name="image_file"; filename="a"\r\n\r\n'
         deadline = time.monotonic() + _PATIENCE_S

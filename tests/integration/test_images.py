@@ -33,7 +33,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def own_settings(settings: Settings, place: ImagePlace) -> Settings:
     """Of a deployment that keeps its images in that place."""
-    return settings.model_copy(update={"image_store": place.url, "image_retention_s": 100})
+    return settings.replace(image_store=place.url, image_retention_s=100)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def _submit(settings: Settings, image: bytes = b"image", key: str = "") -> str:
 def test_an_image_lies_there_and_not_in_redis(own_settings: Settings, leases: LeaseStore, place: ImagePlace) -> None:
     job_id = _submit(own_settings)
     assert place.read(job_id) == b"image"
-    with Redis.from_url(own_settings.redis_url) as redis:
+    with Redis.from_url(own_settings.redis.redis_url) as redis:
         assert not redis.exists(key_names.image(job_id))
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
@@ -87,7 +87,7 @@ def test_a_sweep_removes_what_no_job_needs_and_nothing_else(
     place.write("young", b"being submitted")
     for name in (ended, kept, waiting, "orphan"):
         place.make_old(name)
-    with Redis.from_url(own_settings.redis_url) as redis:
+    with Redis.from_url(own_settings.redis.redis_url) as redis:
         redis.hset(key_names.job(ended), "completed_at_ms", "1")
     assert leases.sweep_images() == 2
     assert place.names() == {kept, waiting, "young"}
@@ -101,5 +101,5 @@ def test_with_images_in_redis_there_is_nothing_to_sweep(settings: Settings) -> N
 
 @pytest.mark.parametrize("url", ["nonsense://bucket", "file:///there/is/no/such/folder", "just words"])
 def test_a_place_that_cannot_hold_images_is_explained(settings: Settings, url: str) -> None:
-    with pytest.raises(ConfigurationError, match="IMAGE_STORE must be"):
-        LeaseStore.connect(settings.model_copy(update={"image_store": url}))
+    with pytest.raises(ConfigurationError, match="MASKQ_IMAGE_STORE must be"):
+        LeaseStore.connect(settings.replace(image_store=url))

@@ -31,7 +31,7 @@ from tests.servers import front_end
 
 _BOTH = (Scope.SUBMIT, Scope.READ)
 _OPEN_PATHS = {"/", "/livez", "/readyz", "/models", "/metrics"}
-"""The last asks for an address instead, as Prometheus has no key (`METRICS_ALLOW`)."""
+"""The last asks for an address instead, as Prometheus has no key (`MASKQ_METRICS_ALLOW`)."""
 """What tells nothing of anybody's jobs."""
 
 MakeKey = Callable[..., str]
@@ -39,7 +39,7 @@ MakeKey = Callable[..., str]
 
 @pytest.fixture
 def guarded(settings: Settings) -> Settings:
-    return settings.model_copy(update={"require_keys": True})
+    return settings.replace(require_keys=True)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def make_key(guarded: Settings) -> MakeKey:
     """Makes a key and returns its secret."""
 
     async def make(name: str, scopes: tuple[Scope, ...], **limits: Any) -> str:
-        store = ApiKeyStore.connect(guarded)
+        store = ApiKeyStore.connect(guarded.redis)
         try:
             return (await store.create(name, scopes, **limits))[1]
         finally:
@@ -133,7 +133,7 @@ def test_a_revoked_key_is_refused_at_once_and_its_secret_is_nowhere(
 ) -> None:
     secret = make_key()
     assert secret.startswith(PREFIX)
-    with Redis.from_url(guarded.redis_url) as redis:
+    with Redis.from_url(guarded.redis.redis_url) as redis:
         everything = [redis.dump(name) for name in redis.scan_iter("*")]
         assert not any(secret.removeprefix(PREFIX).encode() in (value or b"") for value in everything)
         with _client(url, secret) as client:
@@ -189,7 +189,7 @@ def test_an_admin_sees_lists_and_cancels_everybody_s(url: str, guarded: Settings
     with _client(url, make_key()) as mine, _client(url, make_key(scopes=(Scope.ADMIN,))) as admin:
         job = submit(mine).json()
         assert admin.get(job["urls"]["self"]).status_code == 200
-        with Redis.from_url(guarded.redis_url, decode_responses=True) as redis:
+        with Redis.from_url(guarded.redis.redis_url, decode_responses=True) as redis:
             owner = str(redis.hget(key_names.job(job["id"]), "owner"))
         listed = admin.get("/jobs", params={"owner": owner}).json()["jobs"]
         assert [each["id"] for each in listed] == [job["id"]]
@@ -249,7 +249,7 @@ def test_answers_of_every_kind_tell_the_rate(url: str, make_key: MakeKey) -> Non
 def _run(command: str, settings: Settings, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", command, *options],
-        env={**os.environ, "REDIS_URL": settings.redis_url, **env},
+        env={**os.environ, "REDIS_URL": settings.redis.redis_url, **env},
         capture_output=True,
         text=True,
         timeout=60,
@@ -261,7 +261,7 @@ def test_the_command_makes_shows_and_revokes_keys(settings: Settings) -> None:
     made = _run("local.keys", settings, "create", "Ada's laptop", "--scopes", "read", "--per-minute", "30")
     secret = made.stdout.strip()
     assert re.fullmatch(r"maskq_[\w-]{43}", secret)
-    guarded = settings.model_copy(update={"require_keys": True})
+    guarded = settings.replace(require_keys=True)
     with front_end(guarded) as url, _client(url, secret) as client:
         assert client.get("/jobs").status_code == 200
         listed = _run("local.keys", settings, "list").stdout
@@ -292,12 +292,12 @@ def test_a_front_end_that_others_can_reach_does_not_start_without_keys(settings:
     refused = _run("api", settings, "--host", "0.0.0.0", "--port", port)
     assert refused.returncode == 78
     assert "scripts/keys create" in refused.stderr
-    assert "REQUIRE_KEYS=false" in refused.stderr
+    assert "MASKQ_REQUIRE_KEYS=false" in refused.stderr
     make_key()
     with pytest.raises(subprocess.TimeoutExpired):  # now it runs until it is killed
         subprocess.run(
             [sys.executable, "-m", "api", "--host", "0.0.0.0", "--port", port],
-            env={**os.environ, "REDIS_URL": settings.redis_url},
+            env={**os.environ, "REDIS_URL": settings.redis.redis_url},
             capture_output=True,
             timeout=5,
             check=False,

@@ -93,7 +93,7 @@ class Deployment:
         """Start these again so that one of them, the first to come there, dies at this point, once."""
         file.touch()
         for member in members:
-            member.env = {**member.env, "MASKQ_FAULT": f"{point}:{file}"}
+            member.env = {**member.env, "MASKQ_FAILPOINT": f"{point}:{file}"}
             self.fleet.kill(member)
         self.fleet.wait_for(lambda: all(each.deaths and each.process for each in members), "the armed")
         self.forget_deaths()
@@ -120,7 +120,7 @@ class Deployment:
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A front end and two workers on a script: 100 ms for a job, 2 s for a slow one."""
     folder = tmp_path_factory.mktemp("fleet")
-    with Fleet(folder, workers=2, SCRIPTED_MS="100", WORKER_THREADS="4", DRAIN_S="0.5") as fleet:
+    with Fleet(folder, workers=2, SCRIPTED_MS="100", MASKQ_WORKER_THREADS="4", MASKQ_DRAIN_S="0.5") as fleet:
         deployment = Deployment(fleet)
         yield deployment
         deployment.close()
@@ -284,7 +284,7 @@ def test_worker_killed_at_any_step_of_the_real_pipeline_and_the_job_ends_with_on
         # Each life of the worker ends one step further than the one before; the last one finishes the job.
         job_id = deployment.submit("red circle")
         for point in (*_PIPELINE_POINTS[1:], "none"):
-            worker.env = {**worker.env, "MASKQ_FAULT": f"{point}:{armed}"}
+            worker.env = {**worker.env, "MASKQ_FAILPOINT": f"{point}:{armed}"}
             deployment.wait_for_another_death(worker)
             armed.touch()
         job = deployment.ended(job_id)

@@ -36,7 +36,7 @@ def root_logger() -> Iterator[logging.Logger]:
 
 
 async def _make_key(settings: Settings) -> str:
-    store = ApiKeyStore.connect(settings)
+    store = ApiKeyStore.connect(settings.redis)
     try:
         return (await store.create("somebody", [Scope.SUBMIT, Scope.READ]))[1]
     finally:
@@ -44,8 +44,8 @@ async def _make_key(settings: Settings) -> str:
 
 
 def test_a_job_can_be_followed_from_http_to_the_worker_and_no_secret_is_told(tmp_path: Path) -> None:
-    with Fleet(tmp_path, REQUIRE_KEYS="true", LOG_FORMAT="json", URL_TIMEOUT_S="1") as fleet:
-        key = asyncio.run(_make_key(Settings(redis_url=fleet.broker_url)))
+    with Fleet(tmp_path, MASKQ_REQUIRE_KEYS="true", MASKQ_LOG_FORMAT="json", MASKQ_URL_TIMEOUT_S="1") as fleet:
+        key = asyncio.run(_make_key(Settings.of(redis_url=fleet.broker_url)))
         headers = {"Authorization": f"Bearer {key}", "X-Request-ID": "request-7", "Idempotency-Key": "once-4711"}
         with httpx2.Client(base_url=fleet.url, timeout=60, headers=headers) as client:
             job = submit(client, prompt=_PROMPT, headers={"Prefer": "wait=60"}).json()
@@ -78,7 +78,7 @@ def _json_lines(text: str) -> list[dict[str, Any]]:
 def test_an_error_is_told_with_its_traceback_and_without_the_values_in_it(
     root_logger: logging.Logger, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
-    set_up_logging(Settings.model_validate({"log_format": form}))
+    set_up_logging(Settings.of(log_format=form).logging)
     with structlog.contextvars.bound_contextvars(job_id="job-1"):
         password = _SECRET
         try:

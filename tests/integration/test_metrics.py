@@ -93,7 +93,7 @@ def test_a_job_is_counted_wherever_it_goes(settings: Settings, leases: LeaseStor
 
 
 def test_reaped_leases_and_suspects_are_counted(settings: Settings) -> None:
-    hasty = LeaseStore.connect(settings.model_copy(update={"lease_s": 0.001, "restart_grace_s": 0.0}))
+    hasty = LeaseStore.connect(settings.replace(lease_s=0.001, restart_grace_s=0.0))
     _submit(settings)
     assert hasty.claim("demo", is_idle=True)
     while not hasty.reap("demo").released:
@@ -114,7 +114,7 @@ def test_webhooks_that_nobody_sends_are_overdue(settings: Settings, leases: Leas
 
 
 def test_cached_answers_are_counted(settings: Settings, leases: LeaseStore) -> None:
-    caching = settings.model_copy(update={"result_cache_s": 60})
+    caching = settings.replace(result_cache_s=60)
     _submit(caching)
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
@@ -126,7 +126,7 @@ def test_cached_answers_are_counted(settings: Settings, leases: LeaseStore) -> N
 
 def test_jobs_of_a_version_that_wrote_requests_in_full_can_be_claimed(settings: Settings, leases: LeaseStore) -> None:
     job_id = _submit(settings)
-    with Redis.from_url(settings.redis_url, decode_responses=True) as redis:
+    with Redis.from_url(settings.redis.redis_url, decode_responses=True) as redis:
         request = json.loads(str(redis.hget(f"maskq:job:{job_id}", "request")))
         in_full = {**request, "priority": "normal", "traceparent": ""}
         redis.hset(f"maskq:job:{job_id}", "request", json.dumps(in_full))
@@ -146,20 +146,20 @@ def test_requests_are_timed_by_route_and_not_by_id(settings: Settings) -> None:
 
 def test_a_store_that_is_away_is_told_and_the_rest_is_shown(settings: Settings) -> None:
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
-    shown = _ledger(settings.model_copy(update={"redis_url": nowhere}))
+    shown = _ledger(settings.replace(redis_url=nowhere))
     assert shown["maskq_store_up"] == 0
     assert shown["process_resident_memory_bytes"] > 0
 
 
 def test_others_than_those_allowed_find_nothing(settings: Settings) -> None:
-    with front_end(settings.model_copy(update={"metrics_allow": "192.0.2.0/24"})) as url:
+    with front_end(settings.replace(metrics_allow="192.0.2.0/24")) as url:
         assert httpx2.get(f"{url}/metrics").status_code == 404
 
 
 def test_networks_that_are_none_are_refused_at_start() -> None:
-    with pytest.raises(ConfigurationError, match="METRICS_ALLOW"):
-        Networks(Settings(metrics_allow="everybody"))
-    allowed = Networks(Settings(metrics_allow="10.0.0.0/8, ::1/128"))
+    with pytest.raises(ConfigurationError, match="MASKQ_METRICS_ALLOW"):
+        Networks(Settings.of(metrics_allow="everybody").http)
+    allowed = Networks(Settings.of(metrics_allow="10.0.0.0/8, ::1/128").http)
     assert "10.1.2.3" in allowed
     assert "11.1.2.3" not in allowed
     assert "unix socket" not in allowed
@@ -173,7 +173,7 @@ def port() -> int:
 @pytest.fixture
 def worker_metrics(port: int) -> WorkerMetrics:
     return WorkerMetrics(
-        Settings(metrics_port=port), "demo", lambda: 3, lambda: {"slots_used": 2.0, "tokens_total": 40.0}
+        Settings.of(metrics_port=port).worker, "demo", lambda: 3, lambda: {"slots_used": 2.0, "tokens_total": 40.0}
     )
 
 

@@ -52,8 +52,8 @@ def images() -> Iterator[str]:
 def test_schemathesis_finds_no_answer_that_is_not_announced(
     settings: Settings, images: str, tmp_path: Path, has_keys: bool
 ) -> None:
-    changes = {"require_keys": has_keys, "url_allow_http": True, "url_allow_private": True, "stream_s": 0.2}
-    wide_open = settings.model_copy(update={**changes, "max_queued_jobs": 1_000_000, "max_wait_s": 0.2})
+    changes = {"require_keys": has_keys, "url_allow_http": True, "url_allow_private": True}
+    wide_open = settings.replace(**{**changes, "max_queued_jobs": 1_000_000, "max_wait_s": 0.2})
     header = ["--header", f"Authorization: Bearer {asyncio.run(_make_key(settings))}"] if has_keys else []
     with front_end(wide_open) as url:
         run = subprocess.run(
@@ -73,7 +73,7 @@ def test_schemathesis_finds_no_answer_that_is_not_announced(
 
 
 async def _make_key(settings: Settings) -> str:
-    store = ApiKeyStore.connect(settings)
+    store = ApiKeyStore.connect(settings.redis)
     try:
         return (await store.create("tester", [Scope.SUBMIT, Scope.READ], per_minute=1e8, burst=1_000_000))[1]
     finally:
@@ -81,7 +81,7 @@ async def _make_key(settings: Settings) -> str:
 
 
 def _document(settings: Settings, **changes: Any) -> dict[str, Any]:
-    with front_end(settings.model_copy(update=changes)) as url:
+    with front_end(settings.replace(**changes)) as url:
         document: dict[str, Any] = httpx2.get(f"{url}/openapi.json", timeout=20).json()
         return document
 
@@ -112,8 +112,6 @@ def test_the_document_asks_for_keys_only_where_the_service_does(settings: Settin
 
 
 def test_the_document_has_the_limits_of_the_deployment(settings: Settings) -> None:
-    text = json.dumps(_document(settings, max_wait_s=33.0, max_timeout_s=77, max_prompt_chars=55))
+    text = json.dumps(_document(settings, max_wait_s=33.0))
     assert '"maximum": 33.0' in text
-    assert '"maximum": 77' in text
-    assert '"maxLength": 55' in text
     assert "x-max" not in text

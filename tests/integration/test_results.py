@@ -109,7 +109,7 @@ def test_an_unfinished_job_has_no_result_and_an_unknown_one_is_not_found(client:
 
 
 def test_masks_outlive_the_image(client: httpx2.Client, done: dict[str, Any], settings: Settings) -> None:
-    with Redis.from_url(settings.redis_url) as redis:
+    with Redis.from_url(settings.redis.redis_url) as redis:
         redis.delete(key_names.image(done["id"]))
     _assert_problem(client.get(done["urls"]["overlay"]), 410, "image_expired")
     assert client.get(done["urls"]["masks"][0]).status_code == 200

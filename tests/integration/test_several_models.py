@@ -35,7 +35,7 @@ def models_dir(root: Path, tmp_path: Path) -> Path:
 def client(settings: Settings, models_dir: Path) -> Iterator[httpx2.Client]:
     ours = {"model_id": "first", "models": "second", "models_dir": models_dir, "accept_unserved": False}
     with (
-        front_end(settings.model_copy(update=ours)) as url,
+        front_end(settings.replace(**ours)) as url,
         httpx2.Client(base_url=url, timeout=60) as client,
     ):
         yield client
@@ -44,7 +44,12 @@ def client(settings: Settings, models_dir: Path) -> Iterator[httpx2.Client]:
 @contextmanager
 def _worker(settings: Settings, models_dir: Path, model_id: str) -> Iterator[None]:
     """A real worker of one model, for as long as the context lasts."""
-    ours = {"REDIS_URL": settings.redis_url, "MODELS_DIR": str(models_dir), "MODEL_ID": model_id, "DEVICE": "cpu"}
+    ours = {
+        "REDIS_URL": settings.redis.redis_url,
+        "MASKQ_MODELS_DIR": str(models_dir),
+        "MASKQ_MODEL_ID": model_id,
+        "MASKQ_DEVICE": "cpu",
+    }
     command = [sys.executable, "-m", "worker", "--hostname", f"{model_id}@%h"]
     with subprocess.Popen(command, env={**os.environ, **ours}, stderr=subprocess.DEVNULL) as process:
         try:
@@ -96,7 +101,7 @@ def test_jobs_go_to_the_worker_of_their_model(client: httpx2.Client, settings: S
 def test_a_job_waits_for_the_worker_of_its_model_and_no_other_takes_it(settings: Settings, models_dir: Path) -> None:
     ours = {"model_id": "first", "models": "second", "models_dir": models_dir}
     with (
-        front_end(settings.model_copy(update=ours)) as url,
+        front_end(settings.replace(**ours)) as url,
         httpx2.Client(base_url=url, timeout=60) as patient,
         _worker(settings, models_dir, "first"),
     ):

@@ -39,7 +39,7 @@ def port() -> int:
 @pytest.fixture
 def settings(secrets: Path, port: int) -> Settings:
     url = (secrets / "redis_url").read_text().replace("redis:6379", f"127.0.0.1:{port}")
-    return Settings(redis_url=url)
+    return Settings.of(redis_url=url)
 
 
 @contextmanager
@@ -83,9 +83,9 @@ def test_what_was_accepted_is_there_after_the_server_was_killed(
 
 def test_every_move_and_the_doorbell_are_allowed(settings: Settings, port: int, secrets: Path, tmp_path: Path) -> None:
     with _server(port, secrets, tmp_path / "data"):
-        require_durable_server(settings)
+        require_durable_server(settings.redis)
         _submit(settings)
-        store = LeaseStore.connect(settings.model_copy(update={"restart_grace_s": 0.0}))
+        store = LeaseStore.connect(settings.replace(restart_grace_s=0.0))
         store.beat("demo", "me")
         lease = store.claim("demo", is_idle=True)
         assert lease is not None
@@ -100,10 +100,10 @@ def test_every_move_and_the_doorbell_are_allowed(settings: Settings, port: int, 
 
 def _notify(settings: Settings) -> None:
     """A message through Celery's transport, there and back."""
-    bell = Notifier(settings)
+    bell = Notifier(settings.redis)
     bell.notify(queue_name("demo"), "job")
     bell.close()
-    app = celery_app(settings, "demo")
+    app = celery_app(settings.redis, "demo")
     deadline = time.monotonic() + 30
     with app.connection_for_read() as connection, connection.SimpleQueue("maskq.demo") as queue:
         message = queue.get(timeout=deadline - time.monotonic())
@@ -120,7 +120,7 @@ def test_nobody_else_gets_in_and_maskq_cannot_reconfigure_the_server(
             stranger.get("maskq:job:1")
         with Redis(port=port, username="health", password="any") as health, pytest.raises(NoPermissionError):
             health.get("maskq:job:1")
-        with Redis.from_url(settings.redis_url) as maskq:
+        with Redis.from_url(settings.redis.redis_url) as maskq:
             for command in ("FLUSHALL", "SHUTDOWN", "KEYS *", "CONFIG SET dir /", "ACL LIST", "GET other"):
                 with pytest.raises(NoPermissionError):
                     maskq.execute_command(*command.split())

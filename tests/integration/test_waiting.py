@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from redis import Redis
 
+from api.routes import events
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
 from tests.jobs import PNG, assert_problem, finish_next, submit, success
@@ -67,7 +68,7 @@ def test_a_submit_that_waited_in_vain_is_a_job_as_ever(client: httpx2.Client) ->
 
 def test_a_wish_to_wait_for_too_long_is_cut_and_nonsense_ignored(settings: Settings) -> None:
     with (
-        front_end(settings.model_copy(update={"max_wait_s": 1.0})) as url,
+        front_end(settings.replace(max_wait_s=1.0)) as url,
         httpx2.Client(base_url=url, timeout=20) as client,
     ):
         assert submit(client, headers={"Prefer": "wait=999"}).headers["preference-applied"] == "wait=1"
@@ -91,7 +92,7 @@ def test_nobody_asks_redis_again_and_again(
 ) -> None:
     url = f"/jobs/{submit(client).json()['id']}"
     soon(lambda: _claim(leases))
-    with Redis.from_url(settings.redis_url) as redis:
+    with Redis.from_url(settings.redis.redis_url) as redis:
         redis.config_resetstat()
         assert client.get(url, params={"wait": 2}).json()["status"] == "processing"
         assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] < 10
@@ -205,9 +206,12 @@ def test_who_comes_back_hears_only_what_is_new(client: httpx2.Client, leases: Le
         assert next(_events(response.iter_lines()))["data"]["status"] == "processing"
 
 
-def test_a_silent_stream_is_pinged_and_does_not_last_for_ever(settings: Settings) -> None:
-    hasty = settings.model_copy(update={"ping_s": 0.1, "stream_s": 0.55})
-    with front_end(hasty) as url, httpx2.Client(base_url=url, timeout=20) as client:
+def test_a_silent_stream_is_pinged_and_does_not_last_for_ever(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "PING_S", 0.1)
+    monkeypatch.setattr(events, "MAX_STREAM_S", 0.55)
+    with front_end(settings) as url, httpx2.Client(base_url=url, timeout=20) as client:
         url_of_events = submit(client).json()["urls"]["events"]
 
         def listen(_: int) -> list[dict[str, Any]]:
@@ -242,7 +246,7 @@ def test_a_client_that_goes_away_leaves_no_waiter_behind(settings: Settings) -> 
 
 
 def test_more_waiters_than_a_process_carries_are_told_so(settings: Settings) -> None:
-    small = settings.model_copy(update={"max_waiters": 1})
+    small = settings.replace(max_waiters=1)
     with front_end(small) as url, httpx2.Client(base_url=url, timeout=20) as client:
         job = submit(client).json()
         with client.stream("GET", job["urls"]["events"]) as response:

@@ -63,8 +63,8 @@ def pipeline() -> ScriptedPipeline:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    quick = {"heartbeat_s": 0.1, "poll_s": 0.1, "give_up_s": 0.5, "drain_s": 0.2, "restart_grace_s": 0.0}
-    return settings.model_copy(update=quick)
+    quick = {"heartbeat_s": 0.1, "give_up_s": 0.5, "lease_s": 30.0, "drain_s": 0.2, "restart_grace_s": 0.0}
+    return settings.replace(**quick)
 
 
 @pytest.fixture
@@ -237,18 +237,18 @@ def test_a_worker_that_the_store_does_not_hear_drops_its_jobs(
     service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline, settings: Settings
 ) -> None:
     front.submit()
-    with _endless_work(service, pipeline), Redis.from_url(settings.redis_url) as redis:
+    with _endless_work(service, pipeline), Redis.from_url(settings.redis.redis_url) as redis:
         redis.client_pause(1_500)  # a server that is there and does not answer
 
 
 def test_a_job_that_was_claimed_after_a_long_silence_is_kept(
     settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
-    silent = settings.model_copy(update={"heartbeat_s": 60.0, "give_up_s": 2.0})
+    silent = settings.replace(heartbeat_s=60.0, give_up_s=2.0)
     service = WorkerService(silent, "demo", pipeline, IdleEngine(), lambda: None, lambda _: None)
     service.start()
-    time.sleep(silent.give_up_s * 1.5)
-    pipeline.first = lambda: time.sleep(silent.give_up_s * 0.5)
+    time.sleep(silent.liveness.give_up_s * 1.5)
+    pipeline.first = lambda: time.sleep(silent.liveness.give_up_s * 0.5)
     job_id = front.submit()
     service.work_off()
     assert front.job(job_id).status is JobStatus.SUCCEEDED
@@ -264,7 +264,7 @@ def test_a_claim_that_is_not_answered_does_not_hold_up_the_heartbeat(settings: S
             pass
 
     claiming = threading.Thread(target=claim)
-    with Redis.from_url(settings.redis_url) as redis:
+    with Redis.from_url(settings.redis.redis_url) as redis:
         redis.client_pause(2_000)
         claiming.start()
         time.sleep(0.2)
@@ -301,7 +301,7 @@ class StuckRunner:
         return {{}}
 
 engine = Engine(StuckRunner(), Scheduler(1, 1), max_answer_tokens=1)
-settings = Settings(redis_url={settings.redis_url!r}, stuck_s=0.3)
+settings = Settings.of(redis_url={settings.redis.redis_url!r}, stuck_s=0.3)
 WorkerService(settings, "demo", None, engine, lambda: None, lambda _: None).start()
 engine.submit(ModelInput(numpy.zeros((3, 2, 2), "float32"), [1], b""))
 time.sleep(20)

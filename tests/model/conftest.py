@@ -15,9 +15,9 @@ from worker.loading.checkpoint import Checkpoint, load_checkpoint
 def demo_settings() -> Settings:
     """CPU and float32, whatever the machine has: results must not depend on it."""
     models = Path(__file__).parent.parent.parent / "models"
-    return Settings(models_dir=models, device="cpu", dtype="float32", max_answer_tokens=64)
+    return Settings.of(models_dir=models, device="cpu", dtype="float32", max_answer_tokens=64)
 
 
 @pytest.fixture(scope="session")
 def demo(demo_settings: Settings) -> Checkpoint:
-    return load_checkpoint(served_model(demo_settings), demo_settings)
+    return load_checkpoint(served_model(demo_settings.model), demo_settings)

@@ -38,7 +38,7 @@ def _load(model_id: object, root: Path, **values: object) -> None:
     settings = Settings.model_validate(
         {"model_id": str(model_id), "models_dir": root / "models", "device": "cpu", **values}
     )
-    load_checkpoint(served_model(settings), settings)
+    load_checkpoint(served_model(settings.model), settings)
 
 
 def test_a_local_folder_loads(copy: Path, root: Path) -> None:
@@ -130,6 +130,6 @@ def test_soft_capping_follows_the_registry(
     config["text_config"] |= {"attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
     (copy / "config.json").write_text(json.dumps(config))
     (tmp_path / "registry.toml").write_text(f'[models.mine]\nabout = ""\nfolder = "{copy}"\nsoftcap = {softcap}\n')
-    settings = Settings(model_id="mine", models_dir=tmp_path, device="cpu")
-    text = load_checkpoint(served_model(settings), settings).model.config.text_config
+    settings = Settings.of(model_id="mine", models_dir=tmp_path, device="cpu")
+    text = load_checkpoint(served_model(settings.model), settings).model.config.text_config
     assert (text.attn_logit_softcapping, text.final_logit_softcapping) == caps

@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def _answers(checkpoint: Checkpoint, settings: Settings, inputs: list[ModelInput]) -> list[list[int]]:
-    engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings)
+    engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings.engine)
     try:
         futures = [engine.submit(each) for each in inputs]
         return [future.result(120).token_ids for future in futures]
@@ -30,12 +30,12 @@ def _answers(checkpoint: Checkpoint, settings: Settings, inputs: list[ModelInput
 
 @pytest.mark.parametrize("force_format", [False, True])
 def test_a_gpu_writes_what_a_cpu_writes(demo: Checkpoint, demo_settings: Settings, force_format: bool) -> None:
-    on_gpu = demo_settings.model_copy(update={"device": "cuda", "force_format": force_format})
-    preprocessor = Preprocessor(demo.processor, demo_settings.max_prompt_tokens)
+    on_gpu = demo_settings.replace(device="cuda", force_format=force_format)
+    preprocessor = Preprocessor(demo.processor, demo_settings.engine.max_prompt_tokens)
     inputs = []
     for seed in HELD_OUT_SEEDS[:60]:
         scene = draw_scene(seed)
         prompt = f"segment {scene.objects[0].color} {scene.objects[0].kind}"
         inputs.append(preprocessor.prepare(Image.fromarray(scene.image), prompt))
-    expected = _answers(demo, demo_settings.model_copy(update={"force_format": force_format}), inputs)
-    assert _answers(load_checkpoint(served_model(on_gpu), on_gpu), on_gpu, inputs) == expected
+    expected = _answers(demo, demo_settings.replace(force_format=force_format), inputs)
+    assert _answers(load_checkpoint(served_model(on_gpu.model), on_gpu), on_gpu, inputs) == expected

@@ -43,8 +43,8 @@ def test_an_adapter_gives_the_weights_that_peft_gives(
     demo: Checkpoint, demo_settings: Settings, tmp_path: Path, options: dict[str, bool]
 ) -> None:
     merged = _trained(demo, tmp_path / "mine", **options).state_dict()
-    settings = demo_settings.model_copy(update={"model_id": str(tmp_path / "mine")})
-    served = served_model(settings)
+    settings = demo_settings.replace(model_id=str(tmp_path / "mine"))
+    served = served_model(settings.model)
     loaded = load_checkpoint(served, settings).model.state_dict()
     assert served.name == "mine"
     changed = {name for name, value in demo.model.state_dict().items() if not torch.equal(value, loaded[name])}
@@ -114,7 +114,7 @@ def test_what_cannot_be_merged_is_refused(
 ) -> None:
     _trained(demo, tmp_path)
     change(tmp_path)
-    settings = demo_settings.model_copy(update={"model_id": str(tmp_path)})
+    settings = demo_settings.replace(model_id=str(tmp_path))
     with pytest.raises(Exception, match=reason) as refused:
-        load_checkpoint(served_model(settings), settings)
+        load_checkpoint(served_model(settings.model), settings)
     assert refused.type.__name__ in (CheckpointError.__name__, "ConfigurationError")

@@ -53,9 +53,9 @@ class Checkpoint:
     def start_pipeline(self, settings: Settings) -> tuple[Pipeline, Engine]:
         """Start an engine on this model, and the pipeline over it. The caller closes the pipeline."""
         tokenizer = self.processor.tokenizer
-        engine = start_engine(self.model, tokenizer, settings)
-        preprocessor = Preprocessor(self.processor, settings.max_prompt_tokens)
-        return Pipeline(Decoders(settings), preprocessor, engine, tokenizer, self.codec), engine
+        engine = start_engine(self.model, tokenizer, settings.engine)
+        preprocessor = Preprocessor(self.processor, settings.engine.max_prompt_tokens)
+        return Pipeline(Decoders(settings.images), preprocessor, engine, tokenizer, self.codec), engine
 
 
 def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:
@@ -64,12 +64,12 @@ def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:
     Raises:
         CheckpointError: it cannot be had or does not fit; says what to do.
     """
-    folder = served.folder or fetch_checkpoint(served.name, settings)
+    folder = served.folder or fetch_checkpoint(served.name, settings.checkpoint)
     adapter = folder if is_adapter(folder) else None
     if adapter:
         folder = _base_folder(adapter, settings)
-    device = choose_device(settings.device)
-    dtype = choose_dtype(settings.dtype, device)
+    device = choose_device(settings.checkpoint.device)
+    dtype = choose_dtype(settings.checkpoint.dtype, device)
     logger.info("loading %s on %s in %s", served.name, device, dtype)
     with _explained(folder):
         _check_memory(folder, device, dtype)
@@ -84,13 +84,13 @@ def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:
             torch.set_num_threads(1)
         images = SiglipImageProcessorPil.from_pretrained(folder, local_files_only=True)
         processor = PaliGemmaProcessor.from_pretrained(folder, image_processor=images, local_files_only=True)
-    return Checkpoint(model, processor, load_vae(find_vae(folder, settings.cache_dir)))
+    return Checkpoint(model, processor, load_vae(find_vae(folder, settings.checkpoint.cache_dir)))
 
 
 def _base_folder(adapter: Path, settings: Settings) -> Path:
     """Where the model is that an adapter belongs to: known to the registry, or a local folder."""
-    base = find_model(base_of(adapter), settings.models_dir)
-    return base.folder or fetch_checkpoint(base.name, settings)
+    base = find_model(base_of(adapter), settings.model.models_dir)
+    return base.folder or fetch_checkpoint(base.name, settings.checkpoint)
 
 
 def choose_device(wish: str) -> torch.device:
@@ -103,7 +103,7 @@ def choose_device(wish: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(wish)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise CheckpointError(f"DEVICE={wish}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
+        raise CheckpointError(f"MASKQ_DEVICE={wish}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
     return device
 
 
@@ -133,7 +133,7 @@ def _check_memory(folder: Path, device: torch.device, dtype: torch.dtype) -> Non
     if needed > free:
         raise CheckpointError(
             f"the weights take {needed / 1e9:.1f} GB in {dtype} and {free / 1e9:.1f} GB are free on {device}: "
-            "serve a smaller checkpoint, set DTYPE=bfloat16, or use a larger device"
+            "serve a smaller checkpoint, set MASKQ_DTYPE=bfloat16, or use a larger device"
         )
 
 

@@ -28,7 +28,7 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers
 
 from shared.errors import CheckpointError
-from shared.settings import Settings
+from shared.settings import CheckpointSettings
 from worker.loading.download import download, file_sha256
 
 _REVISION = "main"
@@ -37,7 +37,7 @@ _SHA256 = 64
 """Hexadecimal digits; git's digests have 40."""
 
 
-def fetch_checkpoint(name: str, settings: Settings) -> Path:
+def fetch_checkpoint(name: str, settings: CheckpointSettings) -> Path:
     """The folder of an official checkpoint: from the cache if it is all there, else from the hub, and then checked.
 
     Raises:
@@ -72,7 +72,7 @@ def _fetch(name: str, cache: Path, token: str) -> Path:
     return Path(snapshot_download(name, revision=_REVISION, cache_dir=cache, token=token, allow_patterns=_WANTED_FILES))
 
 
-def cached_checkpoint(name: str, settings: Settings) -> Path | None:
+def cached_checkpoint(name: str, settings: CheckpointSettings) -> Path | None:
     """The folder of a checkpoint whose weights are all in the cache."""
     try:
         folder = snapshot_download(
@@ -125,7 +125,7 @@ def _digest_in_name(path: Path) -> str:
     return name if path.is_symlink() and re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) else ""
 
 
-def _cache(settings: Settings) -> Path:
+def _cache(settings: CheckpointSettings) -> Path:
     return settings.cache_dir / "hub"
 
 
@@ -136,7 +136,7 @@ def _check_disk(name: str, cache: Path, needed: int) -> None:
     if needed > free:
         raise CheckpointError(
             f"{name} takes {needed / 1e9:.1f} GB more and {free / 1e9:.1f} GB are free for {cache}: "
-            "make room, or set CACHE_DIR to a larger disk"
+            "make room, or set MASKQ_CACHE_DIR to a larger disk"
         )
 
 

@@ -32,7 +32,7 @@ class KnownJobs:
     """Questions about drawn scenes; what an engine in this process answers to them is the truth."""
 
     def __init__(self, scenes: int) -> None:
-        with engine_predictor(Settings(max_batch=1)) as (answer, _):
+        with engine_predictor(Settings.of(max_batch=1)) as (answer, _):
             self.questions = [_answered(each, answer(each)) for each in drawn_questions(scenes, first=9_000)]
 
     def is_right(self, number: int, job: dict[str, Any]) -> bool:

@@ -17,8 +17,8 @@ _PROJECT = "maskq-trial"
 _READY_S = 300.0
 _SETTINGS = {
     "OMP_NUM_THREADS": "1",  # some workers on few cores would stand in each other's way
-    "REQUIRE_KEYS": "false",  # who may ask is tried elsewhere
-    "WEBHOOK_RETRIES_S": "1," * 100,
+    "MASKQ_REQUIRE_KEYS": "false",  # who may ask is tried elsewhere
+    "MASKQ_WEBHOOK_RETRIES_S": "1," * 100,
     "REDIS_OPTIONS": "--auto-aof-rewrite-percentage 0",  # so that its log tells of everything that was written
 }
 ROOT = Path(__file__).parents[3]

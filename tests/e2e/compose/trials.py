@@ -24,7 +24,7 @@ _UNDER_WAY_S = 60.0
 _CRASHES = 5
 """A worker may be between two jobs when it dies."""
 _CUT_S = 40.0
-"""Longer than GIVE_UP_S and LEASE_S: others have its jobs when it is back."""
+"""Longer than MASKQ_GIVE_UP_S and MASKQ_LEASE_S: others have its jobs when it is back."""
 _DEADLINE_S = 25.0
 """nginx.conf gives clients 10 s for a header and between two pieces of a body."""
 _ANNOUNCED_S = 60.0

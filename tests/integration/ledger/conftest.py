@@ -23,7 +23,7 @@ def redis(any_server: str) -> Iterator[Redis]:
 
 @pytest.fixture
 def settings(any_server: str) -> Settings:
-    return Settings(
+    return Settings.of(
         redis_url=any_server,
         max_queued_jobs=50,
         restart_grace_s=0,
@@ -45,7 +45,7 @@ def clock(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> MovedClock:
 def deploy(clock: MovedClock, settings: Settings) -> Iterator[Deploy]:
     """Makes deployments, with such settings changed; all are closed in the end."""
     with ExitStack() as stack:
-        yield lambda **changes: stack.enter_context(closing(Deployment(settings.model_copy(update=changes))))
+        yield lambda **changes: stack.enter_context(closing(Deployment(settings.replace(**changes))))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from shared.store.leases import LeaseStore
 
 
 def test_what_the_benchmark_queues_is_queued(settings: Settings) -> None:
-    fill(settings.redis_url, 10)
+    fill(settings.redis.redis_url, 10)
     leases = LeaseStore.connect(settings)
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None

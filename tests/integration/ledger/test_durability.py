@@ -19,13 +19,13 @@ from tests.servers import embedded_broker
 )
 def test_a_server_that_would_lose_jobs_is_refused(tmp_path: Path, option: str, value: str, needed: str) -> None:
     with embedded_broker(tmp_path) as url, Redis.from_url(url) as redis:
-        settings = Settings(redis_url=url)
-        require_durable_server(settings)
+        settings = Settings.of(redis_url=url)
+        require_durable_server(settings.redis)
         redis.config_set(option, value)
         with pytest.raises(ConfigurationError, match=f"{option} is {value} and must be {needed}"):
-            require_durable_server(settings)
-        require_durable_server(settings.model_copy(update={"allow_data_loss": True}))
+            require_durable_server(settings.redis)
+        require_durable_server(settings.replace(allow_data_loss=True).redis)
 
 
 def test_a_server_that_is_not_there_yet_is_not_judged() -> None:
-    require_durable_server(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"))
+    require_durable_server(Settings.of(redis_url=f"redis://127.0.0.1:{free_port()}/0").redis)

@@ -303,7 +303,7 @@ def test_any_moves_in_any_order_leave_the_ledger_as_the_model_says(
 ) -> None:
     patch_clock(monkeypatch, submissions, leases)
     with embedded_broker(tmp_path) as url, Redis.from_url(url, decode_responses=True) as redis:
-        settings = Settings(redis_url=url, lease_s=LEASE_MS / 1000, restart_grace_s=0, max_queued_jobs=_MAX_WAITING)
+        settings = Settings.of(redis_url=url, lease_s=LEASE_MS / 1000, restart_grace_s=0, max_queued_jobs=_MAX_WAITING)
         with closing(Deployment(settings)) as ledger:
             monkeypatch.setattr(LedgerMachine, "ledger", ledger, raising=False)
             monkeypatch.setattr(LedgerMachine, "redis", redis, raising=False)

@@ -17,16 +17,15 @@ from webhooks.app import DelivererThread
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Short delays; receivers may be on loopback."""
-    return settings.model_copy(
-        update={
-            "url_allow_http": True,
-            "url_allow_private": True,
-            "webhook_timeout_s": TIMEOUT_S,
-            "webhook_retries_s": (0.1, 0.2, 0.3),
-            "poll_s": 0.05,
-            "restart_grace_s": 0,
-            "lease_s": 0.05,
-        }
+    return settings.replace(
+        url_allow_http=True,
+        url_allow_private=True,
+        webhook_timeout_s=TIMEOUT_S,
+        webhook_retries_s=(0.1, 0.2, 0.3),
+        restart_grace_s=0,
+        heartbeat_s=0.01,
+        give_up_s=0.04,
+        lease_s=0.05,
     )
 
 

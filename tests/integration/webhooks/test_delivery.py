@@ -89,8 +89,8 @@ def test_every_end_of_a_job_is_announced_and_signed(
 
 @pytest.mark.usefixtures("deliverer")
 def test_an_end_at_submission_is_announced_too(settings: Settings, receiver: Receiver, secret: str) -> None:
-    with front_end(settings.model_copy(update={"result_cache_s": 60})) as url:
-        deployment = Deployment(settings.model_copy(update={"result_cache_s": 60}), url)
+    with front_end(settings.replace(result_cache_s=60)) as url:
+        deployment = Deployment(settings.replace(result_cache_s=60), url)
         assert deployment.try_to_submit().status_code == 202
         deployment.finish()
         job_id = deployment.submit(receiver.url)
@@ -115,7 +115,7 @@ def test_a_job_without_a_webhook_announces_nothing(deployment: Deployment, setti
     job_id = deployment.try_to_submit().json()["id"]
     deployment.finish()
     assert deployment.client.get(f"/jobs/{job_id}/webhooks").json() == {"deliveries": []}
-    with Redis.from_url(settings.redis_url) as redis:
+    with Redis.from_url(settings.redis.redis_url) as redis:
         assert not redis.exists(key_names.delivery(job_id), key_names.DELIVERY_HOSTS)
 
 
@@ -213,7 +213,7 @@ def test_a_delivery_fails_when_its_schedule_ends(deployment: Deployment, receive
 
 @pytest.mark.usefixtures("deliverer")
 def test_nothing_is_sent_after_the_job_is_gone(deployment: Deployment, receiver: Receiver) -> None:
-    receiver.answers = [status(503, Retry_After=str(deployment.settings.retention_s))]
+    receiver.answers = [status(503, Retry_After=str(deployment.settings.retention.retention_s))]
     delivery = deployment.settled(deployment.submit_and_finish(receiver.url))
     assert (delivery["state"], len(delivery["attempts"])) == ("failed", 1)
 
@@ -222,7 +222,7 @@ def test_deliveries_of_jobs_that_are_gone_are_dropped(
     deployment: Deployment, receiver: Receiver, settings: Settings
 ) -> None:
     gone, kept = (deployment.submit_and_finish(receiver.url) for _ in range(2))
-    with Redis.from_url(settings.redis_url) as redis:
+    with Redis.from_url(settings.redis.redis_url) as redis:
         redis.delete(key_names.job(gone), key_names.delivery(gone), key_names.result(gone))
         deliverer = DelivererThread(settings)
         deployment.settled(kept)
@@ -240,7 +240,7 @@ def test_a_slow_receiver_does_not_hold_up_others(
         slow = [deployment.submit_and_finish(receiver.url) for _ in range(20)]
         quick = [deployment.submit_and_finish(other.url) for _ in range(20)]
         limits = {"webhook_concurrency": 6, "webhook_host_concurrency": 4, "webhook_timeout_s": 20, "drain_s": 0.1}
-        deliverer = DelivererThread(settings.model_copy(update=limits))
+        deliverer = DelivererThread(settings.replace(**limits))
         begin = time.monotonic()
         other.wait_for(20, max_s=15)
         assert time.monotonic() - begin < 15  # before the first slow one is given up
@@ -253,7 +253,7 @@ def test_a_slow_receiver_does_not_hold_up_others(
 
 def test_a_refused_address_is_never_called(deployment: Deployment, receiver: Receiver, settings: Settings) -> None:
     job_id = deployment.submit_and_finish(receiver.url)
-    deliverer = DelivererThread(settings.model_copy(update={"url_allow_private": False}))
+    deliverer = DelivererThread(settings.replace(url_allow_private=False))
     delivery = deployment.settled(job_id)
     deliverer.stop()
     assert delivery["state"] == "failed"

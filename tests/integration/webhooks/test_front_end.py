@@ -36,7 +36,7 @@ from webhooks.app import DelivererThread
 def test_a_webhook_that_will_not_do_is_refused_at_submission(
     settings: Settings, fields: dict[str, Any], code: str, detail: str
 ) -> None:
-    strict = settings.model_copy(update={"url_allow_http": False, "url_allow_private": False})
+    strict = settings.replace(url_allow_http=False, url_allow_private=False)
     with front_end(strict) as url:
         deployment = Deployment(strict, url)
         response = deployment.try_to_submit(**fields)

@@ -170,7 +170,7 @@ def test_any_moves_in_any_order_leave_deliveries_as_the_model_says(
     moved_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = moved_redis.connection_pool.connection_kwargs["port"]
-    settings = Settings(
+    settings = Settings.of(
         redis_url=f"redis://127.0.0.1:{port}/0",
         webhook_timeout_s=_LEASE_MS / 2000,
         retention_s=_RETENTION_MS // 1000,

@@ -31,7 +31,7 @@ def test_while_a_secret_rotates_both_sign(deployment: Deployment, receiver: Rece
 
 
 def test_each_owner_has_a_secret_of_its_own_and_a_replaced_one_ends(settings: Settings) -> None:
-    hasty = settings.model_copy(update={"webhook_rotation_s": 0})
+    hasty = settings.replace(webhook_rotation_s=0)
     first, other = webhook_secrets(settings, "ann"), webhook_secrets(settings, "bob")
     assert first == webhook_secrets(settings, "ann") != other
     second = webhook_secrets(settings, "ann", "rotate")

@@ -22,10 +22,10 @@ from testing.uploads import small_png
 from tests.receivers import Receiver, slow, status, webhook_secrets
 
 _SETTINGS = {
-    "URL_ALLOW_HTTP": "true",
-    "URL_ALLOW_PRIVATE": "true",
-    "WEBHOOK_TIMEOUT_S": "2",
-    "WEBHOOK_RETRIES_S": "0.2," * 20,
+    "MASKQ_URL_ALLOW_HTTP": "true",
+    "MASKQ_URL_ALLOW_PRIVATE": "true",
+    "MASKQ_WEBHOOK_TIMEOUT_S": "2",
+    "MASKQ_WEBHOOK_RETRIES_S": "0.2," * 20,
     "SCRIPTED_MS": "5",
 }
 _POINTS = {"webhooks.sent"}
@@ -91,7 +91,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture
 def secret(fleet: Fleet) -> str:
-    return webhook_secrets(Settings(redis_url=fleet.broker_url), ANONYMOUS)[0]
+    return webhook_secrets(Settings.of(redis_url=fleet.broker_url), ANONYMOUS)[0]
 
 
 def test_every_fault_point_in_the_code_is_exercised_here(root: Path) -> None:
@@ -183,5 +183,5 @@ def test_a_container_is_healthy_while_the_store_hears_of_its_deliverer(client: C
         return subprocess.run(command, env={**os.environ, "REDIS_URL": redis_url}, check=False).returncode == 0
 
     client.fleet.wait_for(lambda: is_healthy(client.fleet.broker_url), "a heartbeat")
-    assert not is_healthy(settings.redis_url)  # of which no deliverer knows
+    assert not is_healthy(settings.redis.redis_url)  # of which no deliverer knows
     assert not is_healthy("redis://127.0.0.1:1")

@@ -63,7 +63,7 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Resolver:
 
 def _check(url: str, **settings: bool) -> None:
     async def check() -> None:
-        async with Outbound(Settings.model_validate(settings), "webhook_url") as sender:
+        async with Outbound(Settings.of(**settings).outbound, "webhook_url") as sender:
             await sender.check(url)
 
     asyncio.run(check())
@@ -72,7 +72,7 @@ def _check(url: str, **settings: bool) -> None:
 def _get(url: str, **settings: bool) -> int:
     async def get() -> int:
         async with (
-            Outbound(Settings.model_validate(settings), "webhook_url") as sender,
+            Outbound(Settings.of(**settings).outbound, "webhook_url") as sender,
             sender.request("GET", url, {}) as response,
         ):
             return response.status
@@ -233,7 +233,7 @@ def test_what_is_wrong_in_form_is_never_resolved(resolver: Resolver) -> None:
 
 @given(st.text(max_size=60), st.sampled_from(("", "https://", "https://[", "https://example.com", "https://127.0.0.1")))
 def test_any_text_is_judged_and_nothing_else_happens(text: str, prefix: str) -> None:
-    sender = Outbound(Settings(), "image_url")
+    sender = Outbound(Settings.of().outbound, "image_url")
     try:
         parts = sender.check_form(prefix + text)
     except UrlRefused:

@@ -20,14 +20,14 @@ def registry(root: Path) -> dict[str, RegistryEntry]:
 
 
 def test_the_demo_is_served_by_default(root: Path) -> None:
-    served = served_model(Settings(models_dir=root / "models"))
+    served = served_model(Settings.of(models_dir=root / "models").model)
     assert (served.name, served.folder) == ("demo", root / "models" / "demo")
 
 
 @pytest.mark.parametrize(("size", "kind", "resolution"), _OFFICIAL)
 def test_every_official_checkpoint_is_known(root: Path, size: str, kind: str, resolution: int) -> None:
     name = f"google/paligemma2-{size}-{kind}-{resolution}"
-    served = served_model(Settings(models_dir=root / "models", model_id=name))
+    served = served_model(Settings.of(models_dir=root / "models", model_id=name).model)
     assert (served.folder, served.entry.resolution, served.entry.gated) == (None, resolution, True)
     assert served.entry.softcap is (kind == "pt")
     assert "2412.03555" in served.entry.softcap_source
@@ -45,7 +45,7 @@ def test_memory_follows_from_the_parameters(registry: dict[str, RegistryEntry]) 
 
 def test_a_local_folder_is_called_by_its_last_name(root: Path, tmp_path: Path) -> None:
     (tmp_path / "my-model").mkdir()
-    served = served_model(Settings(models_dir=root / "models", model_id=str(tmp_path / "my-model")))
+    served = served_model(Settings.of(models_dir=root / "models", model_id=str(tmp_path / "my-model")).model)
     assert (served.name, served.folder) == ("my-model", tmp_path / "my-model")
     assert served.entry.weights_bytes("float32") is served.entry.image_tokens is None
 
@@ -54,18 +54,18 @@ def test_an_operator_can_give_a_folder_an_entry(tmp_path: Path) -> None:
     (tmp_path / "registry.toml").write_text(
         '[families.ours]\nsoftcap = true\n[models.mine]\nfamily = "ours"\nabout = "Mine."\nfolder = "/models/mine"\n'
     )
-    served = served_model(Settings(models_dir=tmp_path, model_id="mine"))
+    served = served_model(Settings.of(models_dir=tmp_path, model_id="mine").model)
     assert (served.folder, served.entry.softcap) == (Path("/models/mine"), True)
 
 
 def test_an_unknown_name_is_refused_with_those_there_are(root: Path) -> None:
     with pytest.raises(ConfigurationError, match="google/paligemma2-3b-mix-448"):
-        served_model(Settings(models_dir=root / "models", model_id="evil/model"))
+        served_model(Settings.of(models_dir=root / "models", model_id="evil/model").model)
 
 
 def test_a_missing_registry_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="MODELS_DIR"):
-        served_model(Settings(models_dir=tmp_path))
+    with pytest.raises(ConfigurationError, match="MASKQ_MODELS_DIR"):
+        served_model(Settings.of(models_dir=tmp_path).model)
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,11 @@ def test_a_missing_registry_is_explained(tmp_path: Path) -> None:
 def test_a_wrong_registry_is_explained(tmp_path: Path, text: str) -> None:
     (tmp_path / "registry.toml").write_text(text)
     with pytest.raises(ConfigurationError, match="is not a registry"):
-        served_model(Settings(models_dir=tmp_path))
+        served_model(Settings.of(models_dir=tmp_path).model)
 
 
 def test_a_deployment_offers_its_own_model_first(root: Path) -> None:
     names = "google/paligemma2-3b-mix-448, demo,"
-    offered = offered_models(Settings(models_dir=root / "models", models=names))
+    offered = offered_models(Settings.of(models_dir=root / "models", models=names).model)
     assert list(offered) == ["demo", "google/paligemma2-3b-mix-448"]
-    assert list(offered_models(Settings(models_dir=root / "models"))) == ["demo"]
+    assert list(offered_models(Settings.of(models_dir=root / "models").model)) == ["demo"]

@@ -77,5 +77,5 @@ def test_whatever_a_receiver_asks_for_is_a_time(value: bytes) -> None:
 
 
 def test_the_schedule_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WEBHOOK_RETRIES_S", "1, 2.5,")
-    assert Settings().webhook_retries_s == (1, 2.5)
+    monkeypatch.setenv("MASKQ_WEBHOOK_RETRIES_S", "1, 2.5,")
+    assert Settings.of().webhooks.webhook_retries_s == (1, 2.5)

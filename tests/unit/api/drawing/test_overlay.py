@@ -22,7 +22,7 @@ _Pixels = npt.NDArray[np.uint8]
 
 @pytest.fixture(scope="module")
 def decoders() -> Iterator[Decoders]:
-    with Decoders(Settings()) as decoders:
+    with Decoders(Settings.of().images) as decoders:
         yield decoders
 
 

@@ -21,8 +21,8 @@ from shared.errors import InvalidField
     ],
 )
 def test_prompts_get_the_form_the_model_was_trained_on(text: str, prompt: str) -> None:
-    assert normalize_prompt(text, 512) == prompt
-    assert normalize_prompt(prompt, 600) == prompt
+    assert normalize_prompt(text) == prompt
+    assert normalize_prompt(prompt) == prompt
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_prompts_get_the_form_the_model_was_trained_on(text: str, prompt: str) -
 )
 def test_what_cannot_be_asked_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidField, match=r"^prompt: "):
-        normalize_prompt(text, 512)
+        normalize_prompt(text)
 
 
 def test_things_are_the_phrases_between_separators() -> None:

@@ -23,7 +23,7 @@ from shared.settings import Settings
 from testing.pictures import costly_images, encoded, exif_with_orientation, gradient, scan_bomb
 
 _MANY = 25_000_000
-_SETTINGS = Settings(decode_processes=2)
+_SETTINGS = Settings.of(decode_processes=2).images
 _PNG = encoded(gradient(64, 48))
 
 
@@ -117,7 +117,10 @@ def test_a_helper_knows_no_secrets_and_can_write_no_file(decoders: Decoders, mon
     (helper,) = _helpers()
     assert "HF_TOKEN" not in helper.environ()
     assert helper.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
-    assert helper.rlimit(psutil.RLIMIT_AS) == (_SETTINGS.decode_memory_bytes, _SETTINGS.decode_memory_bytes)
+    assert helper.rlimit(psutil.RLIMIT_AS) == (
+        _SETTINGS.decode_memory_bytes,
+        _SETTINGS.decode_memory_bytes,
+    )
     assert [file.path for file in helper.open_files()] == []
 
 
@@ -127,7 +130,7 @@ import sys, time
 from shared.images.sandbox import Decoders
 from shared.settings import Settings
 from testing.pictures import encoded, gradient
-Decoders(Settings()).decode(encoded(gradient()), (4, 4))
+Decoders(Settings.of().images).decode(encoded(gradient()), (4, 4))
 print("ready", flush=True)
 time.sleep(60)
 """

@@ -42,24 +42,24 @@ def url(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(cache_dir=tmp_path, hf_token=SecretStr("hf_test"))
+    return Settings.of(cache_dir=tmp_path, hf_token=SecretStr("hf_test"))
 
 
 @pytest.mark.usefixtures("url")
 def test_a_checkpoint_is_fetched_whole_and_only_once(hub: Hub, settings: Settings) -> None:
-    folder = fetch_checkpoint(_NAME, settings)
+    folder = fetch_checkpoint(_NAME, settings.checkpoint)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         name: hub.files[name] for name in ("config.json", _WEIGHTS)
     }
     sent = hub.sent_bytes
-    assert fetch_checkpoint(_NAME, settings) == folder
+    assert fetch_checkpoint(_NAME, settings.checkpoint) == folder
     assert hub.sent_bytes == sent
 
 
 @pytest.mark.usefixtures("url")
 def test_a_connection_that_is_cut_is_taken_up_where_it_broke_off(hub: Hub, settings: Settings) -> None:
     hub.cut[_WEIGHTS] = 1
-    folder = fetch_checkpoint(_NAME, settings)
+    folder = fetch_checkpoint(_NAME, settings.checkpoint)
     assert (folder / _WEIGHTS).read_bytes() == hub.files[_WEIGHTS]
     assert hub.ranges == ["bytes=100000-"]
 
@@ -70,10 +70,10 @@ def test_a_connection_that_is_always_cut_is_explained_and_what_has_arrived_is_ke
 ) -> None:
     hub.cut[_WEIGHTS] = 1_000
     with pytest.raises(CheckpointError, match="the next try goes on from there"):
-        fetch_checkpoint(_NAME, settings)
+        fetch_checkpoint(_NAME, settings.checkpoint)
     hub.cut.clear()
     hub.ranges.clear()
-    assert (fetch_checkpoint(_NAME, settings) / _WEIGHTS).read_bytes() == hub.files[_WEIGHTS]
+    assert (fetch_checkpoint(_NAME, settings.checkpoint) / _WEIGHTS).read_bytes() == hub.files[_WEIGHTS]
     assert len(hub.ranges) == 1
 
 
@@ -85,7 +85,7 @@ def test_a_fetch_that_was_ended_goes_on_at_the_next_try(
     blobs = tmp_path / "hub" / f"models--{_NAME.replace('/', '--')}" / "blobs"
     blobs.mkdir(parents=True)
     (blobs / f".{hub.digest(_WEIGHTS)}.part").write_bytes(hub.files[_WEIGHTS][:begun])
-    folder = fetch_checkpoint(_NAME, settings)
+    folder = fetch_checkpoint(_NAME, settings.checkpoint)
     assert (folder / _WEIGHTS).read_bytes() == hub.files[_WEIGHTS]
     assert hub.ranges == [f"bytes={begun}-"]
 
@@ -95,9 +95,9 @@ def test_a_fetch_that_was_ended_goes_on_at_the_next_try(
 def test_wrong_bytes_are_deleted_and_can_be_fetched_again(hub: Hub, settings: Settings, name: str) -> None:
     hub.swapped.add(name)
     with pytest.raises(CheckpointError, match=r"wrong (digest|SHA-256)"):
-        fetch_checkpoint(_NAME, settings)
+        fetch_checkpoint(_NAME, settings.checkpoint)
     hub.swapped.clear()
-    assert (fetch_checkpoint(_NAME, settings) / name).read_bytes() == hub.files[name]
+    assert (fetch_checkpoint(_NAME, settings.checkpoint) / name).read_bytes() == hub.files[name]
 
 
 @pytest.mark.usefixtures("url")
@@ -117,7 +117,7 @@ def test_a_refusal_says_what_to_do(
 ) -> None:
     hub.status, hub.headers = status, headers
     with pytest.raises(CheckpointError, match=advice):
-        fetch_checkpoint(_NAME, settings)
+        fetch_checkpoint(_NAME, settings.checkpoint)
 
 
 @pytest.mark.usefixtures("url")
@@ -125,8 +125,8 @@ def test_a_disk_without_room_is_said_before_anything_is_fetched(
     hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000))
-    with pytest.raises(CheckpointError, match=r"takes 0\.0 GB more .* set CACHE_DIR"):
-        fetch_checkpoint(_NAME, settings)
+    with pytest.raises(CheckpointError, match=r"takes 0\.0 GB more .* set MASKQ_CACHE_DIR"):
+        fetch_checkpoint(_NAME, settings.checkpoint)
     assert hub.sent_bytes < 100_000
 
 
@@ -134,12 +134,12 @@ def test_a_disk_without_room_is_said_before_anything_is_fetched(
 def test_a_repository_without_weights_is_said(hub: Hub, settings: Settings) -> None:
     del hub.files[_WEIGHTS]
     with pytest.raises(CheckpointError, match=r"no complete model\.safetensors"):
-        fetch_checkpoint(_NAME, settings)
+        fetch_checkpoint(_NAME, settings.checkpoint)
 
 
 @pytest.mark.usefixtures("url")
 def test_a_file_that_was_damaged_on_disk_is_found(settings: Settings) -> None:
-    folder = fetch_checkpoint(_NAME, settings)
+    folder = fetch_checkpoint(_NAME, settings.checkpoint)
     assert damaged_files(folder) == []
     stored = (folder / _WEIGHTS).resolve()
     whole = stored.read_bytes()
@@ -155,7 +155,7 @@ def test_only_plain_files_of_the_cache_have_digests(tmp_path: Path) -> None:
 
 def test_the_command_fetches_and_checks(hub: Hub, url: str, root: Path, tmp_path: Path) -> None:
     hub.files["vae.npz"] = b"not fetched: the mask decoder has its own publisher"
-    env = {**os.environ, "HF_ENDPOINT": url, "HF_TOKEN": "hf_test", "CACHE_DIR": str(tmp_path)}
+    env = {**os.environ, "HF_ENDPOINT": url, "HF_TOKEN": "hf_test", "MASKQ_CACHE_DIR": str(tmp_path)}
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "local.models", *arguments]
