@@ -24,7 +24,7 @@ _VARIABLE = re.compile(r"\bMASKQ_[A-Z0-9_]*[A-Z0-9]\b")
 _SUFFIXES = "py|lua|md|toml|txt|html|yml|yaml|json|lock"
 _PATH = re.compile(rf"`([\w.-]+(?:/[\w.-]+)*/|[\w./-]+\.(?:{_SUFFIXES})|(?:scripts|\.ci)/[\w-]+)`")
 """A folder, a file, or a command, in backticks."""
-_FILE_IN_PICTURE = re.compile(rf"[\w/]+\.(?:{_SUFFIXES})\b")
+_FILE_IN_PICTURE = re.compile(rf"\w+(?:/\w+)+\.(?:{_SUFFIXES})\b")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 

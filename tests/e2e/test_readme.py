@@ -72,9 +72,7 @@ def test_the_request_in_the_readme_gets_the_answer_that_is_shown(readme: str, ro
     _assert_same_answer(_reduced(_run(submit, root), shown), shown)
 
 
-def test_the_requests_on_the_api_page_get_the_answer_that_is_shown(
-    api_page: str, root: Path, service_url: str
-) -> None:
+def test_the_requests_on_the_api_page_get_the_answer_that_is_shown(api_page: str, root: Path, service_url: str) -> None:
     submit, poll = _requests(api_page, service_url)
     job = _run(submit, root)
     if job["status"] in ("queued", "processing"):

@@ -41,7 +41,7 @@ def test_the_receiver_that_is_shown_takes_each_event_once(page: str, fleet: Flee
     (tmp_path / "shown_receiver.py").write_text(program, "utf-8")
     port, secret = free_port(), webhook_secrets(Settings.of(redis_url=fleet.broker_url), ANONYMOUS)[0]
     serve = ["--app-dir", str(tmp_path), "--port", str(port), "--log-level", "warning", "shown_receiver:app"]
-    receiver = fleet.invite("receiver", [sys.executable, "-m", "uvicorn", *serve], MASKQ_WEBHOOK_SECRET=secret)
+    receiver = fleet.invite("receiver", [sys.executable, "-m", "uvicorn", *serve], WEBHOOK_SECRET=secret)
     with httpx2.Client(base_url=fleet.url, timeout=20) as client:
         data = {"prompt": "cat", "webhook_url": f"http://127.0.0.1:{port}/maskq"}
         job = client.post("/segment/", data=data, files={"image_file": ("a.png", small_png())}).json()
