@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from shared.process.celery_process import run_workforce
+from shared.process.celery_process import run_service
 from shared.process.environment import load_settings
 from shared.process.notifier import WEBHOOK_QUEUE
 from shared.settings import Settings
@@ -27,7 +27,7 @@ def run_deliverer() -> int:
         ConfigurationError: the settings are wrong.
     """
     settings = load_settings()
-    return run_workforce(settings, WEBHOOK_QUEUE, lambda: DelivererThread(settings), name="webhooks", threads=1)
+    return run_service(settings, WEBHOOK_QUEUE, lambda: DelivererThread(settings), name="webhooks", threads=1)
 
 
 class DelivererThread:
@@ -39,17 +39,17 @@ class DelivererThread:
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
         self._thread.start()
 
-    def work_off(self) -> None:
+    def run_pending(self) -> None:
         """Something may be due."""
         self._call(self._deliverer.wake)
 
-    def take_no_more(self) -> None:
+    def drain(self) -> None:
         """Told to stop."""
         self._call(self._deliverer.stop)
 
     def stop(self) -> None:
         """Return when all that was under way is done."""
-        self.take_no_more()
+        self.drain()
         self._thread.join()
 
     def _run(self) -> None:

@@ -112,7 +112,7 @@ def test_killed_between_sending_and_recording_it_sends_again_under_the_same_id(
 ) -> None:
     armed = tmp_path / "armed"
     for member in client.fleet.deliverers:
-        client.restart(member, MASKQ_FAULT=f"webhooks.sent:{armed}")
+        client.restart(member, MASKQ_FAILPOINT=f"webhooks.sent:{armed}")
     armed.touch()
     job_id = client.submit(receiver)
     client.wait_for(job_id, "delivered")
