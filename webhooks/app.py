@@ -1,6 +1,6 @@
-"""The service as a process of Celery's: `python -m webhooks` runs it.
+"""The deliverer of webhooks as a Celery process: `python -m webhooks` runs it.
 
-Celery listens for the notifier in its own threads; the deliveries are tasks of one event loop in another.
+Celery receives notifications in its own threads; the deliveries are tasks of one event loop in another thread.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ def run_deliverer() -> int:
 
 
 class DelivererThread:
-    """A deliverer in an event loop in a thread, for callers in other threads."""
+    """A `Deliverer` in an event loop in a thread of its own. The methods are called from other threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._loop = asyncio.new_event_loop()
-        self._deliverer = Deliverer(settings)
+        self._deliverer = Deliverer.connect(settings)
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
         self._thread.start()
 
     def run_pending(self) -> None:
-        """Something may be due."""
+        """Start the deliveries that are due. Does not wait for them."""
         self._call(self._deliverer.wake)
 
     def drain(self) -> None:
-        """Told to stop."""
+        """Claim no further deliveries."""
         self._call(self._deliverer.stop)
 
     def stop(self) -> None:
-        """Return when all that was under way is done."""
+        """Drain, and return when the deliveries in progress are done."""
         self.drain()
         self._thread.join()
 
@@ -57,9 +57,9 @@ class DelivererThread:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._deliverer.run())
         except Exception:
-            logger.critical("no more webhooks can be delivered: ending the process", exc_info=True)
+            logger.critical("the deliverer failed: ending the process", exc_info=True)
             os._exit(os.EX_SOFTWARE)
 
-    def _call(self, act: Callable[[], None]) -> None:
+    def _call(self, method: Callable[[], None]) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(act)
+            self._loop.call_soon_threadsafe(method)

@@ -12,7 +12,7 @@ kills one process once."""
 
 
 def failpoint(name: str) -> None:
-    """End this process with SIGKILL if a test has chosen this failpoint. Otherwise costs one read of the environment."""
+    """End this process with SIGKILL if a test chose this failpoint. Otherwise costs one look into the environment."""
     chosen = os.environ.get(_VARIABLE)
     if not chosen:
         return

@@ -1,4 +1,4 @@
-"""The identity of a process: its name in the heartbeats that the store keeps, and whether such a name is of this host."""
+"""The identity of a process: its name in heartbeats to the store, and whether such a name belongs to this host."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def process_name() -> str:
 
 
 def is_any_here(names: Iterable[str]) -> bool:
-    """Whether one of these processes is of this host. A container is a host of its own."""
+    """Whether one of these processes runs on this host. A container is a host of its own."""
     return any(name.rpartition(":")[0] == socket.gethostname() for name in names)

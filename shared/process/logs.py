@@ -1,4 +1,4 @@
-"""One format for all logs: ours, uvicorn's, Celery's and those of libraries. Text for people, or one JSON object a line.
+"""One format for all logs: ours, uvicorn's, Celery's and those of libraries. Text, or one JSON object per line.
 
 All code logs with `logging`, and structlog formats the records. Values bound with `structlog.contextvars` (the ids of a
 request and of a job) are in every line that is logged while they are bound.

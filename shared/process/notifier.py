@@ -1,7 +1,7 @@
 """The notifier: sends a Celery message that means "there may be work in the store", with a job id for the logs.
 
-A message that is lost, repeated or late changes nothing: workers claim jobs from the store and not from the message, and
-so do deliverers of webhooks. So Celery acknowledges early and keeps no results; only the store is durable.
+A message that is lost, repeated or late changes nothing: workers claim jobs from the store, not from the message, and
+deliverers of webhooks do the same. So Celery acknowledges early and keeps no results; only the store is durable.
 """
 
 from __future__ import annotations

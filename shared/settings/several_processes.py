@@ -52,7 +52,7 @@ class ImageSettings(SettingsGroup):
         4,
         ge=1,
         le=64,
-        description="Child processes of a front end or worker that decode images, each one image at a time. Raise it if "
+        description="Child processes of a front end or worker that decode images, each one at a time. Raise it if "
         "images wait while CPU cores are idle; lower it if memory is short.",
     )
     decode_memory_bytes: int = Field(

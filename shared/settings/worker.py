@@ -66,9 +66,9 @@ class EngineSettings(SettingsGroup):
         default_factory=_default_threads,
         ge=1,
         le=512,
-        description="Jobs in flight per worker. Unset: 1.5 times MASKQ_MAX_BATCH, so that images are prepared and masks "
-        "drawn while the model runs. Never below MASKQ_MAX_BATCH, or a batch could not fill. Raise it if the model "
-        "waits for images.",
+        description="Jobs in flight per worker. Unset: 1.5 times MASKQ_MAX_BATCH, so that images are prepared and "
+        "masks drawn while the model runs. Never below MASKQ_MAX_BATCH, or a batch could not fill. Raise it if the "
+        "model waits for images.",
     )
     prefill_tokens: int = Field(
         8_192,
@@ -80,8 +80,8 @@ class EngineSettings(SettingsGroup):
         512,
         ge=16,
         le=4096,
-        description="Most tokens of a prompt; longer ones fail with `prompt_too_long`. Every slot of the cache has room "
-        "for it: raise it for long prompts in rare scripts, lower it to save memory.",
+        description="Most tokens of a prompt; longer ones fail with `prompt_too_long`. Every slot of the cache has "
+        "room for it: raise it for long prompts in rare scripts, lower it to save memory.",
     )
     max_answer_tokens: int = Field(
         256,

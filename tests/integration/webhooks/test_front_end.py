@@ -23,7 +23,7 @@ from webhooks.app import DelivererThread
     [
         ({"webhook_url": "http://example.com/"}, "url_refused", "webhook_url: must begin with https://"),
         ({"webhook_url": "https://127.0.0.1/"}, "url_refused", "webhook_url: the host is not on the public Internet"),
-        ({"webhook_url": "https://a:b@example.com/"}, "url_refused", "webhook_url: must not hold a user name"),
+        ({"webhook_url": "https://a:b@example.com/"}, "url_refused", "webhook_url: must not contain a user name"),
         (
             {"webhook_url": ["https://a.com/", "https://b.com/"]},
             "invalid_field",
