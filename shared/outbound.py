@@ -83,7 +83,7 @@ class Outbound:
         """Check a URL and the present addresses of its host, without connecting.
 
         Raises:
-            UrlRefused: it is not allowed, or its host does not resolve. The message says why.
+            UrlRefused: it is not allowed, or its host does not resolve. The message gives the reason.
         """
         host = str(self.check_form(url).hostname)
         if self._settings.url_allow_private:
@@ -98,7 +98,7 @@ class Outbound:
         """Check the text of a URL, and split it into its parts.
 
         Raises:
-            UrlRefused: it is not allowed. The message says why.
+            UrlRefused: it is not allowed. The message gives the reason.
         """
         if len(url) > MAX_URL_CHARS or not url.isascii() or not url.isprintable() or " " in url:
             raise self.refused(f"must be printable ASCII without spaces, at most {MAX_URL_CHARS} characters")

@@ -93,7 +93,7 @@ def read_registry(models_dir: Path) -> dict[str, RegistryEntry]:
     """Every model of `registry.toml`, by name.
 
     Raises:
-        ConfigurationError: the file is missing or invalid. The message says what is wrong.
+        ConfigurationError: the file is missing or invalid. The message explains it.
     """
     path = models_dir / "registry.toml"
     try:

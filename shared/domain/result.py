@@ -23,7 +23,7 @@ class RleMask(_Part):
 
 
 Ring = list[tuple[float, float]]
-"""Corners of a closed line as (x, y) in pixels. The last corner connects to the first."""
+"""A closed line (the usual term for polygons): its corners as (x, y) in pixels. The last connects to the first."""
 
 
 class Polygon(_Part):

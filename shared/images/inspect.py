@@ -1,4 +1,4 @@
-"""Image bytes: the accepted formats, what a header says, and decoding to an upright RGB image."""
+"""Image bytes: the accepted formats, checks of their headers, and decoding to an upright RGB image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WHITE = (255, 255, 255)
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the header of an image says. `width` and `height` are in pixels as stored, before EXIF rotation."""
+    """The header of an image. `width` and `height` are in pixels as stored, before EXIF rotation."""
 
     format: str
     width: int

@@ -14,7 +14,7 @@ import structlog
 from shared.settings import LoggingSettings
 
 _NOISY = ("httpx2", "celery.app.trace", "celery.worker.strategy", "asyncio")
-"""At INFO they repeat what our own log lines say with more detail."""
+"""At INFO they repeat our own log lines, with fewer details."""
 
 
 def set_up_logging(settings: LoggingSettings) -> None:
