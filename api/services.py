@@ -15,7 +15,7 @@ from api.reaper import reaping
 from api.submission.fetch_image import ImageFetcher
 from api.submission.intake import Intake
 from api.watcher import JobWatcher
-from shared.images.sandbox import Decoders
+from shared.images.sandbox import DecodingPool
 from shared.outbound import Outbound
 from shared.process.notifier import Notifier
 from shared.registry import ServedModel
@@ -38,7 +38,7 @@ class Services:
     watcher: JobWatcher
     intake: Intake
     deliveries: DeliveryStore
-    decoders: Decoders
+    decoders: DecodingPool
     drawing: CapacityLimiter
     """For threads that make pictures and documents of masks: 100 MB each at 25 MP, so not for all requests at once."""
 
@@ -60,7 +60,7 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
     try:
         async with ImageFetcher(settings) as fetcher, Outbound(settings.outbound, "webhook_url") as receivers:
             intake = Intake(settings, list(models), fetcher, receivers)
-            with Decoders(settings.images) as decoders, reaping(settings, models):
+            with DecodingPool(settings.images) as decoders, reaping(settings, models):
                 drawing = CapacityLimiter(settings.images.decode_processes)
                 yield Services(settings, models, store, keys, notifier, watcher, intake, deliveries, decoders, drawing)
     finally:

@@ -118,7 +118,7 @@ def run(seconds: float, png: Path) -> int:
     dashboard = json.loads(DASHBOARD.read_text("utf-8"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        env = {"SCRIPTED_MS": "400", "MASKQ_WORKER_THREADS": "4", "MASKQ_RESULT_CACHE_S": "60"}
+        env = {"SCRIPTED_MS": "400", "MASKQ_MAX_BATCH": "4", "MASKQ_WORKER_THREADS": "4", "MASKQ_RESULT_CACHE_S": "60"}
         with Fleet(folder, SCRIPTED_WORKER, 3, 1, **env) as fleet:
             targets = {"maskq-api": [fleet.port], "maskq-worker": fleet.metrics_ports}
             with prometheus(folder, targets) as url:

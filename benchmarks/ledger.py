@@ -77,7 +77,7 @@ def work_forever(redis_url: str) -> None:
 
     def look() -> None:
         while True:
-            if not service.work_off():
+            if not service.run_pending():
                 time.sleep(0.001)
 
     for _ in range(_THREADS):

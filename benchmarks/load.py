@@ -51,6 +51,7 @@ def load(workers: int, work_ms: float, ask: Callable[[Clients, Fleet], Awaitable
 
     env = {
         "SCRIPTED_MS": str(work_ms),
+        "MASKQ_MAX_BATCH": str(_SLOTS),
         "MASKQ_WORKER_THREADS": str(_SLOTS),
         "MASKQ_RETENTION_S": "60",
         "MASKQ_IMAGE_RETENTION_S": "20",

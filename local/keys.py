@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from api.auth.keys_command import main as manage_keys
 from local.broker import running_broker
+from shared.process import entry_point
+from shared.process.environment import load_settings
 
 
 def main() -> int:
-    """Do what the command line says. Returns an exit status."""
+    """Do what the command line says. Returns an exit status.
+
+    Raises:
+        ConfigurationError: the settings are wrong. No broker was started.
+    """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--data", type=Path, default=Path(".data"))
     options, command = parser.parse_known_args()
+    load_settings()
     if os.environ.get("REDIS_URL"):
         return manage_keys(command)
     with running_broker((options.data / "broker").absolute()) as url:
@@ -24,4 +30,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry_point.run(main)

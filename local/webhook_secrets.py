@@ -7,16 +7,23 @@ import sys
 from pathlib import Path
 
 from local.broker import running_broker
+from shared.process import entry_point
+from shared.process.environment import load_settings
 from webhooks import secrets_command
 
 
 def main() -> int:
-    """As `python -m webhooks.secrets_command`, which does not look for an embedded broker. Returns an exit status."""
+    """As `python -m webhooks.secrets_command`, which does not look for an embedded broker. Returns an exit status.
+
+    Raises:
+        ConfigurationError: the settings are wrong. No broker was started.
+    """
     parser = secrets_command.argument_parser("scripts/webhook-secrets")
     parser.add_argument(
         "--data", type=Path, default=Path(".data"), help="folder of the embedded broker, without REDIS_URL"
     )
     options = parser.parse_args()
+    load_settings()
     if os.environ.get("REDIS_URL"):
         return secrets_command.run(options)
     try:
@@ -28,4 +35,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry_point.run(main)

@@ -1,8 +1,8 @@
-"""Reaches servers that clients name, and nothing that those clients should not reach through us.
+"""HTTP requests to URLs from clients, without access to internal servers (protection against SSRF).
 
-A URL is judged by its form before anything is resolved. The address is judged where the connection is made: the name is
-resolved here, every address found is judged, and the socket is opened to the very address that was judged, so a name
-that resolves differently the second time gains nothing. TLS still verifies the name.
+The form of a URL is checked before its host is resolved. Addresses are checked when the connection is made: the name is
+resolved here, every address is checked, and the socket is opened to a checked address. So a name that resolves
+differently the second time (DNS rebinding) is refused. TLS still verifies the name.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from shared.settings import OutboundSettings
 
 MAX_URL_CHARS = 2_048
 FAILURES = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
-"""What `Outbound.request` raises when the network or the other side is to blame."""
+"""Errors of `Outbound.request` that the network or the server causes."""
 _PORTS = frozenset({80, 443})
 _RESOLVERS = 64
-"""Threads that wait for name servers: with a few, one slow name server would hold up every other name."""
+"""Threads that wait for name servers. Many, so that a slow name server does not delay other names."""
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
@@ -43,12 +43,12 @@ _SPECIAL = [
         "3fff::/20",  # documentation
     )
 ]
-"""What `is_global` lets pass in some versions of Python although it leads, or may lead, to an address inside."""
+"""Networks that `is_global` accepts in some versions of Python, although they may lead to internal addresses."""
 
 
 def is_public(address: str) -> bool:
-    """Whether a literal IP address is one of the open Internet. Of IPv6 that is global unicast, and so neither NAT64,
-    IPv4-mapped, -compatible nor site-local addresses."""
+    """Whether a literal IP address is public. For IPv6: global unicast, which excludes NAT64, IPv4-mapped,
+    IPv4-compatible and site-local addresses."""
     ip = ipaddress.ip_address(address)
     if not ip.is_global or ip.is_multicast or (ip.version == 6 and ip not in _GLOBAL_UNICAST):
         return False
@@ -56,10 +56,10 @@ def is_public(address: str) -> bool:
 
 
 class Outbound:
-    """HTTP to what one field of a request names. A connection is never used twice. Use as a context."""
+    """HTTP client for the URLs in one field of requests. Connections are not reused. Use as an async context."""
 
     def __init__(self, settings: OutboundSettings, field: str) -> None:
-        """`field` is what errors blame."""
+        """`field` is named in error messages."""
         self._settings = settings
         self._field = field
         self._resolvers = ThreadPoolExecutor(_RESOLVERS, "resolver")
@@ -80,10 +80,10 @@ class Outbound:
         return UrlRefused(f"{self._field}: {why}")
 
     async def check(self, url: str) -> None:
-        """Judge a URL, and the addresses it leads to now, without connecting.
+        """Check a URL and the present addresses of its host, without connecting.
 
         Raises:
-            UrlRefused: it is not allowed, or its host does not resolve; says why.
+            UrlRefused: it is not allowed, or its host does not resolve. The message gives the reason.
         """
         host = str(self.check_form(url).hostname)
         if self._settings.url_allow_private:
@@ -95,10 +95,10 @@ class Outbound:
             raise self.refused("the host name does not resolve") from None
 
     def check_form(self, url: str) -> SplitResult:
-        """Judge a URL by its text alone, and take it apart.
+        """Check the text of a URL, and split it into its parts.
 
         Raises:
-            UrlRefused: it is not allowed; says why.
+            UrlRefused: it is not allowed. The message gives the reason.
         """
         if len(url) > MAX_URL_CHARS or not url.isascii() or not url.isprintable() or " " in url:
             raise self.refused(f"must be printable ASCII without spaces, at most {MAX_URL_CHARS} characters")
@@ -111,7 +111,7 @@ class Outbound:
         if parts.scheme not in schemes:
             raise self.refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
         if "@" in parts.netloc:
-            raise self.refused("must not hold a user name or password")
+            raise self.refused("must not contain a user name or password")
         if not _is_host(parts):
             raise self.refused("must name a host, or an address in its usual form")
         if port not in (None, *_PORTS) and not self._settings.url_allow_private:
@@ -122,12 +122,12 @@ class Outbound:
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes = b""
     ) -> AsyncIterator[httpcore2.Response]:
-        """Make one request to a URL that passes `check_form`; redirects are answers like any other. The body of the
-        response is read by the caller, or not at all.
+        """Make one request to a URL that passes `check_form`. Redirects are not followed. The caller may read the
+        body of the response.
 
         Raises:
-            UrlRefused: it is not allowed, or leads to an address that is not.
-            FAILURES: as the constant says.
+            UrlRefused: it is not allowed, or its host has an address that is not public.
+            FAILURES: see the constant.
         """
         parts = self.check_form(url)
         sent = {"Host": parts.netloc, "User-Agent": "maskq", **headers}
@@ -139,10 +139,10 @@ class Outbound:
             yield response
 
     async def _resolve(self, host: str) -> list[str]:
-        """The addresses of a host, all of them public.
+        """All addresses of a host.
 
         Raises:
-            UrlRefused: one of them is not, or there is none.
+            UrlRefused: one of them is not public, or there is none.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -160,7 +160,7 @@ def _lookup(host: str) -> list[str]:
 
 
 def _is_host(parts: SplitResult) -> bool:
-    """Whether a URL names a host, or an address as everybody writes it: `127.1`, `0x7f.1` and `2130706433` are not."""
+    """Whether a URL has a host name, or an address in its usual form: not `127.1`, `0x7f.1` or `2130706433`."""
     host = parts.hostname or ""
     is_bracketed = "[" in parts.netloc
     try:
@@ -172,7 +172,7 @@ def _is_host(parts: SplitResult) -> bool:
 
 
 class _PinnedBackend(httpcore2.AsyncNetworkBackend):
-    """Connects to addresses that were judged, never to names."""
+    """Connects to checked addresses, never to names."""
 
     def __init__(self, resolve: Callable[[str], Awaitable[list[str]]]) -> None:
         self._resolve = resolve
@@ -191,5 +191,5 @@ class _PinnedBackend(httpcore2.AsyncNetworkBackend):
             try:
                 return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
             except httpcore2.NetworkError:
-                continue  # such as IPv6 where there is none
+                continue  # for example, IPv6 on a host without it
         return await self._backend.connect_tcp(last, port, timeout, local_address, socket_options)

@@ -1,4 +1,4 @@
-"""Which models there are: the registry's, and those this deployment serves."""
+"""Models: those of the registry, and those that this deployment serves."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2}
 
 
 class RegistryEntry(BaseModel):
-    """What the registry says of a checkpoint. Its file explains the fields."""
+    """A checkpoint in the registry. models/registry.toml explains the fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -27,17 +27,18 @@ class RegistryEntry(BaseModel):
     patch: int = 14
     parameters: int | None = None
     softcap: bool = False
-    softcap_source: str = "what fine-tuning does by default; an entry in the registry can choose otherwise"
+    softcap_source: str = "default of fine-tuning; an entry in the registry can set another"
     prompt: str = "segment {thing} ; {thing}"
     gated: bool = False
 
     @property
     def image_tokens(self) -> int | None:
-        """Tokens that an image takes before the prompt."""
+        """Image tokens before the prompt; None if the resolution is unknown."""
         return (self.resolution // self.patch) ** 2 if self.resolution else None
 
     def weights_bytes(self, dtype: str) -> int | None:
-        """Memory of the weights in `dtype`, a name in `BYTES_PER_PARAMETER`; activations and caches come on top."""
+        """Memory of the weights in `dtype`, a key of `BYTES_PER_PARAMETER`, without activations and caches; None if the
+        number of parameters is unknown."""
         return self.parameters * BYTES_PER_PARAMETER[dtype] if self.parameters else None
 
 
@@ -46,14 +47,14 @@ class ServedModel:
     """A model of this deployment."""
 
     name: str
-    """What clients call it."""
+    """Its name in requests."""
     entry: RegistryEntry
     folder: Path | None
-    """Where its files are, or None if `name` is a hub id and they have to be fetched."""
+    """Folder of its files; None if `name` is a hub id and the files must be fetched."""
 
 
 def served_model(settings: ModelSettings) -> ServedModel:
-    """The model that `MASKQ_MODEL_ID` names: what a worker serves, and what a job is for unless it says otherwise.
+    """The model of `MASKQ_MODEL_ID`: a worker serves it, and jobs that name no model use it.
 
     Raises:
         ConfigurationError: as `find_model`.
@@ -73,17 +74,17 @@ def offered_models(settings: ModelSettings) -> dict[str, ServedModel]:
 
 
 def find_model(model_id: str, models_dir: Path) -> ServedModel:
-    """An entry of the registry, or a local folder, called by its last name.
+    """An entry of the registry, or a local folder; the name of that model is the last part of the path.
 
     Raises:
-        ConfigurationError: neither; says which names there are.
+        ConfigurationError: it is neither. The message lists the names in the registry.
     """
     registry = read_registry(models_dir)
     if entry := registry.get(model_id):
         return ServedModel(model_id, entry, models_dir / entry.folder if entry.folder else None)
     folder = Path(model_id).expanduser()
     if folder.is_dir():
-        return ServedModel(folder.resolve().name, RegistryEntry(about="A checkpoint of this deployment's own."), folder)
+        return ServedModel(folder.resolve().name, RegistryEntry(about="A local checkpoint of this deployment."), folder)
     known = ", ".join(registry)
     raise ConfigurationError(f"{model_id} is neither a local folder nor a model of the registry: {known}")
 
@@ -92,7 +93,7 @@ def read_registry(models_dir: Path) -> dict[str, RegistryEntry]:
     """Every model of `registry.toml`, by name.
 
     Raises:
-        ConfigurationError: it is missing or wrong; says what.
+        ConfigurationError: the file is missing or invalid. The message explains it.
     """
     path = models_dir / "registry.toml"
     try:
@@ -100,12 +101,12 @@ def read_registry(models_dir: Path) -> dict[str, RegistryEntry]:
         families, models = tables.get("families", {}), tables["models"]
         return {name: _entry(families, table) for name, table in models.items()}
     except FileNotFoundError:
-        raise ConfigurationError(f"no registry at {path}: MASKQ_MODELS_DIR must name the folder `models`") from None
+        raise ConfigurationError(f"no registry at {path}: MASKQ_MODELS_DIR must be the folder `models`") from None
     except (tomllib.TOMLDecodeError, ValidationError, KeyError) as error:
         raise ConfigurationError(f"{path} is not a registry: {error}") from None
 
 
 def _entry(families: dict[str, Any], table: dict[str, Any]) -> RegistryEntry:
-    """What its family says, and on top what is said of the model itself."""
+    """The fields of its family, overridden by those of the model itself."""
     family = families[table["family"]] if "family" in table else {}
     return RegistryEntry.model_validate({**family, **table})

@@ -1,4 +1,4 @@
-"""Delivers webhooks: takes deliveries that are due from the store, sends each, and records how it went.
+"""Delivers webhooks: claims due deliveries from the store, sends each, and records the outcome.
 
-A light service of its own, so that a receiver that is slow or gone costs neither the front end nor a GPU anything.
+A separate, light process, so that slow or missing receivers take no time of the front end or of a GPU.
 """

@@ -1,6 +1,6 @@
-"""The service as a process of Celery's: `python -m webhooks` runs it.
+"""The deliverer of webhooks as a Celery process: `python -m webhooks` runs it.
 
-Celery listens for the notifier in its own threads; the deliveries are tasks of one event loop in another.
+Celery receives notifications in its own threads; the deliveries are tasks of one event loop in another thread.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from shared.process.celery_process import run_workforce
+from shared.process.celery_process import run_service
 from shared.process.environment import load_settings
 from shared.process.notifier import WEBHOOK_QUEUE
 from shared.settings import Settings
@@ -27,29 +27,29 @@ def run_deliverer() -> int:
         ConfigurationError: the settings are wrong.
     """
     settings = load_settings()
-    return run_workforce(settings, WEBHOOK_QUEUE, lambda: DelivererThread(settings), name="webhooks", threads=1)
+    return run_service(settings, WEBHOOK_QUEUE, lambda: DelivererThread(settings), name="webhooks", threads=1)
 
 
 class DelivererThread:
-    """A deliverer in an event loop in a thread, for callers in other threads."""
+    """A `Deliverer` in an event loop in a thread of its own. The methods are called from other threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._loop = asyncio.new_event_loop()
-        self._deliverer = Deliverer(settings)
+        self._deliverer = Deliverer.connect(settings)
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
         self._thread.start()
 
-    def work_off(self) -> None:
-        """Something may be due."""
+    def run_pending(self) -> None:
+        """Start the deliveries that are due. Does not wait for them."""
         self._call(self._deliverer.wake)
 
-    def take_no_more(self) -> None:
-        """Told to stop."""
+    def drain(self) -> None:
+        """Claim no further deliveries."""
         self._call(self._deliverer.stop)
 
     def stop(self) -> None:
-        """Return when all that was under way is done."""
-        self.take_no_more()
+        """Drain, and return when the deliveries in progress are done."""
+        self.drain()
         self._thread.join()
 
     def _run(self) -> None:
@@ -57,9 +57,9 @@ class DelivererThread:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._deliverer.run())
         except Exception:
-            logger.critical("no more webhooks can be delivered: ending the process", exc_info=True)
+            logger.critical("the deliverer failed: ending the process", exc_info=True)
             os._exit(os.EX_SOFTWARE)
 
-    def _call(self, act: Callable[[], None]) -> None:
+    def _call(self, method: Callable[[], None]) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(act)
+            self._loop.call_soon_threadsafe(method)

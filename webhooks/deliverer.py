@@ -1,145 +1,114 @@
-"""The loop: take what is due, send it beside everything else that is under way, record how it went."""
+"""The loop of the service: claims due deliveries, and runs an attempt of each beside the others in progress."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
+from typing import Self
 
 from redis.exceptions import RedisError
 
-from shared.domain.webhook import Attempt
-from shared.outbound import Outbound
-from shared.process.failpoints import failpoint
 from shared.process.identity import process_name
 from shared.process.notifier import POLL_S
-from shared.settings import Settings
+from shared.settings import LivenessSettings, Settings, WebhookSettings
 from shared.store.deliveries import DeliveryLease, DeliveryStore
-from shared.store.webhook_secrets import WebhookSecretStore
-from webhooks.schedule import judge
-from webhooks.sender import Answer, Sender
-
-_RECORD_RETRY_S = 0.5
+from webhooks.attempts import AttemptRunner
 
 logger = logging.getLogger(__name__)
 
 
 class Deliverer:
-    """Delivers until it is stopped. `wake` and `stop` are called in the loop's own thread."""
+    """Delivers until it is stopped. Call `wake` and `stop` in the thread of its event loop."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._store = DeliveryStore.connect(settings)
-        self._secrets = WebhookSecretStore.connect(settings)
-        self._outbound = Outbound(settings.outbound, "webhook_url")
-        self._sender = Sender(self._outbound, settings.webhooks.webhook_timeout_s)
-        self._under_way: set[asyncio.Task[None]] = set()
+    def __init__(
+        self, store: DeliveryStore, attempts: AttemptRunner, webhooks: WebhookSettings, liveness: LivenessSettings
+    ) -> None:
+        """Takes over `store` and `attempts`: `run` closes them."""
+        self._store = store
+        self._attempts = attempts
+        self._webhooks = webhooks
+        self._liveness = liveness
+        self._in_progress: set[asyncio.Task[None]] = set()
         self._hosts: Counter[str] = Counter()
-        """How many are under way to each host."""
+        """Number of deliveries in progress to each host."""
         self._awake = asyncio.Event()
         self._is_stopping = False
 
+    @classmethod
+    def connect(cls, settings: Settings) -> Self:
+        """Make a deliverer with connections to the store of the settings."""
+        store = DeliveryStore.connect(settings)
+        return cls(store, AttemptRunner.connect(settings, store), settings.webhooks, settings.liveness)
+
     async def run(self) -> None:
-        """Return once it is stopped and what was under way is done."""
-        beating = asyncio.create_task(self._keep_beating())
-        async with self._outbound:
+        """Return once it is stopped and the deliveries in progress are done."""
+        heartbeat = asyncio.create_task(self._send_heartbeats())
+        async with self._attempts:
             while not self._is_stopping:
                 self._awake.clear()
-                await self._take_what_is_due()
+                await self._claim_due()
                 await self._sleep()
             await self._finish()
-        beating.cancel()
+        heartbeat.cancel()
         await self._store.close()
-        await self._secrets.close()
 
     def wake(self) -> None:
-        """Something may be due."""
+        """Look for due deliveries now."""
         self._awake.set()
 
     def stop(self) -> None:
-        """Take no more."""
+        """Claim no further deliveries."""
         self._is_stopping = True
         self._awake.set()
 
-    async def _keep_beating(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
             try:
                 await self._store.beat(process_name())
             except RedisError as error:
-                logger.warning("the store does not hear of us: %s", type(error).__name__)
-            await asyncio.sleep(self._settings.liveness.heartbeat_s)
+                logger.warning("heartbeat failed, the store does not answer: %s", type(error).__name__)
+            await asyncio.sleep(self._liveness.heartbeat_s)
 
     async def _sleep(self) -> None:
         try:
             await asyncio.wait_for(self._awake.wait(), POLL_S)
         except TimeoutError:
-            return  # look unasked: a notifier may have been lost, or a retry be due
+            return  # look without a notification: one may be lost, or a retry due
 
-    async def _take_what_is_due(self) -> None:
+    async def _claim_due(self) -> None:
         try:
-            while not self._is_stopping and len(self._under_way) < self._settings.webhooks.webhook_concurrency:
+            while not self._is_stopping and len(self._in_progress) < self._webhooks.webhook_concurrency:
                 lease = await self._store.claim(self._full_hosts())
                 if lease is None:
                     return
-                self._begin(lease)
+                self._start(lease)
         except RedisError as error:
-            logger.warning("no more deliveries for now, the store does not answer: %s", type(error).__name__)
+            logger.warning("no further deliveries for now, the store does not answer: %s", type(error).__name__)
         except Exception:
-            logger.exception("could not take a delivery")
+            logger.exception("could not claim a delivery")
 
     def _full_hosts(self) -> list[str]:
-        most = self._settings.webhooks.webhook_host_concurrency
-        return [host for host, count in self._hosts.items() if count >= most]
+        limit = self._webhooks.webhook_host_concurrency
+        return [host for host, count in self._hosts.items() if count >= limit]
 
-    def _begin(self, lease: DeliveryLease) -> None:
+    def _start(self, lease: DeliveryLease) -> None:
         host = lease.webhook.host
-        task = asyncio.create_task(self._deliver(lease))
-        self._under_way.add(task)
+        task = asyncio.create_task(self._attempts.run(lease))
+        self._in_progress.add(task)
         self._hosts[host] += 1
 
-        def end(task: asyncio.Task[None]) -> None:
-            self._under_way.discard(task)
+        def on_done(task: asyncio.Task[None]) -> None:
+            self._in_progress.discard(task)
             self._hosts -= Counter([host])
-            self.wake()  # there is room for another
+            self.wake()  # there is room for another delivery
 
-        task.add_done_callback(end)
+        task.add_done_callback(on_done)
 
     async def _finish(self) -> None:
-        """Wait for what is under way; what is not done in time comes back when its lease ends."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=self._settings.liveness.drain_s)
-        for task in self._under_way:
+        """Wait for the deliveries in progress. After `drain_s` the others are canceled: they are due again when their
+        leases end."""
+        if self._in_progress:
+            await asyncio.wait(self._in_progress, timeout=self._liveness.drain_s)
+        for task in self._in_progress:
             task.cancel()
-
-    # --- One delivery -------------------------------------------------------------------------------------------------
-
-    async def _deliver(self, lease: DeliveryLease) -> None:
-        try:
-            secrets = await self._secrets.show(lease.job.owner)
-            begin = time.monotonic()
-            answer = await self._sender.send(lease, secrets)
-            failpoint("webhooks.sent")
-            await self._record(lease, answer, time.monotonic() - begin)
-        except (RedisError, TimeoutError) as error:
-            logger.warning("job %s: not delivered, the store does not answer: %s", lease.job.id, type(error).__name__)
-        except Exception:
-            logger.exception("job %s: its delivery failed; it is tried again", lease.job.id)
-
-    async def _record(self, lease: DeliveryLease, answer: Answer, duration_s: float) -> None:
-        """Write down how it went. While the store is away that is tried again, until the delivery is due anyway."""
-        verdict = judge(answer, lease.tries, self._settings.webhooks.webhook_retries_s)
-        attempt = Attempt(
-            at_ms=lease.claimed_at_ms, duration_s=round(duration_s, 3), status=answer.status, error=answer.error
-        )
-        async with asyncio.timeout(self._settings.webhooks.webhook_timeout_s):
-            while True:
-                try:
-                    state = await self._store.record(lease, attempt, verdict)
-                except RedisError as error:
-                    logger.warning("job %s: not recorded yet: %s", lease.job.id, type(error).__name__)
-                    await asyncio.sleep(_RECORD_RETRY_S)
-                else:
-                    how = answer.status or answer.error
-                    logger.info("job %s: webhook %s (%s)", lease.job.id, state or "not ours any more", how)
-                    return

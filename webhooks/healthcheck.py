@@ -1,28 +1,39 @@
-"""`python -m webhooks.healthcheck`: status 0 if the store has heard of a deliverer on this host. For containers."""
+"""`python -m webhooks.healthcheck`: status 0 if a deliverer on this host sent a heartbeat within the liveness window.
+
+For containers.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 
 from redis.exceptions import RedisError
 
+from shared.process import entry_point
 from shared.process.environment import load_settings
 from shared.process.identity import is_any_here
+from shared.settings import Settings
 from shared.store.deliveries import DeliveryStore
 
 
-async def main() -> int:
-    """Ask the store, not the process: one that cannot reach the store is of no use."""
-    store = DeliveryStore.connect(load_settings())
+def main() -> int:
+    """Check heartbeats in the store: a deliverer that cannot reach the store is not healthy. Returns an exit status.
+
+    Raises:
+        ConfigurationError: the settings are wrong.
+    """
+    return 0 if asyncio.run(_is_healthy(load_settings())) else 1
+
+
+async def _is_healthy(settings: Settings) -> bool:
+    store = DeliveryStore.connect(settings)
     try:
-        deliverers = await store.live_deliverers()
+        return is_any_here(await store.live_deliverers())
     except RedisError:
-        return 1
+        return False
     finally:
         await store.close()
-    return 0 if is_any_here(deliverers) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    entry_point.run(main)

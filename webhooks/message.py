@@ -1,4 +1,4 @@
-"""A webhook as it goes over the wire: Standard Webhooks, https://github.com/standard-webhooks/standard-webhooks."""
+"""The message of a webhook: Standard Webhooks, https://github.com/standard-webhooks/standard-webhooks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from shared.store.deliveries import DeliveryLease
 
 @dataclass(frozen=True)
 class SignedMessage:
-    """What one try sends. Body and `webhook-id` are the same on every try; timestamp and signature are not."""
+    """Headers and body of one attempt. All attempts have the same body and `webhook-id`, but each has its own timestamp
+    and signature."""
 
     headers: dict[str, str]
     body: bytes
 
 
 def signed_message(lease: DeliveryLease, secrets: Sequence[str]) -> SignedMessage:
-    """Announce the end of the job, signed with each of the secrets, `whsec_…`."""
+    """The message that the job has ended, signed with each of the secrets (`whsec_…`)."""
     name = message_id(lease.job.id)
-    now = datetime.fromtimestamp(lease.claimed_at_ms // 1000, UTC)  # aware: of a naive time the library signs another
+    now = datetime.fromtimestamp(lease.claimed_at_ms // 1000, UTC)  # aware: the library signs another for a naive time
     message = WebhookMessage.of(lease.job, lease.webhook.base_url)
     body = message.model_dump_json(exclude={"data": {"result"}})
     headers = {

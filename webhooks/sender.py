@@ -1,4 +1,4 @@
-"""One try of a delivery: a POST, and what came of it."""
+"""Sends a webhook once: a POST, and what the receiver responded."""
 
 from __future__ import annotations
 
@@ -16,45 +16,47 @@ from shared.store.deliveries import DeliveryLease
 from webhooks.message import signed_message
 
 _MAX_DIGITS = 9
-"""More seconds than that are no time anybody waits."""
+"""Of the seconds in `Retry-After`. A larger number is ignored."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a receiver did."""
+class ReceiverResponse:
+    """The response of a receiver, or why there was none."""
 
     status: int | None = None
-    """None: it gave no answer."""
+    """The HTTP status, or None if there was no response."""
     error: str | None = None
-    """Why there was none, in words a client may read."""
+    """Why there was no response, safe to show to clients."""
     retry_after_s: float = 0.0
-    """How long it wants to be left alone."""
+    """Seconds for which the receiver requests no further attempt."""
 
 
 class Sender:
-    """Safe to share between tasks."""
+    """Sends messages of claimed deliveries. Safe to share between tasks."""
 
     def __init__(self, outbound: Outbound, timeout_s: float) -> None:
+        """`timeout_s` limits a request, from resolving the name to the status."""
         self._outbound = outbound
         self._timeout_s = timeout_s
 
-    async def send(self, lease: DeliveryLease, secrets: Sequence[str]) -> Answer:
-        """Send once, and wait for the status. Redirects are not followed, and the body of the answer is not read."""
+    async def send(self, lease: DeliveryLease, secrets: Sequence[str]) -> ReceiverResponse:
+        """Send the message once, and wait for the status. Redirects are not followed; the body of the response is not
+        read."""
         message = signed_message(lease, secrets)
         try:
             async with asyncio.timeout(self._timeout_s):
                 async with self._outbound.request("POST", lease.webhook.url, message.headers, message.body) as response:
-                    return Answer(response.status, retry_after_s=retry_after_s(response, lease.claimed_at_ms))
+                    return ReceiverResponse(response.status, retry_after_s=retry_after_s(response, lease.claimed_at_ms))
         except TimeoutError:
-            return Answer(error=f"no answer within {self._timeout_s:g} s")
+            return ReceiverResponse(error=f"no answer within {self._timeout_s:g} s")
         except UrlRefused as error:
-            return Answer(error=error.detail)
+            return ReceiverResponse(error=error.detail)
         except FAILURES:
-            return Answer(error="the connection failed")
+            return ReceiverResponse(error="the connection failed")
 
 
 def retry_after_s(response: httpcore2.Response, now_ms: int) -> float:
-    """What the header `Retry-After` (RFC 9110, section 10.2.3) asks for; 0 if it is not there or makes no sense."""
+    """Seconds in the header `Retry-After` (RFC 9110, section 10.2.3): a number or a date. 0 if missing or invalid."""
     headers = {name.lower(): value.decode("latin-1").strip() for name, value in response.headers}
     value = headers.get(b"retry-after", "")
     if value.isascii() and value.isdigit() and len(value) <= _MAX_DIGITS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shared.process.celery_process import run_workforce
+from shared.process.celery_process import run_service
 from shared.process.environment import load_settings
 from shared.process.notifier import WEBHOOK_QUEUE, Notifier, queue_name
 from shared.registry import served_model
@@ -29,4 +29,4 @@ def run_worker(start_service: StartService) -> int:
             settings, lambda: notifier.notify(queue, "unheard"), lambda job_id: notifier.notify(WEBHOOK_QUEUE, job_id)
         )
 
-    return run_workforce(settings, queue, start, name="worker", threads=settings.worker.worker_threads)
+    return run_service(settings, queue, start, name="worker", threads=settings.engine.worker_threads)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 from redis.exceptions import RedisError
 
+from shared.process import entry_point
 from shared.process.environment import load_settings
 from shared.process.identity import is_any_here
 from shared.registry import served_model
@@ -26,4 +25,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry_point.run(main)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from shared.domain.job import JobRequest
 from shared.domain.prompt import things_asked
 from shared.domain.result import ImageSize, SegmentationResult, Skipped
-from shared.images.sandbox import Decoders
+from shared.images.sandbox import DecodingPool
 from shared.process.failpoints import failpoint
 from worker.engine.engine import Engine
 from worker.engine.sequence import Answer
@@ -31,7 +31,7 @@ class Pipeline:
     """Turns a request and its image into a result. Safe to share between threads; many jobs meet in the engine."""
 
     def __init__(
-        self, decoders: Decoders, preprocessor: Preprocessor, engine: Engine, tokenizer: Any, codec: MaskCodec
+        self, decoders: DecodingPool, preprocessor: Preprocessor, engine: Engine, tokenizer: Any, codec: MaskCodec
     ) -> None:
         self._decoders = decoders
         self._preprocessor = preprocessor

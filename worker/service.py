@@ -73,7 +73,9 @@ class WorkerService:
         self._notify_webhooks = ring_webhooks
         self._store = LeaseStore.connect(settings)
         self._claims = Claims(self._store, model_id)
-        self._metrics = WorkerMetrics(settings.worker, model_id, lambda: len(self._claims), engine.stats)
+        self._metrics = WorkerMetrics(
+            settings.worker, model_id, settings.engine.worker_threads, lambda: len(self._claims), engine.stats
+        )
         self._worker_id = process_name()
         self._stopping = threading.Event()
         self._periodic_tasks = [
@@ -111,7 +113,7 @@ class WorkerService:
         for task in self._periodic_tasks:
             task.start()
 
-    def take_no_more(self) -> None:
+    def drain(self) -> None:
         """Told to stop: take no further jobs, and return after `drain_s` those that are not done by then."""
         self._claims.close()
         drain = threading.Timer(self._settings.liveness.drain_s, self._release_all)
@@ -132,7 +134,7 @@ class WorkerService:
 
     # --- Jobs ---------------------------------------------------------------------------------------------------------
 
-    def work_off(self) -> int:
+    def run_pending(self) -> int:
         """Do jobs until there is none for us, or the store does not answer: the lookout will ring. Returns how many."""
         done = 0
         try:
@@ -219,7 +221,7 @@ class WorkerService:
 
     def _look(self) -> None:
         """Ring for jobs that wait although we have free hands: their notifier was lost, or came too early."""
-        free = self._settings.worker.worker_threads - len(self._claims)
+        free = self._settings.engine.worker_threads - len(self._claims)
         for _ in range(min(free, self._store.waiting(self._model_id))):
             self._notify()
 

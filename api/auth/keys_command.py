@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from redis.exceptions import RedisError
 
 from shared.domain.api_key import ApiKey, Scope
-from shared.errors import ConfigurationError
+from shared.process import entry_point
 from shared.process.environment import load_settings
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
@@ -22,13 +22,16 @@ Command = Callable[[ApiKeyStore, argparse.Namespace], Awaitable[int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says. Returns an exit status."""
+    """Do what the command line says. Returns an exit status.
+
+    Raises:
+        ConfigurationError: the settings are wrong.
+    """
     options = _parser().parse_args(arguments)
     try:
         return asyncio.run(_run(load_settings(), options))
-    except (ConfigurationError, RedisError) as error:
-        reason = error.detail if isinstance(error, ConfigurationError) else "the store does not answer"
-        print(f"maskq: {reason}", file=sys.stderr)
+    except RedisError:
+        print("maskq: the store does not answer", file=sys.stderr)
         return 1
 
 
@@ -108,4 +111,4 @@ def _positive(kind: type[int] | type[float]) -> Callable[[str], float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry_point.run(main)

@@ -11,7 +11,7 @@ from api.drawing.captions import Caption, draw_caption, place_captions
 from api.drawing.mask_image import mask_image
 from api.drawing.palette import BoxXyxy, colors_of
 from shared.domain.result import ImageSize, SegmentationResult, SegmentedObject
-from shared.images.sandbox import Decoders
+from shared.images.sandbox import DecodingPool
 
 _MAX_SIDE = 1_600
 _FILL_OPACITY = 0.35
@@ -28,7 +28,7 @@ class _Shape:
     """Rather than a box."""
 
 
-def draw_overlay(image: bytes, result: SegmentationResult, decoders: Decoders) -> bytes:
+def draw_overlay(image: bytes, result: SegmentationResult, decoders: DecodingPool) -> bytes:
     """The image with every mask filled, outlined and labelled, as a PNG with sides of at most 1600 pixels.
 
     Raises:

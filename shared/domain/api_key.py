@@ -1,4 +1,4 @@
-"""API keys: what they look like, what they allow, and what is kept of them."""
+"""API keys: their format, their scopes, and the record that the store keeps."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 PREFIX = "maskq_"
-"""So that people, and programs that look for leaked secrets, recognize a key."""
+"""First characters of every key: people and scanners for leaked secrets recognize it."""
 _SECRET_BYTES = 32
 _ID_BYTES = 6
 
 
 class Scope(StrEnum):
-    """What a key may be used for."""
+    """A permission of a key."""
 
     SUBMIT = "submit"
-    """Hand in jobs and cancel its own."""
+    """Submit jobs, and cancel its own jobs."""
     READ = "read"
-    """Look at its own jobs and their results."""
+    """Read its own jobs and their results."""
     ADMIN = "admin"
-    """All of that, with everybody's jobs."""
+    """Submit, read and cancel the jobs of all owners."""
 
 
 class ApiKey(BaseModel):
-    """The record of a key. Its secret is nowhere: the record is found by the secret's SHA-256."""
+    """The record of a key. The secret is not stored; the record is found by the secret's SHA-256."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
-    """Names the key in lists and logs, and is the owner of the jobs it hands in."""
+    """Identifies the key in lists and logs, and is the owner of the jobs it submits."""
     name: str
-    """Whose it is, in the operator's words."""
+    """Name of its user, chosen by the operator."""
     scopes: frozenset[Scope]
     per_minute: float = Field(gt=0)
-    """Requests it may send in the long run."""
+    """Requests per minute that it may send on average."""
     burst: int = Field(ge=1)
-    """Requests it may send at once, if it has been quiet."""
+    """Requests that it may send at once after a pause."""
     share: int = Field(ge=1)
-    """How many turns its jobs get in the order of service for each turn of a key whose share is 1."""
+    """Weight of this key's jobs in the fair queue, relative to keys with share 1."""
     created_at_ms: int
-    """Unix milliseconds."""
+    """Creation time in Unix milliseconds."""
 
 
 def new_key_id() -> str:
-    """A name for a key that no other has."""
+    """A new random id: `key-` and 12 hex digits."""
     return f"key-{secrets.token_hex(_ID_BYTES)}"
 
 
 def new_secret() -> str:
-    """What a client has to show: the prefix and 32 random bytes in base64url."""
+    """A new secret for a client: the prefix and 32 random bytes in base64url."""
     return PREFIX + secrets.token_urlsafe(_SECRET_BYTES)
 
 
 def fingerprint(secret: str) -> str:
     """SHA-256 of a secret in hex, by which its record is found.
 
-    A fast hash will do, since nobody can try 2^256 secrets. And comparing in constant time would protect nothing: the
-    lookup compares hashes, of which a caller cannot choose the leading digits.
+    A fast hash is enough, because nobody can try 2^256 secrets. A comparison in constant time would add nothing: the
+    lookup compares hashes, and a caller cannot choose their leading digits.
     """
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()

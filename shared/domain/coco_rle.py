@@ -1,7 +1,7 @@
-"""COCO run-length encoding of masks, the part that needs no arrays.
+"""COCO run-length encoding of masks, without arrays.
 
 A mask is read column by column, from the top left; `runs` are the lengths of the alternating stretches outside and
-inside, beginning with outside (which may be 0). COCO packs them into a short ASCII string (`maskApi.c`, rleToString):
+inside, starting with outside (which may be 0). COCO packs them into a short ASCII string (`maskApi.c`, rleToString):
 from the fourth run on each is stored as the difference to the run two before it, in groups of five bits, low first; a
 sixth bit says that more follow, and 48 is added to make it printable.
 """
@@ -47,5 +47,5 @@ def counts_to_runs(counts: str) -> list[int]:
 
 
 def runs_to_bytes(runs: Iterable[int]) -> bytes:
-    """Unroll run lengths into one byte a pixel, 0 outside and 255 inside, column by column."""
+    """Expand run lengths to one byte per pixel, column by column: 0 is outside, 255 inside."""
     return b"".join((b"\xff" if index % 2 else b"\x00") * run for index, run in enumerate(runs))

@@ -1,4 +1,4 @@
-"""What a job is: its states, the moves between them, and its record."""
+"""A job: its states, the transitions between them, and its record."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from pydantic import BaseModel, ConfigDict
 from shared.domain.webhook import Webhook
 
 MAX_TIMEOUT_S = 86_400
-"""Longest `timeout` of a job, in seconds."""
+"""Longest `timeout` of a job, in seconds: a day."""
 ANONYMOUS = "anonymous"
-"""Whose jobs are those of callers we do not tell apart."""
+"""Owner of all jobs when API keys are off."""
 
 
 class JobStatus(StrEnum):
-    """Where a job is. The words are Replicate's, so that clients written for one read the other."""
+    """The state of a job. The names are those of Replicate's API, so that its clients understand them."""
 
     QUEUED = "queued"
     """Accepted and stored; waits for a worker."""
     PROCESSING = "processing"
-    """Claim by one worker under a fence token."""
+    """Claimed by one worker, under a fence token."""
     SUCCEEDED = "succeeded"
-    """Has a result. An empty list of objects is a result too."""
+    """Has a result, possibly with no objects."""
     FAILED = "failed"
     """Has an error."""
     CANCELED = "canceled"
-    """Ended by its client; never gets a result."""
+    """Ended by its client or its deadline; never gets a result."""
 
     @property
     def is_terminal(self) -> bool:
+        """Whether the job has ended: no transition leads out of this state."""
         return not ALLOWED_TRANSITIONS[self]
 
 
@@ -43,24 +44,24 @@ ALLOWED_TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     JobStatus.FAILED: frozenset(),
     JobStatus.CANCELED: frozenset(),
 }
-"""Every move there is. The scripts in `store/scripts` make them; a test walks all pairs and holds the two together."""
+"""All transitions. The scripts in `store/scripts` make them; a test checks every pair of states against this table."""
 
 
 class MaskFormat(StrEnum):
-    """How a mask is written in a result."""
+    """The format of a mask in a result."""
 
     RLE = "rle"
-    """COCO compressed run lengths over the whole image."""
+    """COCO compressed run lengths of the whole image."""
     POLYGON = "polygon"
-    """Outlines with holes, in pixels of the image."""
+    """Outlines and holes, in pixels of the image."""
     PNG = "png"
     """A full-size 1-bit PNG, base64."""
     CROP = "crop"
-    """The decoder's 64x64 soft mask of the box as an 8-bit PNG, base64: 0 is surely outside, 255 surely inside."""
+    """The decoder's 64x64 soft mask of the box as an 8-bit PNG, base64: from 0 (outside) to 255 (inside)."""
 
 
 class Priority(StrEnum):
-    """How much of the service a job's flow gets: in proportion to the weights, so that none starves."""
+    """The priority of a job. Service is shared in proportion to the weights, so that no priority starves."""
 
     HIGH = "high"
     NORMAL = "normal"
@@ -68,26 +69,27 @@ class Priority(StrEnum):
 
     @property
     def weight(self) -> int:
+        """The priority's weight in the fair queue."""
         return {Priority.HIGH: 4, Priority.NORMAL: 2, Priority.LOW: 1}[self]
 
 
 class JobRequest(BaseModel):
-    """What a client asks for, once validated. The image travels beside it."""
+    """A validated request of a client. The image is kept apart from it."""
 
     model_config = ConfigDict(frozen=True)
 
     model_id: str
     prompt: str
-    """In the model's form: `segment cat ; dog`."""
+    """In the model's format: `segment cat ; dog`."""
     mask_formats: tuple[MaskFormat, ...]
-    """At least one, each once, in the order asked for."""
+    """At least one, no duplicates, in the requested order."""
     priority: Priority = Priority.NORMAL
     traceparent: str = ""
-    """Where the request's trace goes on (W3C Trace Context); empty if there is none."""
+    """Context of the request's trace (W3C Trace Context), which the worker continues; empty if there is none."""
 
 
 class JobFailure(BaseModel):
-    """Why a job failed, in words a client may read."""
+    """Why a job failed: an error type and a detail that is safe to show to clients."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -96,22 +98,22 @@ class JobFailure(BaseModel):
 
 
 class JobMetrics(BaseModel):
-    """Where the time of a finished job went. Durations in seconds."""
+    """How long the stages of a finished job took, in seconds, and its batch."""
 
     model_config = ConfigDict(frozen=True)
 
     queue_s: float
-    """From acceptance until a worker took the job."""
+    """From acceptance until a worker claimed the job for the last time."""
     predict_s: float
-    """From then until the result was stored."""
+    """From that claim until the result was stored."""
     model_s: float | None = None
-    """Of that, inside the engine: waiting for a batch, prefill and decode."""
+    """The part of `predict_s` inside the engine: the wait for a batch, prefill and decode."""
     batch_size: int | None = None
-    """Jobs that shared the forward passes with this one, itself included."""
+    """Jobs in the forward passes of this job, itself included."""
 
 
 class Job(BaseModel):
-    """A job's record as the store keeps it. Times are Unix milliseconds of the Redis server's clock."""
+    """The record of a job in the store. Times are Unix milliseconds of the Redis server's clock."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -123,32 +125,33 @@ class Job(BaseModel):
     completed_at_ms: int | None = None
     expires_at_ms: int | None = None
     deadline_at_ms: int | None = None
-    """When it is canceled if it has not ended by then."""
+    """When the job is canceled unless it has ended."""
     owner: str
-    """Whose job it is."""
+    """Id of the API key that submitted it, or `ANONYMOUS`."""
     webhook: Webhook | None = None
-    """Where its end is announced."""
+    """Where a message is sent when the job ends."""
     attempt: int = 0
-    """How often a worker has taken the job; planned stops do not count."""
+    """How often a worker has claimed the job. Claims released by a planned stop do not count."""
     fence: int = 0
-    """Grows with every claim and cancel; only the holder of the present value may finish the job."""
+    """Fence token: grows with every claim and cancel. Only the worker with the present value may finish the job."""
     quarantined: bool = False
-    """A worker was lost while it had this job, so it runs alone."""
+    """A worker was lost while it ran this job, so the job now runs alone."""
     losses_alone: int = 0
-    """How many workers were lost while they ran it alone."""
+    """How many workers were lost while they ran the job alone."""
     error: JobFailure | None = None
     cached: bool = False
-    """Its result is that of an earlier job that asked the same."""
+    """Its result was copied from an earlier job with the same request."""
     model_s: float | None = None
     batch_size: int | None = None
 
     @property
     def version(self) -> str:
-        """Names this state among all that the job goes through: no move leads back to a version it had before."""
+        """Identifies the present state of the job: no transition leads back to an earlier version."""
         return f"{self.fence}-{self.status}"
 
     @property
     def metrics(self) -> JobMetrics | None:
+        """Durations, once the job was started and has ended; None before."""
         if self.started_at_ms is None or self.completed_at_ms is None:
             return None
         return JobMetrics(
@@ -168,7 +171,7 @@ def new_job_id() -> str:
 
 
 def is_job_id(text: str) -> bool:
-    """Whether `text` has the canonical form of a job id. Says nothing of whether that job exists."""
+    """Whether `text` has the canonical form of a job id. Does not check whether the job exists."""
     try:
         return str(uuid.UUID(text)) == text
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a finished job holds: the objects found, their masks, and what the model wrote besides."""
+"""The result of a job: the objects found, their masks, and the model's answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _Part(BaseModel):
 
 
 class RleMask(_Part):
-    """COCO compressed run lengths over the whole image: what `pycocotools.mask.decode` takes."""
+    """COCO compressed run lengths of the whole image: the input of `pycocotools.mask.decode`."""
 
     format: Literal[MaskFormat.RLE] = MaskFormat.RLE
     size: tuple[int, int] = Field(description="[height, width] of the uploaded image, in pixels.")
@@ -23,18 +23,18 @@ class RleMask(_Part):
 
 
 Ring = list[tuple[float, float]]
-"""Corners of a closed line as (x, y) in pixels; the last corner joins the first."""
+"""A closed line (the usual term for polygons): its corners as (x, y) in pixels. The last connects to the first."""
 
 
 class Polygon(_Part):
-    """One connected piece of a mask and the holes in it."""
+    """One connected part of a mask, and the holes in it."""
 
     exterior: Ring
     holes: list[Ring]
 
 
 class PolygonMask(_Part):
-    """Outlines in pixels of the uploaded image; (0, 0) is the outer corner of its top left pixel."""
+    """Outlines in pixels of the uploaded image. (0, 0) is the outer corner of its top left pixel."""
 
     format: Literal[MaskFormat.POLYGON] = MaskFormat.POLYGON
     polygons: list[Polygon]
@@ -54,16 +54,16 @@ Mask = Annotated[RleMask | PolygonMask | PngMask, Field(discriminator="format")]
 class SegmentedObject(_Part):
     """One object the model found."""
 
-    label: str = Field(description="What the model calls it: one of the phrases asked for, as a rule.")
+    label: str = Field(description="The model's name for the object, usually one of the requested phrases.")
     score: float = Field(ge=0, le=1, description="Geometric mean of the probabilities of the object's tokens.")
     box: tuple[int, int, int, int] = Field(description="[x0, y0, x1, y1] in pixels, x1 and y1 exclusive.")
     area: int = Field(ge=0, description="Pixels in the mask; 0 if there is no mask.")
-    mask: Mask | None = Field(description="In the first format asked for; null if the model gave only a box.")
-    alternate_masks: list[Mask] = Field(default=[], description="The same mask in the other formats asked for.")
+    mask: Mask | None = Field(description="In the first requested format; null if the model gave only a box.")
+    alternate_masks: list[Mask] = Field(default=[], description="The same mask in the other requested formats.")
 
     @property
     def rle(self) -> RleMask | None:
-        """The mask as kept for drawing. Stored results always hold it, whatever was asked for."""
+        """The mask for drawing. Stored results always contain this format, even if it was not requested."""
         return next((mask for mask in self._masks if isinstance(mask, RleMask)), None)
 
     @property
@@ -71,35 +71,35 @@ class SegmentedObject(_Part):
         return [self.mask, *self.alternate_masks] if self.mask else []
 
     def in_formats(self, formats: Sequence[MaskFormat]) -> SegmentedObject:
-        """The object with its masks in just these formats, in this order."""
+        """The object with its masks in these formats only, in this order."""
         by_format = {mask.format: mask for mask in self._masks}
         masks = [by_format[name] for name in formats if name in by_format]
         return self.model_copy(update={"mask": masks[0] if masks else None, "alternate_masks": masks[1:]})
 
 
 class Skipped(_Part):
-    """A stretch of the model's answer that is not an object, and why."""
+    """A part of the model's answer that is not an object, and why."""
 
     reason: str
     text: str
 
 
 class ImageSize(_Part):
-    """Of the uploaded image after EXIF rotation, in pixels."""
+    """Size of the uploaded image after EXIF rotation, in pixels."""
 
     width: int
     height: int
 
 
 class SegmentationResult(_Part):
-    """The answer of a job that succeeded."""
+    """The result of a job that succeeded."""
 
     image: ImageSize
     objects: list[SegmentedObject] = Field(description="In the order the model named them; empty if it found nothing.")
     skipped: list[Skipped]
-    truncated: bool = Field(description="The answer reached its longest length, so objects may be missing.")
-    raw_text: str = Field(description="The model's answer, word for word.")
+    truncated: bool = Field(description="The answer reached its maximum length, so objects may be missing.")
+    raw_text: str = Field(description="The model's answer, unchanged.")
 
     def in_formats(self, formats: Sequence[MaskFormat]) -> SegmentationResult:
-        """The result with every mask in just these formats, in this order."""
+        """The result with all masks in these formats only, in this order."""
         return self.model_copy(update={"objects": [each.in_formats(formats) for each in self.objects]})

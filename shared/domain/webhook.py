@@ -1,4 +1,4 @@
-"""What a webhook is: where the end of a job is announced, and how that announcement fares."""
+"""A webhook: where a message is sent when a job ends, and the status of its delivery."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from pydantic import BaseModel, ConfigDict
 
 
 class WebhookEvent(StrEnum):
-    """What is announced."""
+    """The type of a webhook message."""
 
     JOB_COMPLETED = "job.completed"
     """The job has succeeded, failed or been canceled."""
 
 
 class Webhook(BaseModel):
-    """What a client asked to be told, and where. Lives in the job's record."""
+    """The webhook of a job, as its client requested it. Part of the job's record."""
 
     model_config = ConfigDict(frozen=True)
 
     url: str
     base_url: str
-    """Of this deployment, as the client sees it: for the links in the message."""
+    """URL of this deployment as the client sees it, for the links in the message."""
 
     @property
     def host(self) -> str:
-        """Whom a slow delivery keeps busy: host and port of the URL."""
+        """Host and port of the URL. Deliveries in progress are limited per host."""
         return urlsplit(self.url).netloc.lower()
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery is."""
+    """The status of a delivery."""
 
     PENDING = "pending"
-    """It will be tried, now or later."""
+    """An attempt is due, now or later."""
     DELIVERED = "delivered"
-    """The receiver answered 2xx."""
+    """The receiver answered with a status 2xx."""
     FAILED = "failed"
-    """It is not tried again unless its client asks: out of tries or time, or the receiver answered 410."""
+    """No further attempt unless the client requests one: attempts or time are used up, or the receiver answered 410."""
 
 
 class Attempt(BaseModel):
-    """One try of a delivery."""
+    """One attempt of a delivery."""
 
     model_config = ConfigDict(frozen=True)
 
     at_ms: int
-    """Unix milliseconds of the Redis server's clock."""
+    """When it began, in Unix milliseconds of the Redis server's clock."""
     duration_s: float
     status: int | None = None
-    """The HTTP status, or None if there was no answer."""
+    """The HTTP status, or None if there was no response."""
     error: str | None = None
-    """Why there was none, in words a client may read."""
+    """Why there was no response, safe to show to clients."""
 
 
 class Delivery(BaseModel):
-    """How the announcement of a job's end fares."""
+    """The delivery of a job's webhook: its status and its attempts."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -65,9 +65,9 @@ class Delivery(BaseModel):
     attempts: list[Attempt]
     """The latest ones, oldest first."""
     next_attempt_at_ms: int | None
-    """Only while it is pending."""
+    """In Unix milliseconds; None unless the delivery is pending."""
 
 
 def message_id(job_id: str) -> str:
-    """The `webhook-id` of a job's announcement: made from the job's id, so it is the same on every try."""
+    """The `webhook-id` of a job's message. Made from the job's id, so that every attempt sends the same."""
     return f"evt_{job_id}"

@@ -1,1 +1,1 @@
-"""Image files from clients: checked by their headers here, decoded in sandboxed child processes."""
+"""Image files from clients: headers are checked here, and images are decoded in sandboxed child processes."""

@@ -1,4 +1,4 @@
-"""Decodes images in helper processes, so that none can take down the process that needs its pixels."""
+"""Decodes images in child processes, so that no image can crash or block the process that needs its pixels."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ from shared.errors import ImageTooLarge, ImageUnreadable, UnsupportedImage
 from shared.settings import ImageSettings
 
 _REFUSALS = {error.type: error for error in (UnsupportedImage, ImageTooLarge, ImageUnreadable)}
-_PATIENCE = 6
-"""Times the CPU seconds that an answer may take by the clock: the machine may be busy, or the helper frozen."""
+_WALL_TIME_FACTOR = 6
+"""Seconds to wait for a reply, per second of CPU time an image may take: the machine may be busy, the child frozen."""
 _ROOT = Path(__file__).parents[2]
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
+"""The only environment variables that a child process gets: no secrets."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A decoded image, upright, scaled to what was asked for."""
+class DecodedImage:
+    """A decoded image, upright, scaled to the requested size."""
 
     image: Image.Image
     """8-bit RGB."""
     width: int
-    """Of the image before it was scaled, in pixels. So is `height`."""
+    """Width of the upright image before scaling, in pixels."""
     height: int
+    """Height of the upright image before scaling, in pixels."""
 
 
-class Decoders:
-    """Some helper processes, started when they are first needed. Safe to share between threads."""
+class DecodingPool:
+    """Up to MASKQ_DECODE_PROCESSES child processes, started when first needed. Thread-safe."""
 
     def __init__(self, settings: ImageSettings) -> None:
         self._settings = settings
         self._free = threading.BoundedSemaphore(settings.decode_processes)
-        self._idle: list[_Helper] = []
+        self._idle: list[_Child] = []
 
     def __enter__(self) -> Self:
         return self
@@ -52,79 +54,84 @@ class Decoders:
         self.close()
 
     def close(self) -> None:
-        """End the helpers that are idle. Those at work end by themselves when nobody listens any more."""
+        """End the idle children. Busy ones end by themselves once their pipes are closed."""
         with suppress(IndexError):
             while True:
                 self._idle.pop().end()
 
-    def decode(self, data: bytes, size: tuple[int, int]) -> Picture:
-        """Decode an image as `open_upright` does, and scale it (bicubic) to `size`, which is (width, height).
+    def decode(self, data: bytes, size: tuple[int, int]) -> DecodedImage:
+        """Decode an image as `open_upright` does, and scale it (bicubic) to `size`, which is (width, height) in pixels.
 
         Raises:
-            UnsupportedImage, ImageTooLarge, ImageUnreadable: as `open_upright`; and the last of an image that takes
-                too much time or memory, or that its decoder does not survive.
+            UnsupportedImage, ImageTooLarge, ImageUnreadable: as `open_upright`; the last also if decoding takes too
+                much time or memory, or crashes the child.
         """
         with self._free:
             try:
                 return self._decode(data, size)
-            except _HelperLost:
-                pass  # it may have been killed for no fault of this image
+            except _ChildLost:
+                pass  # another cause than this image may have killed it
             try:
                 return self._decode(data, size)
-            except _HelperLost:
+            except _ChildLost:
                 raise ImageUnreadable("its decoder crashed") from None
 
-    def _decode(self, data: bytes, size: tuple[int, int]) -> Picture:
-        with self._helper() as helper:
-            head, pixels = helper.ask(data, self._settings.max_image_pixels, size)
-        if "error" in head:
-            raise _REFUSALS.get(head["error"], ImageUnreadable)(head["detail"])
-        return Picture(Image.frombytes("RGB", size, pixels), head["width"], head["height"])
+    def _decode(self, data: bytes, size: tuple[int, int]) -> DecodedImage:
+        with self._child() as child:
+            reply, pixels = child.request(data, self._settings.max_image_pixels, size)
+        if "error" in reply:
+            raise _REFUSALS.get(reply["error"], ImageUnreadable)(reply["detail"])
+        return DecodedImage(Image.frombytes("RGB", size, pixels), reply["width"], reply["height"])
 
     @contextmanager
-    def _helper(self) -> Iterator[_Helper]:
-        """A helper of our own. It is kept for others only if it did its work."""
+    def _child(self) -> Iterator[_Child]:
+        """A child for one request. It is kept for later requests only if this one got a reply."""
         try:
-            helper = self._idle.pop()
-        except IndexError:  # asking first would race with other threads
-            helper = _Helper(self._settings)
+            child = self._idle.pop()
+        except IndexError:  # a check of the length first would race with other threads
+            child = _Child(self._settings)
         try:
-            yield helper
+            yield child
         except BaseException:
-            helper.end()
+            child.end()
             raise
-        self._idle.append(helper)
+        self._idle.append(child)
 
 
-class _HelperLost(Exception):
-    """The process ended before it had answered."""
+class _ChildLost(Exception):
+    """The child process ended before it replied."""
 
 
-class _Helper:
-    """One process and the pipes to it."""
+class _Child:
+    """One child process and the pipes to it."""
 
     def __init__(self, settings: ImageSettings) -> None:
         limits = [str(settings.decode_memory_bytes), str(settings.decode_cpu_s)]
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        self._patience_s = settings.decode_cpu_s * _PATIENCE
-        self._process = subprocess.Popen(  # noqa: S603  nothing in the command is a client's
+        self._timeout_s = settings.decode_cpu_s * _WALL_TIME_FACTOR
+        self._process = subprocess.Popen(  # noqa: S603  no part of the command comes from a client
             [sys.executable, "-m", "shared.images.sandbox_child", *limits],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=_ROOT,
             env={**environment, "PYTHONPATH": str(_ROOT)},
-            start_new_session=True,  # Ctrl-C is for the process that uses us
+            start_new_session=True,  # Ctrl-C must reach only the parent
         )
 
-    def ask(self, data: bytes, max_pixels: int, size: tuple[int, int]) -> tuple[dict[str, Any], bytes]:
-        """Have an image decoded. Returns the head of the answer and, if that names no error, the pixels."""
+    def request(self, data: bytes, max_pixels: int, size: tuple[int, int]) -> tuple[dict[str, Any], bytes]:
+        """Have an image decoded. Returns the head of the reply and, unless that holds an error, the pixels.
+
+        Raises:
+            ImageUnreadable: decoding took more CPU time than allowed.
+            _ChildLost: the child ended for another reason.
+        """
         width, height = size
         request = {"bytes": len(data), "max_pixels": max_pixels, "size": size}
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
-        patience = threading.Timer(self._patience_s, self._process.kill)
-        patience.start()
+        timeout = threading.Timer(self._timeout_s, self._process.kill)
+        timeout.start()
         try:
             stdin.write(json.dumps(request).encode() + b"\n" + data)
             stdin.flush()
@@ -133,18 +140,17 @@ class _Helper:
         except BrokenPipeError:
             head, pixels = None, b""
         finally:
-            patience.cancel()
+            timeout.cancel()
         if head is None or ("error" not in head and len(pixels) < width * height * 3):
-            self._explain_end()
+            self._raise_cause_of_end()
         return head, pixels
 
-    def _explain_end(self) -> None:
-        """Raise what the end of the process means."""
-        if self._process.wait(self._patience_s) == -signal.SIGXCPU:
+    def _raise_cause_of_end(self) -> None:
+        if self._process.wait(self._timeout_s) == -signal.SIGXCPU:
             raise ImageUnreadable("it takes longer to decode than an image may")
-        raise _HelperLost
+        raise _ChildLost
 
     def end(self) -> None:
-        """End the process and forget the pipes."""
+        """Kill the process and close its pipes."""
         self._process.kill()
         self._process.communicate()

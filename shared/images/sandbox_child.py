@@ -1,7 +1,7 @@
-"""The process that decodes images, one at a time. Only `shared.images.sandbox` starts it.
+"""The child process that decodes images, one at a time. Only `shared.images.sandbox` starts it.
 
-Requests and answers are a line of JSON and then bytes. Whatever an image does to a decoder, it does it here: with
-little memory, for a few seconds, without files, secrets or sockets, and in nobody's way.
+A request or reply is one line of JSON, followed by bytes. A hostile image can harm only this process. Its memory and
+CPU time are limited, it cannot write files, and it inherits no open files, sockets or secrets.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ _Limit = tuple[int, int]
 
 
 def main() -> None:
-    """Answer until there are no more requests. Takes the bytes of memory and the seconds of CPU an image may cost."""
+    """Reply to requests until standard input ends. Arguments: memory in bytes, and CPU time per image in seconds."""
     memory_bytes, cpu_s = map(int, sys.argv[1:])
     _limit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     _limit(resource.RLIMIT_CORE, (0, 0))
     _limit(resource.RLIMIT_FSIZE, (0, 0))
-    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    requests, replies = sys.stdin.buffer, sys.stdout.buffer
     while line := requests.readline():
         request = json.loads(line)
         data = requests.read(request["bytes"])
         _limit_cpu(cpu_s)
-        _answer(answers, *_decoded(data, request["max_pixels"], tuple(request["size"])))
+        _reply(replies, *_decoded(data, request["max_pixels"], tuple(request["size"])))
 
 
 def _decoded(data: bytes, max_pixels: int, size: tuple[int, int]) -> tuple[dict[str, Any], bytes]:
@@ -48,21 +48,22 @@ def _decoded(data: bytes, max_pixels: int, size: tuple[int, int]) -> tuple[dict[
     return {"error": error.type, "detail": error.detail}, b""
 
 
-def _answer(answers: BinaryIO, head: dict[str, Any], body: bytes) -> None:
-    answers.write(json.dumps(head).encode() + b"\n")
-    answers.write(body)
-    answers.flush()
+def _reply(replies: BinaryIO, head: dict[str, Any], body: bytes) -> None:
+    replies.write(json.dumps(head).encode() + b"\n")
+    replies.write(body)
+    replies.flush()
 
 
 def _limit_cpu(cpu_s: int) -> None:
-    """Have the kernel end us with SIGXCPU if the next image takes longer. Unlike a clock it counts no neighbours."""
+    """Let the kernel end this process with SIGXCPU if the next image takes more CPU time. Wall time would depend on the
+    load of the machine."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     until = math.ceil(used.ru_utime + used.ru_stime) + cpu_s
     _limit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
 
 
 def _limit(what: int, limit: _Limit) -> None:
-    """Set a limit; one that is lower already stays. macOS knows limits on memory and does not hold them."""
+    """Set a limit, unless the present one is lower. macOS has limits on memory but does not enforce them."""
     _, hard = resource.getrlimit(what)
     try:
         if hard == resource.RLIM_INFINITY or limit[0] <= hard:

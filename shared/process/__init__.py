@@ -1,1 +1,1 @@
-"""What every process needs: logs, traces, periodic tasks, the notifier, the Celery process."""
+"""What every process needs: settings from the environment, logs, traces, periodic tasks, the notifier, Celery."""

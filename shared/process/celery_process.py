@@ -1,4 +1,4 @@
-"""Runs a process of Celery's for us: its threads hear the notifier, and what they do when it rings is ours."""
+"""Runs a service as a Celery worker process: Celery's threads call the service for each notification."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ from shared.store.durability import require_durable_server
 logger = logging.getLogger(__name__)
 
 
-class Workforce(Protocol):
-    """What a process does. Made before the first message is taken, once a process."""
+class Service(Protocol):
+    """The work of a process. One is made per process, before Celery receives the first notification."""
 
-    def work_off(self) -> object:
-        """The notifier rang: do what there is to do. Called from many threads."""
+    def run_pending(self) -> object:
+        """Do all work that is pending. Called for each notification, from many threads."""
 
-    def take_no_more(self) -> None:
-        """Told to stop: Celery waits for what is in hand, which is a promise only if no more is taken."""
+    def drain(self) -> None:
+        """Claim no further work. Called when the process is told to stop; Celery then waits for running calls."""
 
     def stop(self) -> None:
-        """All threads have come back."""
+        """Clean up. Called after all calls of `run_pending` have returned."""
 
 
-def run_workforce(settings: Settings, queue: str, start: Callable[[], Workforce], *, name: str, threads: int) -> int:
-    """Run until told to stop. Threads, because neither CUDA nor JAX survives a fork. `name` is what the process is
-    called, among those of its host and in traces."""
+def run_service(settings: Settings, queue: str, start: Callable[[], Service], *, name: str, threads: int) -> int:
+    """Run a service until the process is told to stop. Returns an exit status.
+
+    Celery uses threads, because neither CUDA nor JAX survives a fork. `name` identifies the process among those of its
+    host, and in traces.
+    """
     set_up_logging(settings.logging)
     app = celery_app(settings.redis, queue)
     _connect(app, settings, start, name)
@@ -45,11 +48,11 @@ def run_workforce(settings: Settings, queue: str, start: Callable[[], Workforce]
     return 0
 
 
-def _connect(app: Celery, settings: Settings, start: Callable[[], Workforce], name: str) -> None:
-    """Bind a workforce to the life of the process."""
-    started: list[Workforce] = []
+def _connect(app: Celery, settings: Settings, start: Callable[[], Service], name: str) -> None:
+    """Start, drain and stop a service with the signals of Celery."""
+    started: list[Service] = []
 
-    def begin(**_: Any) -> None:
+    def on_init(**_: Any) -> None:
         try:
             require_durable_server(settings.redis)
             start_tracing(settings.logging, f"maskq-{name}")
@@ -58,23 +61,23 @@ def _connect(app: Celery, settings: Settings, start: Callable[[], Workforce], na
             logger.critical("%s", error.detail)
             raise SystemExit(CONFIGURATION_STATUS) from None
         except Exception:
-            logger.critical("the process could not start", exc_info=True)  # Celery would go on without us
+            logger.critical("the process could not start", exc_info=True)  # Celery would run on without a service
             raise SystemExit(os.EX_SOFTWARE) from None
 
-    def drain(**_: Any) -> None:
-        for each in started:
-            each.take_no_more()
+    def on_shutting_down(**_: Any) -> None:
+        for service in started:
+            service.drain()
 
-    def end(**_: Any) -> None:
-        for each in started:
-            each.stop()
+    def on_shutdown(**_: Any) -> None:
+        for service in started:
+            service.stop()
 
-    def look(job_id: str) -> None:
-        for each in started:
-            each.work_off()
+    def on_notification(job_id: str) -> None:
+        for service in started:
+            service.run_pending()
 
-    signals.setup_logging.connect(lambda **_: None, weak=False)  # it is: Celery need not
-    signals.worker_init.connect(begin, weak=False)
-    signals.worker_shutting_down.connect(drain, weak=False)
-    signals.worker_shutdown.connect(end, weak=False)
-    app.task(name=TASK)(look)
+    signals.setup_logging.connect(lambda **_: None, weak=False)  # a receiver keeps Celery from changing our logging
+    signals.worker_init.connect(on_init, weak=False)
+    signals.worker_shutting_down.connect(on_shutting_down, weak=False)
+    signals.worker_shutdown.connect(on_shutdown, weak=False)
+    app.task(name=TASK)(on_notification)

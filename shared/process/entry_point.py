@@ -1,4 +1,4 @@
-"""How a process begins and ends: a configuration that cannot work ends it with one line and its own exit status."""
+"""Starts the `main` of every program: a wrong configuration ends it with one line and its own exit status."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import NoReturn
 from shared.errors import ConfigurationError
 
 CONFIGURATION_STATUS = os.EX_CONFIG
-"""78: starting the process again will not help, so supervisors do not."""
+"""78: supervisors do not start the process again, because that would not help."""
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """Exit with the status that `main` returns; explain a `ConfigurationError` on standard error."""
+    """Exit with the status that `main` returns. A `ConfigurationError` is explained on standard error."""
     try:
         status = main()
     except ConfigurationError as error:

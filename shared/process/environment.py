@@ -1,4 +1,4 @@
-"""Reads the settings from the environment, and refuses what cannot be meant."""
+"""Reads the settings from the environment, and refuses wrong names, wrong values and contradictions."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from pydantic_core import ErrorDetails
 
 from shared.errors import ConfigurationError
 from shared.settings import GROUPS, PREFIX, Settings, SettingsGroup, all_settings, variable_of
+from shared.settings.allowed import allowed_values
 
 _READ_ELSEWHERE = frozenset({"MASKQ_URL", "MASKQ_API_KEY", "MASKQ_FAILPOINT"})
-"""Variables with our prefix that are no settings of the service: clients and tests read them."""
+"""Variables with our prefix that are not settings of the service: clients and tests read them."""
 _SET_BY_KUBERNETES = re.compile(r"MASKQ_\w*?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)")
-"""Kubernetes describes each service to every pod of its namespace, by variables that begin with the service's name."""
+"""Kubernetes gives every pod variables that describe the services of its namespace and begin with their names."""
+_DEPENDS_ON_INVALID = "default_factory_not_called"
+"""Pydantic's error type for a default that depends on a setting which is itself invalid: only that one is reported."""
+_MAX_SHOWN_CHARS = 60
+"""Of a value that is not allowed."""
 
 
 def load_settings() -> Settings:
-    """Read the settings from the environment, and from files in /run/secrets for what is not there.
+    """Read the settings from the environment; those that are not there, from files in /run/secrets.
 
     Raises:
-        ConfigurationError: a value is not allowed, values contradict each other, or no setting has the name of a
-            variable that begins with `MASKQ_`. Names every such variable and says what is allowed.
+        ConfigurationError: a value is not allowed, values contradict each other, or a variable begins with `MASKQ_`
+            and is not a setting. The message names every such variable and what is allowed.
     """
     wrong = [*_unknown(os.environ), *_invalid()]
     if wrong:
@@ -44,20 +49,25 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _invalid() -> Iterator[str]:
-    """Every group is checked, so that all mistakes are told at once."""
+    """Check every group, so that all mistakes are reported at once."""
     for group in GROUPS.values():
         try:
             group.read()
         except ValidationError as error:
-            yield from (_explained(group, each) for each in error.errors())
+            yield from (_explained(group, each) for each in error.errors() if each["type"] != _DEPENDS_ON_INVALID)
 
 
 def _explained(group: type[SettingsGroup], error: ErrorDetails) -> str:
-    message = error["msg"].removeprefix("Value error, ")
+    """`MASKQ_MAX_BATCH=lots: must be a whole number from 1 to 256`; the value of a secret is left out."""
+    ours = error["msg"].removeprefix("Value error, ") if error["type"] == "value_error" else ""
     if not error["loc"]:
-        return message
+        return ours
     name = str(error["loc"][0]).lower()
-    field = group.model_fields.get(name) or next(f for f in group.model_fields.values() if f.validation_alias == name)
-    if error["type"] == "string_pattern_mismatch":
-        message = f"allowed are {(field.description or '').partition('. ')[0]}"
-    return f"{variable_of(name, field)}: {message}"
+    field = group.model_fields[name]
+    given = f"={_one_line(error['input'])}" if field.repr else ""
+    return f"{variable_of(name, field)}{given}: {ours or f'must be {allowed_values(field)}'}"
+
+
+def _one_line(value: object) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}..."

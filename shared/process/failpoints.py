@@ -1,4 +1,4 @@
-"""Lets a test kill a process at a chosen step of a job, as a power cut would."""
+"""Failpoints: a test can kill a process at a chosen step of a job, as a power cut would."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import signal
 from pathlib import Path
 
 _VARIABLE = "MASKQ_FAILPOINT"
-"""`POINT:FILE`: at this point, if the file can be taken away, the process is killed. So it dies once per file."""
+"""`POINT:FILE`: at this failpoint, the process removes the file and is killed. Without the file it runs on, so a file
+kills one process once."""
 
 
 def failpoint(name: str) -> None:
-    """End this process with SIGKILL if a test wants that here. Costs a look into the environment."""
-    wanted = os.environ.get(_VARIABLE)
-    if not wanted:
+    """End this process with SIGKILL if a test chose this failpoint. Otherwise costs one look into the environment."""
+    chosen = os.environ.get(_VARIABLE)
+    if not chosen:
         return
-    point, _, file = wanted.partition(":")
-    if point == name and _take_away(Path(file)):
+    point, _, file = chosen.partition(":")
+    if point == name and _removed(Path(file)):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _take_away(file: Path) -> bool:
+def _removed(file: Path) -> bool:
+    """Remove the file. False if it does not exist, or another process was first."""
     try:
         file.unlink()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The name under which a process tells the store that it lives, and how its container knows it by that."""
+"""The identity of a process: its name in heartbeats to the store, and whether such a name belongs to this host."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterable
 
 
 def process_name() -> str:
-    """Host and process: nobody else's while this process lives."""
+    """`HOST:PID`. Unique while this process lives."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def is_any_here(names: Iterable[str]) -> bool:
-    """Whether a process of this host, which may be a container, is among them."""
+    """Whether one of these processes runs on this host. A container is a host of its own."""
     return any(name.rpartition(":")[0] == socket.gethostname() for name in names)

@@ -1,7 +1,7 @@
-"""One form for all logs: ours, uvicorn's, Celery's and those of every library, for people or as a line of JSON each.
+"""One format for all logs: ours, uvicorn's, Celery's and those of libraries. Text, or one JSON object per line.
 
-Everybody logs with `logging`, as libraries do; structlog writes it. What is bound with `structlog.contextvars`, the ids
-of a request and of a job, is in every line meanwhile.
+All code logs with `logging`, and structlog formats the records. Values bound with `structlog.contextvars` (the ids of a
+request and of a job) are in every line that is logged while they are bound.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import structlog
 from shared.settings import LoggingSettings
 
 _NOISY = ("httpx2", "celery.app.trace", "celery.worker.strategy", "asyncio")
-"""At INFO they say what our own lines say better."""
+"""At INFO they repeat our own log lines, with fewer details."""
 
 
 def set_up_logging(settings: LoggingSettings) -> None:
-    """Write all logs of this process to standard error, in the form that `log_format` names."""
+    """Write all logs of this process to standard error, in the format that `log_format` names."""
     common: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        _without_uvicorn_s_colors,
+        _without_uvicorn_colors,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -35,13 +35,15 @@ def set_up_logging(settings: LoggingSettings) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # costs time, and no line shows it
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = (
+        False  # they cost time, and no line shows them
+    )
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-def _without_uvicorn_s_colors(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    event.pop("color_message", None)  # the same words again, with escape codes in them
+def _without_uvicorn_colors(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    event.pop("color_message", None)  # uvicorn repeats the message with escape codes
     return event
 
 

@@ -1,8 +1,7 @@
-"""The notifier: a Celery message that says "look into the ledger". It carries a job id for the logs, and nothing else.
+"""The notifier: sends a Celery message that means "there may be work in the store", with a job id for the logs.
 
-A message that is lost, repeated or late changes nothing, because workers take jobs from the store, oldest first, and
-not from the message; deliverers of webhooks likewise. So Celery acknowledges early and keeps no results; durability is
-the store's business alone.
+A message that is lost, repeated or late changes nothing: workers claim jobs from the store, not from the message, and
+deliverers of webhooks do the same. So Celery acknowledges early and keeps no results; only the store is durable.
 """
 
 from __future__ import annotations
@@ -16,22 +15,22 @@ from shared.settings import RedisSettings
 
 TASK = "maskq.look"
 WEBHOOK_QUEUE = "maskq-webhooks"
-"""The Celery queue on which those who deliver webhooks listen."""
+"""The Celery queue that deliverers of webhooks consume."""
 POLL_S = 1.0
-"""How often those who were not notified look for work: a lost notification costs so much time at most."""
+"""How often workers and deliverers look for work without a notification: the longest delay if one is lost."""
 _PRODUCER_TIMEOUT_S = 2.0
-"""Without it, sending to a frozen Redis blocks for as long as Redis is frozen."""
+"""Without this limit, sending to a frozen Redis blocks for as long as Redis is frozen."""
 
 logger = logging.getLogger(__name__)
 
 
 def queue_name(model_id: str) -> str:
-    """The Celery queue on which workers of this model listen."""
+    """The Celery queue that workers of this model consume."""
     return f"maskq.{model_id}"
 
 
 def celery_app(settings: RedisSettings, queue: str) -> Celery:
-    """Make the Celery application of whoever listens on this queue or, bare of tasks, of whoever rings there."""
+    """Make the Celery application of a process that consumes this queue, or only sends to it (then without tasks)."""
     app = Celery("maskq", broker=settings.redis_url, set_as_current=False)
     app.conf.update(
         accept_content=["json"],
@@ -57,18 +56,18 @@ def celery_app(settings: RedisSettings, queue: str) -> Celery:
 
 
 class Notifier:
-    """Rings for those who listen. Thread-safe; blocks for about 2 s at the most."""
+    """Notifies the consumers of a queue. Thread-safe; blocks for about 2 s at most."""
 
     def __init__(self, settings: RedisSettings) -> None:
         self._app = celery_app(settings, WEBHOOK_QUEUE)
         self._app.conf.broker_transport_options |= {"socket_timeout": _PRODUCER_TIMEOUT_S}
 
     def notify(self, queue: str, job_id: str) -> None:
-        """Wake one who listens there. A failure is logged and forgotten: the store has the job already."""
+        """Notify one consumer of this queue. A failure is only logged, because the store has the job already."""
         try:
             self._app.send_task(TASK, args=[job_id], queue=queue, retry=False)
         except OperationalError as error:
-            logger.warning("the notifier for job %s was not heard: %s", job_id, type(error).__name__)
+            logger.warning("no notification for job %s: %s", job_id, type(error).__name__)
 
     def close(self) -> None:
         self._app.close()

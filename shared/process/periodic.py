@@ -1,4 +1,4 @@
-"""Something a process does again and again beside its work."""
+"""Periodic tasks: what a process repeats beside its main work."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections.abc import Callable
 from redis.exceptions import RedisError
 
 _JITTER = 0.2
-"""Periods vary by this share, so that processes started together do not act together."""
+"""Periods vary by this share, so that processes that started together do not act at the same moments."""
 
 logger = logging.getLogger(__name__)
 
 
 class PeriodicTask:
-    """A thread that acts at once and then every so often until stopped. What fails is tried again next time."""
+    """A thread that calls `act` at once and then every `period_s` until stopped. A failure is logged; the next call is
+    the retry."""
 
     def __init__(self, name: str, period_s: float, act: Callable[[], object]) -> None:
         self._name = name
@@ -29,7 +30,7 @@ class PeriodicTask:
         self._thread.start()
 
     def stop(self) -> None:
-        """Act no more, and return when the present action is over."""
+        """Make no further call, and return when the running one is over."""
         self._stopped.set()
         self._thread.join()
 
@@ -40,6 +41,6 @@ class PeriodicTask:
             except RedisError as error:
                 logger.warning("%s: the store does not answer: %s", self._name, type(error).__name__)
             except Exception:
-                logger.exception("%s failed; it is tried again", self._name)
+                logger.exception("%s failed; it will be retried", self._name)
             if self._stopped.wait(self._period_s * random.uniform(1 - _JITTER, 1 + _JITTER)):  # noqa: S311
                 return

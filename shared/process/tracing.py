@@ -1,6 +1,7 @@
-"""Traces from a request to the device, as OpenTelemetry has them. Without `MASKQ_OTLP_ENDPOINT` nothing is recorded.
+"""OpenTelemetry traces from a request to the device. Without `MASKQ_OTLP_ENDPOINT` nothing is recorded.
 
-A request's trace goes on in the worker that does its job: its context (W3C Trace Context) travels in the job's record.
+The trace of a request continues in the worker that runs its job: the job's record carries the context (W3C Trace
+Context).
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ _PROPAGATOR = TraceContextTextMapPropagator()
 
 
 def start_tracing(settings: LoggingSettings, service: str) -> None:
-    """Send this process's spans to the collector, if there is one, under the name of `service`. Once a process.
+    """Send the spans of this process to the collector, if there is one, under the name `service`. Call once a process.
 
     Raises:
-        ConfigurationError: what that takes is not installed.
+        ConfigurationError: the extra `tracing` is not installed.
     """
     if not settings.otlp_endpoint:
         return
@@ -31,7 +32,7 @@ def start_tracing(settings: LoggingSettings, service: str) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise ConfigurationError(
-            "MASKQ_OTLP_ENDPOINT is set, and the extra `tracing` of maskq is not installed"
+            "MASKQ_OTLP_ENDPOINT is set, but the extra `tracing` of maskq is not installed"
         ) from None
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
@@ -40,12 +41,12 @@ def start_tracing(settings: LoggingSettings, service: str) -> None:
 
 
 def current_traceparent() -> str:
-    """The context of the span we are in, to be carried to another process; empty if nothing is recorded."""
+    """The context of the current span, to pass to another process; empty if nothing is recorded."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get(_HEADER, "")
 
 
 def context_of(traceparent: str) -> Context:
-    """The context that `current_traceparent` wrote down."""
+    """The context that `current_traceparent` returned in another process."""
     return _PROPAGATOR.extract({_HEADER: traceparent})

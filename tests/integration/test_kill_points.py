@@ -120,7 +120,9 @@ class Deployment:
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """A front end and two workers on a script: 100 ms for a job, 2 s for a slow one."""
     folder = tmp_path_factory.mktemp("fleet")
-    with Fleet(folder, workers=2, SCRIPTED_MS="100", MASKQ_WORKER_THREADS="4", MASKQ_DRAIN_S="0.5") as fleet:
+    with Fleet(
+        folder, workers=2, SCRIPTED_MS="100", MASKQ_MAX_BATCH="4", MASKQ_WORKER_THREADS="4", MASKQ_DRAIN_S="0.5"
+    ) as fleet:
         deployment = Deployment(fleet)
         yield deployment
         deployment.close()
@@ -278,7 +280,7 @@ def test_planned_stop_gives_jobs_back_without_counting_an_attempt(deployment: De
 def test_worker_killed_at_any_step_of_the_real_pipeline_and_the_job_ends_with_one_result(tmp_path: Path) -> None:
     armed = tmp_path / "armed"
     armed.touch()
-    with Fleet(tmp_path / "fleet", DEMO_WORKER, MASKQ_FAULT=f"{_PIPELINE_POINTS[0]}:{armed}") as fleet:
+    with Fleet(tmp_path / "fleet", DEMO_WORKER, MASKQ_FAILPOINT=f"{_PIPELINE_POINTS[0]}:{armed}") as fleet:
         (worker,) = fleet.workers
         deployment = Deployment(fleet)
         # Each life of the worker ends one step further than the one before; the last one finishes the job.

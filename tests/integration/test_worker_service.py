@@ -137,14 +137,14 @@ def test_the_doorbell_of_webhooks_rings_for_jobs_that_have_one(
 ) -> None:
     front.submit()
     job_id = front.submit(webhook=Webhook(url="https://example.com/hook", base_url="http://here/"))
-    service.work_off()
+    service.run_pending()
     assert announced == [job_id]
 
 
 def test_everything_that_waits_is_done_whatever_rang(service: WorkerService, front: FrontEnd) -> None:
     ids = [front.submit(name) for name in (b"a", b"b", b"c")]
-    assert service.work_off() == 3
-    assert service.work_off() == 0
+    assert service.run_pending() == 3
+    assert service.run_pending() == 0
     states = [front.state(job_id) for job_id in ids]
     assert [state.result.raw_text for state in states if state.result] == ["a", "b", "c"]
     assert {state.job.batch_size for state in states} == {4}
@@ -158,7 +158,7 @@ def test_our_own_errors_are_shown_to_the_client(
 
     pipeline.first = fail
     job_id = front.submit()
-    service.work_off()
+    service.run_pending()
     error = front.job(job_id).error
     assert error is not None
     assert (error.type, error.detail) == ("image_unreadable", "damaged")
@@ -172,7 +172,7 @@ def test_unforeseen_errors_fail_the_job_and_show_nothing(
 
     pipeline.first = fail
     job_id = front.submit()
-    service.work_off()
+    service.run_pending()
     job = front.job(job_id)
     assert job.status is JobStatus.FAILED
     assert job.error is not None
@@ -184,7 +184,7 @@ def test_a_job_canceled_while_it_runs_stays_canceled(
 ) -> None:
     job_id = front.submit()
     pipeline.first = lambda: front.cancel(job_id)
-    assert service.work_off() == 1
+    assert service.run_pending() == 1
     assert front.state(job_id).result is None
     assert front.job(job_id).status is JobStatus.CANCELED
 
@@ -193,8 +193,8 @@ def test_a_worker_told_to_stop_leaves_what_waits(
     service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
     first, second = front.submit(), front.submit()
-    pipeline.first = service.take_no_more
-    assert service.work_off() == 1
+    pipeline.first = service.drain
+    assert service.run_pending() == 1
     assert front.job(first).status is JobStatus.SUCCEEDED
     assert front.job(second).status is JobStatus.QUEUED
 
@@ -206,7 +206,7 @@ def test_a_worker_told_to_stop_leaves_what_waits(
 def _endless_work(service: WorkerService, pipeline: ScriptedPipeline) -> Iterator[threading.Thread]:
     """A thread that works on the next job until it is dropped; joined at the end."""
     pipeline.is_endless = True
-    thread = threading.Thread(target=service.work_off)
+    thread = threading.Thread(target=service.run_pending)
     thread.start()
     assert pipeline.is_working.wait(10)
     yield thread
@@ -228,7 +228,7 @@ def test_a_planned_stop_returns_what_is_not_done_in_time_and_does_not_count_it(
 ) -> None:
     job_id = front.submit()
     with _endless_work(service, pipeline):
-        service.take_no_more()
+        service.drain()
     job = front.job(job_id)
     assert (job.status, job.attempt, job.quarantined) == (JobStatus.QUEUED, 0, False)
 
@@ -250,7 +250,7 @@ def test_a_job_that_was_claimed_after_a_long_silence_is_kept(
     time.sleep(silent.liveness.give_up_s * 1.5)
     pipeline.first = lambda: time.sleep(silent.liveness.give_up_s * 0.5)
     job_id = front.submit()
-    service.work_off()
+    service.run_pending()
     assert front.job(job_id).status is JobStatus.SUCCEEDED
     service.stop()
 

@@ -17,7 +17,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from transformers.utils import logging as transformers_logging
 
 from shared.errors import CheckpointError
-from shared.images.sandbox import Decoders
+from shared.images.sandbox import DecodingPool
 from shared.registry import ServedModel, find_model
 from shared.settings import Settings
 from worker.build import start_engine
@@ -55,7 +55,7 @@ class Checkpoint:
         tokenizer = self.processor.tokenizer
         engine = start_engine(self.model, tokenizer, settings.engine)
         preprocessor = Preprocessor(self.processor, settings.engine.max_prompt_tokens)
-        return Pipeline(Decoders(settings.images), preprocessor, engine, tokenizer, self.codec), engine
+        return Pipeline(DecodingPool(settings.images), preprocessor, engine, tokenizer, self.codec), engine
 
 
 def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""A front end, a store and a deliverer; the worker's part is played by the test."""
+"""A front end, a store and a deliverer. The test takes the role of the worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from webhooks.app import DelivererThread
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Short delays; receivers may be on loopback."""
+    """Settings with short delays; receivers may be on loopback."""
     return settings.replace(
         url_allow_http=True,
         url_allow_private=True,

@@ -1,4 +1,4 @@
-"""A front end's client, and a worker without a model."""
+"""A client of a front end, and a worker without a model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAILURE = Outcome(failure=JobFailure(type="inference_failed", detail="why"))
 
 
 class Deployment:
-    """A front end's client and a worker without a model."""
+    """A client of a front end, and the store as a worker sees it."""
 
     def __init__(self, settings: Settings, url: str) -> None:
         self.settings = settings
@@ -66,5 +66,5 @@ class Deployment:
         return delivery
 
     def settled(self, job_id: str) -> dict[str, Any]:
-        """The delivery, once it is not pending any more."""
+        """The delivery, once it is no longer pending."""
         return self.wait_for(job_id, lambda delivery: delivery["state"] != "pending")

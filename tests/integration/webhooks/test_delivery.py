@@ -1,4 +1,4 @@
-"""Webhooks from the submission to a receiver: a real HTTP server that misbehaves in every way."""
+"""Webhooks from the submission to a receiver, which is a real HTTP server that misbehaves in many ways."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ def test_every_end_of_a_job_is_announced_and_signed(
 
 
 @pytest.mark.usefixtures("deliverer")
-def test_an_end_at_submission_is_announced_too(settings: Settings, receiver: Receiver, secret: str) -> None:
+def test_a_job_answered_from_the_result_cache_is_announced_too(
+    settings: Settings, receiver: Receiver, secret: str
+) -> None:
     with front_end(settings.replace(result_cache_s=60)) as url:
         deployment = Deployment(settings.replace(result_cache_s=60), url)
         assert deployment.try_to_submit().status_code == 202
@@ -139,7 +141,7 @@ _BAD: dict[str, tuple[Answer, int | None, str | None]] = {
 
 @pytest.mark.usefixtures("deliverer")
 @pytest.mark.parametrize("name", _BAD)
-def test_what_a_receiver_did_not_take_is_sent_again_under_the_same_id(
+def test_a_failed_delivery_is_sent_again_with_the_same_id(
     deployment: Deployment, receiver: Receiver, secret: str, name: str
 ) -> None:
     answer, code, error = _BAD[name]
@@ -158,7 +160,7 @@ def test_what_a_receiver_did_not_take_is_sent_again_under_the_same_id(
 
 
 @pytest.mark.usefixtures("deliverer")
-def test_tries_are_counted_by_what_they_led_to(deployment: Deployment, receiver: Receiver) -> None:
+def test_attempts_are_counted_by_the_status_they_led_to(deployment: Deployment, receiver: Receiver) -> None:
     receiver.answers = [status(503)]
     deployment.settled(deployment.submit_and_finish(receiver.url))
     text = deployment.client.get("/metrics").text
@@ -167,7 +169,7 @@ def test_tries_are_counted_by_what_they_led_to(deployment: Deployment, receiver:
 
 
 @pytest.mark.usefixtures("deliverer")
-def test_a_date_in_retry_after_is_honoured(deployment: Deployment, receiver: Receiver) -> None:
+def test_a_date_in_retry_after_is_respected(deployment: Deployment, receiver: Receiver) -> None:
     later = datetime.now(UTC) + timedelta(seconds=3)
     receiver.answers = [status(503, Retry_After=format_datetime(later, usegmt=True))]
     deployment.submit_and_finish(receiver.url)
@@ -176,14 +178,14 @@ def test_a_date_in_retry_after_is_honoured(deployment: Deployment, receiver: Rec
 
 
 @pytest.mark.usefixtures("deliverer")
-def test_an_answer_without_end_is_not_read(deployment: Deployment, receiver: Receiver) -> None:
+def test_an_endless_response_is_not_read(deployment: Deployment, receiver: Receiver) -> None:
     receiver.answers = [receivers.endless_body]
     delivery = deployment.settled(deployment.submit_and_finish(receiver.url))
     assert (delivery["state"], [each["status"] for each in delivery["attempts"]]) == ("delivered", [200])
 
 
 @pytest.mark.usefixtures("deliverer")
-def test_a_receiver_that_was_down_is_told_when_it_is_back(deployment: Deployment, secret: str) -> None:
+def test_a_receiver_that_was_down_gets_the_webhook_when_it_is_back(deployment: Deployment, secret: str) -> None:
     receiver = Receiver(port=free_port())
     job_id = deployment.submit_and_finish(receiver.url)
     deployment.wait_for(job_id, lambda delivery: bool(delivery["attempts"]))
@@ -196,7 +198,7 @@ def test_a_receiver_that_was_down_is_told_when_it_is_back(deployment: Deployment
 
 
 @pytest.mark.usefixtures("deliverer")
-def test_a_receiver_that_is_gone_is_left_alone(deployment: Deployment, receiver: Receiver) -> None:
+def test_a_receiver_that_responds_410_gets_no_further_attempt(deployment: Deployment, receiver: Receiver) -> None:
     receiver.answers = [status(410)]
     delivery = deployment.settled(deployment.submit_and_finish(receiver.url))
     assert (delivery["state"], [each["status"] for each in delivery["attempts"]]) == ("failed", [410])
@@ -212,15 +214,13 @@ def test_a_delivery_fails_when_its_schedule_ends(deployment: Deployment, receive
 
 
 @pytest.mark.usefixtures("deliverer")
-def test_nothing_is_sent_after_the_job_is_gone(deployment: Deployment, receiver: Receiver) -> None:
+def test_nothing_is_sent_after_the_job_has_expired(deployment: Deployment, receiver: Receiver) -> None:
     receiver.answers = [status(503, Retry_After=str(deployment.settings.retention.retention_s))]
     delivery = deployment.settled(deployment.submit_and_finish(receiver.url))
     assert (delivery["state"], len(delivery["attempts"])) == ("failed", 1)
 
 
-def test_deliveries_of_jobs_that_are_gone_are_dropped(
-    deployment: Deployment, receiver: Receiver, settings: Settings
-) -> None:
+def test_deliveries_of_expired_jobs_are_removed(deployment: Deployment, receiver: Receiver, settings: Settings) -> None:
     gone, kept = (deployment.submit_and_finish(receiver.url) for _ in range(2))
     with Redis.from_url(settings.redis.redis_url) as redis:
         redis.delete(key_names.job(gone), key_names.delivery(gone), key_names.result(gone))
@@ -232,9 +232,7 @@ def test_deliveries_of_jobs_that_are_gone_are_dropped(
     assert deployment.client.get(f"/jobs/{gone}/webhooks").status_code == 410
 
 
-def test_a_slow_receiver_does_not_hold_up_others(
-    deployment: Deployment, receiver: Receiver, settings: Settings
-) -> None:
+def test_a_slow_receiver_does_not_delay_others(deployment: Deployment, receiver: Receiver, settings: Settings) -> None:
     with Receiver().listening() as other:
         receiver.answers = [receivers.slow(30)] * 40
         slow = [deployment.submit_and_finish(receiver.url) for _ in range(20)]
@@ -243,7 +241,7 @@ def test_a_slow_receiver_does_not_hold_up_others(
         deliverer = DelivererThread(settings.replace(**limits))
         begin = time.monotonic()
         other.wait_for(20, max_s=15)
-        assert time.monotonic() - begin < 15  # before the first slow one is given up
+        assert time.monotonic() - begin < 15  # before the first slow delivery times out
         assert len(receiver.received) == 4
         for job_id in quick:
             assert deployment.settled(job_id)["state"] == "delivered"

@@ -1,4 +1,4 @@
-"""What the front end takes and shows of webhooks."""
+"""Webhooks in the API of the front end: which are accepted, and what it returns about deliveries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from webhooks.app import DelivererThread
     [
         ({"webhook_url": "http://example.com/"}, "url_refused", "webhook_url: must begin with https://"),
         ({"webhook_url": "https://127.0.0.1/"}, "url_refused", "webhook_url: the host is not on the public Internet"),
-        ({"webhook_url": "https://a:b@example.com/"}, "url_refused", "webhook_url: must not hold a user name"),
+        ({"webhook_url": "https://a:b@example.com/"}, "url_refused", "webhook_url: must not contain a user name"),
         (
             {"webhook_url": ["https://a.com/", "https://b.com/"]},
             "invalid_field",
@@ -33,7 +33,7 @@ from webhooks.app import DelivererThread
         ({"webhook_events": ["job.completed", ""]}, "invalid_field", "webhook_events: must be among job.completed"),
     ],
 )
-def test_a_webhook_that_will_not_do_is_refused_at_submission(
+def test_an_invalid_webhook_is_refused_at_submission(
     settings: Settings, fields: dict[str, Any], code: str, detail: str
 ) -> None:
     strict = settings.replace(url_allow_http=False, url_allow_private=False)
@@ -46,7 +46,7 @@ def test_a_webhook_that_will_not_do_is_refused_at_submission(
         deployment.close()
 
 
-def test_a_webhook_is_taken_from_json_too(deployment: Deployment, receiver: Receiver) -> None:
+def test_a_webhook_in_a_json_body_is_accepted(deployment: Deployment, receiver: Receiver) -> None:
     body = {"prompt": "cat", "webhook_url": receiver.url, "webhook_events": ["job.completed"]}
     image = base64.b64encode(PNG).decode("ascii")
     response = deployment.client.post("/segment/", json={**body, "image_base64": image})
@@ -55,7 +55,7 @@ def test_a_webhook_is_taken_from_json_too(deployment: Deployment, receiver: Rece
     assert deployment.delivery(response.json()["id"])["state"] == "pending"
 
 
-def test_another_webhook_makes_it_another_request(deployment: Deployment, receiver: Receiver) -> None:
+def test_a_request_with_another_webhook_is_another_request(deployment: Deployment, receiver: Receiver) -> None:
     headers = {"Idempotency-Key": "k"}
     first, again = (deployment.try_to_submit(headers, webhook_url=receiver.url).json()["id"] for _ in range(2))
     assert first == again
@@ -80,7 +80,7 @@ def test_a_delivery_can_be_sent_again(deployment: Deployment, receiver: Receiver
     assert deployment.settled(job_id)["state"] == "delivered"
 
 
-def test_only_jobs_there_are_have_deliveries(deployment: Deployment) -> None:
+def test_unknown_jobs_have_no_deliveries(deployment: Deployment) -> None:
     plain = deployment.try_to_submit().json()["id"]
     assert deployment.client.post(f"/jobs/{plain}/webhooks/redeliver").json()["type"] == "nothing_to_deliver"
     for job_id in (new_job_id(), "xyz"):
@@ -88,7 +88,9 @@ def test_only_jobs_there_are_have_deliveries(deployment: Deployment) -> None:
         assert deployment.client.post(f"/jobs/{job_id}/webhooks/redeliver").json()["type"] == "job_not_found"
 
 
-def test_a_body_says_the_same_as_its_json(deployment: Deployment, receiver: Receiver, settings: Settings) -> None:
+def test_a_body_with_other_characters_than_ascii_is_valid_json(
+    deployment: Deployment, receiver: Receiver, settings: Settings
+) -> None:
     deployment.submit_and_finish(receiver.url, prompt="käse")
     deliverer = DelivererThread(settings)
     (received,) = receiver.wait_for(1)

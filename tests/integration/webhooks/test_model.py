@@ -1,4 +1,4 @@
-"""Deliveries against a plain model of them: any moves in any order, clocks moved, on a real server."""
+"""Deliveries compared with a simple model: any operations in any order, with changed clocks, on a real server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ATTEMPT = Attempt(at_ms=0, duration_s=0, status=500)
 
 @dataclass
 class Entry:
-    """A delivery as the model sees it."""
+    """A delivery in the model."""
 
     job_id: str
     host: str
@@ -40,12 +40,12 @@ class Entry:
     due_ms: int
     state: DeliveryState = DeliveryState.PENDING
     fence: int = 0
-    tries: int = 0
+    attempts: int = 0
     recorded: int = 0
 
 
 class DeliveryMachine(RuleBasedStateMachine):
-    """Makes the same moves in the store and in the model."""
+    """Makes the same operations in the store and in the model."""
 
     jobs: Bundle[str] = Bundle("jobs")
     given: Bundle[DeliveryLease] = Bundle("given")
@@ -71,7 +71,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.redis.flushall()
         self._clock = MovedClock(self.redis)
 
-    # --- Moves --------------------------------------------------------------------------------------------------------
+    # --- Operations ---------------------------------------------------------------------------------------------------
 
     @rule(target=jobs, host=st.sampled_from(_HOSTS))
     def end_a_job(self, host: str) -> str:
@@ -94,7 +94,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         entry.fence += 1
         entry.due_ms = self._clock.now_ms + _LEASE_MS
         assert lease is not None
-        assert (lease.job.id, lease.fence, lease.tries) == (entry.job_id, entry.fence, entry.tries)
+        assert (lease.job.id, lease.fence, lease.tries) == (entry.job_id, entry.fence, entry.attempts)
         assert (lease.webhook.host, lease.claimed_at_ms) == (entry.host, self._clock.now_ms)
         assert (entry.job_id, entry.fence) not in self._fences
         self._fences.add((entry.job_id, entry.fence))
@@ -112,7 +112,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         entry.state = DeliveryState.FAILED if is_too_late else state
         entry.due_ms = due_ms
         entry.fence += 1
-        entry.tries += 1
+        entry.attempts += 1
         entry.recorded += 1
         assert recorded is entry.state
 
@@ -120,20 +120,20 @@ class DeliveryMachine(RuleBasedStateMachine):
     def redeliver(self, job_id: str) -> None:
         self._runner.run(self._store.redeliver(job_id))
         entry = self._entries[job_id]
-        entry.state, entry.due_ms, entry.tries = DeliveryState.PENDING, self._clock.now_ms, 0
+        entry.state, entry.due_ms, entry.attempts = DeliveryState.PENDING, self._clock.now_ms, 0
         entry.fence += 1
 
     @rule(seconds=st.sampled_from((0.001, 5.0, 30.0, 300.0)))
     def let_time_pass(self, seconds: float) -> None:
         self._clock.advance(seconds)
 
-    # --- What must hold after every move ------------------------------------------------------------------------------
+    # --- Invariants ---------------------------------------------------------------------------------------------------
 
     def _pending(self) -> list[Entry]:
         return [each for each in self._entries.values() if each.state is DeliveryState.PENDING]
 
     @invariant()
-    def every_pending_delivery_has_its_place_and_no_other_has(self) -> None:
+    def only_pending_deliveries_are_in_the_queue(self) -> None:
         for host in _HOSTS:
             due = {each.job_id: each.due_ms for each in self._pending() if each.host == host}
             scores: Any = self.redis.zrange(key_names.deliveries(host), 0, -1, withscores=True)
@@ -150,7 +150,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             assert delivery.next_attempt_at_ms == (entry.due_ms if is_pending else None)
 
     @invariant()
-    def nothing_of_a_delivery_is_kept_for_ever(self) -> None:
+    def every_key_of_a_delivery_expires(self) -> None:
         for entry in self._entries.values():
             assert self.redis.ttl(key_names.delivery(entry.job_id)) > 0
             assert (self.redis.ttl(key_names.attempts(entry.job_id)) > 0) == (entry.recorded > 0)
@@ -158,7 +158,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def moved_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    """A server whose scripts ask the test for the time."""
+    """A server whose scripts get the time from the test."""
     folder: Path = tmp_path_factory.mktemp("model")
     with embedded_broker(folder) as url, pytest.MonkeyPatch.context() as patch:
         patch_clock(patch, submissions, deliveries)
@@ -166,7 +166,7 @@ def moved_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
             yield redis
 
 
-def test_any_moves_in_any_order_leave_deliveries_as_the_model_says(
+def test_deliveries_match_the_model_after_any_operations_in_any_order(
     moved_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = moved_redis.connection_pool.connection_kwargs["port"]

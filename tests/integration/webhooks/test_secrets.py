@@ -14,7 +14,7 @@ from tests.receivers import Receiver, webhook_secrets
 
 
 @pytest.mark.usefixtures("deliverer")
-def test_while_a_secret_rotates_both_sign(deployment: Deployment, receiver: Receiver, secret: str) -> None:
+def test_after_a_rotation_both_secrets_sign(deployment: Deployment, receiver: Receiver, secret: str) -> None:
     fresh, *old = webhook_secrets(deployment.settings, ANONYMOUS, "rotate")
     assert old == [secret]
     deployment.submit_and_finish(receiver.url)
@@ -30,13 +30,13 @@ def test_while_a_secret_rotates_both_sign(deployment: Deployment, receiver: Rece
             received.verified(leaked)
 
 
-def test_each_owner_has_a_secret_of_its_own_and_a_replaced_one_ends(settings: Settings) -> None:
-    hasty = settings.replace(webhook_rotation_s=0)
+def test_each_owner_has_its_own_secret_and_a_rotated_one_ends_in_time(settings: Settings) -> None:
+    without_overlap = settings.replace(webhook_rotation_s=0)
     first, other = webhook_secrets(settings, "ann"), webhook_secrets(settings, "bob")
     assert first == webhook_secrets(settings, "ann") != other
     second = webhook_secrets(settings, "ann", "rotate")
     assert second[1:] == first
     third = webhook_secrets(settings, "ann", "rotate")
     assert third[1:] == second
-    assert webhook_secrets(hasty, "ann") == third[:1]
+    assert webhook_secrets(without_overlap, "ann") == third[:1]
     assert webhook_secrets(settings, "bob") == other

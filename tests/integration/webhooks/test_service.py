@@ -1,4 +1,4 @@
-"""The service that delivers, as real processes: rung for, killed, stopped, cut off from its store."""
+"""The deliverer as real processes: notified, killed, stopped, and without its store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _POINTS = {"webhooks.sent"}
 
 
 class Client:
-    """Submits to a fleet, and looks at deliveries."""
+    """Submits jobs to a fleet, and reads deliveries."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -56,7 +56,7 @@ class Client:
         self.fleet.wait_for(lambda: self.state(job_id) == state, f"{job_id} to be {state}")
 
     def restart(self, member: Member, **env: str) -> None:
-        """Start a member again, with something added to its environment."""
+        """Restart a member with these variables added to its environment."""
         member.env = {**member.env, **env}
         self.fleet.kill(member)
         self.fleet.wait_for(lambda: bool(member.deaths) and member.process is not None, "a restart")
@@ -71,7 +71,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture
 def client(fleet: Fleet) -> Iterator[Client]:
-    """Of a fleet that has all its members."""
+    """A client of the fleet, once all its members run."""
     for member in fleet.members:
         member.down_until = 0.0
     fleet.wait_for(lambda: all(member.process for member in fleet.members), "all to be up")
@@ -94,7 +94,7 @@ def secret(fleet: Fleet) -> str:
     return webhook_secrets(Settings.of(redis_url=fleet.broker_url), ANONYMOUS)[0]
 
 
-def test_every_fault_point_in_the_code_is_exercised_here(root: Path) -> None:
+def test_every_failpoint_of_the_deliverer_is_tested_here(root: Path) -> None:
     sources = "".join(path.read_text("utf-8") for path in (root / "webhooks").rglob("*.py"))
     assert set(re.findall(r'failpoint\("([^"]+)"\)', sources)) == _POINTS
 
@@ -107,12 +107,12 @@ def test_two_services_deliver_each_event_once(client: Client, receiver: Receiver
     assert times == Counter(job_ids)
 
 
-def test_killed_between_sending_and_recording_it_sends_again_under_the_same_id(
+def test_a_kill_between_sending_and_recording_leads_to_a_repeat_with_the_same_id(
     client: Client, receiver: Receiver, secret: str, tmp_path: Path
 ) -> None:
     armed = tmp_path / "armed"
     for member in client.fleet.deliverers:
-        client.restart(member, MASKQ_FAULT=f"webhooks.sent:{armed}")
+        client.restart(member, MASKQ_FAILPOINT=f"webhooks.sent:{armed}")
     armed.touch()
     job_id = client.submit(receiver)
     client.wait_for(job_id, "delivered")
@@ -123,7 +123,7 @@ def test_killed_between_sending_and_recording_it_sends_again_under_the_same_id(
     assert deaths == [[-signal.SIGKILL]]
 
 
-def test_a_planned_stop_finishes_what_is_under_way(client: Client, receiver: Receiver) -> None:
+def test_a_planned_stop_finishes_deliveries_in_progress(client: Client, receiver: Receiver) -> None:
     receiver.answers = [slow(1.2)] * 4
     job_ids = [client.submit(receiver) for _ in range(4)]
     receiver.wait_for(4)
@@ -177,11 +177,11 @@ def test_the_command_finds_the_embedded_broker_by_its_folder(tmp_path: Path) -> 
     assert first.stdout.startswith("whsec_")
 
 
-def test_a_container_is_healthy_while_the_store_hears_of_its_deliverer(client: Client, settings: Settings) -> None:
+def test_a_container_is_healthy_while_its_deliverer_sends_heartbeats(client: Client, settings: Settings) -> None:
     def is_healthy(redis_url: str) -> bool:
         command = [sys.executable, "-m", "webhooks.healthcheck"]
         return subprocess.run(command, env={**os.environ, "REDIS_URL": redis_url}, check=False).returncode == 0
 
     client.fleet.wait_for(lambda: is_healthy(client.fleet.broker_url), "a heartbeat")
-    assert not is_healthy(settings.redis.redis_url)  # of which no deliverer knows
+    assert not is_healthy(settings.redis.redis_url)  # no deliverer uses this store
     assert not is_healthy("redis://127.0.0.1:1")

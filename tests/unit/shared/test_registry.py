@@ -34,23 +34,23 @@ def test_every_official_checkpoint_is_known(root: Path, size: str, kind: str, re
     assert served.entry.image_tokens == {224: 256, 448: 1024, 896: 4096}[resolution]
 
 
-def test_nothing_else_is_known(registry: dict[str, RegistryEntry]) -> None:
+def test_the_registry_holds_the_demo_and_the_official_checkpoints_only(registry: dict[str, RegistryEntry]) -> None:
     assert len(registry) == len(_OFFICIAL) + 1
 
 
-def test_memory_follows_from_the_parameters(registry: dict[str, RegistryEntry]) -> None:
+def test_memory_is_computed_from_the_number_of_parameters(registry: dict[str, RegistryEntry]) -> None:
     entry = registry["google/paligemma2-3b-mix-224"]
     assert entry.weights_bytes("float32") == 2 * (entry.weights_bytes("bfloat16") or 0) == 4 * 3_032_242_416
 
 
-def test_a_local_folder_is_called_by_its_last_name(root: Path, tmp_path: Path) -> None:
+def test_the_name_of_a_local_folder_is_the_last_part_of_its_path(root: Path, tmp_path: Path) -> None:
     (tmp_path / "my-model").mkdir()
     served = served_model(Settings.of(models_dir=root / "models", model_id=str(tmp_path / "my-model")).model)
     assert (served.name, served.folder) == ("my-model", tmp_path / "my-model")
     assert served.entry.weights_bytes("float32") is served.entry.image_tokens is None
 
 
-def test_an_operator_can_give_a_folder_an_entry(tmp_path: Path) -> None:
+def test_an_operator_can_add_an_entry_for_a_folder(tmp_path: Path) -> None:
     (tmp_path / "registry.toml").write_text(
         '[families.ours]\nsoftcap = true\n[models.mine]\nfamily = "ours"\nabout = "Mine."\nfolder = "/models/mine"\n'
     )
@@ -58,7 +58,7 @@ def test_an_operator_can_give_a_folder_an_entry(tmp_path: Path) -> None:
     assert (served.folder, served.entry.softcap) == (Path("/models/mine"), True)
 
 
-def test_an_unknown_name_is_refused_with_those_there_are(root: Path) -> None:
+def test_an_unknown_name_is_refused_with_the_known_names(root: Path) -> None:
     with pytest.raises(ConfigurationError, match="google/paligemma2-3b-mix-448"):
         served_model(Settings.of(models_dir=root / "models", model_id="evil/model").model)
 
@@ -77,7 +77,7 @@ def test_a_wrong_registry_is_explained(tmp_path: Path, text: str) -> None:
         served_model(Settings.of(models_dir=tmp_path).model)
 
 
-def test_a_deployment_offers_its_own_model_first(root: Path) -> None:
+def test_a_deployment_lists_its_default_model_first(root: Path) -> None:
     names = "google/paligemma2-3b-mix-448, demo,"
     offered = offered_models(Settings.of(models_dir=root / "models", models=names).model)
     assert list(offered) == ["demo", "google/paligemma2-3b-mix-448"]

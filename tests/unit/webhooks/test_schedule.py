@@ -1,4 +1,4 @@
-"""What becomes of a delivery after each answer."""
+"""The status of a delivery after each response of the receiver."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from hypothesis import given
 
 from shared.domain.webhook import DeliveryState
 from shared.settings import Settings
-from webhooks.schedule import judge
-from webhooks.sender import Answer, retry_after_s
+from webhooks.schedule import verdict_after
+from webhooks.sender import ReceiverResponse, retry_after_s
 
 _RETRIES_S = (5.0, 300.0)
 _NOW_MS = 1_700_000_000_000
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
-def test_only_2xx_is_taken_for_delivered(code: int) -> None:
-    assert judge(Answer(code), 0, _RETRIES_S).state is DeliveryState.DELIVERED
+def test_a_response_2xx_means_delivered(code: int) -> None:
+    assert verdict_after(ReceiverResponse(code), 0, _RETRIES_S).state is DeliveryState.DELIVERED
 
 
 @pytest.mark.parametrize("code", [None, 100, 199, 300, 301, 302, 307, 308, 400, 401, 404, 408, 429, 500, 503, 599])
-def test_anything_else_is_tried_again_until_the_schedule_ends(code: int | None) -> None:
-    for tries, delay_s in enumerate(_RETRIES_S):
-        verdict = judge(Answer(code), tries, _RETRIES_S)
+def test_any_other_response_is_attempted_again_until_the_schedule_ends(code: int | None) -> None:
+    for attempts, delay_s in enumerate(_RETRIES_S):
+        verdict = verdict_after(ReceiverResponse(code), attempts, _RETRIES_S)
         assert verdict.state is DeliveryState.PENDING
         assert delay_s <= verdict.retry_in_s <= 1.1 * delay_s
-    assert judge(Answer(code), len(_RETRIES_S), _RETRIES_S).state is DeliveryState.FAILED
+    assert verdict_after(ReceiverResponse(code), len(_RETRIES_S), _RETRIES_S).state is DeliveryState.FAILED
 
 
-def test_delays_differ() -> None:
-    assert len({judge(Answer(500), 1, _RETRIES_S).retry_in_s for _ in range(20)}) > 1
+def test_delays_vary_at_random() -> None:
+    assert len({verdict_after(ReceiverResponse(500), 1, _RETRIES_S).retry_in_s for _ in range(20)}) > 1
 
 
-def test_410_ends_it_at_once() -> None:
-    assert judge(Answer(410), 0, _RETRIES_S).state is DeliveryState.FAILED
+def test_410_fails_the_delivery_at_once() -> None:
+    assert verdict_after(ReceiverResponse(410), 0, _RETRIES_S).state is DeliveryState.FAILED
 
 
-def test_a_receiver_can_ask_for_more_time_and_not_for_less() -> None:
-    assert judge(Answer(503, retry_after_s=1_000), 0, _RETRIES_S).retry_in_s == 1_000
-    assert judge(Answer(503, retry_after_s=1), 1, _RETRIES_S).retry_in_s >= 300
+def test_retry_after_can_lengthen_a_delay_but_not_shorten_it() -> None:
+    assert verdict_after(ReceiverResponse(503, retry_after_s=1_000), 0, _RETRIES_S).retry_in_s == 1_000
+    assert verdict_after(ReceiverResponse(503, retry_after_s=1), 1, _RETRIES_S).retry_in_s >= 300
 
 
-def _asked_for_s(value: bytes) -> float:
+def _read_retry_after_s(value: bytes) -> float:
     return retry_after_s(httpcore2.Response(503, headers=[(b"Retry-After", value)]), _NOW_MS)
 
 
@@ -68,12 +68,12 @@ def _asked_for_s(value: bytes) -> float:
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: bytes, seconds: float) -> None:
-    assert _asked_for_s(value) == seconds
+    assert _read_retry_after_s(value) == seconds
 
 
 @given(st.binary(max_size=60) | st.from_regex(rb"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ [A-Z+\-0-9]+"))
-def test_whatever_a_receiver_asks_for_is_a_time(value: bytes) -> None:
-    assert _asked_for_s(value) >= 0
+def test_retry_after_is_never_negative_and_never_an_error(value: bytes) -> None:
+    assert _read_retry_after_s(value) >= 0
 
 
 def test_the_schedule_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from api.drawing.overlay import draw_overlay
 from api.drawing.palette import PALETTE
 from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
 from shared.errors import ImageUnreadable
-from shared.images.sandbox import Decoders
+from shared.images.sandbox import DecodingPool
 from shared.settings import Settings
 from testing.pictures import encoded
 
@@ -21,8 +21,8 @@ _Pixels = npt.NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
-    with Decoders(Settings.of().images) as decoders:
+def decoders() -> Iterator[DecodingPool]:
+    with DecodingPool(Settings.of().images) as decoders:
         yield decoders
 
 
@@ -40,26 +40,28 @@ def _disc(width: int, height: int, x: int, y: int, radius: int) -> SegmentedObje
     return SegmentedObject(label="disc", score=0.9, box=box, area=int(inside.sum()), mask=mask)
 
 
-def _drawn(decoders: Decoders, ground: Image.Image, *objects: SegmentedObject) -> _Pixels:
+def _drawn(decoders: DecodingPool, ground: Image.Image, *objects: SegmentedObject) -> _Pixels:
     png = draw_overlay(encoded(ground), _result(*ground.size, *objects), decoders)
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
 @pytest.mark.parametrize(("width", "height"), [(400, 300), (1, 1), (3, 2000), (2400, 1600), (64, 48)])
-def test_an_overlay_has_the_shape_of_the_image_and_a_bounded_size(decoders: Decoders, width: int, height: int) -> None:
+def test_an_overlay_has_the_shape_of_the_image_and_a_bounded_size(
+    decoders: DecodingPool, width: int, height: int
+) -> None:
     found = _disc(width, height, width // 2, height // 2, max(1, min(width, height) // 3))
     drawn = _drawn(decoders, Image.new("RGB", (width, height)), found)
     assert max(drawn.shape[:2]) == min(1600, max(width, height))
     assert drawn.shape[1] / drawn.shape[0] == pytest.approx(width / height, rel=0.3)
 
 
-def test_what_is_inside_is_tinted_and_what_is_outside_is_not(decoders: Decoders) -> None:
+def test_what_is_inside_is_tinted_and_what_is_outside_is_not(decoders: DecodingPool) -> None:
     drawn = _drawn(decoders, Image.new("RGB", (400, 300)), _disc(400, 300, 120, 180, 60))
     assert drawn[180, 120] == pytest.approx(np.array(ImageColor.getrgb(PALETTE[0])) * 0.35, abs=2)
     assert (drawn[:, 250:] == 0).all()
 
 
-def test_the_object_stays_visible_under_its_tint(decoders: Decoders) -> None:
+def test_the_object_stays_visible_under_its_tint(decoders: DecodingPool) -> None:
     stripes = np.zeros((300, 400, 3), np.uint8)
     stripes[:, ::2] = 255
     inside = _drawn(decoders, Image.fromarray(stripes), _disc(400, 300, 200, 150, 100))[150, 150:250].astype(int)
@@ -67,7 +69,7 @@ def test_the_object_stays_visible_under_its_tint(decoders: Decoders) -> None:
 
 
 @pytest.mark.parametrize("ground", [*PALETTE, "black", "white", "gray"])
-def test_an_outline_is_seen_on_any_ground(decoders: Decoders, ground: str) -> None:
+def test_an_outline_is_seen_on_any_ground(decoders: DecodingPool, ground: str) -> None:
     """From inside out there are the object's colour, a light and a dark line: two of them differ from any ground."""
     drawn = _drawn(decoders, Image.new("RGB", (800, 600), ground), _disc(800, 600, 400, 300, 150))
     luminance = [_luminance(pixel) for pixel in drawn[300, 535:560]]
@@ -86,7 +88,7 @@ def _contrast(one: float, other: float) -> float:
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
-def test_a_hole_stays_open(decoders: Decoders) -> None:
+def test_a_hole_stays_open(decoders: DecodingPool) -> None:
     rows, columns = np.mgrid[0:300, 0:400]
     distance = np.hypot(columns - 200, rows - 150)
     ring = ((distance > 50) & (distance < 100)).astype(np.uint8)
@@ -97,7 +99,7 @@ def test_a_hole_stays_open(decoders: Decoders) -> None:
     assert (drawn[150, 270] > 0).any()
 
 
-def test_lines_grow_with_the_picture(decoders: Decoders) -> None:
+def test_lines_grow_with_the_picture(decoders: DecodingPool) -> None:
     widths = []
     for scale in (1, 4):
         width, height = 400 * scale, 300 * scale
@@ -107,14 +109,14 @@ def test_lines_grow_with_the_picture(decoders: Decoders) -> None:
     assert widths[1] >= 2 * widths[0] > 0
 
 
-def test_objects_without_masks_get_their_box(decoders: Decoders) -> None:
+def test_objects_without_masks_get_their_box(decoders: DecodingPool) -> None:
     found = SegmentedObject(label="box", score=0.5, box=(300, 100, 380, 180), area=0, mask=None)
     drawn = _drawn(decoders, Image.new("RGB", (400, 300)), found)
     assert drawn[179, 340].max() > 60
     assert drawn[140, 340].max() == 0
 
 
-def test_a_damaged_image_is_an_error(decoders: Decoders) -> None:
+def test_a_damaged_image_is_an_error(decoders: DecodingPool) -> None:
     whole = encoded(Image.effect_noise((200, 200), 90).convert("RGB"))
     damaged = whole[:2000] + bytes(500) + whole[2500:]
     with pytest.raises(ImageUnreadable):

@@ -23,13 +23,13 @@ def test_only_the_canonical_form_is_an_id(text: str) -> None:
     assert is_job_id(new_job_id())
 
 
-def test_what_is_terminal_has_no_moves() -> None:
+def test_terminal_states_have_no_transitions() -> None:
     terminal = {status for status in JobStatus if status.is_terminal}
     assert terminal == {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED}
     assert set().union(*ALLOWED_TRANSITIONS.values()) | {JobStatus.QUEUED} == set(JobStatus)
 
 
-def test_metrics_are_there_once_the_job_was_started_and_ended() -> None:
+def test_a_job_has_metrics_once_it_was_started_and_has_ended() -> None:
     request = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
     job = Job(
         id=new_job_id(),

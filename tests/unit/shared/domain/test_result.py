@@ -12,7 +12,7 @@ def _result(mask: RleMask | None, *others: PngMask) -> SegmentationResult:
     )
 
 
-def test_masks_are_given_in_the_formats_asked_for_and_no_other() -> None:
+def test_masks_are_in_the_requested_formats_and_no_other() -> None:
     stored = _result(_RLE, _PNG)
     png_only = stored.in_formats([MaskFormat.PNG]).objects[0]
     assert (png_only.mask, png_only.alternate_masks) == (_PNG, [])
@@ -25,6 +25,6 @@ def test_an_object_without_a_mask_has_none_in_any_format() -> None:
     assert (found.mask, found.alternate_masks, found.rle) == (None, [], None)
 
 
-def test_a_result_survives_being_stored() -> None:
+def test_a_result_is_unchanged_after_storing_it_as_json() -> None:
     stored = _result(_RLE, _PNG)
     assert SegmentationResult.model_validate_json(stored.model_dump_json()) == stored

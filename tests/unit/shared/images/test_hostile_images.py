@@ -1,4 +1,4 @@
-"""Images made to mislead, to stuff memory, or to be two things at once. Each is a picture or a clear error."""
+"""Images made to mislead, to fill memory, or to be two formats at once. Each is decoded, or refused with an error."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _RGB_8_BIT = struct.pack(">IIBBBBB", 64, 48, 8, 2, 0, 0, 0)
 
 
 def _after_header(png: bytes, *chunks: bytes) -> bytes:
-    """Chunks put behind IHDR, which ends at byte 33."""
+    """Insert chunks after IHDR, which ends at byte 33."""
     return png[:33] + b"".join(chunks) + png[33:]
 
 
 def _segments(jpeg: bytes, marker: int, head: bytes, data: bytes) -> bytes:
-    """A JPEG with `data` in as many segments as it takes, each beginning with `head`."""
+    """A JPEG with `data` split into segments, each beginning with `head`."""
     size = 65_533 - len(head)
     parts = [data[at : at + size] for at in range(0, len(data), size)]
     packed = [struct.pack(">BBH", 0xFF, marker, len(part) + len(head) + 2) + head + part for part in parts]
@@ -42,7 +42,7 @@ def _segments(jpeg: bytes, marker: int, head: bytes, data: bytes) -> bytes:
 
 
 def _animated_webp_header(width: int, height: int) -> bytes:
-    """A WebP that announces this canvas and holds a frame of one pixel."""
+    """A WebP with a canvas of this size and a frame of one pixel."""
     still = encoded(Image.new("RGB", (1, 1)), "WEBP", lossless=True)[12:]
     frame = b"\0" * 12 + b"\0\0\0\0" + still
     body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\x02\0\0\0"
@@ -51,7 +51,7 @@ def _animated_webp_header(width: int, height: int) -> bytes:
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
-# --- What is no JPEG, PNG or WebP -------------------------------------------------------------------------------------
+# --- Neither JPEG, PNG nor WebP ---------------------------------------------------------------------------------------
 
 _BASE64_AVIF = "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAADybWV0YQ=="
 _OTHERS: dict[str, bytes] = {
@@ -70,7 +70,7 @@ _OTHERS: dict[str, bytes] = {
     "ZIP": b"PK\x03\x04" + bytes(100),
     "GIF before a PNG": b"GIF89a" + _PNG,
     "PDF before a JPEG": b"%PDF-1.7\n" + _JPEG,
-    "RIFF, but a sound": b"RIFF" + struct.pack("<I", 36) + b"WAVEfmt " + bytes(40),
+    "RIFF with sound": b"RIFF" + struct.pack("<I", 36) + b"WAVEfmt " + bytes(40),
     "one byte before a PNG": b"\0" + _PNG,
 }
 
@@ -83,29 +83,29 @@ def test_other_formats_are_refused_by_their_bytes(name: str) -> None:
 
 @pytest.mark.parametrize("picture", [_PNG, _JPEG, _WEBP], ids=["png", "jpeg", "webp"])
 @pytest.mark.parametrize("tail", [b"PK\x03\x04" + bytes(50), b"<script>alert(1)</script>", b"%PDF-1.7", _JPEG])
-def test_what_follows_an_image_is_not_looked_at(picture: bytes, tail: bytes) -> None:
+def test_bytes_after_an_image_are_ignored(picture: bytes, tail: bytes) -> None:
     assert (np.asarray(open_upright(picture + tail, _MANY)) == np.asarray(open_upright(picture, _MANY))).all()
 
 
-# --- Bombs and lies about the size ------------------------------------------------------------------------------------
+# --- Bombs and false sizes --------------------------------------------------------------------------------------------
 
 _TOO_LARGE: dict[str, Callable[[], bytes]] = {
     "a bomb of 1 bit": lambda: encoded(Image.new("1", (14_000, 14_000))),
-    "a bomb that is all header": lambda: png_file(struct.pack(">IIBBBBB", 100_000, 100_000, 8, 6, 0, 0, 0)),
-    "a very wide one": lambda: png_file(struct.pack(">IIBBBBB", 2**31 - 1, 1, 8, 6, 0, 0, 0)),
-    "just one row too much": lambda: encoded(Image.new("1", (5000, 5001))),
+    "a bomb that is only a header": lambda: png_file(struct.pack(">IIBBBBB", 100_000, 100_000, 8, 6, 0, 0, 0)),
+    "a very wide image": lambda: png_file(struct.pack(">IIBBBBB", 2**31 - 1, 1, 8, 6, 0, 0, 0)),
+    "one row too many": lambda: encoded(Image.new("1", (5000, 5001))),
     "a jpeg that claims 65500 x 65500": lambda: _with_jpeg_size(_JPEG, 65_500, 65_500),
     "a webp of 16383 x 16383": lambda: encoded(Image.new("RGB", (16_383, 1600)), "WEBP", lossless=True, method=0),
 }
 
 
 @pytest.mark.parametrize("name", _TOO_LARGE)
-def test_too_many_pixels_are_refused_before_they_are_made(name: str) -> None:
+def test_too_many_pixels_are_refused_without_decoding(name: str) -> None:
     with pytest.raises(ImageTooLarge):
         inspect_image(_TOO_LARGE[name](), _MANY)
 
 
-def test_exactly_as_many_pixels_as_allowed_are_taken() -> None:
+def test_exactly_as_many_pixels_as_allowed_are_accepted() -> None:
     assert inspect_image(encoded(Image.new("1", (5000, 5000))), _MANY).width == 5000
 
 
@@ -114,7 +114,7 @@ def _with_jpeg_size(jpeg: bytes, width: int, height: int) -> bytes:
     return jpeg[: frame + 5] + struct.pack(">HH", height, width) + jpeg[frame + 9 :]
 
 
-_LIARS: dict[str, bytes] = {
+_FALSE_SIZES: dict[str, bytes] = {
     "png larger than its data": png_file(
         struct.pack(">IIBBBBB", 640, 480, 8, 2, 0, 0, 0), rows=_PNG[33 : _PNG.index(b"IEND") - 4]
     ),
@@ -132,16 +132,16 @@ _LIARS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("name", _LIARS)
-def test_an_image_that_lies_about_its_size_is_an_error(name: str) -> None:
+@pytest.mark.parametrize("name", _FALSE_SIZES)
+def test_an_image_with_a_false_size_is_refused(name: str) -> None:
     with pytest.raises((ImageUnreadable, UnsupportedImage, ImageTooLarge)):
-        open_upright(_LIARS[name], _MANY)
+        open_upright(_FALSE_SIZES[name], _MANY)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
-def test_an_image_cut_short_and_given_a_false_end_is_an_error_or_a_picture(file_format: str, share: float) -> None:
-    """Lossless formats cannot be fooled; a JPEG's decoder fills the rest with grey, as browsers do."""
+def test_a_truncated_image_with_a_false_end_gives_an_error_or_an_image(file_format: str, share: float) -> None:
+    """Lossless formats give an error; the decoder of JPEG fills the rest with grey, as browsers do."""
     whole = encoded(gradient(300, 200), file_format)
     cut = (
         whole[: int(len(whole) * share)]
@@ -202,13 +202,13 @@ def test_a_transparent_color_is_white() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0, 1, 100, 254, 255])
-def test_alpha_is_laid_on_white(alpha: int) -> None:
+def test_alpha_is_blended_with_white(alpha: int) -> None:
     picture = open_upright(encoded(Image.new("RGBA", (4, 4), (10, 100, 200, alpha))), _MANY)
     expected = [255 + (value - 255) * alpha / 255 for value in (10, 100, 200)]
     assert picture.getpixel((1, 1)) == pytest.approx(expected, abs=1)
 
 
-def test_sixteen_bits_of_white_are_white() -> None:
+def test_sixteen_bit_white_stays_white() -> None:
     white = Image.fromarray(np.full((8, 8), 65_535, np.uint16))
     assert np.asarray(open_upright(encoded(white), _MANY)).min() == 255
 
@@ -231,7 +231,7 @@ def test_every_orientation_is_applied_in_every_format(file_format: str, orientat
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 255, 65_535])
-def test_an_orientation_there_is_not_is_ignored(orientation: int) -> None:
+def test_an_invalid_orientation_is_ignored(orientation: int) -> None:
     data = encoded(gradient(64, 48), "JPEG", exif=exif_with_orientation(orientation))
     assert open_upright(data, _MANY).size == (64, 48)
 
@@ -243,20 +243,20 @@ _BROKEN_EXIF: dict[str, bytes] = {
     "an orientation that is text": _TIFF_HEAD + struct.pack(">HHHI4sI", 1, 0x0112, 2, 4, b"six\0", 0),
     "an orientation with a million values": _TIFF_HEAD + struct.pack(">HHHIII", 1, 0x0112, 3, 10**6, 8, 0),
     "more entries than bytes": _TIFF_HEAD + struct.pack(">H", 65_535),
-    "a directory that goes on in itself": _TIFF_HEAD + struct.pack(">HHHIII", 1, 0x8769, 4, 1, 8, 8),
-    "sizes that lie": _TIFF_HEAD + struct.pack(">HHHIIHHIII", 2, 0x0100, 4, 1, 9_999, 0x0101, 4, 1, 9_999, 0),
+    "a directory that contains itself": _TIFF_HEAD + struct.pack(">HHHIII", 1, 0x8769, 4, 1, 8, 8),
+    "false sizes": _TIFF_HEAD + struct.pack(">HHHIIHHIII", 2, 0x0100, 4, 1, 9_999, 0x0101, 4, 1, 9_999, 0),
 }
 
 
 @pytest.mark.parametrize("name", _BROKEN_EXIF)
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
-def test_broken_or_lying_exif_does_not_spoil_the_picture(file_format: str, name: str) -> None:
+def test_broken_or_false_exif_does_not_prevent_decoding(file_format: str, name: str) -> None:
     data = encoded(gradient(64, 48), file_format, exif=_BROKEN_EXIF[name])
     assert open_upright(data, _MANY).size == (64, 48)
     assert inspect_image(data, _MANY).width == 64
 
 
-def test_the_first_picture_of_several_is_taken() -> None:
+def test_the_first_image_of_several_is_used() -> None:
     red, blue = (Image.new("RGB", (16, 16), color) for color in ("red", "blue"))
     apng = encoded(red, "PNG", save_all=True, append_images=[blue])
     mpo = encoded(red, "MPO", save_all=True, append_images=[blue])
@@ -310,8 +310,8 @@ print(peak_mb() - before, time.process_time() - begin)
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory from /proc")
 @pytest.mark.parametrize("name", _HEAVY)
-def test_whatever_is_sent_costs_the_front_end_little(name: str, tmp_path: Path, root: Path) -> None:
-    """It looks at images in its event loop."""
+def test_inspecting_any_image_takes_little_memory_and_time(name: str, tmp_path: Path, root: Path) -> None:
+    """The front end inspects images in its event loop."""
     (tmp_path / "heavy").write_bytes(_HEAVY[name]())
     (tmp_path / "light").write_bytes(_PNG)
     command = [sys.executable, "-c", _INSPECT, str(tmp_path / "heavy"), str(tmp_path / "light")]
@@ -331,7 +331,7 @@ _METADATA: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", _METADATA)
-def test_much_metadata_is_no_crime(name: str) -> None:
+def test_an_image_with_much_metadata_is_accepted(name: str) -> None:
     data = _METADATA[name]
     assert inspect_image(data, _MANY).width == 64
     assert open_upright(data, _MANY).size == (64, 48)
@@ -344,13 +344,13 @@ def test_a_png_is_inspected_without_decoding_it() -> None:
         open_upright(damaged, _MANY)
 
 
-def test_a_color_profile_does_not_matter() -> None:
+def test_a_color_profile_is_ignored() -> None:
     with_profile = encoded(gradient(64, 48), "PNG", icc_profile=_PROFILE)
     assert (np.asarray(open_upright(with_profile, _MANY)) == np.asarray(gradient(64, 48))).all()
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
-def test_damaged_headers_are_our_own_errors_never_others(file_format: str) -> None:
+def test_damaged_headers_raise_only_errors_of_maskq(file_format: str) -> None:
     whole = encoded(gradient(64, 48), file_format, exif=exif_with_orientation(6))
     random = np.random.default_rng(1)
     for _ in range(1_000):

@@ -36,7 +36,7 @@ def test_other_formats_are_refused(file_format: str) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"hello, I am a text", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\x00" * 100]
 )
-def test_what_is_no_image_is_refused(data: bytes) -> None:
+def test_bytes_that_are_not_an_image_are_refused(data: bytes) -> None:
     with pytest.raises(UnsupportedImage):
         inspect_image(data, _MANY)
 
@@ -48,13 +48,13 @@ def test_too_many_pixels_are_refused_by_the_header_alone() -> None:
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("share", [0.5, 0.9])
-def test_a_file_cut_short_is_refused(file_format: str, share: float) -> None:
+def test_a_truncated_file_is_refused(file_format: str, share: float) -> None:
     whole = encoded(gradient(300, 200), file_format)
     with pytest.raises(ImageUnreadable):
         inspect_image(whole[: int(len(whole) * share)], _MANY)
 
 
-def test_a_jpeg_cut_short_behind_its_thumbnail_is_refused() -> None:
+def test_a_jpeg_truncated_after_its_thumbnail_is_refused() -> None:
     thumbnail = encoded(gradient(32, 24), "JPEG")
     whole = encoded(gradient(300, 200), "JPEG", exif=b"Exif\x00\x00" + thumbnail)
     inspect_image(whole, _MANY)
@@ -63,7 +63,7 @@ def test_a_jpeg_cut_short_behind_its_thumbnail_is_refused() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
-def test_damage_inside_the_data_is_an_error_or_a_picture_never_a_crash(file_format: str) -> None:
+def test_damaged_data_gives_an_error_or_an_image_but_no_crash(file_format: str) -> None:
     whole = encoded(gradient(64, 48), file_format)
     random = np.random.default_rng(0)
     for _ in range(200):
@@ -108,7 +108,7 @@ def test_rotation_in_exif_is_applied(orientation: int) -> None:
     assert upright.getpixel((0, 0)) == gradient(64, 48).getpixel(corner[orientation])
 
 
-def test_the_first_frame_of_an_animation_is_taken() -> None:
+def test_the_first_frame_of_an_animation_is_used() -> None:
     frames = [Image.new("RGB", (16, 16), color) for color in ("red", "blue")]
     data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
     assert open_upright(data, _MANY).getpixel((8, 8)) == (255, 0, 0)

@@ -1,4 +1,4 @@
-"""Helper processes that decode: what they cannot be made to do to the process that uses them."""
+"""Child processes that decode images: no image may harm the process that uses them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from PIL import Image
 
 from shared.errors import ImageTooLarge, ImageUnreadable, MaskqError, UnsupportedImage
 from shared.images.inspect import open_upright
-from shared.images.sandbox import Decoders
+from shared.images.sandbox import DecodingPool
 from shared.settings import Settings
 from testing.pictures import costly_images, encoded, exif_with_orientation, gradient, scan_bomb
 
@@ -28,24 +28,24 @@ _PNG = encoded(gradient(64, 48))
 
 
 @pytest.fixture
-def decoders() -> Iterator[Decoders]:
-    with Decoders(_SETTINGS) as decoders:
-        yield decoders
+def pool() -> Iterator[DecodingPool]:
+    with DecodingPool(_SETTINGS) as pool:
+        yield pool
 
 
-def _helpers() -> list[psutil.Process]:
-    """Those that live; other tests may have left some that nobody has waited for yet."""
+def _children() -> list[psutil.Process]:
+    """Living children. Other tests may have left some that ended and were not waited for yet."""
     alive = (each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE)
     return [each for each in alive if "shared.images.sandbox_child" in " ".join(each.cmdline())]
 
 
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
-def test_a_picture_is_the_one_decoded_here_and_scaled(decoders: Decoders, file_format: str) -> None:
+def test_a_child_returns_the_image_decoded_and_scaled(pool: DecodingPool, file_format: str) -> None:
     data = encoded(gradient(300, 200), file_format, exif=exif_with_orientation(6))
-    picture = decoders.decode(data, (90, 70))
+    decoded = pool.decode(data, (90, 70))
     expected = open_upright(data, _MANY).resize((90, 70), Image.Resampling.BICUBIC)
-    assert (picture.width, picture.height) == (200, 300)
-    assert (np.asarray(picture.image) == np.asarray(expected)).all()
+    assert (decoded.width, decoded.height) == (200, 300)
+    assert (np.asarray(decoded.image) == np.asarray(expected)).all()
 
 
 @pytest.mark.parametrize(
@@ -57,105 +57,108 @@ def test_a_picture_is_the_one_decoded_here_and_scaled(decoders: Decoders, file_f
         (encoded(Image.new("1", (6000, 5000))), ImageTooLarge),
     ],
 )
-def test_what_cannot_be_decoded_is_refused_and_the_helper_goes_on(
-    decoders: Decoders, data: bytes, error: type[MaskqError]
+def test_an_image_that_cannot_be_decoded_is_refused_and_the_child_continues(
+    pool: DecodingPool, data: bytes, error: type[MaskqError]
 ) -> None:
-    decoders.decode(_PNG, (64, 48))
-    (helper,) = _helpers()
+    pool.decode(_PNG, (64, 48))
+    (child,) = _children()
     with pytest.raises(error):
-        decoders.decode(data, (64, 48))
-    decoders.decode(_PNG, (64, 48))
-    assert _helpers() == [helper]
+        pool.decode(data, (64, 48))
+    pool.decode(_PNG, (64, 48))
+    assert _children() == [child]
 
 
-def test_an_image_that_takes_too_long_is_given_up(decoders: Decoders) -> None:
+def test_an_image_that_takes_too_long_is_refused(pool: DecodingPool) -> None:
     settings = _SETTINGS.model_copy(update={"decode_cpu_s": 1})
-    with Decoders(settings) as hasty:
+    with DecodingPool(settings) as impatient:
         with pytest.raises(ImageUnreadable, match="longer"):
-            hasty.decode(scan_bomb(scans=2_000), (224, 224))
-        assert hasty.decode(_PNG, (64, 48)).width == 64
+            impatient.decode(scan_bomb(scans=2_000), (224, 224))
+        assert impatient.decode(_PNG, (64, 48)).width == 64
 
 
-def test_an_image_that_takes_too_much_memory_is_given_up() -> None:
-    with Decoders(_SETTINGS.model_copy(update={"decode_memory_bytes": 200_000_000})) as tight:
+def test_an_image_that_takes_too_much_memory_is_refused() -> None:
+    with DecodingPool(_SETTINGS.model_copy(update={"decode_memory_bytes": 200_000_000})) as small:
         with pytest.raises(ImageUnreadable, match="memory"):
-            tight.decode(costly_images()["rgba"](), (224, 224))
-        assert tight.decode(_PNG, (64, 48)).width == 64
+            small.decode(costly_images()["rgba"](), (224, 224))
+        assert small.decode(_PNG, (64, 48)).width == 64
 
 
 @pytest.mark.parametrize("name", list(costly_images()))
-def test_the_costliest_images_within_the_limits_are_decoded(decoders: Decoders, name: str) -> None:
-    assert decoders.decode(costly_images()[name](), (224, 224)).image.size == (224, 224)
+def test_the_most_costly_images_within_the_limits_are_decoded(pool: DecodingPool, name: str) -> None:
+    assert pool.decode(costly_images()[name](), (224, 224)).image.size == (224, 224)
 
 
-def test_a_helper_that_was_killed_or_froze_is_replaced() -> None:
-    with Decoders(_SETTINGS.model_copy(update={"decode_cpu_s": 1})) as decoders:
-        for blow in (signal.SIGKILL, signal.SIGSTOP):
-            decoders.decode(_PNG, (64, 48))
-            (helper,) = _helpers()
-            helper.send_signal(blow)
-            assert decoders.decode(_PNG, (64, 48)).width == 64
-            assert helper not in _helpers()
+def test_a_child_that_was_killed_or_froze_is_replaced() -> None:
+    with DecodingPool(_SETTINGS.model_copy(update={"decode_cpu_s": 1})) as pool:
+        for fatal_signal in (signal.SIGKILL, signal.SIGSTOP):
+            pool.decode(_PNG, (64, 48))
+            (child,) = _children()
+            child.send_signal(fatal_signal)
+            assert pool.decode(_PNG, (64, 48)).width == 64
+            assert child not in _children()
 
 
-def test_an_image_that_kills_every_decoder_fails_alone() -> None:
-    with Decoders(_SETTINGS.model_copy(update={"decode_memory_bytes": 1})) as doomed, pytest.raises(ImageUnreadable):
-        doomed.decode(_PNG, (64, 48))
-    assert _helpers() == []
+def test_an_image_that_kills_every_child_is_refused() -> None:
+    with (
+        DecodingPool(_SETTINGS.model_copy(update={"decode_memory_bytes": 1})) as failing,
+        pytest.raises(ImageUnreadable),
+    ):
+        failing.decode(_PNG, (64, 48))
+    assert _children() == []
 
 
-def test_there_are_never_more_helpers_than_allowed(decoders: Decoders) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        pictures = list(pool.map(lambda _: decoders.decode(_PNG, (64, 48)), range(40)))
-    assert len(pictures) == 40
-    assert len(_helpers()) <= 2
+def test_there_are_never_more_children_than_allowed(pool: DecodingPool) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        decoded = list(threads.map(lambda _: pool.decode(_PNG, (64, 48)), range(40)))
+    assert len(decoded) == 40
+    assert len(_children()) <= 2
 
 
-def test_a_helper_knows_no_secrets_and_can_write_no_file(decoders: Decoders, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_has_no_secrets_and_cannot_write_files(pool: DecodingPool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    decoders.decode(_PNG, (64, 48))
-    (helper,) = _helpers()
-    assert "HF_TOKEN" not in helper.environ()
-    assert helper.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
-    assert helper.rlimit(psutil.RLIMIT_AS) == (
+    pool.decode(_PNG, (64, 48))
+    (child,) = _children()
+    assert "HF_TOKEN" not in child.environ()
+    assert child.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)
+    assert child.rlimit(psutil.RLIMIT_AS) == (
         _SETTINGS.decode_memory_bytes,
         _SETTINGS.decode_memory_bytes,
     )
-    assert [file.path for file in helper.open_files()] == []
+    assert [file.path for file in child.open_files()] == []
 
 
-def test_helpers_end_with_the_process_that_uses_them(root: Path) -> None:
+def test_children_end_with_the_process_that_uses_them(root: Path) -> None:
     program = """
 import sys, time
-from shared.images.sandbox import Decoders
+from shared.images.sandbox import DecodingPool
 from shared.settings import Settings
 from testing.pictures import encoded, gradient
-Decoders(Settings.of().images).decode(encoded(gradient()), (4, 4))
+DecodingPool(Settings.of().images).decode(encoded(gradient()), (4, 4))
 print("ready", flush=True)
 time.sleep(60)
 """
     with subprocess.Popen([sys.executable, "-c", program], cwd=root, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        (helper,) = psutil.Process(process.pid).children()
+        (child,) = psutil.Process(process.pid).children()
         process.kill()
-    gone, _ = psutil.wait_procs([helper], timeout=20)
-    assert gone == [helper]
+    gone, _ = psutil.wait_procs([child], timeout=20)
+    assert gone == [child]
 
 
-def test_ctrl_c_does_not_reach_a_helper(decoders: Decoders) -> None:
-    decoders.decode(_PNG, (64, 48))
-    (helper,) = _helpers()
-    assert os.getpgid(helper.pid) != os.getpgid(0)
+def test_ctrl_c_does_not_reach_a_child(pool: DecodingPool) -> None:
+    pool.decode(_PNG, (64, 48))
+    (child,) = _children()
+    assert os.getpgid(child.pid) != os.getpgid(0)
 
 
 def test_time_spent_on_earlier_images_does_not_count() -> None:
-    with Decoders(_SETTINGS.model_copy(update={"decode_cpu_s": 1, "decode_processes": 1})) as decoders:
+    with DecodingPool(_SETTINGS.model_copy(update={"decode_cpu_s": 1, "decode_processes": 1})) as pool:
         large = encoded(gradient(4000, 3000), "PNG", compress_level=1)
         begin = time.process_time()
-        while sum(_helpers()[0].cpu_times()[:2]) < 2.5 if _helpers() else True:
-            decoders.decode(large, (224, 224))
+        while sum(_children()[0].cpu_times()[:2]) < 2.5 if _children() else True:
+            pool.decode(large, (224, 224))
             assert time.process_time() - begin < 60
-        (helper,) = _helpers()
-        assert decoders.decode(_PNG, (64, 48)).width == 64
-        assert _helpers() == [helper]
+        (child,) = _children()
+        assert pool.decode(_PNG, (64, 48)).width == 64
+        assert _children() == [child]

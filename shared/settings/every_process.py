@@ -1,0 +1,123 @@
+"""Settings that every process reads: Redis, leases, retention, logs."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.settings.group import PositiveSeconds, RedisUrl, Seconds, SettingsGroup
+
+
+class RedisSettings(SettingsGroup):
+    """Redis: broker and store"""
+
+    read_by = "every process"
+
+    redis_url: RedisUrl = Field(
+        "redis://127.0.0.1:6379/0",
+        validation_alias="REDIS_URL",
+        repr=False,  # may hold a password
+        description="URL of Redis >= 7 or Valkey: the broker of Celery and the store of all jobs. The default is a "
+        "server on this machine.",
+    )
+    redis_timeout_s: PositiveSeconds = Field(
+        5.0,
+        description="Seconds to wait for one answer of Redis. Short, so that a frozen server is noticed. Raise it if "
+        "the network or the disk of Redis is slow.",
+    )
+    allow_data_loss: bool = Field(
+        False,
+        description="Run on a server that may lose accepted jobs: one without AOF, or one that evicts keys. Off, "
+        "because clients rely on accepted jobs. For trials and development.",
+    )
+
+
+class LivenessSettings(SettingsGroup):
+    """Leases and heartbeats"""
+
+    read_by = "every process"
+
+    heartbeat_s: PositiveSeconds = Field(
+        5.0,
+        description="Seconds between heartbeats, which renew the leases of a worker. A worker that missed three counts "
+        "as gone. Change it together with the next two settings, and at least two must fit into MASKQ_GIVE_UP_S.",
+    )
+    give_up_s: PositiveSeconds = Field(
+        20.0,
+        description="Seconds without Redis after which a worker drops its jobs, before their leases end. At least two "
+        "heartbeats, so that one may be lost.",
+    )
+    lease_s: PositiveSeconds = Field(
+        30.0,
+        description="Seconds that a job stays with a worker that sends no heartbeat. Above MASKQ_GIVE_UP_S: a worker "
+        "must drop a job before another one gets it. Lower it to recover sooner from a lost worker; raise it if the "
+        "network fails for longer.",
+    )
+    restart_grace_s: Seconds = Field(
+        30.0,
+        description="Seconds after a start of Redis in which no lease is reaped. Workers need this time to reconnect; "
+        "without it their jobs would run twice. Raise it if workers take longer to reconnect.",
+    )
+    drain_s: Seconds = Field(
+        25.0,
+        description="Seconds for which a worker that is told to stop finishes its jobs before it releases them, and a "
+        "deliverer its deliveries. Keep it below the time after which the orchestrator kills the process; raise both "
+        "if jobs take longer.",
+    )
+
+    @model_validator(mode="after")
+    def _times_fit(self) -> Self:
+        if not 2 * self.heartbeat_s <= self.give_up_s < self.lease_s:
+            raise ValueError(
+                f"MASKQ_HEARTBEAT_S={self.heartbeat_s:g}, MASKQ_GIVE_UP_S={self.give_up_s:g} and MASKQ_LEASE_S="
+                f"{self.lease_s:g} contradict each other: two heartbeats must fit into MASKQ_GIVE_UP_S, and "
+                "MASKQ_GIVE_UP_S must be below MASKQ_LEASE_S"
+            )
+        return self
+
+
+class RetentionSettings(SettingsGroup):
+    """Retention"""
+
+    read_by = "every process"
+
+    retention_s: int = Field(
+        86_400,
+        ge=1,
+        description="Seconds that a finished job and its result are kept. A day, so that its client can retry. Lower "
+        "it if results fill the memory of Redis.",
+    )
+    image_retention_s: int = Field(
+        3_600,
+        ge=1,
+        description="Seconds that the image of a finished job is kept for overlays, at most as long as the job. Short, "
+        "because images fill the memory of Redis. Raise it if overlays are drawn later.",
+    )
+    tombstone_s: int = Field(
+        604_800,
+        ge=1,
+        description="Seconds that an expired job is answered with 410 instead of 404: a week, for clients that come "
+        "late. Each such job takes 0.15 kB of Redis; lower it at very high rates.",
+    )
+    result_cache_s: int = Field(
+        0,
+        ge=0,
+        description="Seconds for which a result is used again for the same image, prompt and formats. 0 turns this "
+        "off. Turn it on if clients send the same request repeatedly.",
+    )
+
+
+class LoggingSettings(SettingsGroup):
+    """Logs and traces"""
+
+    read_by = "every process"
+
+    log_format: Literal["text", "json"] = Field(
+        "text", description="`text` for people; `json` is one object per line, for programs that collect logs."
+    )
+    otlp_endpoint: str = Field(
+        "",
+        description="Collector for traces, as OTLP over HTTP: `http://collector:4318`. Empty: no traces, which need "
+        "the extra `tracing`.",
+    )

@@ -1,0 +1,136 @@
+"""Settings that only workers read: weights, engine, process."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from shared.settings.group import PositiveSeconds, SettingsGroup
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", value):
+        raise ValueError("must be auto, cpu, cuda or cuda:N (N is the number of a GPU)")
+    return value
+
+
+def _default_threads(values: dict[str, Any]) -> int:
+    """Jobs in flight for a batch size, if nothing else is set: 1.5 times as many, rounded up."""
+    return (3 * int(values["max_batch"]) + 1) // 2
+
+
+class CheckpointSettings(SettingsGroup):
+    """Weights and device"""
+
+    read_by = "workers"
+
+    hf_token: SecretStr | None = Field(
+        None,
+        validation_alias="HF_TOKEN",
+        repr=False,
+        description="Hugging Face token of an account that accepted the licence. Needed for official ids until their "
+        "weights are in MASKQ_CACHE_DIR.",
+    )
+    cache_dir: Path = Field(
+        Path.home() / ".cache" / "maskq",
+        description="Folder for official weights and vae-oid.npz, which are fetched once. In containers, a volume.",
+    )
+    device: Annotated[str, AfterValidator(_device)] = Field(
+        "auto",
+        description="`auto`, `cpu`, `cuda` or `cuda:N`. `auto` is the first CUDA device, else the CPU. Set `cuda:N` if "
+        "several workers share a machine.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Type of the weights. `auto` is bfloat16 on CUDA and float32 on a CPU, where bfloat16 is slow. Set "
+        "it to compare results between devices.",
+    )
+
+
+class EngineSettings(SettingsGroup):
+    """Engine and jobs in flight"""
+
+    read_by = "workers"
+
+    max_batch: int = Field(
+        16,
+        ge=1,
+        le=256,
+        description="Most jobs that share a step of the model. Each takes a slot of its cache: lower it if the GPU's "
+        "memory is short, raise it for more throughput.",
+    )
+    worker_threads: int = Field(
+        default_factory=_default_threads,
+        ge=1,
+        le=512,
+        description="Jobs in flight per worker. Unset: 1.5 times MASKQ_MAX_BATCH, so that images are prepared and "
+        "masks drawn while the model runs. Never below MASKQ_MAX_BATCH, or a batch could not fill. Raise it if the "
+        "model waits for images.",
+    )
+    prefill_tokens: int = Field(
+        8_192,
+        ge=1,
+        description="Most tokens of images and prompts that start in one step: 32 images at 224 px. Running jobs wait "
+        "for that step; lower it if they must not wait as long.",
+    )
+    max_prompt_tokens: int = Field(
+        512,
+        ge=16,
+        le=4096,
+        description="Most tokens of a prompt; longer ones fail with `prompt_too_long`. Every slot of the cache has "
+        "room for it: raise it for long prompts in rare scripts, lower it to save memory.",
+    )
+    max_answer_tokens: int = Field(
+        256,
+        ge=24,
+        le=4096,
+        description="Most tokens of an answer; a longer one is marked `truncated`. An object takes 20 tokens and its "
+        "label, so 256 are about 10 objects. Raise it for images with more.",
+    )
+    force_format: bool = Field(
+        True,
+        description="Choose only tokens that make whole objects. Off: always the model's most probable token, to "
+        "compare with other implementations.",
+    )
+    feature_cache_bytes: int = Field(
+        256_000_000,
+        ge=0,
+        description="Bytes of memory for the features of recent images, so that another prompt on one of them starts "
+        "sooner: 1.2 MB per image at 224 px. 0 turns this off.",
+    )
+
+    @model_validator(mode="after")
+    def _batches_can_fill(self) -> Self:
+        if self.worker_threads < self.max_batch:
+            raise ValueError(
+                f"MASKQ_WORKER_THREADS={self.worker_threads} is below MASKQ_MAX_BATCH={self.max_batch}: "
+                "a batch could never fill"
+            )
+        return self
+
+
+class WorkerSettings(SettingsGroup):
+    """Worker process"""
+
+    read_by = "workers"
+
+    stuck_s: PositiveSeconds = Field(
+        60.0,
+        description="Seconds without progress of the engine after which its process ends. Above the longest step: "
+        "raise it for a large model on a CPU.",
+    )
+    metrics_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port on which a worker serves `/metrics`. 0 is none, because several workers may share a machine. "
+        "Set it for Prometheus.",
+    )
+    metrics_host: str = Field(
+        "127.0.0.1",
+        description="Address on which a worker serves `/metrics`. By default this machine only; in a container, "
+        "`0.0.0.0`.",
+    )

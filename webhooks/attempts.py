@@ -1,0 +1,84 @@
+"""One attempt of a delivery: sends the message, and records the outcome in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Self
+
+from redis.exceptions import RedisError
+
+from shared.domain.webhook import Attempt
+from shared.outbound import Outbound
+from shared.process.failpoints import failpoint
+from shared.settings import Settings, WebhookSettings
+from shared.store.deliveries import DeliveryLease, DeliveryStore
+from shared.store.webhook_secrets import WebhookSecretStore
+from webhooks.schedule import verdict_after
+from webhooks.sender import ReceiverResponse, Sender
+
+_RECORD_RETRY_S = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+class AttemptRunner:
+    """Runs attempts of claimed deliveries, many at once. Use as an async context."""
+
+    def __init__(
+        self, store: DeliveryStore, secrets: WebhookSecretStore, outbound: Outbound, settings: WebhookSettings
+    ) -> None:
+        """Takes over `secrets` and `outbound`: they are closed with the context. `store` stays open."""
+        self._store = store
+        self._secrets = secrets
+        self._outbound = outbound
+        self._sender = Sender(outbound, settings.webhook_timeout_s)
+        self._settings = settings
+
+    @classmethod
+    def connect(cls, settings: Settings, store: DeliveryStore) -> Self:
+        """Make a runner that records in `store`."""
+        outbound = Outbound(settings.outbound, "webhook_url")
+        return cls(store, WebhookSecretStore.connect(settings), outbound, settings.webhooks)
+
+    async def __aenter__(self) -> Self:
+        await self._outbound.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._outbound.__aexit__(*exc_info)
+        await self._secrets.close()
+
+    async def run(self, lease: DeliveryLease) -> None:
+        """Send the message of a claimed delivery once, and record the outcome. Errors are logged; the delivery is then
+        due again when its lease ends."""
+        try:
+            secrets = await self._secrets.show(lease.job.owner)
+            begin = time.monotonic()
+            response = await self._sender.send(lease, secrets)
+            failpoint("webhooks.sent")
+            await self._record(lease, response, time.monotonic() - begin)
+        except (RedisError, TimeoutError) as error:
+            logger.warning("job %s: not delivered, the store does not answer: %s", lease.job.id, type(error).__name__)
+        except Exception:
+            logger.exception("job %s: the delivery failed; it will be attempted again", lease.job.id)
+
+    async def _record(self, lease: DeliveryLease, response: ReceiverResponse, duration_s: float) -> None:
+        """Record the outcome. While the store does not answer this is repeated, but only for `webhook_timeout_s`: then
+        the lease ends, and the delivery is due again."""
+        verdict = verdict_after(response, lease.tries, self._settings.webhook_retries_s)
+        attempt = Attempt(
+            at_ms=lease.claimed_at_ms, duration_s=round(duration_s, 3), status=response.status, error=response.error
+        )
+        async with asyncio.timeout(self._settings.webhook_timeout_s):
+            while True:
+                try:
+                    state = await self._store.record(lease, attempt, verdict)
+                except RedisError as error:
+                    logger.warning("job %s: not recorded yet: %s", lease.job.id, type(error).__name__)
+                    await asyncio.sleep(_RECORD_RETRY_S)
+                else:
+                    outcome = response.status or response.error
+                    logger.info("job %s: webhook %s (%s)", lease.job.id, state or "claimed by another", outcome)
+                    return
