@@ -65,7 +65,7 @@ class Deliverer:
     async def _keep_beating(self) -> None:
         while True:
             try:
-                await self._store.beat(process_name())
+                await self._store.heartbeat(process_name())
             except RedisError as error:
                 logger.warning("the store does not hear of us: %s", type(error).__name__)
             await asyncio.sleep(self._settings.liveness.heartbeat_s)
@@ -128,7 +128,7 @@ class Deliverer:
 
     async def _record(self, lease: DeliveryLease, answer: Answer, duration_s: float) -> None:
         """Write down how it went. While the store is away that is tried again, until the delivery is due anyway."""
-        verdict = judge(answer, lease.tries, self._settings.webhooks.webhook_retries_s)
+        verdict = judge(answer, lease.attempts, self._settings.webhooks.webhook_retries_s)
         attempt = Attempt(
             at_ms=lease.claimed_at_ms, duration_s=round(duration_s, 3), status=answer.status, error=answer.error
         )
