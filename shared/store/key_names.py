@@ -13,11 +13,17 @@ class KeyName:
     """
 
     def __init__(self, pattern: str) -> None:
-        self.format = re.sub(r"\{\w+\}", "%s", pattern)
-        """The same for `%` in Python and `string.format` in Lua: `maskq:job:%s`."""
+        self._format = re.sub(r"\{\w+\}", "%s", pattern)
+        self._values = re.findall(r"\{(\w+)\}", pattern)
 
     def __call__(self, *values: str) -> str:
-        return self.format % values
+        return self._format % values
+
+    def as_lua(self, function: str) -> str:
+        """The same function for Lua: `local function job_key(job_id) return 'maskq:job:' .. job_id end`."""
+        values = ", ".join(self._values)
+        name = "'" + self._format.replace("%s", "' .. %s .. '") % tuple(self._values) + "'"
+        return f"local function {function}({values}) return {name.removesuffix(' .. ' + repr(''))} end"
 
 
 CHANGES = "maskq:changes"
@@ -78,12 +84,17 @@ rate = KeyName("maskq:rate:{key_id}")
 """String: the microsecond until which an API key has used up its rate (`scripts/admit.lua`)."""
 
 
-def as_lua() -> str:
-    """All names as local functions and variables of a script."""
-    names = globals().items()
-    functions = [
-        f"local function {name}_key(...) return string.format('{value.format}', ...) end"
-        for name, value in names
-        if isinstance(value, KeyName)
-    ]
-    return "\n".join([*functions, *(f"local {name} = '{value}'" for name, value in names if name.isupper())])
+def as_lua(source: str) -> str:
+    """The names that a script uses, as local functions and variables in front of it.
+
+    The server creates them anew with every call, so unused ones would slow it down.
+    """
+    words = set(re.findall(r"\w+", source))
+    functions = {f"{name}_key": value for name, value in globals().items() if isinstance(value, KeyName)}
+    constants = {name: value for name, value in globals().items() if name.isupper()}
+    return "\n".join(
+        [
+            *(value.as_lua(name) for name, value in functions.items() if name in words),
+            *(f"local {name} = '{value}'" for name, value in constants.items() if name in words),
+        ]
+    )

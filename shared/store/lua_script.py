@@ -59,20 +59,9 @@ class Parameter:
     type: str
     is_optional: bool
 
-    def pack(self, value: Argument) -> list[str | bytes | float]:
-        """The elements of ARGV for this value.
-
-        Raises:
-            TypeError: the value is not of this type.
-        """
-        if value is None and self.is_optional:
-            return [""]
-        is_right = isinstance(value, _PYTHON_TYPES[self.type]) and isinstance(value, bool) == (self.type == "boolean")
-        if value is None or not is_right:
-            raise TypeError(f"{self.name} must be {self.type}, not {type(value).__name__}")
-        if isinstance(value, list):
-            return [*value]
-        return [int(value) if isinstance(value, bool) else value]
+    def accepts(self, value: Argument) -> bool:
+        """Whether a value, None excepted, is of this type. A bool is no number, although Python takes it for one."""
+        return isinstance(value, _PYTHON_TYPES[self.type]) and (type(value) is bool) == (self.type == "boolean")
 
     def lua(self, index: int) -> str:
         """Lua code for this field of `args`."""
@@ -101,7 +90,8 @@ class LuaScript:
             found[1]: Parameter(found[1], found[3], is_optional=bool(found[2])) for found in _PARAMETER.finditer(body)
         }
         run = f"local function run(args)\n{body}\nend"
-        return cls(name, parameters, "\n".join([key_names.as_lua(), lua_source("common"), run]))
+        code = lua_source("common") + run
+        return cls(name, parameters, key_names.as_lua(code) + "\n" + code)
 
     @property
     def source(self) -> str:
@@ -123,9 +113,21 @@ class LuaScript:
         Raises:
             TypeError: an argument is missing, unknown or of another type.
         """
-        if wrong := arguments.keys() ^ self.parameters.keys():
-            raise TypeError(f"script {self.name}: missing or unknown arguments {sorted(wrong)}")
-        return [each for name, parameter in self.parameters.items() for each in parameter.pack(arguments[name])]
+        if arguments.keys() != self.parameters.keys():
+            wrong = sorted(arguments.keys() ^ self.parameters.keys())
+            raise TypeError(f"script {self.name}: missing or unknown arguments {wrong}")
+        argv: list[str | bytes | float] = []
+        for name, parameter in self.parameters.items():
+            value = arguments[name]
+            if value is None and parameter.is_optional:
+                argv.append("")
+            elif value is None or not parameter.accepts(value):
+                raise TypeError(f"script {self.name}: {name} must be {parameter.type}, not {type(value).__name__}")
+            elif isinstance(value, list):
+                argv.extend(value)
+            else:
+                argv.append(int(value) if value is True or value is False else value)
+        return argv
 
 
 class SyncScript:

@@ -16,7 +16,7 @@ def text(value: bytes | str) -> str:
 
 def named_values(flat: Sequence[Any]) -> dict[str, Any]:
     """`[name, value, name, value, ...]`, which is how scripts return hashes, as a dict. Values stay as they are."""
-    return {text(name): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
+    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}
 
 
 def job_from_hash(record: Mapping[Any, bytes | str]) -> Job:

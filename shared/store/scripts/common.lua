@@ -37,12 +37,21 @@ end
 
 -- Named results as Redis can return them: {name, value, name, value, ...}.
 local function flat(results)
-    local list = {}
+    local list, length = {}, 0
     for name, value in pairs(results or {}) do
-        list[#list + 1] = name
-        list[#list + 1] = value
+        list[length + 1], list[length + 2] = name, value
+        length = length + 2
     end
     return list
+end
+
+-- The reverse, for hashes that Redis returns.
+local function named(list)
+    local values = {}
+    for index = 1, #list, 2 do
+        values[list[index]] = list[index + 1]
+    end
+    return values
 end
 
 -- Records that the process `name` is alive, and removes those that have sent nothing for `window_s` seconds.
@@ -79,19 +88,19 @@ local function job_state(id)
     if #record == 0 then
         return {outcome = redis.call('EXISTS', tombstone_key(id)) == 1 and 'expired' or 'missing'}
     end
-    local job = redis.call('HMGET', job_key(id), 'status', 'model', 'quarantined', 'started_at_ms')
-    local status, model = job[1], job[2]
+    local job = named(record)
     local state = {
         outcome = 'found',
         record = record,
-        running = redis.call('ZCARD', running_key(model)),
-        mean_duration_ms = redis.call('GET', mean_duration_key(model)),
+        running = redis.call('ZCARD', running_key(job.model)),
+        mean_duration_ms = redis.call('GET', mean_duration_key(job.model)),
     }
-    if status == 'queued' then
-        state.jobs_ahead = redis.call('ZRANK', job[3] == '1' and quarantine_key(model) or ready_key(model), id)
-    elseif status == 'processing' then
-        state.running_ms = now_ms() - job[4]
-    elseif status == 'succeeded' then
+    if job.status == 'queued' then
+        local queue = job.quarantined == '1' and quarantine_key(job.model) or ready_key(job.model)
+        state.jobs_ahead = redis.call('ZRANK', queue, id)
+    elseif job.status == 'processing' then
+        state.running_ms = now_ms() - job.started_at_ms
+    elseif job.status == 'succeeded' then
         state.result = redis.call('GET', result_key(id))
         if not state.result then
             return {outcome = 'expired'} -- the result expires a moment before the record
@@ -100,9 +109,14 @@ local function job_state(id)
     return state
 end
 
--- The key of the queued jobs that have this job's priority. Requests are stored without their defaults.
+-- The priority in a request as JSON. Requests are stored without their defaults.
+local function priority_of(request)
+    return cjson.decode(request).priority or 'normal'
+end
+
+-- The key of the queued jobs that have this job's priority.
 local function waiting_key_of(id, model)
-    return waiting_key(model, cjson.decode(redis.call('HGET', job_key(id), 'request')).priority or 'normal')
+    return waiting_key(model, priority_of(redis.call('HGET', job_key(id), 'request')))
 end
 
 local function count(model, event, times)

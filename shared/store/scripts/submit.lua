@@ -58,7 +58,7 @@ redis.call('HSET', flows_key(model), args.flow, exact(start_tag + 1 / args.weigh
 local now = now_ms()
 redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', args.request, 'model', model, 'owner', owner,
     'created_at_ms', whole(now), 'start_tag', exact(start_tag))
-redis.call('ZADD', waiting_key_of(id, model), whole(now), id)
+redis.call('ZADD', waiting_key(model, priority_of(args.request)), whole(now), id)
 count(model, 'accepted')
 if args.webhook then
     redis.call('HSET', job_key(id), 'webhook', args.webhook, 'webhook_host', args.webhook_host)
