@@ -50,7 +50,7 @@ def _families(figures: StatsByModel) -> Iterator[Metric]:
     ended = CounterMetricFamily("maskq_jobs_ended", "Jobs that came to an end, by state.", labels=["model", "status"])
     for model, each in figures.items():
         for status in _ENDS:
-            ended.add_metric([model, status], each.counts.get(status, 0))
+            ended.add_metric([model, status], each.job_counts.get(status, 0))
     yield ended
     for field, (name, about) in _GAUGES.items():
         gauge = GaugeMetricFamily(name, about, labels=["model"])
@@ -60,12 +60,12 @@ def _families(figures: StatsByModel) -> Iterator[Metric]:
     for counted, (name, about) in _COUNTERS.items():
         counter = CounterMetricFamily(name, about, labels=["model"])
         for model, each in figures.items():
-            counter.add_metric([model], each.counts.get(counted, 0))
+            counter.add_metric([model], each.job_counts.get(counted, 0))
         yield counter
     server = next(iter(figures.values()))
     tries = CounterMetricFamily("maskq_webhook_tries", "Tries of webhooks, by what they led to.", labels=["state"])
     for state in DeliveryState:
-        tries.add_metric([state], server.deliveries.get(state, 0))
+        tries.add_metric([state], server.delivery_counts.get(state, 0))
     yield tries
     overdue = "For how long the webhook that is due first has been due and in nobody's hands."
     yield GaugeMetricFamily("maskq_webhook_overdue_seconds", overdue, value=server.delivery_overdue_s)
@@ -81,5 +81,5 @@ def _queue(figures: StatsByModel) -> tuple[Metric, Metric]:
     for model, each in figures.items():
         for priority, waiting in each.waiting.items():
             jobs.add_metric([model, priority], waiting)
-            age.add_metric([model, priority], each.oldest_s[priority])
+            age.add_metric([model, priority], each.oldest_age_s[priority])
     return jobs, age

@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 from starlette.types import Receive
 
 from shared.errors import MaskqError, ServerBusy
-from shared.store.submissions import JobState, SubmissionStore
+from shared.store.job_state import JobState
+from shared.store.submissions import SubmissionStore
 
 _RETRY_S = 1.0
 

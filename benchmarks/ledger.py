@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -36,9 +36,10 @@ from shared.domain.job import JobRequest, MaskFormat, new_job_id
 from shared.domain.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.connection import script
 from shared.store.leases import LeaseStore
-from shared.store.submissions import NewJob, SubmissionStore
+from shared.store.lua_script import Argument, LuaScript
+from shared.store.new_job import NewJob
+from shared.store.submissions import SubmissionStore
 from testing.scripted_worker import IdleEngine
 from worker.segmentation import Segmentation
 from worker.service import WorkerService
@@ -179,18 +180,19 @@ def _medians(measured: Mapping[str, list[float]]) -> dict[str, float]:
 
 def fill(url: str, jobs: int) -> None:
     """Queue jobs by the very script that submits them, many in a call."""
-    move = f"local function submit(...) local ARGV = {{...}}\n{script('submit')}\nend\n"
-    loop = f"""
-        local job = {{unpack(ARGV, 3)}} -- as the store submits it; id, owner and flow are each its own
+    submit = LuaScript.load("submit")
+    source = f"""{submit.function}
+        local args = {submit.arguments_table(3)} -- as the store submits it; id, owner and flow are each its own
         for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
-            local owner = 'owner-' .. (number % {_OWNERS})
-            job[1], job[5], job[6] = string.format('01900000-0000-7000-8000-%012d', number), owner, 'normal:' .. owner
-            submit(unpack(job))
+            args.id = string.format('01900000-0000-7000-8000-%012d', number)
+            args.owner = 'owner-' .. (number % {_OWNERS})
+            args.flow = 'normal:' .. args.owner
+            run(args)
         end
     """
-    job = asyncio.run(_submit_args(url))
+    job = submit.argv(asyncio.run(_submit_arguments(url)))
     with Redis.from_url(url, socket_timeout=60) as redis:
-        fill_some = redis.register_script(move + loop)
+        fill_some = redis.register_script(source)
         for first in range(0, jobs, _FILLED_AT_ONCE):
             last = min(jobs, first + _FILLED_AT_ONCE) - 1
             fill_some(args=[first, last, *job])
@@ -235,9 +237,9 @@ async def _submit_many(front: SubmissionStore, jobs: int) -> None:
     await asyncio.gather(*(client() for _ in range(_SUBMITTED_AT_ONCE)))
 
 
-async def _submit_args(url: str) -> Sequence[str | bytes | float]:
+async def _submit_arguments(url: str) -> dict[str, Argument]:
     async with _front(url) as front:
-        return front.submit_args(_new_job())
+        return front.submit_arguments(_new_job())
 
 
 def _new_job() -> NewJob:

@@ -67,7 +67,7 @@ class AttemptRunner:
     async def _record(self, lease: DeliveryLease, response: ReceiverResponse, duration_s: float) -> None:
         """Record the outcome. While the store does not answer this is repeated, but only for `webhook_timeout_s`: then
         the lease ends, and the delivery is due again."""
-        verdict = verdict_after(response, lease.tries, self._settings.webhook_retries_s)
+        verdict = verdict_after(response, lease.attempts, self._settings.webhook_retries_s)
         attempt = Attempt(
             at_ms=lease.claimed_at_ms, duration_s=round(duration_s, 3), status=response.status, error=response.error
         )

@@ -65,7 +65,7 @@ class Deliverer:
     async def _send_heartbeats(self) -> None:
         while True:
             try:
-                await self._store.beat(process_name())
+                await self._store.heartbeat(process_name())
             except RedisError as error:
                 logger.warning("heartbeat failed, the store does not answer: %s", type(error).__name__)
             await asyncio.sleep(self._liveness.heartbeat_s)

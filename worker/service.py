@@ -127,7 +127,7 @@ class WorkerService:
         for task in self._periodic_tasks:
             task.stop()
         try:
-            self._store.depart(self._model_id, self._worker_id)
+            self._store.deregister(self._model_id, self._worker_id)
         except RedisError as error:
             logger.warning("could not take leave: %s", type(error).__name__)
         self._store.close()
@@ -206,7 +206,7 @@ class WorkerService:
         """Renew the leases of what is in hand; drop what is no longer ours."""
         in_flight = self._claims.all()
         begin = time.monotonic()
-        lost = self._store.beat(self._model_id, self._worker_id, [each.lease for each in in_flight])
+        lost = self._store.heartbeat(self._model_id, self._worker_id, [each.lease for each in in_flight])
         for held in in_flight:
             held.heard_at = begin
             if held.lease.job.id in lost:

@@ -17,7 +17,7 @@ from shared.domain.api_key import ApiKey, Scope
 from shared.domain.job import ANONYMOUS, Job, is_job_id
 from shared.errors import JobNotFound, KeyRequired, RateLimited, ScopeMissing
 from shared.store.api_keys import Admission
-from shared.store.submissions import JobState
+from shared.store.job_state import JobState
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key, made with `scripts/keys create`.")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key, for clients without Bearer.")

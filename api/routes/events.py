@@ -16,7 +16,7 @@ from api.http.openapi import problems
 from api.services import Services, ServicesDep
 from shared.domain.views import JobView
 from shared.errors import JobExpired, JobNotFound, ServerBusy
-from shared.store.submissions import JobState
+from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs")
 

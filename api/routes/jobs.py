@@ -12,7 +12,7 @@ from api.http.openapi import problems
 from api.services import ServicesDep
 from shared.domain.views import JobPage, JobView
 from shared.errors import InvalidField, JobEnded, JobExpired, JobNotFound, ScopeMissing, ServerBusy
-from shared.store.submissions import JobState
+from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs")
 

@@ -16,7 +16,7 @@ from api.routes.jobs import NOT_FOUND
 from api.services import ServicesDep
 from shared.domain.result import RleMask, SegmentationResult
 from shared.errors import ImageExpired, InvalidField, MaskNotFound, ResultNotReady
-from shared.store.submissions import JobState
+from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs/{job_id}")
 

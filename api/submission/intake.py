@@ -20,7 +20,7 @@ from shared.errors import InvalidField, MalformedRequest, PayloadTooLarge, Unsup
 from shared.images.inspect import inspect_image
 from shared.outbound import MAX_URL_CHARS, Outbound
 from shared.settings import Settings
-from shared.store.submissions import NewJob
+from shared.store.new_job import NewJob
 
 if TYPE_CHECKING:
     from api.auth.caller import Caller  # which needs the services, and they this

@@ -1,6 +1,5 @@
-"""The truth about every job, in Redis.
+"""All jobs and webhooks, in Redis.
 
-`moves/` holds one Lua script for each move of a job, so a crash leaves the job before the move or after it, never
-between. `submissions` is the front end's side (async), `leases` the workers' side (sync), `deliveries` that of
-webhooks; `keys` names every key.
+Each script in `scripts/` is one atomic step: a crash leaves a job before a transition or after it, never between.
+`submissions` is for front ends (async), `leases` for workers (sync), `deliveries` for webhooks.
 """

@@ -1,7 +1,7 @@
-"""Deliveries of webhooks: claim what is due, record how it went; look at them, have them sent again.
+"""Deliveries of webhooks: claim one that is due, record an attempt, read a delivery, deliver again.
 
-The moves that end a job also write its delivery, so none can be missing. A delivery is claimed like a job: under a
-fence token and a lease, after which it is due again.
+The scripts that end a job also write its delivery, so that none is missing. A delivery is claimed like a job, under a
+fence token and a lease. At the end of the lease it is due again.
 """
 
 from __future__ import annotations
@@ -17,32 +17,36 @@ from shared.domain.webhook import Attempt, Delivery, DeliveryState, Webhook
 from shared.errors import NothingToDeliver
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.connection import async_redis, job_from_hash, liveness_window_s, script, text
+from shared.store.connection import async_redis
+from shared.store.liveness import liveness_window_s
+from shared.store.lua_script import AsyncScript
+from shared.store.records import job_from_hash, named_values, text
 
 _MAX_ATTEMPTS_KEPT = 20
-"""More than any schedule has, unless its client asked for more."""
+"""Of one delivery. More than any schedule has, so that only deliveries that clients repeat lose old ones."""
 
 
 @dataclass(frozen=True)
 class DeliveryLease:
-    """A delivery in the hands of one process."""
+    """A delivery that one process has claimed."""
 
     job: Job
     webhook: Webhook
     fence: int
-    tries: int
-    """How often it was tried since it became due for the first time, or its client asked for it."""
+    """The fence token of the claim."""
+    attempts: int
+    """Attempts before this one, since the delivery was first due or its client last requested it again."""
     claimed_at_ms: int
     """Unix milliseconds of the Redis server's clock."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a delivery after a try."""
+    """State of a delivery after an attempt."""
 
     state: DeliveryState
     retry_in_s: float = 0.0
-    """Only if it is pending."""
+    """Seconds until the next attempt; only used if the state is pending."""
 
 
 class DeliveryStore:
@@ -52,55 +56,59 @@ class DeliveryStore:
         self._redis = redis
         self._lease_ms = round(2000 * settings.webhooks.webhook_timeout_s)
         self._liveness_window_s = liveness_window_s(settings.liveness)
-        self._beat = redis.register_script(script("beat_deliverer"))
-        self._live = redis.register_script(script("live"))
-        self._claim = redis.register_script(script("claim_delivery"))
-        self._record = redis.register_script(script("record_delivery"))
-        self._redeliver = redis.register_script(script("redeliver"))
+        self._heartbeat = AsyncScript(redis, "heartbeat_deliverer")
+        self._live = AsyncScript(redis, "live")
+        self._claim = AsyncScript(redis, "claim_delivery")
+        self._record_attempt = AsyncScript(redis, "record_attempt")
+        self._redeliver = AsyncScript(redis, "redeliver")
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
-        """Make a store over a pool of connections. A lost connection is tried again: a delivery whose claim was not
-        heard of comes back when its lease ends."""
+        """A store with its own pool of connections; the first command connects. A command whose connection is lost is
+        sent again: if a claim is made twice, the first is due again at the end of its lease."""
         return cls(async_redis(settings.redis), settings)
 
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def beat(self, deliverer: str) -> None:
-        """Say that this deliverer lives."""
-        await self._beat(args=[deliverer, self._liveness_window_s])
+    async def heartbeat(self, deliverer: str) -> None:
+        """Record that this deliverer is alive."""
+        await self._heartbeat(deliverer=deliverer, window_s=self._liveness_window_s)
 
     async def live_deliverers(self) -> list[str]:
-        """Those that have been heard of lately."""
-        return [text(each) for each in await self._live(args=[key_names.DELIVERERS, self._liveness_window_s])]
+        """Ids of the deliverers whose last heartbeat is within the liveness window."""
+        found = await self._live(set=key_names.DELIVERERS, window_s=self._liveness_window_s)
+        return [text(each) for each in found["names"]]
 
     async def claim(self, full_hosts: Collection[str]) -> DeliveryLease | None:
-        """Take the next delivery that is due and not to one of these hosts; None if there is none."""
-        found = await self._claim(args=[self._lease_ms, *full_hosts])
-        if found is None:
+        """Claim the first delivery that is due to none of `full_hosts`; None if there is none."""
+        found = await self._claim(lease_ms=self._lease_ms, full_hosts=list(full_hosts))
+        if not found:
             return None
-        fence, tries, now_ms, record = found
-        job = job_from_hash(dict(zip(record[::2], record[1::2], strict=True)))
-        return DeliveryLease(job, cast(Webhook, job.webhook), fence, tries, now_ms)
+        job = job_from_hash(named_values(found["record"]))
+        return DeliveryLease(
+            job,
+            cast(Webhook, job.webhook),
+            fence=found["fence"],
+            attempts=found["attempts"],
+            claimed_at_ms=found["now_ms"],
+        )
 
     async def record(self, lease: DeliveryLease, attempt: Attempt, verdict: Verdict) -> DeliveryState | None:
-        """Write down how a try went. Returns the delivery's state, which is failed if there would be no job any more by
-        the time of the next try; or None, and writes nothing, if it is no longer in these hands."""
-        state = await self._record(
-            args=[
-                lease.job.id,
-                lease.fence,
-                attempt.model_dump_json(),
-                verdict.state,
-                round(1000 * verdict.retry_in_s),
-                _MAX_ATTEMPTS_KEPT,
-            ]
+        """Record an attempt. Returns the new state of the delivery, which is failed if the job would expire before the
+        next attempt. Returns None, and records nothing, if the claim is stale."""
+        found = await self._record_attempt(
+            id=lease.job.id,
+            fence=lease.fence,
+            attempt=attempt.model_dump_json(),
+            state=verdict.state,
+            retry_in_ms=round(1000 * verdict.retry_in_s),
+            max_attempts_kept=_MAX_ATTEMPTS_KEPT,
         )
-        return None if state is None else DeliveryState(text(state))
+        return DeliveryState(text(found["state"])) if found else None
 
     async def read(self, job_id: str) -> Delivery | None:
-        """How the announcement of this job's end fares; None if there is none, or not yet."""
+        """The delivery of this job's webhook; None if the job has no webhook or has not ended."""
         async with self._redis.pipeline(transaction=False) as batch:
             batch.hmget(key_names.delivery(job_id), "state", "host")
             batch.lrange(key_names.attempts(job_id), 0, -1)
@@ -116,10 +124,11 @@ class DeliveryStore:
         )
 
     async def redeliver(self, job_id: str) -> None:
-        """Make a delivery due at once, whatever became of it, with all its tries before it.
+        """Make a delivery due at once, in any state. Its recorded attempts stay.
 
         Raises:
             NothingToDeliver: the job has no webhook, or has not ended.
         """
-        if not await self._redeliver(args=[job_id]):
+        found = await self._redeliver(id=job_id)
+        if not found["is_due"]:
             raise NothingToDeliver("it was submitted without a webhook_url, or has not ended yet")

@@ -1,4 +1,4 @@
-"""Whether a server keeps what it has accepted."""
+"""Whether a server is configured to keep all accepted jobs."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from shared.settings import RedisSettings
 from shared.store.connection import connection_options
 
 _NEEDED = {
-    "appendonly": ("yes", "it forgets accepted jobs when it restarts"),
-    "maxmemory-policy": ("noeviction", "it throws accepted jobs away when memory runs out"),
+    "appendonly": ("yes", "it loses accepted jobs when it restarts"),
+    "maxmemory-policy": ("noeviction", "it removes accepted jobs when its memory is full"),
 }
 
 logger = logging.getLogger(__name__)
 
 
 def require_durable_server(settings: RedisSettings) -> None:
-    """Make sure that the server would not lose jobs. One that cannot be reached now, or does not tell, is let pass.
+    """Refuse a server that would lose jobs. A server that is not reachable now, or hides its configuration, passes.
 
     Raises:
-        ConfigurationError: it would lose jobs, and `MASKQ_ALLOW_DATA_LOSS` does not say that it may.
+        ConfigurationError: the server would lose jobs, and `MASKQ_ALLOW_DATA_LOSS` is not set.
     """
     try:
         with Redis.from_url(settings.redis_url, **connection_options(settings), decode_responses=True) as redis:
             config = redis.config_get(*_NEEDED)
     except ResponseError:
-        logger.warning("the server does not tell how it is configured; make sure that it has AOF and never evicts")
+        logger.warning("the server does not show its configuration; make sure that it has AOF and never evicts keys")
         return
     except RedisError:
         return

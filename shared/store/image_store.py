@@ -1,8 +1,7 @@
-"""Images in a folder or an S3-compatible bucket, for those whose images outgrow the memory of Redis.
+"""Images in a folder or an S3-compatible bucket, for deployments whose images outgrow the memory of Redis.
 
-An image is written before the ledger hears of its job, so an accepted job always has one. Nothing is removed at the
-moment a job ends: a sweep removes, now and then, whatever no job needs any more, and so also what a front end wrote
-before it died.
+An image is written before its job is submitted, so an accepted job always has one. The end of a job removes nothing: a
+periodic sweep removes every image that no job needs, also those that a front end wrote before it died.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from obstore.store import ObjectStore, from_url
 from shared.errors import ConfigurationError, StoreUnavailable
 from shared.settings import ImageSettings
 
-_SUBMISSION_MAY_TAKE = timedelta(hours=1)
-"""An image this young may belong to a job that is just being submitted."""
+_MAX_SUBMISSION = timedelta(hours=1)
+"""A younger image may belong to a job that is being submitted."""
 
 
 class ImageStore:
-    """One object a job, named by its id. Safe to share between threads and tasks."""
+    """One object per job, named by the job's id. Safe to share between threads and tasks."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -34,7 +33,7 @@ class ImageStore:
         """The store that `MASKQ_IMAGE_STORE` names, or None if images are kept in Redis.
 
         Raises:
-            ConfigurationError: it is not the URL of a folder or bucket.
+            ConfigurationError: the value is not the URL of an existing folder or of a bucket.
         """
         if not settings.image_store:
             return None
@@ -46,31 +45,32 @@ class ImageStore:
             ) from None
 
     async def put(self, job_id: str, image: bytes) -> None:
-        """Keep an image. Raises `StoreUnavailable`, as all methods here do, if the store does not answer."""
-        with _explained():
+        """Write an image. Raises `StoreUnavailable`, as all methods here do, if the store does not answer."""
+        with _translated_errors():
             await obstore.put_async(self._store, job_id, image)
 
     async def get(self, job_id: str) -> bytes | None:
         """The image of a job, or None if it is not kept."""
-        with _explained(), suppress(FileNotFoundError):
+        with _translated_errors(), suppress(FileNotFoundError):
             found = await obstore.get_async(self._store, job_id)
             return bytes(await found.bytes_async())
         return None
 
     def read(self, job_id: str) -> bytes | None:
-        """As `get`, for threads."""
-        with _explained(), suppress(FileNotFoundError):
+        """The same as `get`, for threads."""
+        with _translated_errors(), suppress(FileNotFoundError):
             return bytes(obstore.get(self._store, job_id).bytes())
         return None
 
     async def remove(self, job_id: str) -> None:
-        """Forget the image of a job that was not accepted."""
-        with _explained():
+        """Remove the image of a job that was not accepted."""
+        with _translated_errors():
             await obstore.delete_async(self._store, job_id)
 
     def sweep(self, needed: Callable[[Collection[str]], Collection[str]]) -> int:
-        """Remove what no job needs. `needed` says which of some ids are. Returns how many were removed."""
-        young = datetime.now(UTC) - _SUBMISSION_MAY_TAKE
+        """Remove the images that no job needs, and return their number. `needed` returns those of the given ids that
+        are needed."""
+        young = datetime.now(UTC) - _MAX_SUBMISSION
         removed = 0
         for page in obstore.list(self._store):
             old = {entry["path"] for entry in page if entry["last_modified"] < young}
@@ -82,7 +82,7 @@ class ImageStore:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except (BaseError, OSError) as error:

@@ -1,160 +1,100 @@
-"""Every name maskq uses in Redis, for Python and for Lua, and nothing else."""
+"""Every name of maskq in Redis, for Python and for Lua: `job(job_id)` is `job_key(id)` in a script."""
 
 from __future__ import annotations
 
+import re
+
+
+class KeyName:
+    """The name of one key per job, model, owner, host or API key: `maskq:job:{job_id}`, with values in place of braces.
+
+    Raises:
+        TypeError: a call has more or fewer values than the pattern has braces.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        self._format = re.sub(r"\{\w+\}", "%s", pattern)
+        self._values = re.findall(r"\{(\w+)\}", pattern)
+
+    def __call__(self, *values: str) -> str:
+        return self._format % values
+
+    def as_lua(self, function: str) -> str:
+        """The same function for Lua: `local function job_key(job_id) return 'maskq:job:' .. job_id end`."""
+        values = ", ".join(self._values)
+        name = "'" + self._format.replace("%s", "' .. %s .. '") % tuple(self._values) + "'"
+        return f"local function {function}({values}) return {name.removesuffix(' .. ' + repr(''))} end"
+
+
 CHANGES = "maskq:changes"
-"""Channel: the id of every job that moved."""
+"""Channel: the id of a job, after each of its transitions."""
 CANCELED = "maskq:canceled"
-"""Channel: the id of every job that was canceled, for the worker that may be running it."""
+"""Channel: the id of a job when it is canceled, for the worker that may be running it."""
 DEADLINES = "maskq:deadlines"
-"""Sorted set: the ids of unfinished jobs with a deadline, by that deadline in milliseconds."""
-DELIVERY_TRIES = "maskq:delivery-tries"
-"""Hash: how many tries of deliveries left them in each state. For figures only."""
+"""Sorted set: ids of unfinished jobs with a deadline; score: the deadline in milliseconds."""
+DELIVERY_COUNTS = "maskq:delivery-counts"
+"""Hash: number of delivery attempts by the state in which they left the delivery. For metrics only."""
 DELIVERY_HOSTS = "maskq:delivery-hosts"
-"""Sorted set: the hosts with pending deliveries, by the millisecond the first of those is due."""
+"""Sorted set: hosts with pending deliveries; score: the millisecond at which the first of them is due."""
 DELIVERERS = "maskq:deliverers"
-"""Sorted set: the processes that deliver webhooks, by the millisecond of their last heartbeat."""
+"""Sorted set: processes that deliver webhooks; score: the millisecond of their last heartbeat."""
 API_KEYS = "maskq:api-keys"
-"""Hash: the record of each API key as JSON, by the SHA-256 of its secret."""
+"""Hash: record of each API key as JSON, by the SHA-256 of its secret."""
 
-_TEMPLATES = {
-    "job": "maskq:job:%s",
-    "image": "maskq:image:%s",
-    "result": "maskq:result:%s",
-    "tombstone": "maskq:tombstone:%s",
-    "ready": "maskq:ready:%s",
-    "quarantine": "maskq:quarantine:%s",
-    "running": "maskq:running:%s",
-    "flows": "maskq:flows:%s",
-    "waiting": "maskq:waiting:%s:%s",
-    "counts": "maskq:counts:%s",
-    "workers": "maskq:workers:%s",
-    "owned": "maskq:owned:%s",
-    "cached": "maskq:cached:%s",
-    "delivery": "maskq:delivery:%s",
-    "attempts": "maskq:attempts:%s",
-    "deliveries": "maskq:deliveries:%s",
-    "webhook_secrets": "maskq:webhook-secrets:%s",
-    "idempotency": "maskq:idempotency:%s:%s",
-    "mean_duration": "maskq:mean-duration:%s",
-    "rate": "maskq:rate:%s",
-}
-
-
-def job(job_id: str) -> str:
-    """Hash: the job's record. Gone when its retention ends."""
-    return _TEMPLATES["job"] % job_id
-
-
-def image(job_id: str) -> str:
-    """String: the image as it was uploaded. Gone some time after the job ended."""
-    return _TEMPLATES["image"] % job_id
-
-
-def result(job_id: str) -> str:
-    """String: the result as JSON. Gone with the job."""
-    return _TEMPLATES["result"] % job_id
-
-
-def tombstone(job_id: str) -> str:
-    """String: set when the job ends, outlives it. Tells an expired job from one that never was."""
-    return _TEMPLATES["tombstone"] % job_id
-
-
-def ready(model_id: str) -> str:
-    """Sorted set: the ids of queued jobs by their place in the order of service (`scripts/README.md`)."""
-    return _TEMPLATES["ready"] % model_id
+job = KeyName("maskq:job:{job_id}")
+"""Hash: the record of a job. Expires at the end of its retention."""
+image = KeyName("maskq:image:{job_id}")
+"""String: the image as it was uploaded. Expires some time after the job has ended."""
+result = KeyName("maskq:result:{job_id}")
+"""String: the result as JSON. Expires with the job."""
+tombstone = KeyName("maskq:tombstone:{job_id}")
+"""String: set when the job ends, and expires after the job. Tells an expired job from one that never existed."""
+ready = KeyName("maskq:ready:{model_id}")
+"""Sorted set: ids of queued jobs; score: their start tag, the position in the fair queue (`scripts/README.md`)."""
+quarantine = KeyName("maskq:quarantine:{model_id}")
+"""Sorted set: ids of queued jobs that are quarantined, because their worker was lost. They run alone."""
+running = KeyName("maskq:running:{model_id}")
+"""Sorted set: ids of claimed jobs; score: the millisecond at which their lease ends."""
+flows = KeyName("maskq:flows:{model_id}")
+"""Hash: start tag of the next job of each flow, and the virtual time of the fair queue under `virtual_time`."""
+waiting = KeyName("maskq:waiting:{model_id}:{priority}")
+"""Sorted set: ids of queued jobs of one priority; score: the millisecond of their acceptance. For metrics only."""
+counts = KeyName("maskq:counts:{model_id}")
+"""Hash: number of jobs that were accepted, answered from the cache, reaped, and by final state. For metrics only."""
+workers = KeyName("maskq:workers:{model_id}")
+"""Sorted set: workers that serve a model; score: the millisecond of their last heartbeat."""
+owned = KeyName("maskq:owned:{owner}")
+"""Sorted set: ids of an owner's jobs; score: the millisecond of their acceptance."""
+cached = KeyName("maskq:cached:{content}")
+"""String: id of a finished job with the same content (model, prompt, formats and image), whose result is used again."""
+delivery = KeyName("maskq:delivery:{job_id}")
+"""Hash: state of the delivery of an ended job's webhook. Expires with the job."""
+attempts = KeyName("maskq:attempts:{job_id}")
+"""List: the latest attempts of that delivery as JSON. Expires with the job."""
+deliveries = KeyName("maskq:deliveries:{host}")
+"""Sorted set: ids of jobs with a pending delivery to a host; score: the millisecond at which it is due, which for a
+claimed delivery is the end of its lease."""
+webhook_secrets = KeyName("maskq:webhook-secrets:{owner}")
+"""Sorted set: secrets that sign an owner's webhooks; score: the millisecond at which they were made."""
+idempotency = KeyName("maskq:idempotency:{owner}:{key}")
+"""String: id of the job that was submitted with an idempotency key, a space, and the fingerprint of its request."""
+mean_duration = KeyName("maskq:mean-duration:{model_id}")
+"""String: milliseconds that a job of this model takes, as a moving average over about the last eight."""
+rate = KeyName("maskq:rate:{key_id}")
+"""String: the microsecond until which an API key has used up its rate (`scripts/admit.lua`)."""
 
 
-def quarantine(model_id: str) -> str:
-    """Sorted set: the ids of queued jobs whose worker was lost while it had them. They run alone."""
-    return _TEMPLATES["quarantine"] % model_id
+def as_lua(source: str) -> str:
+    """The names that a script uses, as local functions and variables in front of it.
 
-
-def running(model_id: str) -> str:
-    """Sorted set: the ids of jobs in the hands of workers, by the millisecond their lease runs out."""
-    return _TEMPLATES["running"] % model_id
-
-
-def flows(model_id: str) -> str:
-    """Hash: how far each flow of jobs has got in the order of service, and the order itself under `now`."""
-    return _TEMPLATES["flows"] % model_id
-
-
-def waiting(model_id: str, priority: str) -> str:
-    """Sorted set: the ids of queued jobs of one priority, by the millisecond of their acceptance. For figures only."""
-    return _TEMPLATES["waiting"] % (model_id, priority)
-
-
-def counts(model_id: str) -> str:
-    """Hash: how many jobs were accepted, answered from the cache, reaped, and ended in each state. For figures only."""
-    return _TEMPLATES["counts"] % model_id
-
-
-def workers(model_id: str) -> str:
-    """Sorted set: the workers that serve a model, by the millisecond of their last heartbeat."""
-    return _TEMPLATES["workers"] % model_id
-
-
-def owned(owner: str) -> str:
-    """Sorted set: the ids of an owner's jobs by the millisecond they were accepted at."""
-    return _TEMPLATES["owned"] % owner
-
-
-def cached(content: str) -> str:
-    """String: the finished job whose result answers the same question again."""
-    return _TEMPLATES["cached"] % content
-
-
-def delivery(job_id: str) -> str:
-    """Hash: how the announcement of an ended job fares, if it has a webhook. Gone with the job."""
-    return _TEMPLATES["delivery"] % job_id
-
-
-def attempts(job_id: str) -> str:
-    """List: the latest tries of that delivery as JSON. Gone with the job."""
-    return _TEMPLATES["attempts"] % job_id
-
-
-def deliveries(host: str) -> str:
-    """Sorted set: the ids of jobs with a pending delivery to a host, by the millisecond it is due, or due again if
-    whoever has it in hand is lost."""
-    return _TEMPLATES["deliveries"] % host
-
-
-def webhook_secrets(owner: str) -> str:
-    """Sorted set: the secrets that sign an owner's webhooks, by the millisecond they were made."""
-    return _TEMPLATES["webhook_secrets"] % owner
-
-
-def idempotency(owner: str, key: str) -> str:
-    """String: the job an idempotency key stands for, and the fingerprint of what was asked."""
-    return _TEMPLATES["idempotency"] % (owner, key)
-
-
-def mean_duration(model_id: str) -> str:
-    """String: how many milliseconds a job of this model took on average, over about the last eight."""
-    return _TEMPLATES["mean_duration"] % model_id
-
-
-def rate(key_id: str) -> str:
-    """String: the microsecond at which an API key has paid for its requests (`scripts/admit.lua`)."""
-    return _TEMPLATES["rate"] % key_id
-
-
-def as_lua() -> str:
-    """The same names for scripts: `job_key(id)` and so on, and the channels and sets that there is one of."""
-    functions = [
-        f"local function {name}_key(...) return string.format('{template}', ...) end"
-        for name, template in _TEMPLATES.items()
-    ]
-    names = {
-        "CHANGES": CHANGES,
-        "CANCELED": CANCELED,
-        "DEADLINES": DEADLINES,
-        "DELIVERY_HOSTS": DELIVERY_HOSTS,
-        "DELIVERY_TRIES": DELIVERY_TRIES,
-        "DELIVERERS": DELIVERERS,
-        "API_KEYS": API_KEYS,
-    }
-    return "\n".join([*functions, *(f"local {name} = '{value}'" for name, value in names.items())])
+    The server creates them anew with every call, so unused ones would slow it down.
+    """
+    words = set(re.findall(r"\w+", source))
+    functions = {f"{name}_key": value for name, value in globals().items() if isinstance(value, KeyName)}
+    constants = {name: value for name, value in globals().items() if name.isupper()}
+    return "\n".join(
+        [
+            *(value.as_lua(name) for name, value in functions.items() if name in words),
+            *(f"local {name} = '{value}'" for name, value in constants.items() if name in words),
+        ]
+    )

@@ -1,4 +1,4 @@
-"""The workers' side of the store: claim a job, keep it, finish it or give it back; and reap what others left."""
+"""The store for workers: claim a job, renew its lease, finish or release it; and reap the jobs of lost workers."""
 
 from __future__ import annotations
 
@@ -17,25 +17,29 @@ from shared.domain.result import SegmentationResult
 from shared.errors import DeadlineExceeded, WorkerLost
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.connection import Retention, connection_options, job_from_hash, liveness_window_s, script, text
+from shared.store.connection import connection_options
 from shared.store.image_store import ImageStore
+from shared.store.liveness import liveness_window_s
+from shared.store.lua_script import SyncScript
+from shared.store.records import job_from_hash, named_values, text
+from shared.store.retention import retention_arguments
 
 _MAX_LOSSES_ALONE = 3
-"""A job that cost three workers while it ran alone is the culprit."""
-_REAPED_AT_ONCE = 100
-"""So that a script after a long outage does not hold up the server."""
+"""A job fails after it lost so many workers while it ran alone: it must be the cause."""
+_MAX_JOBS_REAPED = 100
+"""By one call, so that the script does not block the server for long after an outage."""
 _LISTEN_S = 0.5
 _WORKER_LOST = JobFailure(
     type=WorkerLost.type, detail=f"{_MAX_LOSSES_ALONE} workers were lost while they ran this job alone"
 )
-_DEADLINE = JobFailure(type=DeadlineExceeded.type, detail="its `timeout` was over before it had ended")
+_DEADLINE_EXCEEDED = JobFailure(type=DeadlineExceeded.type, detail="its `timeout` was over before it had ended")
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Lease:
-    """A job in one worker's hands. Its fence token is the job's at the moment of the claim."""
+    """A job that a worker has claimed. `job.fence` is the fence token of this claim."""
 
     job: Job
     image: bytes
@@ -43,12 +47,14 @@ class Lease:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: with a result or with a failure, never both. The rest is metrics."""
+    """How a job ended: with a result or with a failure, never with both."""
 
     result: SegmentationResult | None = None
     failure: JobFailure | None = None
     model_s: float | None = None
+    """Seconds inside the engine."""
     batch_size: int | None = None
+    """Jobs that shared the forward passes with this one, itself included."""
 
     @property
     def status(self) -> JobStatus:
@@ -57,7 +63,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reaped:
-    """How many jobs a reaping moved, and where to."""
+    """Number of jobs by the transition that a reaping made."""
 
     released: int = 0
     failed: int = 0
@@ -70,19 +76,21 @@ class LeaseStore:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._settings = settings
-        self._retention = Retention.from_settings(settings.retention)
+        self._retention = retention_arguments(settings.retention)
+        self._lease_ms = round(settings.liveness.lease_s * 1000)
+        self._liveness_window_s = liveness_window_s(settings.liveness)
         self._images = ImageStore.from_settings(settings.images)
-        self._claim = redis.register_script(script("claim"))
-        self._finish = redis.register_script(script("finish"))
-        self._release = redis.register_script(script("release"))
-        self._reap = redis.register_script(script("reap"))
-        self._beat = redis.register_script(script("beat"))
-        self._live = redis.register_script(script("live"))
+        self._claim = SyncScript(redis, "claim")
+        self._finish = SyncScript(redis, "finish")
+        self._release = SyncScript(redis, "release")
+        self._reap = SyncScript(redis, "reap")
+        self._heartbeat = SyncScript(redis, "heartbeat")
+        self._live = SyncScript(redis, "live")
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
-        """Make a store over a pool of connections. A claim whose answer got lost must not be made twice, so nothing is
-        retried here; its lease brings that job back."""
+        """A store with its own pool of connections. A command whose connection is lost is not sent again, because a
+        claim must not be made twice. A job whose claim did not reach the worker is released when its lease ends."""
         redis = Redis.from_url(
             settings.redis.redis_url, **connection_options(settings.redis), retry=Retry(NoBackoff(), retries=0)
         )
@@ -92,67 +100,77 @@ class LeaseStore:
         self._redis.close()
 
     def claim(self, model_id: str, *, is_idle: bool) -> Lease | None:
-        """Take the next job for this model, or None if there is none for this worker. A suspect is given only into
-        empty hands, and must run alone."""
-        record = self._claim(args=[model_id, self._lease_ms, int(is_idle)])
-        if record is None:
+        """Claim the next job for this model; None if there is none for this worker. Only an idle worker, which has no
+        other job in flight, receives a quarantined job, and must run it alone."""
+        found = self._claim(model=model_id, lease_ms=self._lease_ms, is_idle=is_idle)
+        if not found:
             return None
-        job = job_from_hash(dict(zip(record[::2], record[1::2], strict=True)))
+        job = job_from_hash(named_values(found["record"]))
         return Lease(job, self._image(job.id) or b"")
 
     def finish(self, lease: Lease, outcome: Outcome) -> bool:
-        """Store how a job ended. Returns False, and stores nothing, if the job is no longer in these hands."""
+        """Store how a job ended. Returns False, and stores nothing, if the lease is stale."""
         metrics = {"model_s": outcome.model_s, "batch_size": outcome.batch_size}
-        finished = self._finish(
-            args=[
-                lease.job.id,
-                lease.job.request.model_id,
-                lease.job.fence,
-                outcome.status,
-                outcome.result.model_dump_json() if outcome.result else "",
-                outcome.failure.model_dump_json() if outcome.failure else "",
-                json.dumps(metrics),
-                *self._retention.args,
-                max(1, self._settings.retention.result_cache_s),
-            ],
+        found = self._finish(
+            id=lease.job.id,
+            model=lease.job.request.model_id,
+            fence=lease.job.fence,
+            status=outcome.status,
+            result=outcome.result.model_dump_json() if outcome.result else None,
+            error=outcome.failure.model_dump_json() if outcome.failure else None,
+            metrics=json.dumps(metrics),
+            result_cache_s=max(1, self._settings.retention.result_cache_s),
+            **self._retention,
         )
-        return bool(finished)
+        return bool(found["is_finished"])
 
     def release(self, lease: Lease) -> bool:
-        """Return a job unfinished, as if it had not been taken. False if it is no longer in these hands."""
-        return bool(self._release(args=[lease.job.id, lease.job.request.model_id, lease.job.fence]))
+        """Queue a job again as if it had not been claimed. Returns False if the lease is stale."""
+        found = self._release(id=lease.job.id, model=lease.job.request.model_id, fence=lease.job.fence)
+        return bool(found["is_released"])
 
     def reap(self, model_id: str) -> Reaped:
-        """Move on the jobs whose lease or deadline has run out, and log it. Not while the server has been up for only a
-        short time, when workers may live and not have reconnected."""
+        """Requeue, fail or cancel the jobs whose lease or deadline has passed, and log their number.
+
+        Does nothing before the server is up for `restart_grace_s`: workers may be alive and not reconnected yet.
+        """
         uptime_s = self._redis.info("server")["uptime_in_seconds"]
         if uptime_s < self._settings.liveness.restart_grace_s:
             return Reaped()
-        errors = [_WORKER_LOST.model_dump_json(), _DEADLINE.model_dump_json()]
-        moved = self._reap(args=[model_id, _MAX_LOSSES_ALONE, *errors, _REAPED_AT_ONCE, *self._retention.args])
-        reaped = Reaped(*moved)
+        found = self._reap(
+            model=model_id,
+            max_losses_alone=_MAX_LOSSES_ALONE,
+            worker_lost=_WORKER_LOST.model_dump_json(),
+            deadline_exceeded=_DEADLINE_EXCEEDED.model_dump_json(),
+            max_jobs=_MAX_JOBS_REAPED,
+            **self._retention,
+        )
+        reaped = Reaped(**found)
         if reaped != Reaped():
             logger.warning("%s: %s", model_id, reaped)
         return reaped
 
     def sweep_images(self) -> int:
-        """Remove images that no job needs from a folder or bucket. Redis removes its own. Returns how many."""
+        """Remove images that no job needs from a folder or bucket; in Redis they expire. Returns their number."""
         return self._images.sweep(self._needing_images) if self._images else 0
 
     def waiting(self, model_id: str) -> int:
-        """Jobs of this model that wait for a worker, quarantined ones included."""
+        """Number of queued jobs of this model, quarantined ones included."""
         return sum(self._redis.zcard(queue(model_id)) for queue in (key_names.ready, key_names.quarantine))
 
-    def beat(self, model_id: str, worker_id: str, held: Collection[Lease] = ()) -> set[str]:
-        """Say that this worker lives and has these jobs in hand. Returns the ids of those it has no longer."""
-        hands = [part for lease in held for part in (lease.job.id, lease.job.fence)]
-        lost = self._beat(
-            args=[model_id, worker_id, liveness_window_s(self._settings.liveness), self._lease_ms, *hands]
+    def heartbeat(self, model_id: str, worker_id: str, leases: Collection[Lease] = ()) -> set[str]:
+        """Record that this worker is alive, and renew its leases. Returns the ids of the jobs whose lease is stale."""
+        found = self._heartbeat(
+            model=model_id,
+            worker=worker_id,
+            window_s=self._liveness_window_s,
+            lease_ms=self._lease_ms,
+            claims=[part for lease in leases for part in (lease.job.id, str(lease.job.fence))],
         )
-        return {text(job_id) for job_id in lost}
+        return {text(job_id) for job_id in found["lost"]}
 
     def canceled(self, is_stopped: Callable[[], bool]) -> Iterator[str]:
-        """The ids of jobs as they are canceled, until `is_stopped` or the connection ends."""
+        """The id of each job that is canceled, until `is_stopped` returns true or the connection ends."""
         with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
             channel.subscribe(key_names.CANCELED)
             while not is_stopped():
@@ -160,14 +178,12 @@ class LeaseStore:
                     yield text(message["data"])
 
     def live_workers(self, model_id: str) -> list[str]:
-        """The ids of the workers of this model that have been heard of lately."""
-        return [
-            text(each)
-            for each in self._live(args=[key_names.workers(model_id), liveness_window_s(self._settings.liveness)])
-        ]
+        """Ids of the workers of this model whose last heartbeat is within the liveness window."""
+        found = self._live(set=key_names.workers(model_id), window_s=self._liveness_window_s)
+        return [text(each) for each in found["names"]]
 
-    def depart(self, model_id: str, worker_id: str) -> None:
-        """Say that this worker is going."""
+    def deregister(self, model_id: str, worker_id: str) -> None:
+        """Remove a worker that stops from the live workers."""
         self._redis.zrem(key_names.workers(model_id), worker_id)
 
     def _image(self, job_id: str) -> bytes | None:
@@ -176,20 +192,16 @@ class LeaseStore:
         return cast(bytes | None, self._redis.get(key_names.image(job_id)))
 
     def _needing_images(self, job_ids: Collection[str]) -> set[str]:
-        """Which of these jobs have not ended, or not long enough ago for their images to go."""
+        """Those of these jobs that have not ended, or ended so recently that their images are kept."""
         ids = list(job_ids)
         with self._redis.pipeline(transaction=False) as batch:
             batch.time()
             for job_id in ids:
                 batch.hmget(key_names.job(job_id), "id", "completed_at_ms")
             (seconds, _), *records = batch.execute()
-        gone_by_ms = (seconds - self._settings.retention.image_retention_s) * 1000
+        kept_after_ms = (seconds - self._settings.retention.image_retention_s) * 1000
         return {
             job_id
             for job_id, (known, ended) in zip(ids, records, strict=True)
-            if known and int(ended or 2**63) > gone_by_ms
+            if known and int(ended or 2**63) > kept_after_ms
         }
-
-    @property
-    def _lease_ms(self) -> int:
-        return round(self._settings.liveness.lease_s * 1000)

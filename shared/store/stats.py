@@ -1,4 +1,4 @@
-"""How many jobs wait, for how long, and what became of all others: read in one go, at a cost that does not grow."""
+"""Numbers of jobs by state, ages and counters, read in one round trip at a cost that does not grow with the queue."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ from redis.asyncio import Redis
 
 from shared.domain.job import Priority
 from shared.store import key_names
-from shared.store.connection import text
+from shared.store.records import text
 
 
 @dataclass(frozen=True)
 class LedgerStats:
-    """Of one model, by the server's clock."""
+    """The jobs of one model and the whole server, by the server's clock."""
 
     waiting: Mapping[Priority, int]
-    """Queued jobs, suspects included."""
-    oldest_s: Mapping[Priority, float]
-    """How long ago the oldest of them was accepted; 0 if none waits."""
+    """Queued jobs, quarantined ones included."""
+    oldest_age_s: Mapping[Priority, float]
+    """Age of the oldest of them since its acceptance; 0 if there is none."""
     quarantined: int
+    """Queued jobs that are quarantined."""
     running: int
+    """Jobs that workers have claimed."""
     workers: int
-    """Heard of lately."""
+    """Workers whose last heartbeat is within the liveness window."""
     memory_used_bytes: int
-    """Of the server, for whatever is in it."""
+    """Memory of the server that is in use, for whatever purpose."""
     memory_max_bytes: int
-    """0 if there is no limit."""
+    """Its limit; 0 if there is none."""
     delivery_overdue_s: float
-    """For how long the delivery that is due, and not in hand, has been due; 0 if none is. Of all models."""
-    deliveries: Mapping[str, int]
-    """Tries of webhooks, of all models, by the state they left a delivery in. What never was is missing."""
-    counts: Mapping[str, int]
-    """Since the store was made: `accepted`, `cached`, `reaped`, each state a job ends in. What never was is missing."""
+    """Age of the oldest unclaimed due delivery, of all models; 0 if there is none."""
+    delivery_counts: Mapping[str, int]
+    """Delivery attempts of all models, by the state in which they left the delivery. States without any are missing."""
+    job_counts: Mapping[str, int]
+    """Jobs since the store was created: `accepted`, `cached`, `reaped`, and by the state in which they ended. Events
+    that never happened are missing."""
 
 
 async def read_stats(redis: Redis, model_id: str, liveness_window_s: float) -> LedgerStats:
-    """Ask the server. `liveness_window_s` is how long a worker may be silent and count.
+    """Read the stats of a model. Workers count as alive for `liveness_window_s` after their last heartbeat.
 
     Raises:
-        redis.RedisError: it does not answer.
+        redis.RedisError: the server does not answer.
     """
     seconds, microseconds = await redis.time()
     now_ms = seconds * 1000 + microseconds / 1000
@@ -53,25 +56,25 @@ async def read_stats(redis: Redis, model_id: str, liveness_window_s: float) -> L
         batch.zcount(key_names.workers(model_id), now_ms - liveness_window_s * 1000, "+inf")
         batch.info("memory")
         batch.zrange(key_names.DELIVERY_HOSTS, 0, 0, withscores=True)
-        batch.hgetall(key_names.DELIVERY_TRIES)
+        batch.hgetall(key_names.DELIVERY_COUNTS)
         batch.hgetall(key_names.counts(model_id))
-        *queues, quarantined, running, workers, memory, due, deliveries, counts = await batch.execute()
+        *queues, quarantined, running, workers, memory, due, delivery_counts, counts = await batch.execute()
     return LedgerStats(
         waiting=dict(zip(Priority, queues[::2], strict=True)),
-        oldest_s={priority: _since_s(oldest, now_ms) for priority, oldest in zip(Priority, queues[1::2], strict=True)},
+        oldest_age_s={priority: _age_s(first, now_ms) for priority, first in zip(Priority, queues[1::2], strict=True)},
         quarantined=quarantined,
         running=running,
         workers=workers,
         memory_used_bytes=memory["used_memory"],
         memory_max_bytes=memory["maxmemory"],
-        delivery_overdue_s=_since_s(due, now_ms),
-        deliveries=_numbers(deliveries),
-        counts=_numbers(counts),
+        delivery_overdue_s=_age_s(due, now_ms),
+        delivery_counts=_numbers(delivery_counts),
+        job_counts=_numbers(counts),
     )
 
 
-def _since_s(first: Sequence[tuple[bytes, float]], now_ms: float) -> float:
-    """Since the millisecond that is the score of the first of a sorted set; 0 if it is empty, or yet to come."""
+def _age_s(first: Sequence[tuple[bytes, float]], now_ms: float) -> float:
+    """Seconds since the millisecond that is the score of a set's first member; 0 if it has none or is in the future."""
     return max(0.0, (now_ms - first[0][1]) / 1000) if first else 0.0
 
 

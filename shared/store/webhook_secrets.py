@@ -1,4 +1,4 @@
-"""The secrets that sign webhooks: one an owner, and for a while the one it replaced."""
+"""The secrets that sign webhooks: one per owner, and for some time the one that it replaced."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Self
 from redis.asyncio import Redis
 
 from shared.settings import Settings
-from shared.store.connection import async_redis, script, text
+from shared.store.connection import async_redis
+from shared.store.lua_script import AsyncScript
+from shared.store.records import text
 
 _SECRET_BYTES = 32
-"""Standard Webhooks asks for 24 to 64."""
+"""Standard Webhooks requires 24 to 64."""
 
 
 class WebhookSecretStore:
@@ -22,7 +24,7 @@ class WebhookSecretStore:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._rotation_s = settings.webhooks.webhook_rotation_s
-        self._secrets = redis.register_script(script("webhook_secrets"))
+        self._secrets = AsyncScript(redis, "webhook_secrets")
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
@@ -32,20 +34,20 @@ class WebhookSecretStore:
         await self._redis.aclose()
 
     async def show(self, owner: str) -> list[str]:
-        """As they are. An owner's first secret is made when it is first asked for."""
+        """The present secrets. An owner's first secret is created when it is first requested."""
         return await self._run(owner, "show")
 
     async def rotate(self, owner: str) -> list[str]:
-        """With a new one; the present one signs along for `webhook_rotation_s`."""
+        """Create a new secret; the present one signs too for `webhook_rotation_s`."""
         return await self._run(owner, "rotate")
 
     async def replace(self, owner: str) -> list[str]:
-        """Only a new one: those before it sign no more, because somebody else knows them."""
+        """Create a new secret that signs alone, because the earlier ones have leaked."""
         return await self._run(owner, "replace")
 
-    async def _run(self, owner: str, how: str) -> list[str]:
-        found = await self._secrets(args=[owner, _new_secret(), how, self._rotation_s])
-        return [text(each) for each in found]
+    async def _run(self, owner: str, action: str) -> list[str]:
+        found = await self._secrets(owner=owner, fresh_secret=_new_secret(), action=action, rotation_s=self._rotation_s)
+        return [text(each) for each in found["secrets"]]
 
 
 def _new_secret() -> str:

@@ -12,7 +12,8 @@ from shared.domain.job import JobRequest, JobStatus, MaskFormat, new_job_id
 from shared.errors import JobExpired
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
-from shared.store.submissions import NewJob, SubmissionStore
+from shared.store.new_job import NewJob
+from shared.store.submissions import SubmissionStore
 from tests.jobs import finish_next
 
 _REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))

@@ -323,7 +323,7 @@ def test_a_queued_job_is_canceled_once(client: httpx2.Client) -> None:
 
 def test_models_and_readiness_count_live_workers(client: httpx2.Client, leases: LeaseStore) -> None:
     assert client.get("/readyz").json() == {"store": True, "live_workers": {"demo": 0}}
-    leases.beat("demo", "someone")
+    leases.heartbeat("demo", "someone")
     assert client.get("/readyz").json()["live_workers"] == {"demo": 1}
     (model,) = client.get("/models").json()
     assert (model["id"], model["resolution"], model["live_workers"]) == ("demo", 224, 1)

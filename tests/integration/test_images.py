@@ -14,7 +14,8 @@ from shared.errors import ConfigurationError, IdempotencyMismatch
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.leases import LeaseStore, Outcome
-from shared.store.submissions import NewJob, SubmissionStore
+from shared.store.new_job import NewJob
+from shared.store.submissions import SubmissionStore
 from tests.image_places import Folder, ImagePlace, bucket
 
 _REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))

@@ -19,7 +19,8 @@ from shared.domain.webhook import Webhook
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 from shared.store.leases import LeaseStore, Outcome
-from shared.store.submissions import NewJob, SubmissionStore
+from shared.store.new_job import NewJob
+from shared.store.submissions import SubmissionStore
 from tests.servers import front_end
 from worker.metrics import WorkerMetrics
 from worker.segmentation import Segmentation

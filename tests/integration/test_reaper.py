@@ -15,7 +15,7 @@ from tests.servers import front_end
 
 @pytest.fixture
 def hasty(settings: Settings) -> Settings:
-    return settings.replace(heartbeat_s=0.1, lease_s=0.2, restart_grace_s=0.0)
+    return settings.replace(heartbeat_s=0.1, give_up_s=0.2, lease_s=0.3, restart_grace_s=0.0)
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from shared.process.notifier import Notifier, celery_app, queue_name
 from shared.settings import Settings
 from shared.store.durability import require_durable_server
 from shared.store.leases import LeaseStore
-from shared.store.submissions import NewJob, SubmissionStore
+from shared.store.new_job import NewJob
+from shared.store.submissions import SubmissionStore
 from tests.servers import require_program
 
 
@@ -86,7 +87,7 @@ def test_every_move_and_the_doorbell_are_allowed(settings: Settings, port: int, 
         require_durable_server(settings.redis)
         _submit(settings)
         store = LeaseStore.connect(settings.replace(restart_grace_s=0.0))
-        store.beat("demo", "me")
+        store.heartbeat("demo", "me")
         lease = store.claim("demo", is_idle=True)
         assert lease is not None
         assert store.release(lease)

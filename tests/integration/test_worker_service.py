@@ -21,8 +21,10 @@ from shared.domain.result import ImageSize, SegmentationResult
 from shared.domain.webhook import Webhook
 from shared.errors import ImageUnreadable
 from shared.settings import Settings
+from shared.store.job_state import JobState
 from shared.store.leases import LeaseStore
-from shared.store.submissions import JobState, NewJob, SubmissionStore
+from shared.store.new_job import NewJob
+from shared.store.submissions import SubmissionStore
 from testing.scripted_worker import IdleEngine
 from worker.claims import Claims
 from worker.segmentation import Segmentation

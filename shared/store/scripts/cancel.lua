@@ -1,9 +1,12 @@
--- queued | processing -> canceled.
--- ARGV  id, seconds to keep the job, its image, and its tombstone after that
--- Returns the status the job had, or nothing if there is no such job. An ended job stays as it is.
+-- queued | processing -> canceled. An ended job stays as it is.
+---@param id string
+---@param retention_s number  seconds from the job's end until it expires
+---@param image_retention_s number  seconds from the job's end until its image expires
+---@param tombstone_s number  seconds from the job's expiry until that of its tombstone
+-- Returns `status`: the status before, or nothing if there is no such job.
 
-local job = redis.call('HMGET', job_key(ARGV[1]), 'status', 'model')
+local job = redis.call('HMGET', job_key(args.id), 'status', 'model')
 if job[1] == 'queued' or job[1] == 'processing' then
-    cancel_job(ARGV[1], job[2], numbers(2))
+    cancel_job(args.id, job[2], args)
 end
-return job[1]
+return {status = job[1]}

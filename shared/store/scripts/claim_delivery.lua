@@ -1,14 +1,20 @@
--- A delivery that is due goes to the caller, under a new fence token and a lease.
--- ARGV  milliseconds of the lease, then the hosts to which the caller sends as much as it may
--- Returns {fence, tries so far, now in milliseconds, the job's record}, or nothing if there is none for the caller.
+-- A deliverer claims a delivery that is due, under a new fence token and a lease.
+---@param lease_ms number  length of the lease
+---@param full_hosts string[]  hosts to which the deliverer cannot send more now
+-- Returns nothing if no delivery is due to another host; else
+--   record     fields and values of the job's hash
+--   fence      the fence token
+--   attempts   attempts made before
+--   now_ms     time of the claim
 --
--- A delivery in hand stays in its place, only later: if nobody has recorded by the end of the lease how it went, it is due.
+-- A claimed delivery stays in the set of its host, at the end of its lease: if no attempt is recorded by then, it is due
+-- again.
 
-local MAX_EXPIRED = 100 -- removed in one go
+local MAX_EXPIRED = 100 -- removed by one call
 local now = now_ms()
 local is_full = {}
-for index = 2, #ARGV do
-    is_full[ARGV[index]] = true
+for _, host in ipairs(args.full_hosts) do
+    is_full[host] = true
 end
 
 local function first_due(host)
@@ -21,14 +27,14 @@ local function first_due(host)
     refresh_host(host)
 end
 
--- Among one host more than are full there is one that is not, if there is any.
-for _, host in ipairs(redis.call('ZRANGEBYSCORE', DELIVERY_HOSTS, '-inf', whole(now), 'LIMIT', 0, #ARGV)) do
+-- One host more than there are full hosts: so at least one of them is not full, if there is any such host.
+local hosts = redis.call('ZRANGEBYSCORE', DELIVERY_HOSTS, '-inf', whole(now), 'LIMIT', 0, #args.full_hosts + 1)
+for _, host in ipairs(hosts) do
     local id = not is_full[host] and first_due(host)
     if id then
-        schedule_delivery(id, host, now + ARGV[1])
+        schedule_delivery(id, host, now + args.lease_ms)
         local fence = redis.call('HINCRBY', delivery_key(id), 'fence', 1)
-        local tries = redis.call('HGET', delivery_key(id), 'tries')
-        return {fence, tonumber(tries), now, redis.call('HGETALL', job_key(id))}
+        local attempts = tonumber(redis.call('HGET', delivery_key(id), 'attempts'))
+        return {record = redis.call('HGETALL', job_key(id)), fence = fence, attempts = attempts, now_ms = now}
     end
 end
-return false

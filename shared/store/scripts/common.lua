@@ -1,4 +1,4 @@
--- Put in front of every move, behind the names of `keys.py`. Time is the server's own: other clocks differ.
+-- Functions for all scripts. `key_names.py` is put in front of them. Times are those of the server's clock.
 
 local function now_us()
     local time = redis.call('TIME')
@@ -9,89 +9,141 @@ local function now_ms()
     return math.floor(now_us() / 1000)
 end
 
+-- A whole number as text: Lua itself would write 1.7e+15.
 local function whole(number)
-    return string.format('%.0f', number) -- Lua would write 1.7e+15
+    return string.format('%.0f', number)
 end
 
+-- Any number as text, with all its digits.
 local function exact(number)
     return string.format('%.17g', number)
 end
 
--- Somebody says that it lives. Who has been silent for longer than `liveness_window_s` is forgotten.
-local function record_heartbeat(set, name, liveness_window_s)
+-- For optional arguments: nil for an empty string.
+local function present(text)
+    if text ~= '' then
+        return text
+    end
+end
+
+-- For lists at the end of the arguments.
+local function elements_from(list, first)
+    local found = {}
+    for index = first, #list do
+        found[#found + 1] = list[index]
+    end
+    return found
+end
+
+-- Named results as Redis can return them: {name, value, name, value, ...}.
+local function flat(results)
+    local list, length = {}, 0
+    for name, value in pairs(results or {}) do
+        list[length + 1], list[length + 2] = name, value
+        length = length + 2
+    end
+    return list
+end
+
+-- The reverse, for hashes that Redis returns.
+local function named(list)
+    local values = {}
+    for index = 1, #list, 2 do
+        values[list[index]] = list[index + 1]
+    end
+    return values
+end
+
+-- Records that the process `name` is alive, and removes those that have sent nothing for `window_s` seconds.
+local function record_heartbeat(set, name, window_s)
     local now = now_ms()
     redis.call('ZADD', set, whole(now), name)
-    redis.call('ZREMRANGEBYSCORE', set, '-inf', whole(now - liveness_window_s * 1000))
-    redis.call('EXPIRE', set, math.ceil(liveness_window_s))
+    redis.call('ZREMRANGEBYSCORE', set, '-inf', whole(now - window_s * 1000))
+    redis.call('EXPIRE', set, math.ceil(window_s))
 end
 
--- Whether the job is in the hands of the worker that was given this fence token.
-local function is_claimed_by(id, fence)
+-- Whether `fence` is the present fence token of a job that a worker has claimed.
+local function is_claimed_with(id, fence)
     local job = redis.call('HMGET', job_key(id), 'status', 'fence')
-    return job[1] == 'processing' and job[2] == fence
+    return job[1] == 'processing' and tonumber(job[2]) == tonumber(fence)
 end
 
--- Where service is now, on the scale of places.
-local function service_place(model)
-    return tonumber(redis.call('HGET', flows_key(model), 'now') or 0)
+-- The virtual time of the fair queue: the start tag that service has reached.
+local function virtual_time(model)
+    return tonumber(redis.call('HGET', flows_key(model), 'virtual_time') or 0)
 end
 
--- A job as it is, and what one needs to say when to come back.
--- Returns {its record, jobs ahead of it or nothing, its result as JSON or nothing, jobs of its model in the hands of
---          workers, milliseconds one of those takes or nothing, milliseconds since it was given to a worker or nothing};
---         or 'expired', or nothing if there never was such a job.
+-- The state of a job, and what an estimate of its end needs. Returns `outcome`:
+--   'missing': there never was such a job.
+--   'expired': it ended, and its retention is over.
+--   'found', and with it
+--     record              fields and values of the job's hash
+--     jobs_ahead          jobs before it in the queue, if it is queued
+--     result              as JSON, if it has succeeded
+--     running             number of running jobs of its model
+--     mean_duration_ms    of jobs of its model, as text; absent before the first has ended
+--     running_ms          milliseconds since it was claimed, if it is running
 local function job_state(id)
     local record = redis.call('HGETALL', job_key(id))
     if #record == 0 then
-        return redis.call('EXISTS', tombstone_key(id)) == 1 and 'expired'
+        return {outcome = redis.call('EXISTS', tombstone_key(id)) == 1 and 'expired' or 'missing'}
     end
-    local job = redis.call('HMGET', job_key(id), 'status', 'model', 'quarantined', 'started_at_ms')
-    local status, model = job[1], job[2]
-    local ahead, result, running_ms = false, false, false
-    if status == 'queued' then
-        ahead = redis.call('ZRANK', job[3] == '1' and quarantine_key(model) or ready_key(model), id)
-    elseif status == 'processing' then
-        running_ms = now_ms() - job[4]
-    elseif status == 'succeeded' then
-        result = redis.call('GET', result_key(id))
-        if not result then
-            return 'expired' -- a moment before its record
+    local job = named(record)
+    local state = {
+        outcome = 'found',
+        record = record,
+        running = redis.call('ZCARD', running_key(job.model)),
+        mean_duration_ms = redis.call('GET', mean_duration_key(job.model)),
+    }
+    if job.status == 'queued' then
+        local queue = job.quarantined == '1' and quarantine_key(job.model) or ready_key(job.model)
+        state.jobs_ahead = redis.call('ZRANK', queue, id)
+    elseif job.status == 'processing' then
+        state.running_ms = now_ms() - job.started_at_ms
+    elseif job.status == 'succeeded' then
+        state.result = redis.call('GET', result_key(id))
+        if not state.result then
+            return {outcome = 'expired'} -- the result expires a moment before the record
         end
     end
-    return {record, ahead, result, redis.call('ZCARD', running_key(model)), redis.call('GET', mean_duration_key(model)),
-        running_ms}
+    return state
 end
 
--- Among which jobs of its priority this one waits. A request leaves out what is as usual.
-local function waiting_of(id, model)
-    return waiting_key(model, cjson.decode(redis.call('HGET', job_key(id), 'request')).priority or 'normal')
+-- The priority in a request as JSON. Requests are stored without their defaults.
+local function priority_of(request)
+    return cjson.decode(request).priority or 'normal'
 end
 
-local function count(model, what, times)
-    redis.call('HINCRBY', counts_key(model), what, times or 1)
+-- The key of the queued jobs that have this job's priority.
+local function waiting_key_of(id, model)
+    return waiting_key(model, priority_of(redis.call('HGET', job_key(id), 'request')))
 end
 
--- A job that was taken waits again, at the front; apart if it is quarantined of having cost a worker its life.
+local function count(model, event, times)
+    redis.call('HINCRBY', counts_key(model), event, times or 1)
+end
+
+-- processing -> queued: the job goes to the front of its queue, or into quarantine if it is quarantined.
 local function requeue(id, model)
-    local job = redis.call('HMGET', job_key(id), 'place', 'quarantined', 'created_at_ms')
+    local job = redis.call('HMGET', job_key(id), 'start_tag', 'quarantined', 'created_at_ms')
     local queue = job[2] == '1' and quarantine_key(model) or ready_key(model)
     redis.call('ZREM', running_key(model), id)
     redis.call('HSET', job_key(id), 'status', 'queued')
-    redis.call('ZADD', queue, math.min(tonumber(job[1]), service_place(model)), id)
-    redis.call('ZADD', waiting_of(id, model), job[3], id)
+    redis.call('ZADD', queue, math.min(tonumber(job[1]), virtual_time(model)), id)
+    redis.call('ZADD', waiting_key_of(id, model), job[3], id)
     redis.call('PUBLISH', CHANGES, id)
 end
 
--- The job is in no queue and in nobody's hands.
+-- Removes the job from every queue and from the running jobs.
 local function withdraw(id, model)
     redis.call('ZREM', ready_key(model), id)
     redis.call('ZREM', quarantine_key(model), id)
-    redis.call('ZREM', waiting_of(id, model), id)
+    redis.call('ZREM', waiting_key_of(id, model), id)
     redis.call('ZREM', running_key(model), id)
     redis.call('ZREM', DEADLINES, id)
 end
 
--- A host comes up when the first of its deliveries does.
+-- A host is due when the first of its deliveries is.
 local function refresh_host(host)
     local first = redis.call('ZRANGE', deliveries_key(host), 0, 0, 'WITHSCORES')
     if first[1] then
@@ -111,45 +163,42 @@ local function unschedule_delivery(id, host)
     refresh_host(host)
 end
 
--- A job with a webhook has ended: that is to be delivered, from now on and for as long as the job is kept.
-local function announce_end(id, now, keep_s)
+-- Writes the delivery of an ended job that has a webhook. It is due at once and expires with the job.
+local function create_delivery(id, now, retention_s)
     local host = redis.call('HGET', job_key(id), 'webhook_host')
     if host then
-        redis.call('HSET', delivery_key(id), 'state', 'pending', 'host', host, 'fence', 0, 'tries', 0)
-        redis.call('EXPIRE', delivery_key(id), keep_s)
+        redis.call('HSET', delivery_key(id), 'state', 'pending', 'host', host, 'fence', 0, 'attempts', 0)
+        redis.call('EXPIRE', delivery_key(id), retention_s)
         schedule_delivery(id, host, now)
     end
 end
 
--- A worker has done a job: how long jobs of this model take lately is a moving average over about eight.
+-- Updates the mean duration of a model's jobs, a moving average over about eight, when a worker finishes one.
 local function record_duration(id, model)
-    local took = now_ms() - redis.call('HGET', job_key(id), 'started_at_ms')
-    local pace = tonumber(redis.call('GET', mean_duration_key(model)) or took)
-    redis.call('SET', mean_duration_key(model), exact(pace + (took - pace) / 8))
+    local duration = now_ms() - redis.call('HGET', job_key(id), 'started_at_ms')
+    local mean = tonumber(redis.call('GET', mean_duration_key(model)) or duration)
+    redis.call('SET', mean_duration_key(model), exact(mean + (duration - mean) / 8))
 end
 
--- `keep` holds how many seconds to keep the job, its image, and its tombstone after that.
-local function end_job(id, model, status, keep)
+-- queued | processing -> `status`. `retention` has retention_s, image_retention_s and tombstone_s.
+local function end_job(id, model, status, retention)
     local now = now_ms()
+    local kept_s = retention.retention_s
     withdraw(id, model)
     count(model, status)
     redis.call('HSET', job_key(id), 'status', status,
-        'completed_at_ms', whole(now), 'expires_at_ms', whole(now + keep[1] * 1000))
-    redis.call('EXPIRE', job_key(id), keep[1])
-    redis.call('EXPIRE', result_key(id), keep[1])
-    redis.call('EXPIRE', image_key(id), math.min(keep[2], keep[1]))
-    redis.call('SET', tombstone_key(id), status, 'EX', keep[1] + keep[3])
-    announce_end(id, now, keep[1])
+        'completed_at_ms', whole(now), 'expires_at_ms', whole(now + kept_s * 1000))
+    redis.call('EXPIRE', job_key(id), kept_s)
+    redis.call('EXPIRE', result_key(id), kept_s)
+    redis.call('EXPIRE', image_key(id), math.min(retention.image_retention_s, kept_s))
+    redis.call('SET', tombstone_key(id), status, 'EX', kept_s + retention.tombstone_s)
+    create_delivery(id, now, kept_s)
     redis.call('PUBLISH', CHANGES, id)
 end
 
--- A worker that holds the job loses it: its fence token is stale from here on, and it is told to stop.
-local function cancel_job(id, model, keep)
+-- queued | processing -> canceled. The fence token of a worker that runs the job becomes stale, and the worker is notified.
+local function cancel_job(id, model, retention)
     redis.call('HINCRBY', job_key(id), 'fence', 1)
-    end_job(id, model, 'canceled', keep)
+    end_job(id, model, 'canceled', retention)
     redis.call('PUBLISH', CANCELED, id)
-end
-
-local function numbers(from)
-    return {tonumber(ARGV[from]), tonumber(ARGV[from + 1]), tonumber(ARGV[from + 2])}
 end

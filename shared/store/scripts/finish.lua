@@ -1,23 +1,32 @@
--- processing -> succeeded | failed: only for the holder of the present fence token.
--- ARGV  id, model, fence, new status, result as JSON or '', error as JSON or '', metrics as JSON,
---       seconds to keep the job, its image, and its tombstone after that, seconds to keep a result in the cache
--- Returns 1, or 0 if the job is not the caller's to finish: canceled, given to another worker, or ended.
+-- processing -> succeeded | failed: only with the present fence token.
+---@param id string
+---@param model string
+---@param fence number
+---@param status string  succeeded or failed
+---@param result? string  as JSON
+---@param error? string  as JSON
+---@param metrics string  as JSON
+---@param result_cache_s number  seconds for which the result may answer the same request again
+---@param retention_s number  seconds from the job's end until it expires
+---@param image_retention_s number  seconds from the job's end until its image expires
+---@param tombstone_s number  seconds from the job's expiry until that of its tombstone
+-- Returns `is_finished`: false if the job was canceled, claimed by another worker, or has ended.
 
-local id = ARGV[1]
-if not is_claimed_by(id, ARGV[3]) then
-    return 0
+local id = args.id
+if not is_claimed_with(id, args.fence) then
+    return {is_finished = false}
 end
-if ARGV[5] ~= '' then
-    redis.call('SET', result_key(id), ARGV[5])
+if args.result then
+    redis.call('SET', result_key(id), args.result)
     local content = redis.call('HGET', job_key(id), 'content')
     if content then
-        redis.call('SET', cached_key(content), id, 'EX', math.min(tonumber(ARGV[11]), tonumber(ARGV[8])))
+        redis.call('SET', cached_key(content), id, 'EX', math.min(args.result_cache_s, args.retention_s))
     end
 end
-if ARGV[6] ~= '' then
-    redis.call('HSET', job_key(id), 'error', ARGV[6])
+if args.error then
+    redis.call('HSET', job_key(id), 'error', args.error)
 end
-redis.call('HSET', job_key(id), 'metrics', ARGV[7])
-record_duration(id, ARGV[2])
-end_job(id, ARGV[2], ARGV[4], numbers(8))
-return 1
+redis.call('HSET', job_key(id), 'metrics', args.metrics)
+record_duration(id, args.model)
+end_job(id, args.model, args.status, args)
+return {is_finished = true}

@@ -1,4 +1,6 @@
--- Who of a set of workers or deliverers has been heard of lately.
--- ARGV  name of the set, seconds that count as lately
+-- Lists the workers or deliverers that are alive.
+---@param set string  key of the workers of a model, or of the deliverers
+---@param window_s number  seconds after its last heartbeat for which a process counts as alive
+-- Returns `names`: their ids.
 
-return redis.call('ZRANGEBYSCORE', ARGV[1], whole(now_ms() - ARGV[2] * 1000), '+inf')
+return {names = redis.call('ZRANGEBYSCORE', args.set, whole(now_ms() - args.window_s * 1000), '+inf')}

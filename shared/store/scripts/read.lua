@@ -1,5 +1,5 @@
--- A job as it is, and what one needs to say when to come back. Changes nothing.
--- ARGV  id
--- Returns what `job_state` says.
+-- Reads a job, and what an estimate of its end needs. Changes nothing.
+---@param id string
+-- Returns what `job_state` in common.lua returns.
 
-return job_state(ARGV[1])
+return job_state(args.id)

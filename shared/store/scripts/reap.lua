@@ -1,22 +1,28 @@
--- processing -> queued | failed: jobs whose lease ran out, because their worker died, froze or lost its connection.
+-- processing -> queued | failed: jobs whose lease has ended because their worker died, froze or lost its connection.
 -- queued | processing -> canceled: jobs whose deadline has passed.
--- ARGV  model, most times a job may lose a worker while it runs alone, error of such a job as JSON, error of a job
---       whose deadline passed as JSON, most jobs to move in one go, seconds to keep a job, its image, its tombstone
--- Returns {given back, failed, canceled}.
+---@param model string
+---@param max_losses_alone number  a job that lost so many workers while it ran alone fails
+---@param worker_lost string  error of such a job as JSON
+---@param deadline_exceeded string  error of a job whose deadline has passed as JSON
+---@param max_jobs number  most jobs for each of the two; the next call takes the rest
+---@param retention_s number  seconds from a job's end until it expires
+---@param image_retention_s number  seconds from a job's end until its image expires
+---@param tombstone_s number  seconds from a job's expiry until that of its tombstone
+-- Returns the number of jobs that were `released`, `failed` and `canceled`.
 
-local model, limit, keep = ARGV[1], ARGV[5], numbers(6)
+local model = args.model
 local now = whole(now_ms())
 local released, failed = 0, 0
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key(model), '-inf', now, 'LIMIT', 0, limit)) do
-    -- The first loss may have been a neighbour's fault. From then on the job runs alone, and losses are its own.
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key(model), '-inf', now, 'LIMIT', 0, args.max_jobs)) do
+    -- Another job on the same worker may have caused the first loss. After it the job runs alone, and causes its losses.
     local losses = 0
     if redis.call('HGET', job_key(id), 'quarantined') == '1' then
         losses = redis.call('HINCRBY', job_key(id), 'losses_alone', 1)
     end
-    if losses >= tonumber(ARGV[2]) then
-        redis.call('HSET', job_key(id), 'error', ARGV[3])
-        end_job(id, model, 'failed', keep)
+    if losses >= args.max_losses_alone then
+        redis.call('HSET', job_key(id), 'error', args.worker_lost)
+        end_job(id, model, 'failed', args)
         failed = failed + 1
     else
         redis.call('HSET', job_key(id), 'quarantined', '1')
@@ -29,9 +35,9 @@ if released + failed > 0 then
     count(model, 'reaped', released + failed)
 end
 
-local late = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, limit)
-for _, id in ipairs(late) do
-    redis.call('HSET', job_key(id), 'error', ARGV[4])
-    cancel_job(id, redis.call('HGET', job_key(id), 'model'), keep)
+local overdue = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, args.max_jobs)
+for _, id in ipairs(overdue) do
+    redis.call('HSET', job_key(id), 'error', args.deadline_exceeded)
+    cancel_job(id, redis.call('HGET', job_key(id), 'model'), args)
 end
-return {released, failed, #late}
+return {released = released, failed = failed, canceled = #overdue}

@@ -1,13 +1,13 @@
--- A delivery, whatever its state, is due at once and starts from the beginning of its schedule.
--- ARGV  id
--- Returns 1, or 0 if there is none. Whoever has it in hand finds that it is not theirs any more.
+-- Makes a delivery due at once, in any state, from the beginning of its schedule. A claim of it becomes stale.
+---@param id string  of the job
+-- Returns `is_due`: false if there is no such delivery.
 
-local id = ARGV[1]
+local id = args.id
 local host = redis.call('HGET', delivery_key(id), 'host')
 if not host then
-    return 0
+    return {is_due = false}
 end
-redis.call('HSET', delivery_key(id), 'state', 'pending', 'tries', 0)
+redis.call('HSET', delivery_key(id), 'state', 'pending', 'attempts', 0)
 redis.call('HINCRBY', delivery_key(id), 'fence', 1)
 schedule_delivery(id, host, now_ms())
-return 1
+return {is_due = true}

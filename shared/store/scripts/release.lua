@@ -1,11 +1,13 @@
--- processing -> queued: a worker that stops as planned returns a job. It keeps its place; the attempt does not count.
--- ARGV  id, model, fence
--- Returns 1, or 0 if the job is not in the caller's hands.
+-- processing -> queued: a worker that stops as planned releases a job. The job keeps its position, and the attempt is
+-- not counted.
+---@param id string
+---@param model string
+---@param fence number
+-- Returns `is_released`: false if the fence token is stale.
 
-local id, model = ARGV[1], ARGV[2]
-if not is_claimed_by(id, ARGV[3]) then
-    return 0
+if not is_claimed_with(args.id, args.fence) then
+    return {is_released = false}
 end
-redis.call('HINCRBY', job_key(id), 'attempt', -1)
-requeue(id, model)
-return 1
+redis.call('HINCRBY', job_key(args.id), 'attempt', -1)
+requeue(args.id, args.model)
+return {is_released = true}

@@ -1,60 +1,83 @@
--- (nothing) -> queued: the record, the image, the place in the order of service and the idempotency key, in one step.
--- (nothing) -> succeeded: if the result cache knows the answer.
--- ARGV  id, request as JSON, image bytes or '' if it is kept elsewhere, model, owner, flow, weight of the flow,
---       seconds until the deadline or '', most jobs that may wait, idempotency key or '', fingerprint of the request,
---       seconds to keep the key, what is asked for the result cache or '', seconds to keep a job, its image, its tombstone,
---       webhook as JSON or '', host of the webhook
--- Returns {'accepted', id, what `job_state` says}: of another job if the idempotency key was used before;
---         {'mismatch', id} if it was used for another request; {'full', jobs waiting}.
--- Submitting the same id again changes nothing.
+-- (nothing) -> queued: writes the record, the image, the position in the fair queue and the idempotency key.
+-- (nothing) -> succeeded: if the result cache has the result.
+---@param id string
+---@param request string  as JSON
+---@param image? string  its bytes; absent if images are kept elsewhere
+---@param model string
+---@param owner string
+---@param flow string  owner and priority: the jobs that are served in order
+---@param weight number  of the flow in the fair queue
+---@param timeout_s? number  seconds until the deadline
+---@param max_queued_jobs number
+---@param idempotency_key? string
+---@param idempotency_s number  seconds for which the key is kept
+---@param fingerprint? string  SHA-256 of all that was requested; only needed with a key
+---@param content? string  SHA-256 of all that the result depends on; absent if results are not cached
+---@param webhook? string  as JSON
+---@param webhook_host? string
+---@param retention_s number  seconds from the job's end until it expires
+---@param image_retention_s number  seconds from the job's end until its image expires
+---@param tombstone_s number  seconds from the job's expiry until that of its tombstone
+-- Returns `outcome`:
+--   'full'      and `waiting`: the number of jobs that wait.
+--   'mismatch'  and `id` of a job that was submitted with the idempotency key by another request.
+--   or all that `job_state` returns, and `id`: of this job, or of the job that was submitted with the idempotency key.
+-- Nothing changes if there is a job with this id already.
 
-local id, model, owner, flow, weight = ARGV[1], ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local id, model, owner = args.id, args.model, args.owner
+
+local function state_of(job_id)
+    local state = job_state(job_id)
+    state.id = job_id
+    return state
+end
 
 if redis.call('EXISTS', job_key(id)) == 1 then
-    return {'accepted', id, job_state(id)}
+    return state_of(id)
 end
-if ARGV[10] ~= '' then
-    local used = redis.call('GET', idempotency_key(owner, ARGV[10]))
+if args.idempotency_key then
+    local used = redis.call('GET', idempotency_key(owner, args.idempotency_key))
     if used then
         local used_id, fingerprint = used:match('^(%S+) (%S+)$')
-        if fingerprint ~= ARGV[11] then
-            return {'mismatch', used_id}
+        if fingerprint ~= args.fingerprint then
+            return {outcome = 'mismatch', id = used_id}
         end
-        return {'accepted', used_id, job_state(used_id)}
+        return state_of(used_id)
     end
 end
 local waiting = redis.call('ZCARD', ready_key(model))
-if waiting >= tonumber(ARGV[9]) then
-    return {'full', tostring(waiting)}
+if waiting >= args.max_queued_jobs then
+    return {outcome = 'full', waiting = waiting}
 end
 
--- Start-time fair queueing: a job's place is where its flow has got to, or where service is now, whichever is later;
--- its flow then moves on by the job's cost, 1, over the flow's weight.
-local place = math.max(service_place(model), tonumber(redis.call('HGET', flows_key(model), flow) or 0))
-redis.call('HSET', flows_key(model), flow, exact(place + 1 / weight))
+-- Start-time fair queueing: a job's start tag is that of the next job of its flow, or the virtual time if that is later.
+-- The next job of the flow starts later by the job's cost, 1, divided by the weight of the flow.
+local start_tag = math.max(virtual_time(model), tonumber(redis.call('HGET', flows_key(model), args.flow) or 0))
+redis.call('HSET', flows_key(model), args.flow, exact(start_tag + 1 / args.weight))
 
 local now = now_ms()
-redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', ARGV[2], 'model', model, 'owner', owner,
-    'created_at_ms', whole(now), 'place', exact(place))
-redis.call('ZADD', waiting_of(id, model), whole(now), id)
+redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', args.request, 'model', model, 'owner', owner,
+    'created_at_ms', whole(now), 'start_tag', exact(start_tag))
+redis.call('ZADD', waiting_key(model, priority_of(args.request)), whole(now), id)
 count(model, 'accepted')
-if ARGV[17] ~= '' then
-    redis.call('HSET', job_key(id), 'webhook', ARGV[17], 'webhook_host', ARGV[18])
+if args.webhook then
+    redis.call('HSET', job_key(id), 'webhook', args.webhook, 'webhook_host', args.webhook_host)
 end
-if ARGV[3] ~= '' then
-    redis.call('SET', image_key(id), ARGV[3])
+if args.image then
+    redis.call('SET', image_key(id), args.image)
 end
-redis.call('ZADD', ready_key(model), exact(place), id)
-if ARGV[8] ~= '' then
-    local deadline = whole(now + ARGV[8] * 1000)
+redis.call('ZADD', ready_key(model), exact(start_tag), id)
+if args.timeout_s then
+    local deadline = whole(now + args.timeout_s * 1000)
     redis.call('HSET', job_key(id), 'deadline_at_ms', deadline)
     redis.call('ZADD', DEADLINES, deadline, id)
 end
-if ARGV[10] ~= '' then
-    redis.call('SET', idempotency_key(owner, ARGV[10]), id .. ' ' .. ARGV[11], 'EX', ARGV[12])
+if args.idempotency_key then
+    redis.call('SET', idempotency_key(owner, args.idempotency_key), id .. ' ' .. args.fingerprint,
+        'EX', args.idempotency_s)
 end
 
--- The owner's list grows by one and loses up to two that have expired, so that it never holds many of those.
+-- The owner's list grows by one and loses up to two expired jobs, so that it never holds many of those.
 for _, oldest in ipairs(redis.call('ZRANGE', owned_key(owner), 0, 1)) do
     if redis.call('EXISTS', job_key(oldest)) == 0 then
         redis.call('ZREM', owned_key(owner), oldest)
@@ -62,14 +85,14 @@ for _, oldest in ipairs(redis.call('ZRANGE', owned_key(owner), 0, 1)) do
 end
 redis.call('ZADD', owned_key(owner), whole(now), id)
 
-if ARGV[13] ~= '' then
-    local twin = redis.call('GET', cached_key(ARGV[13]))
+if args.content then
+    local twin = redis.call('GET', cached_key(args.content))
     if twin and redis.call('COPY', result_key(twin), result_key(id)) == 1 then
         redis.call('HSET', job_key(id), 'cached', '1', 'started_at_ms', whole(now))
         count(model, 'cached')
-        end_job(id, model, 'succeeded', numbers(14))
+        end_job(id, model, 'succeeded', args)
     else
-        redis.call('HSET', job_key(id), 'content', ARGV[13]) -- for the cache, when this job has a result
+        redis.call('HSET', job_key(id), 'content', args.content) -- for the cache, when this job has a result
     end
 end
-return {'accepted', id, job_state(id)}
+return state_of(id)

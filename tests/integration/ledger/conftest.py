@@ -1,4 +1,4 @@
-"""The ledger, on every server maskq works on."""
+"""The ledger, on every server that maskq supports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from redis import Redis
 
 from shared.settings import Settings
-from shared.store import leases, submissions
 from tests.clock import MovedClock, patch_clock
 from tests.integration.ledger.deployment import LEASE_S, Deploy, Deployment
 
@@ -36,14 +35,14 @@ def settings(any_server: str) -> Settings:
 
 @pytest.fixture
 def clock(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> MovedClock:
-    """For the scripts of every deployment made from here on, time passes when the test says so."""
-    patch_clock(monkeypatch, submissions, leases)
+    """The clock of every deployment that is made from here on: its time passes only when the test advances it."""
+    patch_clock(monkeypatch)
     return MovedClock(redis)
 
 
 @pytest.fixture
 def deploy(clock: MovedClock, settings: Settings) -> Iterator[Deploy]:
-    """Makes deployments, with such settings changed; all are closed in the end."""
+    """Makes deployments with some settings changed, and closes all of them after the test."""
     with ExitStack() as stack:
         yield lambda **changes: stack.enter_context(closing(Deployment(settings.replace(**changes))))
 

@@ -10,7 +10,8 @@ from shared.domain.job import Job, JobFailure, JobRequest, JobStatus, MaskFormat
 from shared.domain.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.leases import Lease, LeaseStore, Outcome
-from shared.store.submissions import NewJob, SubmissionStore
+from shared.store.new_job import NewJob
+from shared.store.submissions import SubmissionStore
 
 MODEL = "demo"
 LEASE_S = 30.0

@@ -32,7 +32,7 @@ def test_a_worker_that_beats_keeps_its_job_and_hears_which_it_has_lost(
     deployment.cancel(canceled_id)
     for _ in range(3):
         clock.advance(LEASE_S / 2)
-        assert deployment.leases.beat(MODEL, "me", [kept, canceled]) == {canceled_id}
+        assert deployment.leases.heartbeat(MODEL, "me", [kept, canceled]) == {canceled_id}
         assert deployment.leases.reap(MODEL) == Reaped()
     assert deployment.leases.finish(kept, SUCCESS)
 
@@ -81,9 +81,9 @@ def test_a_job_that_costs_three_workers_alone_fails_as_worker_lost(deployment: D
 def test_workers_are_counted_until_they_leave_or_fall_silent(deployment: Deployment, clock: MovedClock) -> None:
     assert deployment.live_workers() == 0
     for worker in ("a", "b", "a"):
-        deployment.leases.beat(MODEL, worker)
+        deployment.leases.heartbeat(MODEL, worker)
     assert deployment.live_workers() == 2
-    deployment.leases.depart(MODEL, "a")
+    deployment.leases.deregister(MODEL, "a")
     assert deployment.live_workers() == 1
     clock.advance(60)
     assert deployment.live_workers() == 0

@@ -21,7 +21,7 @@ from shared.domain.job import ALLOWED_TRANSITIONS, JobStatus, Priority
 from shared.domain.webhook import Webhook
 from shared.errors import IdempotencyMismatch, QueueFull
 from shared.settings import Settings
-from shared.store import key_names, leases, submissions
+from shared.store import key_names
 from shared.store.leases import Lease
 from tests.clock import MovedClock, patch_clock
 from tests.integration.ledger.deployment import FAILURE, MODEL, SUCCESS, Deployment
@@ -135,7 +135,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(held=st.lists(given, max_size=4))
     def beat(self, held: list[Lease]) -> None:
-        lost = self.ledger.leases.beat(MODEL, "worker", held)
+        lost = self.ledger.leases.heartbeat(MODEL, "worker", held)
         assert lost == {lease.job.id for lease in held if not self._is_present(lease)}
         for lease in held:
             if self._is_present(lease):
@@ -228,7 +228,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if not self._model.entries[lease.job.id].is_ended and not self._is_present(lease):
                 assert not self.ledger.leases.finish(lease, SUCCESS)
                 assert not self.ledger.leases.release(lease)
-                assert self.ledger.leases.beat(MODEL, "worker", [lease]) == {lease.job.id}
+                assert self.ledger.leases.heartbeat(MODEL, "worker", [lease]) == {lease.job.id}
 
     @invariant()
     def figures_are_those_of_the_model(self) -> None:
@@ -301,9 +301,10 @@ class LedgerMachine(RuleBasedStateMachine):
 def test_any_moves_in_any_order_leave_the_ledger_as_the_model_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patch_clock(monkeypatch, submissions, leases)
+    patch_clock(monkeypatch)
     with embedded_broker(tmp_path) as url, Redis.from_url(url, decode_responses=True) as redis:
-        settings = Settings.of(redis_url=url, lease_s=LEASE_MS / 1000, restart_grace_s=0, max_queued_jobs=_MAX_WAITING)
+        liveness = {"heartbeat_s": 1, "give_up_s": 5, "lease_s": LEASE_MS / 1000, "restart_grace_s": 0}
+        settings = Settings.of(redis_url=url, max_queued_jobs=_MAX_WAITING, **liveness)
         with closing(Deployment(settings)) as ledger:
             monkeypatch.setattr(LedgerMachine, "ledger", ledger, raising=False)
             monkeypatch.setattr(LedgerMachine, "redis", redis, raising=False)

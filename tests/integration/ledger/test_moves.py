@@ -11,7 +11,8 @@ import pytest
 from shared.domain.job import ALLOWED_TRANSITIONS, JobStatus, new_job_id
 from shared.settings import Settings
 from shared.store.leases import Lease
-from shared.store.submissions import NewJob, SubmissionStore
+from shared.store.new_job import NewJob
+from shared.store.submissions import SubmissionStore
 from tests.clock import START_MS, MovedClock
 from tests.integration.ledger.deployment import FAILURE, MODEL, REQUEST, RESULT, SUCCESS, Deployment
 

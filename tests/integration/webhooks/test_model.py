@@ -16,9 +16,10 @@ from redis import Redis
 from shared.domain.job import JobRequest, MaskFormat
 from shared.domain.webhook import Attempt, DeliveryState, Webhook
 from shared.settings import Settings
-from shared.store import deliveries, key_names, submissions
+from shared.store import key_names
 from shared.store.deliveries import DeliveryLease, DeliveryStore, Verdict
-from shared.store.submissions import NewJob, SubmissionStore
+from shared.store.new_job import NewJob
+from shared.store.submissions import SubmissionStore
 from tests.clock import MovedClock, patch_clock
 from tests.machines import run_machine
 from tests.servers import embedded_broker
@@ -94,7 +95,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         entry.fence += 1
         entry.due_ms = self._clock.now_ms + _LEASE_MS
         assert lease is not None
-        assert (lease.job.id, lease.fence, lease.tries) == (entry.job_id, entry.fence, entry.attempts)
+        assert (lease.job.id, lease.fence, lease.attempts) == (entry.job_id, entry.fence, entry.attempts)
         assert (lease.webhook.host, lease.claimed_at_ms) == (entry.host, self._clock.now_ms)
         assert (entry.job_id, entry.fence) not in self._fences
         self._fences.add((entry.job_id, entry.fence))
@@ -161,7 +162,7 @@ def moved_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     """A server whose scripts get the time from the test."""
     folder: Path = tmp_path_factory.mktemp("model")
     with embedded_broker(folder) as url, pytest.MonkeyPatch.context() as patch:
-        patch_clock(patch, submissions, deliveries)
+        patch_clock(patch)
         with Redis.from_url(url, decode_responses=True) as redis:
             yield redis
 

@@ -1,0 +1,157 @@
+"""Scripts in Lua, called with named arguments, with named results.
+
+A script in `scripts/` is the body of a function. The comments in front of it declare its arguments, one a line, in the
+notation of Lua's language server:
+
+    ---@param NAME TYPE description     `args.NAME` in the script
+    ---@param NAME? TYPE description    the same; nil if Python passes None or an empty string
+
+TYPE is string (bytes pass unchanged), number, boolean or string[], which must come last. The script returns a table of
+named values, or nothing. Python passes the arguments by keyword and receives the table as a dict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Self, TypeAlias
+
+from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
+
+from shared.store import key_names
+from shared.store.records import named_values
+
+Argument: TypeAlias = str | bytes | float | list[str] | None
+Reply: TypeAlias = dict[str, Any]
+"""What a script returned, by name; empty if it returned nothing. Text is bytes, true is 1, and false is None."""
+
+_PARAMETER = re.compile(r"^---@param (\w+)(\??) (\S+)", re.MULTILINE)
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str, bytes),
+    "number": (int, float),
+    "boolean": (bool,),
+    "string[]": (list,),
+}
+_LUA_VALUES = {
+    "string": "ARGV[{0}]",
+    "string?": "present(ARGV[{0}])",
+    "number": "tonumber(ARGV[{0}])",
+    "number?": "tonumber(ARGV[{0}])",
+    "boolean": "ARGV[{0}] == '1'",
+    "string[]": "elements_from(ARGV, {0})",
+}
+"""How a script reads an argument that begins at an index of ARGV."""
+
+
+def lua_source(name: str) -> str:
+    """The text of `scripts/NAME.lua`."""
+    return (files("shared.store") / "scripts" / f"{name}.lua").read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An argument that a script declares."""
+
+    name: str
+    type: str
+    is_optional: bool
+
+    def accepts(self, value: Argument) -> bool:
+        """Whether a value, None excepted, is of this type. A bool is no number, although Python takes it for one."""
+        return isinstance(value, _PYTHON_TYPES[self.type]) and (type(value) is bool) == (self.type == "boolean")
+
+    def lua(self, index: int) -> str:
+        """Lua code for this field of `args`."""
+        return f"{self.name} = {_LUA_VALUES[self.type + '?' * self.is_optional].format(index)}"
+
+
+@dataclass(frozen=True)
+class LuaScript:
+    """A script from `scripts/` as Redis runs it."""
+
+    name: str
+    parameters: dict[str, Parameter]
+    """By name, in the order of ARGV."""
+    function: str
+    """Lua code that defines `run(args)`, which is the script as a function, and all that it uses."""
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """Read `scripts/NAME.lua`.
+
+        Raises:
+            FileNotFoundError: there is no such script.
+        """
+        body = lua_source(name)
+        parameters = {
+            found[1]: Parameter(found[1], found[3], is_optional=bool(found[2])) for found in _PARAMETER.finditer(body)
+        }
+        run = f"local function run(args)\n{body}\nend"
+        code = lua_source("common") + run
+        return cls(name, parameters, key_names.as_lua(code) + "\n" + code)
+
+    @property
+    def source(self) -> str:
+        """The whole script: it reads `args` from ARGV and returns the named results as a flat list.
+
+        Raises:
+            KeyError: an argument is declared with an unknown type.
+        """
+        return f"{self.function}\nreturn flat(run({self.arguments_table(1)}))"
+
+    def arguments_table(self, first: int) -> str:
+        """Lua code for the table `args`, whose arguments begin at the index `first` of ARGV."""
+        fields = [parameter.lua(index) for index, parameter in enumerate(self.parameters.values(), start=first)]
+        return f"{{{', '.join(fields)}}}"
+
+    def argv(self, arguments: Mapping[str, Argument]) -> list[str | bytes | float]:
+        """ARGV for these arguments.
+
+        Raises:
+            TypeError: an argument is missing, unknown or of another type.
+        """
+        if arguments.keys() != self.parameters.keys():
+            wrong = sorted(arguments.keys() ^ self.parameters.keys())
+            raise TypeError(f"script {self.name}: missing or unknown arguments {wrong}")
+        argv: list[str | bytes | float] = []
+        for name, parameter in self.parameters.items():
+            value = arguments[name]
+            if value is None and parameter.is_optional:
+                argv.append("")
+            elif value is None or not parameter.accepts(value):
+                raise TypeError(f"script {self.name}: {name} must be {parameter.type}, not {type(value).__name__}")
+            elif isinstance(value, list):
+                argv.extend(value)
+            else:
+                argv.append(int(value) if value is True or value is False else value)
+        return argv
+
+
+class SyncScript:
+    """A script on a server, for threads.
+
+    Raises, when it is called:
+        TypeError: an argument is missing, unknown or of another type.
+        redis.RedisError: the server does not answer, or refuses.
+    """
+
+    def __init__(self, redis: Redis, name: str) -> None:
+        self._script = LuaScript.load(name)
+        self._run = redis.register_script(self._script.source)
+
+    def __call__(self, **arguments: Argument) -> Reply:
+        return named_values(self._run(args=self._script.argv(arguments)))
+
+
+class AsyncScript:
+    """A script on a server, for tasks. Raises as `SyncScript` does."""
+
+    def __init__(self, redis: AsyncRedis, name: str) -> None:
+        self._script = LuaScript.load(name)
+        self._run = redis.register_script(self._script.source)
+
+    async def __call__(self, **arguments: Argument) -> Reply:
+        return named_values(await self._run(args=self._script.argv(arguments)))

@@ -1,0 +1,76 @@
+"""Arguments of scripts in Lua: named, typed, and the same on both sides."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import shared.store
+from shared.settings import Settings
+from shared.store.lua_script import Argument, LuaScript, lua_source
+from shared.store.retention import retention_arguments
+
+_FOLDER = Path(shared.store.__file__).parent / "scripts"
+_SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.lua") if path.stem != "common")
+_RETENTION = set(retention_arguments(Settings.of().retention))
+_CLAIM: dict[str, Argument] = {"model": "demo", "lease_ms": 30_000, "is_idle": True}
+
+
+def test_arguments_are_passed_in_the_order_in_which_the_script_declares_them() -> None:
+    script = LuaScript.load("claim")
+    assert script.argv(_CLAIM) == ["demo", 30_000, 1]
+    assert script.argv(dict(reversed(_CLAIM.items()))) == ["demo", 30_000, 1]
+    assert script.source.endswith(
+        "return flat(run({model = ARGV[1], lease_ms = tonumber(ARGV[2]), is_idle = ARGV[3] == '1'}))"
+    )
+
+
+def test_a_list_takes_all_remaining_places() -> None:
+    script = LuaScript.load("claim_delivery")
+    assert script.argv({"lease_ms": 1, "full_hosts": []}) == [1]
+    assert script.argv({"lease_ms": 1, "full_hosts": ["a", "b"]}) == [1, "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"model": "demo", "lease_ms": 30_000}, "is_idle"),  # missing
+        ({**_CLAIM, "fence": 1}, "fence"),  # unknown
+        ({"model": "demo", "lease_ms": 30_000, "idle": True}, "'idle', 'is_idle'"),  # wrong name
+        ({**_CLAIM, "model": None}, "model must be string"),  # not optional
+        ({**_CLAIM, "model": 1}, "model must be string"),
+        ({**_CLAIM, "lease_ms": "30"}, "lease_ms must be number"),
+        ({**_CLAIM, "lease_ms": True}, "lease_ms must be number"),
+        ({**_CLAIM, "is_idle": 1}, "is_idle must be boolean"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_the_server_is_called(arguments: dict[str, Argument], named: str) -> None:
+    with pytest.raises(TypeError, match=named):
+        LuaScript.load("claim").argv(arguments)
+
+
+def test_an_unknown_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.store.lua_script.lua_source", lambda _: "---@param id uuid")
+    with pytest.raises(KeyError, match="uuid"):
+        _ = LuaScript.load("claim").source
+
+
+@pytest.mark.parametrize("name", _SCRIPTS)
+def test_a_script_reads_exactly_the_arguments_that_it_declares(name: str) -> None:
+    """In Lua a wrong name is nil and no error."""
+    source = lua_source(name)
+    used = set(re.findall(r"\bargs\.(\w+)", source))
+    if re.search(r"(end_job|cancel_job)\(.*\bargs\)", source):
+        used |= _RETENTION
+    assert used == set(LuaScript.load(name).parameters)
+
+
+def test_common_functions_read_the_retention_that_python_passes() -> None:
+    assert set(re.findall(r"\bretention\.(\w+)", lua_source("common"))) == _RETENTION
+
+
+@pytest.mark.parametrize("name", [*_SCRIPTS, "common"])
+def test_arguments_are_read_by_name_only(name: str) -> None:
+    assert "ARGV" not in lua_source(name).replace("elements_from(ARGV", "")
