@@ -11,11 +11,11 @@ from api.http.header_limit import BoundedHttpProtocol
 from shared.settings import Settings
 
 _STOP_S = 10
-"""For uploads to end once we are told to stop; those who wait are sent home at once."""
+"""Time for uploads to end after the process is told to stop. Waiting requests are answered at once."""
 
 
 class FrontEndServer(uvicorn.Server):
-    """Makes those who wait for jobs go home when it stops, so that it need not wait for them."""
+    """Answers all waiting requests when it stops, so that it does not wait for their jobs."""
 
     def __init__(self, settings: Settings, host: str, port: int) -> None:
         """

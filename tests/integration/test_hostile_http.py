@@ -154,14 +154,14 @@ def test_a_body_longer_than_its_length_does_not_become_part_of_it(settings: Sett
 
 
 def test_uploads_beyond_the_memory_for_them_are_refused_and_the_memory_is_free_again(settings: Settings) -> None:
-    small = settings.replace(upload_memory_bytes=600_000)
+    small = settings.replace(max_image_bytes=400_000, upload_memory_bytes=600_000)
     with front_end(small) as url, httpx2.Client(base_url=url, timeout=_PATIENCE_S) as client:
         head = b'--x\r\nContent-Disposition: form-data; name="image_file"; filename="a"\r\n\r\n'
         deadline = time.monotonic() + _PATIENCE_S
         is_refused = False
         while not is_refused and time.monotonic() < deadline:  # if they meet, it may be the other that is refused
             with _connection(url) as other:
-                other.sendall(_post(f"{_FORM}Content-Length: 900000\r\n") + head + bytes(500_000))
+                other.sendall(_post(f"{_FORM}Content-Length: 590000\r\n") + head + bytes(500_000))
                 time.sleep(0.2)
                 answer = _large(client)
                 if is_refused := answer.status_code == 503:

@@ -158,8 +158,8 @@ def test_others_than_those_allowed_find_nothing(settings: Settings) -> None:
 
 def test_networks_that_are_none_are_refused_at_start() -> None:
     with pytest.raises(ConfigurationError, match="MASKQ_METRICS_ALLOW"):
-        Networks(Settings.of(metrics_allow="everybody").http)
-    allowed = Networks(Settings.of(metrics_allow="10.0.0.0/8, ::1/128").http)
+        Networks("everybody")
+    allowed = Networks("10.0.0.0/8, ::1/128")
     assert "10.1.2.3" in allowed
     assert "11.1.2.3" not in allowed
     assert "unix socket" not in allowed

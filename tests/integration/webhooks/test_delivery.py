@@ -162,7 +162,7 @@ def test_tries_are_counted_by_what_they_led_to(deployment: Deployment, receiver:
     receiver.answers = [status(503)]
     deployment.settled(deployment.submit_and_finish(receiver.url))
     text = deployment.client.get("/metrics").text
-    counted = dict(re.findall(r'maskq_webhook_tries_total\{state="(\w+)"\} (\S+)', text))
+    counted = dict(re.findall(r'maskq_webhook_attempts_total\{state="(\w+)"\} (\S+)', text))
     assert counted == {"pending": "1.0", "delivered": "1.0", "failed": "0.0"}
 
 

@@ -48,16 +48,10 @@ def website() -> Iterator[str]:
 
 
 def _fetch(url: str, **changes: object) -> bytes:
-    values = {
-        "url_allow_http": True,
-        "url_allow_private": True,
-        "max_image_bytes": 1_000,
-        "url_timeout_s": 1.0,
-        **changes,
-    }
+    values = {"url_allow_http": True, "url_allow_private": True, "url_timeout_s": 1.0, **changes}
 
     async def fetch() -> bytes:
-        async with ImageFetcher(Settings.model_validate(values)) as fetcher:
+        async with ImageFetcher(Settings.of(**values).outbound, max_bytes=1_000) as fetcher:
             return await fetcher.fetch(url)
 
     return asyncio.run(fetch())
