@@ -18,7 +18,8 @@ class FrontEndServer(uvicorn.Server):
     """Answers all waiting requests when it stops, so that it does not wait for their jobs."""
 
     def __init__(self, settings: Settings, host: str, port: int) -> None:
-        """
+        """Make the server; `run` starts it.
+
         Raises:
             ConfigurationError: as `create_app`.
         """
@@ -38,5 +39,6 @@ class FrontEndServer(uvicorn.Server):
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer the waiting requests, then stop as uvicorn does."""
         self.app.state.services.watcher.close()
         await super().shutdown(sockets)

@@ -35,7 +35,8 @@ class JobWatcher:
         return self._waiters
 
     def require_room(self) -> None:
-        """
+        """Check that one more request may wait.
+
         Raises:
             ServerBusy: `max_waiters` requests are waiting.
         """

@@ -23,10 +23,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _header_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the time for the headers of the first request."""
         super().connection_made(transport)
         self._start_clock()
 
     def data_received(self, data: bytes) -> None:
+        """Count the bytes of headers, and refuse them above the limit."""
         if self._deadline is None and self._is_between_requests:
             self._start_clock()
         self._header_bytes += len(data)
@@ -35,10 +37,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(HeadersTooLarge(f"the headers may have at most {_MAX_HEADER_BYTES:,} bytes"))
 
     def on_headers_complete(self) -> None:
+        """Stop the time: the headers are complete."""
         self._stop_clock()
         super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the time: the client is gone."""
         self._stop_clock()
         super().connection_lost(exc)
 

@@ -21,8 +21,8 @@ from shared.process.notifier import queue_name
 router = APIRouter()
 
 _MAX_NOTIFICATIONS = 64
-"""Jobs waiting, above which a new one sends no notification. A notified worker works until no job waits, and each of
-those jobs has sent a notification; workers that received none look for jobs themselves within a second."""
+"""Number of waiting jobs from which on a new job sends no notification: each of those has sent one, a notified worker
+works until no job waits, and all other workers look for jobs by themselves within a second."""
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The job has ended within the time of `Prefer: wait`.", "model": JobView},
     202: {"description": "The job is accepted."},

@@ -93,7 +93,9 @@ def test_a_job_is_counted_in_every_state(settings: Settings, leases: LeaseStore)
 
 
 def test_reaped_leases_and_quarantined_jobs_are_counted(settings: Settings) -> None:
-    hasty = LeaseStore.connect(settings.replace(lease_s=0.001, restart_grace_s=0.0))
+    hasty = LeaseStore.connect(
+        settings.replace(heartbeat_s=0.0002, give_up_s=0.0005, lease_s=0.001, restart_grace_s=0.0)
+    )
     _submit(settings)
     assert hasty.claim("demo", is_idle=True)
     while not hasty.reap("demo").released:
