@@ -18,7 +18,7 @@ def main() -> int:
     """Serve until told to stop. Returns an exit status.
 
     Raises:
-        ConfigurationError: the service cannot run like this.
+        ConfigurationError: the service cannot run with these settings.
     """
     parser = argparse.ArgumentParser(prog="python -m api", description="The front end of maskq.")
     parser.add_argument("--host", default="127.0.0.1")
@@ -29,7 +29,7 @@ def main() -> int:
     require_durable_server(settings.redis)
     start_tracing(settings.logging, "maskq-api")
     server = FrontEndServer(settings, options.host, options.port)
-    gc.freeze()  # 100,000 objects for life: collecting garbage among them stops everything for 50 ms, again and again
+    gc.freeze()  # 100,000 permanent objects: each garbage collection over them would block for 50 ms
     server.run()
     return 0 if server.started else 1
 

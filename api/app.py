@@ -9,21 +9,22 @@ from fastapi import FastAPI
 
 from api.http.access_log import AccessLog
 from api.http.body_limit import BodyLimit
-from api.http.openapi import describe_truly
+from api.http.openapi import complete_document
 from api.http.problems import add_problem_handlers
-from api.http.request_metrics import MeasuredRequests, RequestMetrics
+from api.http.request_metrics import RequestMetrics, RequestTimer
 from api.routes import events, health, index, jobs, metrics, models, results, segment, webhooks
 from api.routes.metrics import Networks
 from api.services import running_services
+from api.submission.schema import submission_schemas
 from shared.registry import offered_models
 from shared.settings import Settings
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make the application. It asks for API keys unless `require_keys` is settled to be off.
+    """Make the application. It requires API keys, unless `require_keys` is false.
 
     Raises:
-        ConfigurationError: the settings name no model there is, or networks that are none.
+        ConfigurationError: the settings name an unknown model, or networks that are none.
     """
     offered = offered_models(settings.model)
 
@@ -34,20 +35,26 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="maskq", summary="Cuts objects out of images by name.", lifespan=lifespan)
     app.state.metrics = RequestMetrics()
-    app.state.metrics_allowed = Networks(settings.http)
-    app.add_middleware(BodyLimit, settings=settings, max_bytes=settings.submissions.max_body_bytes)
+    app.state.metrics_allowed = Networks(settings.http.metrics_allow)
+    app.add_middleware(
+        BodyLimit,
+        timeout_s=settings.http.body_timeout_s,
+        memory_bytes=settings.submissions.upload_memory_bytes,
+        max_bytes=settings.submissions.max_body_bytes,
+    )
     app.add_middleware(AccessLog)
-    app.add_middleware(MeasuredRequests, metrics=app.state.metrics)
+    app.add_middleware(RequestTimer, metrics=app.state.metrics)
     add_problem_handlers(app)
     if settings.logging.otlp_endpoint:
         _trace_requests(app)
-    for room in (segment, jobs, events, results, webhooks, models, health, metrics, index):
-        app.include_router(room.router)
-    describe_truly(app, settings)
+    for route in (segment, jobs, events, results, webhooks, models, health, metrics, index):
+        app.include_router(route.router)
+    has_keys = settings.http.require_keys is not False
+    complete_document(app, has_keys, submission_schemas(), {"wait": settings.http.max_wait_s})
     return app
 
 
 def _trace_requests(app: FastAPI) -> None:
-    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # only those who trace have it
+    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # installed only where traces are wanted
 
     FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics", exclude_spans=["send", "receive"])

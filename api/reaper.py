@@ -1,4 +1,4 @@
-"""The front end, too, moves on jobs whose deadline or lease has run out: no worker may be alive to do so."""
+"""Reaps jobs whose deadline or lease has passed. The front end does this as well, since no worker may be alive."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.store.leases import LeaseStore
 
 @contextmanager
 def reaping(settings: Settings, model_ids: Collection[str]) -> Iterator[None]:
-    """Reap in a thread as often as a worker does, which costs the server next to nothing where there is nothing."""
+    """Reap in a thread, as often as a worker does. This costs Redis almost nothing if no job is overdue."""
     store = LeaseStore.connect(settings)
 
     def reap() -> None:

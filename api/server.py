@@ -11,14 +11,15 @@ from api.http.header_limit import BoundedHttpProtocol
 from shared.settings import Settings
 
 _STOP_S = 10
-"""For uploads to end once we are told to stop; those who wait are sent home at once."""
+"""Time for uploads to end after the process is told to stop. Waiting requests are answered at once."""
 
 
 class FrontEndServer(uvicorn.Server):
-    """Makes those who wait for jobs go home when it stops, so that it need not wait for them."""
+    """Answers all waiting requests when it stops, so that it does not wait for their jobs."""
 
     def __init__(self, settings: Settings, host: str, port: int) -> None:
-        """
+        """Make the server; `run` starts it.
+
         Raises:
             ConfigurationError: as `create_app`.
         """
@@ -38,5 +39,6 @@ class FrontEndServer(uvicorn.Server):
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer the waiting requests, then stop as uvicorn does."""
         self.app.state.services.watcher.close()
         await super().shutdown(sockets)

@@ -1,15 +1,13 @@
-"""What the front end's routes work with, made once per process and handed to them by FastAPI."""
+"""The objects that the routes share: made once per process, stopped at its end."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Annotated, cast
 
 from anyio import CapacityLimiter
-from fastapi import Depends, Request
 
 from api.reaper import reaping
 from api.submission.fetch_image import ImageFetcher
@@ -19,7 +17,7 @@ from shared.images.sandbox import DecodingPool
 from shared.outbound import Outbound
 from shared.process.notifier import Notifier
 from shared.registry import ServedModel
-from shared.settings import Settings
+from shared.settings import HttpSettings, Settings
 from shared.store.api_keys import ApiKeyStore
 from shared.store.deliveries import DeliveryStore
 from shared.store.submissions import SubmissionStore
@@ -29,9 +27,9 @@ from shared.store.submissions import SubmissionStore
 class Services:
     """One of each. All are safe to share between requests."""
 
-    settings: Settings
+    http: HttpSettings
     models: Mapping[str, ServedModel]
-    """By name; the first is the default."""
+    """The models of this deployment by name. The first is the default."""
     store: SubmissionStore
     keys: ApiKeyStore
     notifier: Notifier
@@ -40,41 +38,48 @@ class Services:
     deliveries: DeliveryStore
     decoders: DecodingPool
     drawing: CapacityLimiter
-    """For threads that make pictures and documents of masks: 100 MB each at 25 MP, so not for all requests at once."""
+    """Bounds the threads that make pictures and documents of masks: each takes up to 100 MB at 25 MP."""
 
     @property
     def model(self) -> ServedModel:
-        """What a job is for unless it says otherwise."""
+        """The model of a job that names none."""
         return next(iter(self.models.values()))
 
 
 @asynccontextmanager
 async def running_services(settings: Settings, models: Mapping[str, ServedModel]) -> AsyncIterator[Services]:
-    """Start them, and stop them at the end. Redis need not be there yet: it is connected to when it is needed."""
-    store = SubmissionStore.connect(settings)
-    keys = ApiKeyStore.connect(settings.redis)
-    deliveries = DeliveryStore.connect(settings)
-    watcher = JobWatcher(store, settings.http.max_waiters)
-    notifier = Notifier(settings.redis)
-    watching = asyncio.create_task(watcher.run())
+    """Start the services, and stop them at the end. They connect to Redis when they first need it."""
+    async with AsyncExitStack() as stack:
+        deliveries = DeliveryStore.connect(settings)
+        stack.push_async_callback(deliveries.close)
+        store = SubmissionStore.connect(settings)
+        stack.push_async_callback(store.close)
+        keys = ApiKeyStore.connect(settings.redis)
+        stack.push_async_callback(keys.close)
+        notifier = Notifier(settings.redis)
+        stack.callback(notifier.close)
+        watcher = JobWatcher(store, settings.http.max_waiters)
+        await stack.enter_async_context(_running(watcher))
+        intake = await _intake(settings, list(models), stack)
+        decoders = stack.enter_context(DecodingPool(settings.images))
+        stack.enter_context(reaping(settings, models))
+        drawing = CapacityLimiter(settings.images.decode_processes)
+        yield Services(settings.http, models, store, keys, notifier, watcher, intake, deliveries, decoders, drawing)
+
+
+async def _intake(settings: Settings, model_ids: list[str], stack: AsyncExitStack) -> Intake:
+    max_bytes = settings.submissions.max_image_bytes
+    fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, max_bytes))
+    receivers = await stack.enter_async_context(Outbound(settings.outbound, "webhook_url"))
+    return Intake(model_ids, max_bytes, settings.images.max_image_pixels, fetcher, receivers)
+
+
+@asynccontextmanager
+async def _running(watcher: JobWatcher) -> AsyncIterator[None]:
+    task = asyncio.create_task(watcher.run())
     try:
-        async with ImageFetcher(settings) as fetcher, Outbound(settings.outbound, "webhook_url") as receivers:
-            intake = Intake(settings, list(models), fetcher, receivers)
-            with DecodingPool(settings.images) as decoders, reaping(settings, models):
-                drawing = CapacityLimiter(settings.images.decode_processes)
-                yield Services(settings, models, store, keys, notifier, watcher, intake, deliveries, decoders, drawing)
+        yield
     finally:
-        watching.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await watching
-        notifier.close()
-        await keys.close()
-        await store.close()
-        await deliveries.close()
-
-
-async def _services(request: Request) -> Services:  # FastAPI calls what is not async in a thread
-    return cast(Services, request.app.state.services)
-
-
-ServicesDep = Annotated[Services, Depends(_services)]
+            await task

@@ -1,4 +1,4 @@
-"""Lets any number of requests wait for jobs to move, over one subscription to Redis."""
+"""Lets many requests wait for changes of jobs, over one subscription to Redis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class JobWatcher:
-    """Hears of every change and wakes those who wait for that job. Nobody asks Redis again and again."""
+    """Receives every change of a job and wakes the requests that wait for this job. No request polls Redis."""
 
     def __init__(self, store: SubmissionStore, max_waiters: int) -> None:
         self._store = store
@@ -29,23 +29,24 @@ class JobWatcher:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._waiters = 0
         self.is_closed = False
-        """The process is about to end: nobody should wait any longer."""
+        """The process is about to stop: no request should wait any longer."""
 
     def __len__(self) -> int:
-        """How many wait."""
+        """Number of waiting requests."""
         return self._waiters
 
     def require_room(self) -> None:
-        """
+        """Check that one more request may wait.
+
         Raises:
-            ServerBusy: as many wait as this process carries.
+            ServerBusy: `max_waiters` requests are waiting.
         """
         if self._waiters >= self._max_waiters:
-            raise ServerBusy("too many clients are waiting here; ask again without waiting")
+            raise ServerBusy("too many clients are waiting here; try again without waiting")
 
     @contextmanager
     def watching(self, job_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set when the job moves. Read the job inside the block, or a change may be missed.
+        """An event that is set when the job changes. Read the job inside the block; otherwise a change may be missed.
 
         Raises:
             ServerBusy: as `require_room`.
@@ -65,56 +66,56 @@ class JobWatcher:
     async def read_once(
         self, job_id: str, is_enough: Callable[[JobState], bool], max_s: float, receive: Receive
     ) -> JobState:
-        """The job's state once it is one that will do, or as it is after `max_s` seconds, or when the client that
-        is heard through `receive` has hung up.
+        """Wait until `is_enough` accepts the job's state, for at most `max_s` seconds, or until the client behind
+        `receive` disconnects. Returns the latest state.
 
         Raises:
             ServerBusy, JobNotFound, JobExpired: as `watching` and the store's `read`.
         """
         deadline = asyncio.get_running_loop().time() + max_s
-        with self.watching(job_id) as moved, _set_at_hang_up(moved, receive) as listening:
+        with self.watching(job_id) as changed, _set_on_disconnect(changed, receive) as listening:
             while not self.is_closed and not listening.done():
-                moved.clear()
+                changed.clear()
                 state = await self._store.read(job_id)
                 if is_enough(state):
                     return state
                 try:
                     async with asyncio.timeout_at(deadline):
-                        await moved.wait()
+                        await changed.wait()
                 except TimeoutError:
                     break
         return await self._store.read(job_id)
 
     def close(self) -> None:
-        """Send everybody home."""
+        """Wake all waiting requests. They answer with the state they have."""
         self.is_closed = True
         self._wake(None)
 
     async def run(self) -> None:
-        """Listen until canceled. While the server is away nobody is woken; when it is back everybody is."""
+        """Listen until canceled. While Redis is away no request is woken; when it is back all are."""
         while True:
             try:
                 async for job_id in self._store.changes():
                     self._wake(job_id)
             except (RedisError, OSError) as error:
-                logger.warning("not hearing of changes: %s", type(error).__name__)
+                logger.warning("no subscription to changes of jobs: %s", type(error).__name__)
             except Exception:
-                logger.exception("not hearing of changes")
+                logger.exception("no subscription to changes of jobs")
             await asyncio.sleep(_RETRY_S)
 
     def _wake(self, job_id: str | None) -> None:
-        """Wake those who wait for this job; all, when listening began anew and changes may have been missed."""
+        """Wake the requests that wait for this job. None: all, because listening began anew and changes may be lost."""
         groups = list(self._waiting.values()) if job_id is None else [self._waiting.get(job_id, set())]
         for event in {event for group in groups for event in group}:
             event.set()
 
 
 @contextmanager
-def _set_at_hang_up(event: asyncio.Event, receive: Receive) -> Iterator[asyncio.Task[None]]:
-    """Set the event when the client hangs up. Yields the task that listens: it is done by then."""
+def _set_on_disconnect(event: asyncio.Event, receive: Receive) -> Iterator[asyncio.Task[None]]:
+    """Set the event when the client disconnects. Yields the listening task, which is done by then."""
 
     async def listen() -> None:
-        with suppress(MaskqError):  # a body that nobody reads is too long or too slow: that ends the wait, too
+        with suppress(MaskqError):  # the body is too long or too slow, which ends the wait as well
             while (await receive())["type"] != "http.disconnect":
                 pass
 

@@ -1,7 +1,7 @@
-"""Every error maskq raises on purpose: one tree, stable codes, messages that are safe to show a client.
+"""Every error that maskq raises on purpose: one tree, stable codes, messages that are safe to show to a client.
 
-An error that may reach a client carries `type` (a stable code clients can branch on), `title` (the same for every error
-of its type) and `detail` (what happened this time and what to do). Nothing else of it ever leaves the process.
+An error that may reach a client has a `type` (a stable code to branch on), a `title` (the same for every error of its
+type) and a `detail` (what happened this time, and what to do). Nothing else of it ever leaves the process.
 """
 
 from __future__ import annotations
@@ -10,53 +10,53 @@ from typing import ClassVar
 
 
 class MaskqError(Exception):
-    """Nobody foresaw this; the log has it.
+    """An unexpected error. The log has its cause.
 
-    The root of the tree. `detail` must be safe to show a client: no paths, addresses or stack traces.
+    The root of the tree. `detail` must be safe to show to a client: no paths, addresses or stack traces.
     """
 
     type: ClassVar[str] = "internal_error"
-    title: ClassVar[str] = "Something went wrong on our side"
+    title: ClassVar[str] = "Internal error"
     status: ClassVar[int] = 500
     retry_after_s: float | None = None
-    """When it makes sense to try again; None: not without a change."""
+    """Seconds after which to try again. None: the same request would fail again."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
 
 
-# --- What a request can be refused for: `status` is its HTTP status -------------------------------------------------
+# --- Errors of requests: `status` is the HTTP status -----------------------------------------------------------------
 
 
 class MalformedRequest(MaskqError):
-    """The body is neither the multipart form nor the JSON object it says it is."""
+    """The body is neither a multipart form nor a JSON object, or not the one that its Content-Type names."""
 
     type, title, status = "malformed_request", "The request could not be read", 400
 
 
 class KeyRequired(MaskqError):
-    """The request shows no API key, or one that is not known: never made, or revoked."""
+    """The request has no API key, or an unknown one: never created, or revoked."""
 
-    type, title, status = "key_required", "This service wants an API key", 401
+    type, title, status = "key_required", "An API key is required", 401
 
 
 class ScopeMissing(MaskqError):
-    """The API key is known, and may not do this."""
+    """The API key is valid but does not have the scope for this request."""
 
-    type, title, status = "scope_missing", "This API key may not do that", 403
+    type, title, status = "scope_missing", "The API key lacks a scope", 403
 
 
 class JobNotFound(MaskqError):
-    """No job has this id, or it is another caller's."""
+    """No job has this id, or the job belongs to another caller."""
 
-    type, title, status = "job_not_found", "No such job", 404
+    type, title, status = "job_not_found", "Job not found", 404
 
 
 class MaskNotFound(MaskqError):
-    """The job's result has no object of this number, or that object has no mask."""
+    """The result has no object with this number, or that object has no mask."""
 
-    type, title, status = "mask_not_found", "No such mask", 404
+    type, title, status = "mask_not_found", "Mask not found", 404
 
 
 class RequestTimedOut(MaskqError):
@@ -66,43 +66,43 @@ class RequestTimedOut(MaskqError):
 
 
 class JobEnded(MaskqError):
-    """The job has ended already, so it cannot be canceled."""
+    """The job has already ended, so it cannot be canceled."""
 
     type, title, status = "job_ended", "The job has already ended", 409
 
 
 class ResultNotReady(MaskqError):
-    """The job has no masks to draw: it is unfinished, failed or canceled."""
+    """The job has no result: it has not ended, has failed or was canceled."""
 
-    type, title, status = "result_not_ready", "The job has no result to show", 409
+    type, title, status = "result_not_ready", "The job has no result", 409
 
 
 class NothingToDeliver(MaskqError):
-    """The job was submitted without a webhook, or has not ended."""
+    """The job was submitted without a webhook, or it has not ended."""
 
     type, title, status = "nothing_to_deliver", "There is no webhook to deliver", 409
 
 
 class JobExpired(MaskqError):
-    """The job ended and its retention is over."""
+    """The job has ended, and its retention time is over."""
 
     type, title, status = "job_expired", "The job has expired", 410
 
 
 class ImageExpired(MaskqError):
-    """The job is still here, its image is not."""
+    """The image of the job is no longer stored. The job is."""
 
-    type, title, status = "image_expired", "The image of this job has expired", 410
+    type, title, status = "image_expired", "The image has expired", 410
 
 
 class PayloadTooLarge(MaskqError):
-    """More bytes than this deployment takes."""
+    """The upload has more bytes than this deployment accepts."""
 
     type, title, status = "payload_too_large", "The upload is too large", 413
 
 
 class ImageTooLarge(MaskqError):
-    """More pixels than this deployment takes."""
+    """The image has more pixels than this deployment accepts."""
 
     type, title, status = "image_too_large", "The image has too many pixels", 413
 
@@ -110,41 +110,41 @@ class ImageTooLarge(MaskqError):
 class UnsupportedImage(MaskqError):
     """The bytes are not an image in one of the accepted formats."""
 
-    type, title, status = "unsupported_image", "This is not an image we can read", 415
+    type, title, status = "unsupported_image", "The image format is not supported", 415
 
 
 class UnsupportedEncoding(MaskqError):
-    """The body is compressed. Images are compressed already, and a small body that grows is an attack."""
+    """The body is compressed. Images are compressed already, and a small body that expands could be an attack."""
 
-    type, title, status = "unsupported_encoding", "Compressed bodies are not taken", 415
+    type, title, status = "unsupported_encoding", "Compressed bodies are not accepted", 415
 
 
 class ImageUnreadable(MaskqError):
-    """The bytes begin like an accepted image but are truncated or damaged, or cost too much to decode."""
+    """The image is truncated or damaged, or it takes too much memory or time to decode."""
 
     type, title, status = "image_unreadable", "The image cannot be decoded", 422
 
 
 class InvalidField(MaskqError):
-    """A field of the request is missing or has a value it may not have. `detail` names the field."""
+    """A field of the request is missing, or its value is not allowed. `detail` names the field."""
 
-    type, title, status = "invalid_field", "A field of the request is wrong", 422
+    type, title, status = "invalid_field", "A field of the request is invalid", 422
 
 
 class IdempotencyMismatch(MaskqError):
-    """The idempotency key was used before, for another request."""
+    """The idempotency key was used before, with another request."""
 
-    type, title, status = "idempotency_mismatch", "This idempotency key stands for another request", 422
+    type, title, status = "idempotency_mismatch", "The idempotency key belongs to another request", 422
 
 
 class UrlRefused(InvalidField):
-    """The server will not call this URL, or could not. `detail` names the field."""
+    """The URL is not allowed, or could not be reached. `detail` names the field."""
 
-    type, title = "url_refused", "This URL cannot be used"
+    type, title = "url_refused", "The URL cannot be used"
 
 
 class RateLimited(MaskqError):
-    """This API key has sent more requests than it may for now."""
+    """The API key has sent more requests than its rate limit allows."""
 
     type, title, status = "rate_limited", "Too many requests", 429
 
@@ -154,7 +154,7 @@ class RateLimited(MaskqError):
 
 
 class QueueFull(MaskqError):
-    """As many jobs are waiting as this deployment keeps."""
+    """The queue of this model has its maximum number of waiting jobs."""
 
     type, title, status = "queue_full", "The queue is full", 429
     retry_after_s = 5
@@ -165,47 +165,47 @@ class QueueFull(MaskqError):
 
 
 class HeadersTooLarge(MaskqError):
-    """The request's headers are longer than any honest client's."""
+    """The headers of the request are longer than this service accepts."""
 
     type, title, status = "headers_too_large", "The headers are too large", 431
 
 
 class StoreUnavailable(MaskqError):
-    """Redis does not answer, or takes no more data."""
+    """Redis does not answer, or accepts no more data."""
 
-    type, title, status = "store_unavailable", "The job store is not available", 503
+    type, title, status = "store_unavailable", "The job store is unavailable", 503
     retry_after_s = 2
 
 
 class StoreFull(MaskqError):
-    """The store's memory is nearly used up; jobs that are in it can still be finished."""
+    """The memory of the store is nearly used up. Jobs in it can still be finished."""
 
     type, title, status = "store_full", "The job store is nearly full", 503
     retry_after_s = 30
 
 
 class ServerBusy(MaskqError):
-    """This process has as many uploads or waiting clients in hand as it can carry."""
+    """This process has its maximum number of uploads or waiting clients."""
 
     type, title, status = "server_busy", "The server is busy", 503
     retry_after_s = 5
 
 
 class ModelUnserved(MaskqError):
-    """No live worker serves this model. Jobs for others may well be taken."""
+    """No live worker serves this model. Other models may have workers."""
 
-    type, title, status = "model_unserved", "Nobody serves this model right now", 503
+    type, title, status = "model_unserved", "No worker serves this model", 503
     retry_after_s = 10
 
 
-# --- What a job can fail with: kept in the job as {"type", "detail"} --------------------------------------------------
+# --- Errors of jobs: stored in the job as {"type", "detail"} ----------------------------------------------------------
 
 
 class PromptTooLong(MaskqError):
-    """The prompt takes more tokens than the model has room for; characters alone do not tell."""
+    """The prompt has more tokens than the model accepts. The number of characters does not determine it."""
 
     type = "prompt_too_long"
-    title = "Prompt too long for the model"
+    title = "The prompt is too long for the model"
 
 
 class InferenceFailed(MaskqError):
@@ -217,25 +217,25 @@ class InferenceFailed(MaskqError):
 class WorkerLost(MaskqError):
     """Every worker that ran the job alone was lost: it died or froze."""
 
-    type, title = "worker_lost", "The job took its workers down"
+    type, title = "worker_lost", "The job stopped its workers"
 
 
 class DeadlineExceeded(MaskqError):
-    """The job's `timeout` was over before it had ended; it is canceled."""
+    """The job did not end within its `timeout`, so it was canceled."""
 
     type, title = "deadline_exceeded", "The job did not end in time"
 
 
-# --- What stops a process from starting: read by the operator, never by a client --------------------------------------
+# --- Errors at the start of a process: for the operator, never for a client -------------------------------------------
 
 
 class ConfigurationError(MaskqError):
-    """The deployment is set up wrongly. `detail` says what to change."""
+    """The configuration of the deployment is wrong. `detail` says what to change."""
 
-    type, title = "configuration_error", "maskq is not set up correctly"
+    type, title = "configuration_error", "maskq is not configured correctly"
 
 
 class CheckpointError(ConfigurationError):
-    """The model's files are missing, out of reach, damaged or of the wrong shape. `detail` says what to do."""
+    """The files of the model are missing, unreachable, damaged or of the wrong shape. `detail` says what to do."""
 
     type, title = "checkpoint_error", "The checkpoint could not be loaded"

@@ -1,4 +1,4 @@
-"""Jobs over HTTP, for tests: hand one in, end it, look at a refusal."""
+"""Jobs over HTTP, for tests: submit one, finish it, check an error."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def success() -> Outcome:
 
 
 def finish_next(leases: LeaseStore) -> None:
-    """Do what a worker does with the next job."""
+    """Claim the next job and finish it with `success`, as a worker would."""
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     assert leases.finish(lease, success())
 
 
 def assert_problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
-    """The answer is a problem document of this type, and tells nothing of our insides."""
+    """Check that the answer is a problem document of this type without internal details. Returns it."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()

@@ -1,6 +1,6 @@
-"""Teaches schemathesis the formats of our OpenAPI document that no JSON schema can tell: what an image is, for example.
+"""Strategies for the string formats of the OpenAPI document that a JSON schema cannot describe, such as images.
 
-Loaded by schemathesis itself, by way of SCHEMATHESIS_HOOKS.
+Schemathesis loads this module, named by SCHEMATHESIS_HOOKS.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ schemathesis.openapi.format("uri-or-empty", st.sampled_from([_URL, ""]))
 
 @schemathesis.hook
 def filter_case(context: schemathesis.HookContext, case: Any) -> bool:
-    """Leave out bodies with two images: schemathesis tries all properties at once, and takes that for good
-    although `oneOf` forbids it."""
+    """Leave out bodies with two images. Schemathesis generates all properties at once and expects success, although
+    `oneOf` forbids it."""
     return not (isinstance(case.body, dict) and len(_SOURCES & set(case.body)) > 1)
 
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: Any, kwargs: dict[str, Any]) -> None:
-    """Use no idempotency key twice: then it is right that another request is refused."""
+    """Make every idempotency key unique: a repeated key with another request is refused, rightly."""
     key = (case.headers or {}).get("Idempotency-Key", "")
-    if 0 < len(key) <= 255:  # those too long are to be refused
+    if 0 < len(key) <= 255:  # longer ones must be refused
         case.headers["Idempotency-Key"] = f"{key[:200]}{uuid4().hex}"

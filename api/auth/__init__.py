@@ -1,1 +1,1 @@
-"""Who is calling, and what that caller may do."""
+"""API keys of the front end: who the caller is, whether keys are required, and the command that manages keys."""

@@ -1,4 +1,4 @@
-"""`python -m api.auth.keys_command`: creates, lists and revokes API keys in the store at REDIS_URL."""
+"""The command line for API keys, `python -m api.auth.keys_command`: creates, lists and revokes keys at REDIS_URL."""
 
 from __future__ import annotations
 
@@ -22,11 +22,7 @@ Command = Callable[[ApiKeyStore, argparse.Namespace], Awaitable[int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the command line says. Returns an exit status.
-
-    Raises:
-        ConfigurationError: the settings are wrong.
-    """
+    """Run the command line. Returns an exit status."""
     options = _parser().parse_args(arguments)
     try:
         return asyncio.run(_run(load_settings(), options))
@@ -48,14 +44,15 @@ async def _create(store: ApiKeyStore, options: argparse.Namespace) -> int:
     scopes = [Scope(name) for name in options.scopes.split(",")]
     key, secret = await store.create(options.name, scopes, options.per_minute, options.burst, options.share)
     print(
-        f"{key.id} ({key.name}) may {', '.join(sorted(key.scopes))}. Keep this; it is not shown again:", file=sys.stderr
+        f"{key.id} ({key.name}) may {', '.join(sorted(key.scopes))}. Store this secret; it is not shown again:",
+        file=sys.stderr,
     )
     print(secret)
     return 0
 
 
 async def _list(store: ApiKeyStore, options: argparse.Namespace) -> int:
-    print(_ROW.format("id", "name", "scopes", "a minute", "burst", "share", "created"))
+    print(_ROW.format("id", "name", "scopes", "per min", "burst", "share", "created"))
     for key in await store.list():
         print(_row(key))
     return 0
@@ -69,34 +66,39 @@ def _row(key: ApiKey) -> str:
 
 async def _revoke(store: ApiKeyStore, options: argparse.Namespace) -> int:
     if await store.revoke(options.id):
-        print(f"{options.id} is no longer taken; its jobs stay until they expire", file=sys.stderr)
+        print(f"{options.id} is revoked; its jobs stay until they expire", file=sys.stderr)
         return 0
-    print(f"there is no key {options.id}; see `list`", file=sys.stderr)
+    print(f"no key has the id {options.id}; see `list`", file=sys.stderr)
     return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="keys", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="create|list|revoke")
-    create = commands.add_parser("create", help="make a key and show it, once")
-    create.add_argument("name", help="whose it is, in your words")
-    create.add_argument("--scopes", default="submit,read", type=_scopes, help="of submit, read, admin")
+    create = commands.add_parser("create", help="make a key and show its secret, once")
+    create.add_argument("name", help="who uses the key, in your words")
     create.add_argument(
-        "--per-minute", type=_positive(float), default=600.0, help="requests in the long run (default: 600)"
+        "--scopes",
+        default="submit,read",
+        type=_scopes,
+        help="of submit, read, admin; comma-separated",
+    )
+    create.add_argument(
+        "--per-minute", type=_positive(float), default=600.0, help="requests per minute in the long run (default: 600)"
     )
     create.add_argument("--burst", type=_positive(int), default=100, help="requests at once (default: 100)")
-    create.add_argument("--share", type=_positive(int), default=1, help="turns in the queue, against 1 of others")
+    create.add_argument("--share", type=_positive(int), default=1, help="weight in the fair queue (default: 1)")
     create.set_defaults(run=_create)
-    commands.add_parser("list", help="show all keys, without their secrets").set_defaults(run=_list)
-    revoke = commands.add_parser("revoke", help="end a key, from the next request on")
-    revoke.add_argument("id", help="as `list` shows it")
+    commands.add_parser("list", help="list all keys, without their secrets").set_defaults(run=_list)
+    revoke = commands.add_parser("revoke", help="revoke a key, from the next request on")
+    revoke.add_argument("id", help="id of the key, as `list` shows it")
     revoke.set_defaults(run=_revoke)
     return parser
 
 
 def _scopes(text: str) -> str:
     if unknown := set(text.split(",")) - set(Scope):
-        raise argparse.ArgumentTypeError(f"no scope {', '.join(sorted(unknown))}; there are {', '.join(Scope)}")
+        raise argparse.ArgumentTypeError(f"unknown scope {', '.join(sorted(unknown))}; known: {', '.join(Scope)}")
     return text
 
 

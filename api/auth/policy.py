@@ -1,4 +1,4 @@
-"""Whether this deployment asks for API keys: settled once, at start, when it is known where it listens."""
+"""Whether this deployment requires API keys. Decided once, at start, when the address it listens on is known."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import ipaddress
 from redis.exceptions import RedisError
 
 from shared.errors import ConfigurationError
-from shared.settings import Settings
+from shared.settings import RedisSettings, Settings
 from shared.store.api_keys import ApiKeyStore
 
 
 def settle_access(settings: Settings, host: str) -> Settings:
-    """The settings with `require_keys` settled: as set, or else on unless `host` is this machine alone.
+    """The settings with `require_keys` decided: as set, or if unset, on unless `host` is a loopback address.
 
     Raises:
-        ConfigurationError: others can reach us, nobody has said that keys are not needed, and there are none.
+        ConfigurationError: other machines can reach `host`, `require_keys` is unset, and there are no keys.
     """
     if settings.http.require_keys is not None:
         return settings
     is_open = not _is_loopback(host)
-    if is_open and asyncio.run(_has_no_keys(settings)):
+    if is_open and asyncio.run(_has_no_keys(settings.redis)):
         raise ConfigurationError(
-            f"others may reach {host}, and there are no API keys: make one with `scripts/keys create NAME`, or say that"
-            " something else decides who may call, with MASKQ_REQUIRE_KEYS=false"
+            f"other machines may reach {host}, and there are no API keys: make one with `scripts/keys create NAME`, or"
+            " set MASKQ_REQUIRE_KEYS=false if a gateway already authenticates"
         )
     return settings.replace(require_keys=is_open)
 
@@ -36,9 +36,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _has_no_keys(settings: Settings) -> bool:
-    """Whether the store says so; one that cannot be reached now may have some."""
-    store = ApiKeyStore.connect(settings.redis)
+async def _has_no_keys(settings: RedisSettings) -> bool:
+    """Whether the store has no keys. False if it does not answer: it may have some."""
+    store = ApiKeyStore.connect(settings)
     try:
         return not await store.list()
     except RedisError:

@@ -1,1 +1,1 @@
-"""Stored masks as pictures: single masks, and the overlay with outlines and captions."""
+"""Stored masks as pictures: each mask alone, and the overlay with outlines and captions."""

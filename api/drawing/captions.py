@@ -1,4 +1,4 @@
-"""Labels in a picture: near their objects, inside the picture, and not on top of each other."""
+"""Places and draws captions: near their objects, inside the picture, and not on top of each other."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from PIL import Image, ImageDraw, ImageFont
 from api.drawing.palette import BoxXyxy, text_color_on
 
 _STEPS = 12
-"""Rows and columns in which a place is sought if none beside the object is free."""
+"""Rows and columns of the grid of places to try if no place beside the object is free."""
 _CUT = "..."
 
 
 @dataclass(frozen=True)
 class Caption:
-    """A text for an object."""
+    """The text for an object."""
 
     text: str
     color: str
     box: BoxXyxy
-    """Of the object, in pixels of the picture."""
+    """Box of the object, in pixels of the picture."""
 
 
 @dataclass(frozen=True)
 class PlacedCaption:
-    """A text and its plate, in pixels of the picture."""
+    """A text and its plate (the filled rectangle behind it), in pixels of the picture."""
 
     text: str
     color: str
@@ -34,9 +34,9 @@ class PlacedCaption:
 
 
 def place_captions(captions: Sequence[Caption], size: tuple[int, int], line: int) -> list[PlacedCaption]:
-    """Find a place for each caption, the first come the first served. `line` is the width of lines in pixels.
+    """Find a place for each caption, in the given order. `line` is the width of lines in pixels.
 
-    Texts that are too long for the picture are cut; one that has no place at all is left out.
+    A text that is too long for the picture is cut. A caption that has no free place is left out.
     """
     font = caption_font(size)
     placed: list[PlacedCaption] = []
@@ -65,12 +65,12 @@ def draw_caption(picture: Image.Image, caption: PlacedCaption, line: int) -> Non
 
 
 def caption_font(size: tuple[int, int]) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """A font to read in a picture of this size."""
+    """A font that is readable in a picture of this size."""
     return ImageFont.load_default(max(12, max(size) // 50))
 
 
 def _fitted(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """One line of at most `width` pixels; empty if not even a letter fits."""
+    """The text as one line of at most `width` pixels; empty if not even one letter fits."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text
@@ -84,7 +84,7 @@ def _plate_size(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, l
 
 
 def _places(box: BoxXyxy, width: int, height: int, size: tuple[int, int], line: int) -> Iterator[tuple[int, int]]:
-    """Corners for a plate, best first: above the object, below it, in it, beside it, and then anywhere, near first."""
+    """Top left corners for a plate, best first: above the object, below, inside, beside, then any, nearest first."""
     x0, y0, x1, y1 = box
     gap = 2 * line
     rightmost, lowest = size[0] - width, size[1] - height

@@ -1,4 +1,4 @@
-"""Stored masks, which are run lengths, as pictures and as runs in the order of other tools. Without arrays."""
+"""Stored masks (COCO run lengths) as images, PNG files and row-major run lengths. Needs no NumPy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OUTSIDE, _INSIDE = b"\x00", b"\xff"
 
 
 def mask_image(mask: RleMask) -> Image.Image:
-    """Unpack a mask to an 8-bit grey image, 0 outside and 255 inside."""
+    """Unpack a mask to an 8-bit grey image: 0 outside, 255 inside."""
     height, width = mask.size
     columns = Image.frombytes("L", (height, width), runs_to_bytes(counts_to_runs(mask.counts)))
     return columns.transpose(Image.Transpose.TRANSPOSE)
@@ -27,7 +27,7 @@ def mask_png(mask: RleMask) -> bytes:
 
 
 def row_runs(mask: RleMask) -> list[int]:
-    """Lengths of the stretches outside, inside, outside ... row by row, where COCO's go column by column."""
+    """Run lengths of a mask in pixels, outside, inside, outside ..., row by row. COCO's own go column by column."""
     pixels = mask_image(mask).tobytes()
     runs: list[int] = []
     position, sought = 0, _INSIDE

@@ -1,4 +1,4 @@
-"""Draws the objects of a result over their image, for people."""
+"""Draws the objects of a result over their image, for people: masks, outlines and captions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _FILL_OPACITY = 0.35
 
 @dataclass(frozen=True)
 class _Shape:
-    """What is drawn of an object, in pixels of the picture. Only the window around its box is computed."""
+    """The shape of an object in pixels of the picture. Only the window around its box is computed."""
 
     inside: Image.Image
     """8-bit grey: 0 outside, 255 inside, between them at the edge."""
     window: BoxXyxy
     is_mask: bool
-    """Rather than a box."""
+    """False: the object has no mask, and the shape is its box."""
 
 
 def draw_overlay(image: bytes, result: SegmentationResult, decoders: DecodingPool) -> bytes:
@@ -64,7 +64,7 @@ def _scaled(box: BoxXyxy, image: ImageSize, size: tuple[int, int]) -> BoxXyxy:
 
 
 def _shape(found: SegmentedObject, box: BoxXyxy, image: ImageSize, size: tuple[int, int], margin: int) -> _Shape:
-    """The shape of an object in a window that leaves `margin` pixels around its box, as far as the picture goes."""
+    """The shape of an object, in a window with `margin` pixels around its box, clipped to the picture."""
     x0, y0, x1, y1 = box
     window = (max(0, x0 - margin), max(0, y0 - margin), min(size[0], x1 + margin), min(size[1], y1 + margin))
     shape = (max(1, window[2] - window[0]), max(1, window[3] - window[1]))
@@ -78,7 +78,7 @@ def _shape(found: SegmentedObject, box: BoxXyxy, image: ImageSize, size: tuple[i
 
 
 def _paint(picture: Image.Image, shape: _Shape, color: str, line: int) -> None:
-    """Fill a mask; draw its edge in its colour, and around that a light line and a dark one, seen on any ground."""
+    """Fill a mask, draw its edge in its colour, and around it a light and a dark line: visible on any background."""
     corner = shape.window[:2]
     light = _grown(shape.inside, line)
     dark = _grown(light, max(1, line // 2))

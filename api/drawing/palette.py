@@ -9,11 +9,11 @@ from PIL import ImageColor
 BoxXyxy = tuple[int, int, int, int]
 
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
-"""Okabe and Ito, Color Universal Design (2008), without black: seven that differ for the colour-blind too."""
+"""Okabe and Ito, Color Universal Design (2008), without black: seven colours that differ for the colour-blind too."""
 
 
 def colors_of(boxes: Sequence[BoxXyxy], margin: int) -> list[str]:
-    """A colour for each box, unlike those of the boxes within `margin` pixels as long as there are enough colours."""
+    """A colour for each box. Boxes within `margin` pixels get different colours, as long as there are enough."""
     chosen: list[str] = []
     for index, box in enumerate(boxes):
         near = [color for other, color in zip(boxes[:index], chosen, strict=True) if _meet(box, other, margin)]
@@ -22,7 +22,7 @@ def colors_of(boxes: Sequence[BoxXyxy], margin: int) -> list[str]:
 
 
 def text_color_on(color: str) -> str:
-    """Black or white, whichever is easier to read on this colour."""
+    """`black` or `white`, whichever has more contrast on this colour."""
     luminance = relative_luminance(color)
     return "black" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "white"
 

@@ -1,4 +1,4 @@
-"""Results in the words of other tools. One module a tool; each makes one JSON document of a whole result."""
+"""Results in the formats of other tools. One module per tool; each makes one JSON document of a whole result."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Document = dict[str, Any]
 
 
 class ResultFormat(StrEnum):
-    """The documents a result can be read as."""
+    """The formats of a result document."""
 
     MASKQ = "maskq"
-    """As in the job, with masks in the formats it asked for."""
+    """As in the job, with masks in the formats that the request named."""
     COCO = "coco"
-    """A data set of one image: what `pycocotools.coco.COCO` takes."""
+    """A data set of one image, for `pycocotools.coco.COCO`."""
     ROBOFLOW = "roboflow"
-    """What Roboflow's servers answer: what `supervision.Detections.from_inference` takes."""
+    """The answer of Roboflow's servers, for `supervision.Detections.from_inference`."""
     LABELSTUDIO = "labelstudio"
     """A prediction with brush labels, to import into Label Studio."""
 

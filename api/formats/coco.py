@@ -1,6 +1,6 @@
 """COCO's data format for object detection (cocodataset.org/#format-data), with masks as compressed run lengths.
 
-`pycocotools` and what builds on it read the document as a data set, and its annotations as results (`COCO.loadRes`).
+`pycocotools` and tools built on it read the document as a data set, and its annotations as results (`COCO.loadRes`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _IMAGE_ID = 1
 
 def coco_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
     """A data set of one image, named after its job. An object without a mask has no `segmentation`."""
-    categories = numbered_labels(result, first=1)  # COCO leaves 0 to the background
+    categories = numbered_labels(result, first=1)  # in COCO 0 is the background
     image = {"id": _IMAGE_ID, "file_name": job.id, "width": result.image.width, "height": result.image.height}
     return {
         "images": [image],

@@ -1,4 +1,4 @@
-"""Numbers for labels, for tools that want classes numbered."""
+"""Numbers for labels, for formats that number their classes."""
 
 from __future__ import annotations
 

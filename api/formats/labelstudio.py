@@ -1,8 +1,8 @@
 """A prediction for Label Studio (labelstud.io/guide/predictions), with a brush label for each mask.
 
-Tags are named as in Label Studio's own template for segmentation with masks: `<BrushLabels name="tag" toName="image">`.
-A brush label is an RGBA picture, packed by thi.ng's `rle-pack`: a head with the number of bytes and the widths of what
-follows, then for each stretch of equal bytes a 1, which of four widths its length has, its length less 1, and the byte.
+The tags have the names of Label Studio's template for masks: `<BrushLabels name="tag" toName="image">`. A brush label
+is an RGBA picture, packed by thi.ng's `rle-pack`: a head with the number of bytes and the bit widths used below, then
+each run of equal bytes as the bit 1, the index of the width of its length, its length minus 1, and the byte.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_LENGTH = 2 ** _LENGTH_BITS[-1]
 
 
 def labelstudio_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
-    """One prediction, to be attached to the task of the image. Objects without masks are left out."""
+    """One prediction, for the task of the image. Objects without masks are left out."""
     masks = [(found, found.rle, number) for number, found in enumerate(result.objects) if found.rle]
     scores = [found.score for found, _, _ in masks]
     return {
@@ -47,16 +47,16 @@ def _brush_label(found: SegmentedObject, mask: RleMask, region_id: str) -> dict[
 
 
 def _pack(runs: list[int]) -> bytes:
-    """Lengths of the stretches outside, inside, outside ... of a mask -> `rle-pack` of its RGBA picture."""
+    """Row-major run lengths of a mask (outside, inside, outside ...) -> `rle-pack` of its RGBA picture."""
     head = f"{sum(runs) * _CHANNELS:032b}{_WORD_BITS - 1:05b}" + "".join(f"{bits - 1:04b}" for bits in _LENGTH_BITS)
     values = (0xFF if index % 2 else 0 for index in range(len(runs)))
-    bits = head + "".join(_stretch(run * _CHANNELS, value) for run, value in zip(runs, values, strict=True))
+    bits = head + "".join(_run(run * _CHANNELS, value) for run, value in zip(runs, values, strict=True))
     bits += "0" * (-len(bits) % 8)
     return int(bits, 2).to_bytes(len(bits) // 8, "big")
 
 
-def _stretch(length: int, value: int) -> str:
-    """The bits of `length` equal bytes, in parts if they are too many for one."""
+def _run(length: int, value: int) -> str:
+    """The bits of `length` equal bytes, in several parts if there are more than `_MAX_LENGTH`."""
     parts = [*range(0, length, _MAX_LENGTH), length]
     return "".join(_part(end - begin, value) for begin, end in pairwise(parts))
 

@@ -1,8 +1,8 @@
-"""What Roboflow's inference server answers for instance segmentation, in its variant with COCO run lengths.
+"""The answer of Roboflow's inference server for instance segmentation, in its variant with COCO run lengths.
 
-The variant is that of `response_mask_format=rle` (roboflow/inference, v1.2.4): `points`, the older way to write a mask,
-are one outline without holes. `supervision.Detections.from_inference` reads both; if one object has no mask, it
-leaves out those of all.
+The variant is that of `response_mask_format=rle` (roboflow/inference, v1.2.4). The older variant, `points`, can only
+write one outline without holes. `supervision.Detections.from_inference` reads both. If one object has no mask, it drops
+the masks of all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shared.domain.result import SegmentationResult, SegmentedObject
 
 
 def roboflow_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
-    """The answer of an inference, with ids made from the job's."""
+    """The answer of an inference, with ids made from the id of the job."""
     classes = numbered_labels(result, first=0)
     return {
         "inference_id": job.id,
@@ -28,7 +28,7 @@ def roboflow_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
 
 
 def _prediction(found: SegmentedObject, class_id: int) -> dict[str, Any]:
-    """`x` and `y` are the middle of the box."""
+    """One object. `x` and `y` are the centre of its box, in pixels."""
     x0, y0, x1, y1 = found.box
     mask = found.rle
     return {

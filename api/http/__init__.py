@@ -1,1 +1,1 @@
-"""What holds for every request and answer: limits, errors, access log, request metrics, the OpenAPI document."""
+"""What applies to every request and answer: limits, errors, access log, request metrics, the OpenAPI document."""

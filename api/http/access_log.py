@@ -1,4 +1,4 @@
-"""Gives every request an id and a line in the log, and its answer the headers that its handlers left for it."""
+"""Gives every request an id and a line in the log, and adds headers from `request.state` to its answer."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from structlog.contextvars import bound_contextvars
 
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _QUIET_PATHS = frozenset({"/livez", "/readyz", "/metrics"})
-"""Asked every few seconds by machines."""
+"""Requested every few seconds by machines, so they are logged at level DEBUG."""
 
 logger = logging.getLogger("maskq.access")
 
 
 class AccessLog:
-    """ASGI middleware. All that is logged during a request carries its id. Queries, prompts and headers are not logged:
+    """ASGI middleware. Every log line of a request carries its id. Queries, prompts and headers are not logged, because
     they may be secret."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -51,7 +51,7 @@ class AccessLog:
 
 
 def _request_id(headers: Headers) -> str:
-    """The client's own, if it has one that can do no harm in a log."""
+    """The id that the client sent, if it is safe in a log; else a new one."""
     given = headers.get("x-request-id", "")
     return given if _ID.fullmatch(given) else uuid4().hex
 

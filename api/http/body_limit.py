@@ -10,25 +10,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.problems import problem_response
 from shared.errors import MaskqError, PayloadTooLarge, RequestTimedOut, ServerBusy, UnsupportedEncoding
-from shared.settings import Settings
 
 
 class BodyLimit:
-    """ASGI middleware: reads at most `max_bytes` of a body, in at most `body_timeout_s`, uncompressed, while all bodies
-    in hand stay below `upload_memory_bytes`. Whoever sends more, however long it claims to be, gets an error."""
+    """ASGI middleware. Reads at most `max_bytes` of a body, within `timeout_s`, uncompressed, while all bodies in
+    progress together stay below `memory_bytes`. A client that sends more, declared or not, gets an error."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, timeout_s: float, memory_bytes: int, max_bytes: int) -> None:
         self._app = app
+        self._timeout_s = timeout_s
+        self._room_bytes = memory_bytes
         self._max_bytes = max_bytes
-        self._timeout_s = settings.http.body_timeout_s
-        self._room_bytes = settings.submissions.upload_memory_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         body = _Body(receive, send, self._timeout_s)
-        if error := self._refusal(Headers(scope=scope)):
+        if error := self._header_error(Headers(scope=scope)):
             await problem_response(Request(scope), error)(scope, receive, body.send)
             return
         try:
@@ -36,8 +35,8 @@ class BodyLimit:
         finally:
             self._room_bytes += body.received
 
-    def _refusal(self, headers: Headers) -> MaskqError | None:
-        """What is wrong with a body, as far as its headers tell."""
+    def _header_error(self, headers: Headers) -> MaskqError | None:
+        """The error that the headers of a request already show, if any."""
         length = headers.get("content-length", "0")
         if length.isdigit() and int(length) > self._max_bytes:
             return self._too_large()
@@ -59,7 +58,7 @@ class BodyLimit:
 
 
 class _Body:
-    """The body of one request, and how much of it has come."""
+    """The body of one request, as far as it has arrived."""
 
     def __init__(self, receive: Receive, send: Send, timeout_s: float) -> None:
         self._receive = receive
@@ -71,24 +70,24 @@ class _Body:
         """Bytes."""
 
     async def receive(self) -> tuple[Message, int]:
-        """The next message, and the bytes in it.
+        """The next message, and the number of bytes of the body in it.
 
         Raises:
-            RequestTimedOut: the body is not complete, and its time is over.
+            RequestTimedOut: the body is incomplete and its time is over.
         """
         try:
             async with asyncio.timeout_at(None if self._is_complete else self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise RequestTimedOut(f"the body was not there within {self._timeout_s:g} s") from None
+            raise RequestTimedOut(f"the body did not arrive within {self._timeout_s:g} s") from None
         self._is_complete = self._is_complete or not message.get("more_body", False)
         size = len(message.get("body", b""))
         self.received += size
         return message, size
 
     async def send(self, message: Message) -> None:
-        """Send an answer on. One that comes before the end of the body closes the connection: or the client would go on
-        sending what nobody wants, and we reading it."""
+        """Send an answer on. An error before the end of the body closes the connection; otherwise the client would go
+        on sending a body that nobody needs, and this process would go on reading it."""
         if message["type"] == "http.response.start" and message["status"] >= 400 and not self._is_complete:
             MutableHeaders(raw=message["headers"])["Connection"] = "close"
         await self._send(message)

@@ -1,22 +1,20 @@
-"""The OpenAPI document, made to say what is true: which problems each route answers with, and who needs a key."""
+"""The OpenAPI document: which problems each route answers with, where API keys are required, and the limits."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 
 from api.http.problems import MEDIA_TYPE
-from shared.domain.job import MAX_TIMEOUT_S
-from shared.domain.prompt import MAX_PROMPT_CHARS
 from shared.domain.views import Problem
 from shared.errors import KeyRequired, MaskqError, RateLimited, ScopeMissing, StoreUnavailable
-from shared.settings import Settings
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
-_FASTAPI_S_OWN = ("HTTPValidationError", "ValidationError")
+_UNUSED = ("HTTPValidationError", "ValidationError")
+"""FastAPI's own schemas for errors. maskq never sends them."""
 
 
 def problems(*errors: type[MaskqError]) -> dict[int | str, dict[str, Any]]:
@@ -40,38 +38,55 @@ def _example(error: type[MaskqError]) -> dict[str, Any]:
     return example.model_dump()
 
 
-def describe_truly(app: FastAPI, settings: Settings) -> None:
-    """Replace the document that FastAPI makes by one that knows our problems, says whether keys are asked for, and has
-    the limits of this deployment: `x-maximum: NAME` becomes `maximum` with the setting of that name."""
+def complete_document(
+    app: FastAPI, has_keys: bool, schemas: Mapping[str, Any], query_maxima: Mapping[str, float]
+) -> None:
+    """Add to FastAPI's document what FastAPI cannot know.
+
+    Args:
+        has_keys: whether requests need an API key.
+        schemas: more schemas for `components.schemas`, by name.
+        query_maxima: the largest values of query parameters that the settings decide, by name.
+    """
     make_document = app.openapi
-    has_keys = settings.http.require_keys is not False
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            schema = make_document()
-            schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-            schemas["Problem"] = Problem.model_json_schema()
-            for name in _FASTAPI_S_OWN:
-                schemas.pop(name, None)
-            for operation in _operations(schema):
-                _correct(operation, has_keys)
+            made = make_document()
+            _set_schemas(made.setdefault("components", {}).setdefault("schemas", {}), schemas)
+            for operation in _operations(made):
+                _set_problems(operation, has_keys)
+                _set_maxima(operation, query_maxima)
             if not has_keys:
-                schema["components"].pop("securitySchemes", None)
-            _fill_in_limits(schema, settings)
-        return app.openapi_schema or schema
+                made["components"].pop("securitySchemes", None)
+        return app.openapi_schema or made
 
     app.openapi = document  # type: ignore[method-assign]
 
 
-def _operations(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for path in schema["paths"].values():
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in document["paths"].values():
         yield from path.values()
 
 
-def _correct(operation: dict[str, Any], has_keys: bool) -> None:
+def _set_schemas(own: dict[str, Any], more: Mapping[str, Any]) -> None:
+    own["Problem"] = Problem.model_json_schema()
+    for name in _UNUSED:
+        own.pop(name, None)
+    for name, schema in more.items():
+        own.setdefault(name, schema)
+
+
+def _set_maxima(operation: dict[str, Any], query_maxima: Mapping[str, float]) -> None:
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "query" and parameter["name"] in query_maxima:
+            parameter["schema"]["maximum"] = query_maxima[parameter["name"]]
+
+
+def _set_problems(operation: dict[str, Any], has_keys: bool) -> None:
     responses = operation["responses"]
     if "HTTPValidationError" in str(responses.get("422")):
-        del responses["422"]  # FastAPI's own form, which we never send
+        del responses["422"]
     if "security" not in operation:
         return
     added: list[type[MaskqError]] = [StoreUnavailable]
@@ -82,19 +97,3 @@ def _correct(operation: dict[str, Any], has_keys: bool) -> None:
     for status, response in problems(*added).items():
         known = responses.setdefault(str(status), response)
         known["content"][MEDIA_TYPE]["examples"] |= response["content"][MEDIA_TYPE]["examples"]
-
-
-def _limit(settings: Settings, name: str) -> float:
-    constants = {"max_timeout_s": MAX_TIMEOUT_S, "max_prompt_chars": MAX_PROMPT_CHARS}
-    return {"max_wait_s": settings.http.max_wait_s, **constants}[name]
-
-
-def _fill_in_limits(node: Any, settings: Settings) -> None:
-    if isinstance(node, list):
-        for each in node:
-            _fill_in_limits(each, settings)
-    elif isinstance(node, dict):
-        for name in [name for name in node if name.startswith("x-max")]:
-            node[name.removeprefix("x-")] = _limit(settings, node.pop(name))
-        for each in node.values():
-            _fill_in_limits(each, settings)

@@ -36,22 +36,22 @@ logger = logging.getLogger(__name__)
 
 
 def add_problem_handlers(app: FastAPI) -> None:
-    """Make `app` answer every error with a problem document, and unforeseen ones without saying what happened."""
+    """Make `app` answer every error with a problem document. Unexpected errors reveal no details."""
     app.add_exception_handler(MaskqError, _on_maskq_error)
     app.add_exception_handler(RedisError, _on_redis_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
-    app.add_exception_handler(Exception, _on_unforeseen)
+    app.add_exception_handler(Exception, _on_unexpected)
 
 
 def problem_response(request: Request, error: MaskqError) -> JSONResponse:
-    """The answer for one of our own errors."""
+    """The answer to an error of maskq."""
     return _response(request, error.type, error.title, error.status, error.detail, _headers(error))
 
 
 def raw_problem(error: MaskqError) -> bytes:
-    """The same as bytes on the wire, for a request that was never read to the end of its headers."""
+    """The same as raw bytes, for a request whose headers are incomplete."""
     problem = Problem(type=error.type, title=error.title, status=error.status, detail=error.detail, instance="")
     body = json.dumps(problem.model_dump()).encode()
     status = HTTPStatus(error.status)
@@ -92,13 +92,13 @@ async def _on_maskq_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
     logger.error("the store failed: %s", type(error).__name__)
-    return problem_response(request, StoreUnavailable("nothing was changed, or it will be finished; try again"))
+    return problem_response(request, StoreUnavailable("the change was made in full or not at all; try again"))
 
 
 async def _on_validation_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    wrong = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
-    return problem_response(request, InvalidField(wrong))
+    reasons = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+    return problem_response(request, InvalidField(reasons))
 
 
 async def _on_http_exception(request: Request, error: Exception) -> JSONResponse:
@@ -110,9 +110,9 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 
 
 async def _on_disconnect(request: Request, error: Exception) -> JSONResponse:
-    """The client went away while it was sending. Nobody will read this, and nothing went wrong here."""
+    """The client disconnected while it was sending. Nobody will read this answer, and it is no error of ours."""
     return problem_response(request, MalformedRequest("the body ended too early"))
 
 
-async def _on_unforeseen(request: Request, error: Exception) -> JSONResponse:
+async def _on_unexpected(request: Request, error: Exception) -> JSONResponse:
     return problem_response(request, MaskqError("the error was logged; try again later"))

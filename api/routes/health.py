@@ -6,13 +6,13 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
-from api.services import ServicesDep
+from api.dependencies import ServicesDep
 
 router = APIRouter()
 
 
 class Readiness(BaseModel):
-    """Whether jobs can be taken, and who is there to do them."""
+    """Whether jobs can be accepted, and the number of live workers per model."""
 
     store: bool
     live_workers: dict[str, int]
@@ -20,13 +20,13 @@ class Readiness(BaseModel):
 
 @router.get("/livez")
 async def live() -> dict[str, str]:
-    """This process answers. Says nothing of Redis: restarting us would not bring it back."""
+    """Whether this process answers. Does not check Redis: a restart of this process would not bring it back."""
     return {"status": "ok"}
 
 
 @router.get("/readyz", responses={503: {"model": Readiness}})
 async def ready(services: ServicesDep, response: Response) -> Readiness:
-    """Jobs can be taken: 200 if the store answers, even before the first worker is there, since jobs can wait."""
+    """Whether jobs can be accepted: 200 if the store answers. No worker is needed, since jobs can wait."""
     try:
         workers = {name: await services.store.live_workers(name) for name in services.models}
         return Readiness(store=True, live_workers=workers)

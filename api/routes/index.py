@@ -7,7 +7,7 @@ from importlib.resources import files
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from api.services import ServicesDep
+from api.dependencies import ServicesDep
 
 router = APIRouter()
 
@@ -16,7 +16,7 @@ _PAGE = (files("api") / "pages" / "index.html").read_text("utf-8")
 
 @router.get("/", response_class=Response, responses={200: {"content": {"text/html": {}, "application/json": {}}}})
 async def index(request: Request, services: ServicesDep) -> Response:
-    """Browsers say that they accept HTML and get the page; all others get JSON."""
+    """The page for browsers, which accept HTML; JSON for all other clients."""
     if "text/html" in request.headers.get("accept", ""):
         return HTMLResponse(_PAGE)
     base = str(request.base_url)

@@ -1,4 +1,4 @@
-"""/jobs: list jobs, look at one, wait for it, cancel it."""
+"""/jobs: list jobs, read one, wait for it, cancel it."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from api.auth.caller import OwnJob, OwnJobToChange, Reader
+from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, Reader, ServicesDep
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
-from api.services import ServicesDep
+from api.job_response import add_job_headers, job_view
 from shared.domain.views import JobPage, JobView
-from shared.errors import InvalidField, JobEnded, JobExpired, JobNotFound, ScopeMissing, ServerBusy
+from shared.errors import InvalidField, JobEnded, JobNotFound, ScopeMissing, ServerBusy
 from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs")
 
-NOT_FOUND = (JobNotFound, JobExpired)
-"""What every route with a job in its path may raise."""
-_WAIT = "Longest time to hold the answer, in seconds."
-_NOT_MODIFIED = {"description": "The job is in the state that `If-None-Match` names, and was for as long as asked."}
+_WAIT = "Longest time to wait for the job before answering, in seconds (long polling)."
+_NOT_MODIFIED = {"description": "The job is still in the state that `If-None-Match` names, `wait` included."}
 
 
 @router.get("", responses=problems(InvalidField, JobNotFound, ScopeMissing))
@@ -28,8 +26,8 @@ async def list_jobs(
     services: ServicesDep,
     caller: Reader,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str, Query(description="`next_cursor` of the page before.", max_length=64)] = "",
-    owner: Annotated[str, Query(description="Another key's id: for admins.", max_length=64)] = "",
+    cursor: Annotated[str, Query(description="`next_cursor` of the previous page.", max_length=64)] = "",
+    owner: Annotated[str, Query(description="Id of another key, whose jobs to list: for admins.", max_length=64)] = "",
 ) -> JobPage:
     """The caller's jobs, newest first, without their results."""
     if owner not in ("", caller.owner) and not caller.is_admin:
@@ -39,22 +37,23 @@ async def list_jobs(
     return JobPage(jobs=views, next_cursor=jobs[-1].id if len(jobs) == limit else None)
 
 
-@router.get("/{job_id}", responses={304: _NOT_MODIFIED, **problems(*NOT_FOUND, InvalidField, ServerBusy)})
+@router.get("/{job_id}", responses={304: _NOT_MODIFIED, **problems(*OWN_JOB_ERRORS, InvalidField, ServerBusy)})
 async def read_job(
     state: OwnJob,
     request: Request,
     response: Response,
     services: ServicesDep,
-    wait: Annotated[float, Query(ge=0, description=_WAIT, json_schema_extra={"x-maximum": "max_wait_s"})] = 0,
-    if_none_match: Annotated[str | None, Header(description="The `ETag` of the state that is known.")] = None,
+    wait: Annotated[float, Query(ge=0, description=_WAIT)] = 0,
+    if_none_match: Annotated[str | None, Header(description="The `ETag` of the state the client knows.")] = None,
 ) -> JobView:
-    """How a job stands, with its result once there is one.
+    """The job's state, with its result if it has succeeded.
 
-    With `wait` the answer is held until the job has ended; with `If-None-Match` beside it, only until the job is in
-    another state than the client knows. When the time is over, the answer is the job as it is, or 304.
+    With `wait`, the answer comes when the job has ended. With `wait` and `If-None-Match`, it comes when the job is in
+    another state than that one. When the time is over, the answer is the job as it is, or 304.
     """
-    if wait > services.settings.http.max_wait_s:
-        raise InvalidField(f"wait: at most {services.settings.http.max_wait_s:g} seconds")
+    max_wait_s = services.http.max_wait_s
+    if wait > max_wait_s:
+        raise InvalidField(f"wait: at most {max_wait_s:g} seconds")
 
     def is_news(state: JobState) -> bool:
         return state.job.status.is_terminal if if_none_match is None else not is_known(if_none_match, state.job.version)
@@ -68,22 +67,10 @@ async def read_job(
     return job_view(state, request)
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses=problems(*NOT_FOUND, JobEnded))
+@router.post("/{job_id}/cancel", status_code=202, responses=problems(*OWN_JOB_ERRORS, JobEnded))
 async def cancel_job(state: OwnJobToChange, request: Request, services: ServicesDep) -> JobView:
-    """End a job that has not ended. It will never have a result."""
+    """Cancel a job that has not ended. It will never have a result."""
     status = await services.store.cancel(state.job.id)
     if status.is_terminal:
         raise JobEnded(f"it {status} before it could be canceled" if status != "canceled" else "it was canceled before")
     return job_view(await services.store.read(state.job.id), request)
-
-
-def add_job_headers(response: Response, state: JobState) -> None:
-    """Say when to come back, if the job has not ended, and that caches must ask before they answer."""
-    response.headers["Cache-Control"] = "private, no-cache"
-    if state.retry_after_s is not None:
-        response.headers["Retry-After"] = str(state.retry_after_s)
-
-
-def job_view(state: JobState, request: Request) -> JobView:
-    """The job as its client sees it, with URLs on the host that the client spoke to."""
-    return JobView.of(state.job, state.queue_position, state.result, str(request.base_url))

@@ -1,4 +1,7 @@
-"""GET /metrics: figures of this process and of the ledger, for Prometheus. docs/operations.md explains them."""
+"""GET /metrics: the request metrics of this process and the metrics of the ledger, in one answer for Prometheus.
+
+`api.http.request_metrics` and `api.ledger_metrics` make them; docs/operations.md explains them.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +13,26 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
+from api.dependencies import ServicesDep
 from api.http.request_metrics import RequestMetrics
 from api.ledger_metrics import StatsByModel, ledger_text
-from api.services import Services, ServicesDep
+from api.services import Services
 from shared.errors import ConfigurationError
-from shared.settings import HttpSettings
 
 router = APIRouter()
 
 
 class Networks:
-    """Whose clients may read the figures."""
+    """The networks whose clients may read `/metrics`."""
 
-    def __init__(self, settings: HttpSettings) -> None:
-        """Raises: ConfigurationError, if `MASKQ_METRICS_ALLOW` is not a list of networks."""
+    def __init__(self, networks: str) -> None:
+        """`networks` is comma-separated, as in `MASKQ_METRICS_ALLOW`.
+
+        Raises:
+            ConfigurationError: a part is not a network.
+        """
         try:
-            self._networks = [ipaddress.ip_network(each.strip()) for each in settings.metrics_allow.split(",")]
+            self._networks = [ipaddress.ip_network(each.strip()) for each in networks.split(",")]
         except ValueError as error:
             raise ConfigurationError(f"MASKQ_METRICS_ALLOW: {error}") from None
 
@@ -33,22 +40,22 @@ class Networks:
         try:
             ip = ipaddress.ip_address(address)
         except ValueError:
-            return False  # a client on a Unix socket has a name
+            return False  # a client on a Unix socket has no address
         return any(ip in network for network in self._networks)
 
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request, services: ServicesDep) -> Response:
-    """Others than those in `MASKQ_METRICS_ALLOW` find nothing here. While Redis is away the rest is shown."""
+    """All metrics; 404 for clients outside `MASKQ_METRICS_ALLOW`. While Redis is away, the ledger's are missing."""
     allowed = cast(Networks, request.app.state.metrics_allowed)
     if request.client is None or request.client.host not in allowed:
         raise HTTPException(404)
     own = cast(RequestMetrics, request.app.state.metrics)
-    text = ledger_text(await _figures(services)) + generate_latest(own.registry)
+    text = ledger_text(await _stats(services)) + generate_latest(own.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-async def _figures(services: Services) -> StatsByModel | None:
+async def _stats(services: Services) -> StatsByModel | None:
     try:
         return {name: await services.store.stats(name) for name in services.models}
     except RedisError:

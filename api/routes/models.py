@@ -1,11 +1,11 @@
-"""GET /models: what can be asked for."""
+"""GET /models: the models of this deployment."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
+from api.dependencies import ServicesDep
 from api.http.openapi import problems
-from api.services import ServicesDep
 from shared.domain.views import ModelView
 from shared.errors import StoreUnavailable
 
@@ -14,7 +14,7 @@ router = APIRouter()
 
 @router.get("/models", responses=problems(StoreUnavailable))
 async def list_models(services: ServicesDep) -> list[ModelView]:
-    """The models this deployment serves, and how many workers serve each right now."""
+    """The models of this deployment, the default first, and the number of live workers for each."""
     return [
         ModelView(
             id=name,

@@ -1,4 +1,4 @@
-"""/jobs/{id}: the result of a job in other words, its masks one by one, and a picture of it all."""
+"""/jobs/{id}/result, /masks and /overlay.png: the result in the formats of other tools, each mask, and an overlay."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Path, Query, Response
 
-from api.auth.caller import OwnJob
+from api.dependencies import OWN_JOB_ERRORS, OwnJob, ServicesDep
 from api.drawing.mask_image import mask_png
 from api.drawing.overlay import draw_overlay
 from api.formats import Document, ResultFormat, document_of
 from api.http.openapi import problems
-from api.routes.jobs import NOT_FOUND
-from api.services import ServicesDep
 from shared.domain.result import RleMask, SegmentationResult
 from shared.errors import ImageExpired, InvalidField, MaskNotFound, ResultNotReady
 from shared.store.job_state import JobState
@@ -22,19 +20,19 @@ router = APIRouter(prefix="/jobs/{job_id}")
 
 
 class PngResponse(Response):
-    """A picture."""
+    """A PNG file."""
 
     media_type = "image/png"
 
 
-_NOT_READY = (*NOT_FOUND, ResultNotReady)
+_NOT_READY = (*OWN_JOB_ERRORS, ResultNotReady)
 
 
 @router.get("/result", responses=problems(*_NOT_READY, InvalidField))
 async def read_result(
     state: OwnJob, services: ServicesDep, name: Annotated[ResultFormat, Query(alias="format")] = ResultFormat.MASKQ
 ) -> Document:
-    """The result as a document that other tools read."""
+    """The result as one JSON document, in the format of another tool if asked."""
     return await to_thread.run_sync(document_of, state.job, _result(state), name, limiter=services.drawing)
 
 
@@ -44,15 +42,15 @@ async def read_result(
 async def read_mask(
     state: OwnJob,
     services: ServicesDep,
-    number: Annotated[int, Path(description="Of the object in `result.objects`, from 0.")],
+    number: Annotated[int, Path(description="Index of the object in `result.objects`, from 0.")],
 ) -> PngResponse:
-    """One mask as a 1-bit picture of the size of the image: white inside."""
+    """One mask as a 1-bit PNG of the size of the image: white inside, black outside."""
     return PngResponse(await to_thread.run_sync(mask_png, _mask(_result(state), number), limiter=services.drawing))
 
 
 @router.get("/overlay.png", response_class=PngResponse, responses=problems(*_NOT_READY, ImageExpired))
 async def draw_job(state: OwnJob, services: ServicesDep) -> PngResponse:
-    """The image with the masks drawn over it, for people."""
+    """The image with the masks drawn over it, for people, as a PNG."""
     result = _result(state)
     image = await services.store.image(state.job.id)
     if image is None:

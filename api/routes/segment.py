@@ -1,4 +1,4 @@
-"""POST /segment/: take a job."""
+"""POST /segment/: accept a job."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ from fastapi import APIRouter, BackgroundTasks, Request, Response
 from starlette.concurrency import run_in_threadpool
 from structlog.contextvars import bind_contextvars
 
-from api.auth.caller import Submitter
+from api.dependencies import ServicesDep, Submitter
 from api.http.headers import preferred_wait_s
 from api.http.openapi import problems
-from api.routes.jobs import add_job_headers, job_view
-from api.services import ServicesDep
-from api.submission.schema import REFUSALS, REQUEST
+from api.job_response import add_job_headers, job_view
+from api.submission.schema import ERRORS, REQUEST
 from shared.domain.views import JobView
 from shared.process.failpoints import failpoint
 from shared.process.notifier import queue_name
 
 router = APIRouter()
 
-_ENOUGH_BELLS = 64
-"""Whoever hears a bell works until nothing waits. So where so many jobs wait, each of which has rung, one more would
-wake nobody; and if there are more idle hands than that, they look for themselves within a second."""
+_MAX_NOTIFICATIONS = 64
+"""Number of waiting jobs from which on a new job sends no notification: each of those has sent one, a notified worker
+works until no job waits, and all other workers look for jobs by themselves within a second."""
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The job has ended within the time of `Prefer: wait`.", "model": JobView},
-    202: {"description": "The job is taken."},
+    202: {"description": "The job is accepted."},
 }
 
 
-@router.post("/segment/", status_code=202, responses={**_ANSWERS, **problems(*REFUSALS)}, openapi_extra=REQUEST)
+@router.post("/segment/", status_code=202, responses={**_ANSWERS, **problems(*ERRORS)}, openapi_extra=REQUEST)
 @router.post("/segment", status_code=202, include_in_schema=False)
 async def submit(
     request: Request, response: Response, services: ServicesDep, caller: Submitter, after: BackgroundTasks
 ) -> JobView:
-    """Queue an image to be segmented. The answer is the job; its `urls.self` tells how it goes on."""
+    """Queue an image for segmentation. The answer is the job; poll `urls.self` for its progress."""
     new = await services.intake.read(request, caller)
     await services.store.require_workers(new.request.model_id)
     failpoint("api.read")
@@ -45,10 +44,10 @@ async def submit(
     bind_contextvars(job_id=job_id)
     response.headers["Location"] = f"/jobs/{job_id}"
     queue = queue_name(new.request.model_id)
-    wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.settings.http.max_wait_s)
-    if (state.queue_position or 0) < _ENOUGH_BELLS:
-        ringing = asyncio.create_task(run_in_threadpool(services.notifier.notify, queue, job_id))
-        after.add_task(asyncio.wait, [ringing])
+    wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.http.max_wait_s)
+    if (state.queue_position or 0) < _MAX_NOTIFICATIONS:
+        notifying = asyncio.create_task(run_in_threadpool(services.notifier.notify, queue, job_id))
+        after.add_task(asyncio.wait, [notifying])
     if wait_s:
         state = await services.watcher.read_once(
             job_id, lambda state: state.job.status.is_terminal, wait_s, request.receive

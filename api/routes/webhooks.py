@@ -1,35 +1,34 @@
-"""/jobs/{id}/webhooks: see how the announcement of a job's end fares, and have it sent again."""
+"""/jobs/{id}/webhooks: read the delivery status of a job's webhook, and send it again."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.auth.caller import OwnJob, OwnJobToChange
+from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, ServicesDep
 from api.http.openapi import problems
-from api.routes.jobs import NOT_FOUND
-from api.services import Services, ServicesDep
 from shared.domain.job import Job
 from shared.domain.views import DeliveryList, DeliveryView
 from shared.errors import NothingToDeliver
+from shared.store.deliveries import DeliveryStore
 
 router = APIRouter(prefix="/jobs/{job_id}/webhooks")
 
 
-@router.get("", responses=problems(*NOT_FOUND))
+@router.get("", responses=problems(*OWN_JOB_ERRORS))
 async def list_deliveries(state: OwnJob, services: ServicesDep) -> DeliveryList:
-    """The job's deliveries with their tries: none before it has ended, or if it has no webhook."""
-    return await _deliveries(services, state.job)
+    """The job's deliveries with their attempts. Empty before the job has ended, or if it has no webhook."""
+    return await _deliveries(services.deliveries, state.job)
 
 
-@router.post("/redeliver", status_code=202, responses=problems(*NOT_FOUND, NothingToDeliver))
+@router.post("/redeliver", status_code=202, responses=problems(*OWN_JOB_ERRORS, NothingToDeliver))
 async def redeliver(state: OwnJobToChange, services: ServicesDep) -> DeliveryList:
-    """Send the job's webhook again, within about a second and under the same `webhook-id`, whatever became of it."""
+    """Send the job's webhook again, whatever its delivery status: within about a second, with the same `webhook-id`."""
     await services.deliveries.redeliver(state.job.id)
-    return await _deliveries(services, state.job)
+    return await _deliveries(services.deliveries, state.job)
 
 
-async def _deliveries(services: Services, job: Job) -> DeliveryList:
-    delivery = await services.deliveries.read(job.id)
+async def _deliveries(store: DeliveryStore, job: Job) -> DeliveryList:
+    delivery = await store.read(job.id)
     if job.webhook is None or delivery is None:
         return DeliveryList(deliveries=[])
     return DeliveryList(deliveries=[DeliveryView.of(delivery, job.webhook.url)])

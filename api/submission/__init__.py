@@ -1,1 +1,1 @@
-"""From an HTTP request to a validated submission: the form, the image behind a URL, every field."""
+"""From an HTTP request to a validated submission: the body, the fields, the image behind a URL."""

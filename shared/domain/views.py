@@ -1,4 +1,4 @@
-"""What clients see of a job. Nothing here is stored; everything is made from a job's record when it is asked for."""
+"""What clients see of jobs, deliveries and models. Views are made from stored records and are not stored."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from shared.domain.webhook import Delivery, DeliveryState, WebhookEvent, message
 
 
 class JobUrls(BaseModel):
-    """Where to go from here. `result` and `overlay` answer once the job has succeeded."""
+    """URLs of the job. `result`, `overlay` and `masks` are available after the job has succeeded."""
 
     self: str
     events: str
     cancel: str
-    result: str = Field(description="Takes `?format=`: coco, roboflow, labelstudio or maskq.")
-    overlay: str = Field(description="The image with its masks drawn in, for people.")
-    masks: list[str] = Field(description="A PNG for each object, in the order of `result.objects`.")
+    result: str = Field(description="The result. `?format=` is coco, roboflow, labelstudio or maskq.")
+    overlay: str = Field(description="The image with the masks drawn over it, as a PNG.")
+    masks: list[str] = Field(description="One PNG per object, in the order of `result.objects`.")
 
     @classmethod
     def of(cls, job_id: str, base_url: str, objects: int = 0) -> Self:
+        """The URLs of a job with this number of objects, on the host of `base_url`."""
         job = f"{base_url.rstrip('/')}/jobs/{job_id}"
         return cls(
             self=job,
@@ -40,17 +41,17 @@ class JobView(BaseModel):
 
     id: str
     status: JobStatus
-    queue_position: int | None = Field(description="Jobs ahead of this one while it is queued.")
+    queue_position: int | None = Field(description="Number of jobs ahead of this one, while it is queued.")
     model_id: str
-    prompt: str = Field(description="In the model's form.")
+    prompt: str = Field(description="The prompt as the model receives it.")
     priority: Priority
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
-    deadline_at: datetime | None = Field(description="When the job is canceled if it has not ended.")
-    expires_at: datetime | None = Field(description="When the finished job is forgotten.")
-    attempt: int = Field(description="How often a worker has taken the job.")
-    cached: bool = Field(description="The result is that of an earlier job that asked the same.")
+    deadline_at: datetime | None = Field(description="Time at which the job is canceled if it has not ended.")
+    expires_at: datetime | None = Field(description="Time at which the ended job is removed.")
+    attempt: int = Field(description="Number of times that a worker has claimed the job.")
+    cached: bool = Field(description="Whether the result comes from an earlier job with the same input.")
     metrics: JobMetrics | None
     error: JobFailure | None
     result: SegmentationResult | None
@@ -58,6 +59,7 @@ class JobView(BaseModel):
 
     @classmethod
     def of(cls, job: Job, queue_position: int | None, result: SegmentationResult | None, base_url: str) -> Self:
+        """The view of a job, with URLs on the host of `base_url`."""
         return cls(
             id=job.id,
             status=job.status,
@@ -80,40 +82,41 @@ class JobView(BaseModel):
 
 
 class WebhookMessage(BaseModel):
-    """The body of a webhook, as in Standard Webhooks. The job in it has no `result`: fetch it at `urls.self`."""
+    """The body of a webhook, as in Standard Webhooks. Its job has no `result`: fetch that at `urls.self`."""
 
     type: WebhookEvent
-    timestamp: datetime = Field(description="When it happened. The header `webhook-timestamp` says when it was sent.")
+    timestamp: datetime = Field(description="Time of the event; the header `webhook-timestamp` is the time of sending.")
     data: JobView
 
     @classmethod
     def of(cls, job: Job, base_url: str) -> Self:
-        """Of a job that has ended."""
+        """The message for a job that has ended."""
         view = JobView.of(job, None, None, base_url)
         return cls(type=WebhookEvent.JOB_COMPLETED, timestamp=view.completed_at or view.created_at, data=view)
 
 
 class AttemptView(BaseModel):
-    """One try of a delivery."""
+    """One attempt to deliver."""
 
     at: datetime
     duration_s: float
-    status: int | None = Field(description="What the receiver answered; null if there was no answer.")
+    status: int | None = Field(description="HTTP status of the receiver's answer; null if there was none.")
     error: str | None = Field(description="Why there was no answer.")
 
 
 class DeliveryView(BaseModel):
-    """The announcement of a job's end, and how it fares."""
+    """The delivery of a job's webhook, and its status."""
 
-    id: str = Field(description="The `webhook-id` of every try.")
+    id: str = Field(description="The `webhook-id` of every attempt.")
     type: WebhookEvent
     url: str
     state: DeliveryState
-    attempts: list[AttemptView] = Field(description="The latest 20 at the most, oldest first.")
+    attempts: list[AttemptView] = Field(description="At most the latest 20, oldest first.")
     next_attempt_at: datetime | None
 
     @classmethod
     def of(cls, delivery: Delivery, url: str) -> Self:
+        """The view of a delivery to `url`."""
         return cls(
             id=message_id(delivery.job_id),
             type=WebhookEvent.JOB_COMPLETED,
@@ -128,35 +131,35 @@ class DeliveryView(BaseModel):
 
 
 class DeliveryList(BaseModel):
-    """A job's deliveries: none before it has ended, or if it has no webhook."""
+    """The deliveries of a job. Empty before the job has ended, or if it has no webhook."""
 
     deliveries: list[DeliveryView]
 
 
 class JobPage(BaseModel):
-    """Some of a caller's jobs."""
+    """One page of a caller's jobs."""
 
     jobs: list[JobView]
-    next_cursor: str | None = Field(description="For the page after this one; null if this is the last.")
+    next_cursor: str | None = Field(description="`cursor` of the next page; null if this is the last.")
 
 
 class ModelView(BaseModel):
-    """A model this deployment serves."""
+    """A model of this deployment."""
 
     id: str
     about: str
-    resolution: int | None = Field(description="Side of the square the model sees, in pixels, if known.")
+    resolution: int | None = Field(description="Side of the square input of the model, in pixels, if known.")
     live_workers: int
 
 
 class Problem(BaseModel):
-    """RFC 9457. `type` is a stable code; docs/errors.md lists them."""
+    """An error (RFC 9457). `type` is a stable code; docs/errors.md lists all of them."""
 
     type: str
     title: str
     status: int
     detail: str
-    instance: str = Field(description="The path that was asked for.")
+    instance: str = Field(description="Path of the request.")
 
 
 def _utc(unix_ms: int) -> datetime:

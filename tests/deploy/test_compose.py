@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import yaml
 
-from api.submission.intake import max_body_bytes
 from shared.settings import Settings
 from tests.deploy.memory import front_end_bytes
 from tests.servers import require_program
@@ -152,6 +151,6 @@ def test_the_proxy_lets_through_what_the_front_end_takes_and_waits_for_as_long(r
     nginx = (root / "deploy/nginx/nginx.conf").read_text()
     settings = Settings.of()
     (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", nginx)
-    assert max_body_bytes(settings) < int(megabytes) * 2**20 < 1.1 * max_body_bytes(settings)
+    assert settings.submissions.max_body_bytes < int(megabytes) * 2**20 < 1.1 * settings.submissions.max_body_bytes
     (read_s,) = re.findall(r"proxy_read_timeout (\d+)s;", nginx)
     assert int(read_s) > settings.http.max_wait_s

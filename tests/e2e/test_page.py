@@ -61,7 +61,7 @@ def test_a_person_sees_what_was_cut_out(page: Page, service_url: str, root: Path
 def test_a_person_is_told_what_is_wrong_and_may_try_again(page: Page, service_url: str, root: Path) -> None:
     page.goto(service_url)
     _segment(page, root / "README.md", "red circle")
-    expect(page.get_by_role("status")).to_contain_text("not an image we can read")
+    expect(page.get_by_role("status")).to_contain_text("image format is not supported")
     expect(page.locator("#overlay")).to_be_hidden()
     _segment(page, root / "models" / "demo" / "sample.jpg", "red circle")
     expect(page.get_by_role("status")).to_have_text("succeeded: 1 found", timeout=_PATIENCE_MS)

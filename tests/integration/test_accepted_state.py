@@ -1,4 +1,4 @@
-"""Whoever submits a job is told in the same step how it stands, just as if it had then been read."""
+"""`submit` returns the state of the job, the same as a `read` directly after it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def _store(settings: Settings) -> AsyncIterator[SubmissionStore]:
         await store.close()
 
 
-def test_an_accepted_job_is_answered_as_it_is_read(settings: Settings) -> None:
+def test_submit_returns_the_same_state_as_read(settings: Settings) -> None:
     async def submit() -> None:
         async with _store(settings) as store:
             for ahead in range(3):
@@ -43,7 +43,7 @@ def test_an_accepted_job_is_answered_as_it_is_read(settings: Settings) -> None:
     asyncio.run(submit())
 
 
-def test_a_job_out_of_the_cache_is_answered_with_its_result(settings: Settings) -> None:
+def test_submit_returns_the_result_of_a_cached_job(settings: Settings) -> None:
     cached = settings.replace(result_cache_s=100)
     leases = LeaseStore.connect(cached)
 
@@ -59,7 +59,7 @@ def test_a_job_out_of_the_cache_is_answered_with_its_result(settings: Settings) 
     leases.close()
 
 
-def test_a_used_key_is_answered_with_its_job_for_as_long_as_that_is_kept(settings: Settings) -> None:
+def test_a_used_idempotency_key_returns_its_job_until_it_expires(settings: Settings) -> None:
     async def submit() -> None:
         async with _store(settings.replace(retention_s=3, image_retention_s=3)) as store:
             first = await store.submit(_new("key"))

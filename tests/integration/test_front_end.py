@@ -1,4 +1,4 @@
-"""The front end over HTTP, with a real store and no worker: what is taken, what is refused, and how."""
+"""The front end over HTTP, with a real store and no worker: accepting, refusing, reading and canceling jobs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tests.servers import front_end
 _JPEG = encoded(gradient(300, 200), "JPEG")
 
 
-# --- Taking jobs ------------------------------------------------------------------------------------------------------
+# --- Accepting jobs ---------------------------------------------------------------------------------------------------
 
 
-def test_a_form_is_taken_and_answered_with_the_job(client: httpx2.Client, leases: LeaseStore) -> None:
+def test_a_form_is_accepted_and_answered_with_the_job(client: httpx2.Client, leases: LeaseStore) -> None:
     response = submit(client)
     assert response.status_code == 202
     job = response.json()
@@ -48,7 +48,7 @@ def test_a_form_is_taken_and_answered_with_the_job(client: httpx2.Client, leases
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
-def test_json_with_base64_is_taken(client: httpx2.Client, leases: LeaseStore, prefix: str) -> None:
+def test_json_with_base64_is_accepted(client: httpx2.Client, leases: LeaseStore, prefix: str) -> None:
     body = {"prompt": "cat ; dog", "image_base64": prefix + base64.b64encode(PNG).decode(), "image_url": None}
     assert client.post("/segment", json=body).status_code == 202
     lease = leases.claim("demo", is_idle=True)
@@ -62,7 +62,7 @@ def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore
         refused = httpx2.post(f"{elsewhere}/segment/", data={"prompt": "cat", "image_url": f"{url}/x"}, files={})
         assert refused.status_code == 400  # not a multipart form
         answer = httpx2.post(f"{url}/segment/", json={"prompt": "cat", "image_url": f"{elsewhere}/livez"})
-        assert_problem(answer, 415, "unsupported_image")  # fetched, and it was JSON
+        assert_problem(answer, 415, "unsupported_image")  # it was fetched, and it is JSON
         answer = httpx2.post(f"{elsewhere}/segment/", json={"prompt": "cat", "image_url": f"{url}/livez"})
         assert_problem(answer, 422, "url_refused")
     assert leases.claim("demo", is_idle=True) is None
@@ -72,7 +72,7 @@ def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore
     ("value", "formats"),
     [("rle", ["rle"]), ("png,polygon", ["png", "polygon"]), (["crop", "rle", "crop"], ["crop", "rle"])],
 )
-def test_mask_formats_are_taken_in_order(
+def test_mask_formats_keep_their_order(
     client: httpx2.Client, leases: LeaseStore, value: str | list[str], formats: list[str]
 ) -> None:
     assert submit(client, mask_format=value).status_code == 202
@@ -81,7 +81,7 @@ def test_mask_formats_are_taken_in_order(
     assert list(lease.job.request.mask_formats) == formats
 
 
-def test_the_doorbell_rings(client: httpx2.Client, settings: Settings) -> None:
+def test_a_submission_notifies_the_workers(client: httpx2.Client, settings: Settings) -> None:
     job_id = submit(client).json()["id"]
     with Redis.from_url(settings.redis.redis_url) as redis:
         popped = redis.blpop(["maskq.demo"], timeout=10)
@@ -90,9 +90,7 @@ def test_the_doorbell_rings(client: httpx2.Client, settings: Settings) -> None:
     assert json.loads(base64.b64decode(message["body"]))[0] == [job_id]
 
 
-def test_the_doorbell_is_silent_when_so_many_have_rung_that_nobody_is_left_to_hear_it(
-    client: httpx2.Client, settings: Settings
-) -> None:
+def test_no_notification_is_sent_when_many_jobs_wait(client: httpx2.Client, settings: Settings) -> None:
     for _ in range(70):
         submit(client)
     with Redis.from_url(settings.redis.redis_url) as redis:
@@ -111,7 +109,7 @@ def test_a_repeated_request_gets_the_same_job_again(client: httpx2.Client) -> No
     assert_problem(too_long, 422, "invalid_field")
 
 
-def test_a_job_has_a_deadline_and_a_priority_if_asked(client: httpx2.Client) -> None:
+def test_timeout_and_priority_are_applied_to_the_job(client: httpx2.Client) -> None:
     job = submit(client, timeout="30", priority="high").json()
     assert job["priority"] == "high"
     created, deadline = (datetime.fromisoformat(job[name]) for name in ("created_at", "deadline_at"))
@@ -204,13 +202,13 @@ _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
 
 
 @pytest.mark.parametrize("name", _BAD_INPUT)
-def test_bad_input_is_refused_with_a_problem_and_the_service_goes_on(client: httpx2.Client, name: str) -> None:
+def test_bad_input_is_refused_with_a_problem_and_the_service_continues(client: httpx2.Client, name: str) -> None:
     request, status, code = _BAD_INPUT[name]
     assert_problem(client.post("/segment/", **request), status, code)
-    assert submit(client).json()["queue_position"] == 0  # nothing was queued, and a good job still is
+    assert submit(client).json()["queue_position"] == 0  # the bad job was not queued, and a good one is
 
 
-def test_an_image_of_one_pixel_is_an_image(client: httpx2.Client) -> None:
+def test_an_image_of_one_pixel_is_accepted(client: httpx2.Client) -> None:
     assert client.post("/segment/", **_form(encoded(Image.new("RGB", (1, 1))))).status_code == 202
 
 
@@ -227,7 +225,7 @@ def test_a_body_without_a_length_is_bounded_while_it_streams(client: httpx2.Clie
     headers = {"content-type": "multipart/form-data; boundary=x"}
     try:
         response = client.post("/segment/", content=endless(), headers=headers)
-    except httpx2.TransportError:  # the server hung up while we were still sending, as it may
+    except httpx2.TransportError:  # the server may disconnect while the client is still sending
         pass
     else:
         assert_problem(response, 413, "payload_too_large")
@@ -238,7 +236,7 @@ def test_a_body_without_a_length_is_bounded_while_it_streams(client: httpx2.Clie
 @pytest.mark.parametrize(
     "path", ["/jobs/xyz", "/jobs/%00", "/jobs/0197a2b45c6d7e8f9a0b1c2d3e4f5a6b", f"/jobs/{new_job_id()}"]
 )
-def test_an_id_that_is_no_job_s_is_not_found(client: httpx2.Client, path: str) -> None:
+def test_an_unknown_job_id_is_not_found(client: httpx2.Client, path: str) -> None:
     assert_problem(client.get(path), 404, "job_not_found")
 
 
@@ -249,7 +247,7 @@ def test_a_wait_out_of_range_is_refused(client: httpx2.Client, wait: str) -> Non
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nothing", 404), ("DELETE", "/segment/", 405)])
-def test_paths_and_methods_there_are_not_get_problems_too(
+def test_unknown_paths_and_methods_are_answered_with_problems(
     client: httpx2.Client, method: str, path: str, status: int
 ) -> None:
     response = client.request(method, path)
@@ -257,7 +255,7 @@ def test_paths_and_methods_there_are_not_get_problems_too(
     assert response.status_code == status
 
 
-def test_a_full_queue_says_when_to_come_back(settings: Settings) -> None:
+def test_a_full_queue_is_refused_with_retry_after(settings: Settings) -> None:
     with front_end(settings.replace(max_queued_jobs=1)) as url, httpx2.Client(base_url=url) as client:
         assert submit(client).status_code == 202
         response = submit(client)
@@ -265,16 +263,16 @@ def test_a_full_queue_says_when_to_come_back(settings: Settings) -> None:
         assert int(response.headers["retry-after"]) > 0
 
 
-# --- Looking at jobs --------------------------------------------------------------------------------------------------
+# --- Reading and canceling jobs ---------------------------------------------------------------------------------------
 
 
-def test_a_wait_ends_with_the_job_as_it_is(client: httpx2.Client) -> None:
+def test_a_wait_that_ends_returns_the_current_state(client: httpx2.Client) -> None:
     job_id = submit(client).json()["id"]
     response = client.get(f"/jobs/{job_id}", params={"wait": 0.1})
     assert (response.json()["status"], "retry-after" in response.headers) == ("queued", True)
 
 
-def test_a_finished_job_has_its_result_and_a_picture_of_it(client: httpx2.Client, leases: LeaseStore) -> None:
+def test_a_finished_job_has_a_result_and_an_overlay(client: httpx2.Client, leases: LeaseStore) -> None:
     job = submit(client).json()
     assert_problem(client.get(job["urls"]["overlay"]), 409, "result_not_ready")
     lease = leases.claim("demo", is_idle=True)
@@ -289,7 +287,7 @@ def test_a_finished_job_has_its_result_and_a_picture_of_it(client: httpx2.Client
     assert picture.content.startswith(b"\x89PNG")
 
 
-def test_a_picture_is_gone_when_its_image_is(client: httpx2.Client, leases: LeaseStore, settings: Settings) -> None:
+def test_the_overlay_expires_with_the_image(client: httpx2.Client, leases: LeaseStore, settings: Settings) -> None:
     job = submit(client).json()
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
@@ -318,7 +316,7 @@ def test_a_queued_job_is_canceled_once(client: httpx2.Client) -> None:
     assert_problem(client.post(f"/jobs/{new_job_id()}/cancel"), 404, "job_not_found")
 
 
-# --- The rest of the house --------------------------------------------------------------------------------------------
+# --- Other routes -----------------------------------------------------------------------------------------------------
 
 
 def test_models_and_readiness_count_live_workers(client: httpx2.Client, leases: LeaseStore) -> None:
@@ -341,7 +339,7 @@ def test_the_openapi_document_shows_both_bodies(client: httpx2.Client) -> None:
     assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
 
 
-def test_without_a_store_the_front_end_lives_and_says_that_it_is_not_ready() -> None:
+def test_without_redis_the_front_end_is_alive_and_not_ready() -> None:
     nowhere = Settings.of(redis_url=f"redis://127.0.0.1:{free_port()}/0", redis_timeout_s=0.5)
     with front_end(nowhere) as url, httpx2.Client(base_url=url, timeout=20) as client:
         assert client.get("/livez").status_code == 200

@@ -1,4 +1,4 @@
-"""A client that hangs up while it waits gives its place back at once."""
+"""A client that disconnects while it waits is no longer counted as a waiter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.jobs import PNG, finish_next, submit
 from tests.servers import front_end_server
 
 _LONG_S = 20
-"""What no client waits here that has hung up."""
+"""Upper bound for the wait of a client that has disconnected."""
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def _eventually(happened: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.parametrize("request_for", [_long_poll, _patient_submit])
-def test_who_hangs_up_gives_the_place_back(
+def test_a_client_that_disconnects_is_no_longer_a_waiter(
     server: FrontEndServer, request_for: Callable[[FrontEndServer], bytes]
 ) -> None:
     watcher = server.app.state.services.watcher
@@ -70,7 +70,7 @@ def test_who_hangs_up_gives_the_place_back(
     assert _eventually(lambda: len(watcher) == 0)
 
 
-def test_who_does_not_hang_up_is_answered_beside_those_who_do(server: FrontEndServer, leases: LeaseStore) -> None:
+def test_other_waiters_are_answered_after_one_disconnects(server: FrontEndServer, leases: LeaseStore) -> None:
     watcher = server.app.state.services.watcher
     request = _long_poll(server)
     with _connection(server) as patient, _connection(server) as hasty:

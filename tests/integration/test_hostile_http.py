@@ -1,4 +1,4 @@
-"""What a hostile client can do with HTTP itself, byte by byte, and what it gets: an answer, and nothing else."""
+"""Hostile HTTP, byte by byte: every request gets an answer in time, and the service continues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PART = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n'
 
 @pytest.fixture
 def hasty(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a front end that has little patience."""
+    """The address of a front end with short time limits."""
     monkeypatch.setattr(header_limit, "HEADER_TIMEOUT_S", 0.5)
     with front_end(settings.replace(body_timeout_s=0.5)) as url:
         yield url
@@ -37,7 +37,7 @@ def _connection(url: str) -> Iterator[socket.socket]:
 
 
 def _rest(client: socket.socket) -> bytes:
-    """All that comes until the server closes the connection."""
+    """All bytes until the server closes the connection."""
     try:
         return b"".join(iter(lambda: client.recv(65_536), b""))
     except ConnectionResetError:
@@ -58,22 +58,22 @@ def _post(extra: str = _FORM) -> bytes:
 # --- Slowness ---------------------------------------------------------------------------------------------------------
 
 
-def test_headers_that_do_not_end_in_time_are_not_waited_for(hasty: str) -> None:
+def test_incomplete_headers_time_out(hasty: str) -> None:
     with _connection(hasty) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ")
         _assert_refused(_rest(client), 408, "request_timed_out")
 
 
-def test_headers_that_trickle_in_are_not_waited_for(hasty: str) -> None:
+def test_slow_headers_time_out(hasty: str) -> None:
     begin = time.monotonic()
     with _connection(hasty) as client, suppress(OSError):
         while time.monotonic() - begin < _PATIENCE_S:
             client.sendall(b"\r\n" if time.monotonic() - begin < 0.2 else b"G")
             time.sleep(0.05)
-    assert time.monotonic() - begin < _PATIENCE_S  # the connection was broken before
+    assert time.monotonic() - begin < _PATIENCE_S  # the server closed the connection before
 
 
-def test_a_connection_on_which_nothing_comes_is_closed(hasty: str) -> None:
+def test_a_silent_connection_is_closed(hasty: str) -> None:
     with _connection(hasty) as client:
         _assert_refused(_rest(client), 408, "request_timed_out")
 
@@ -86,14 +86,14 @@ def test_the_second_request_of_a_connection_has_a_deadline_too(hasty: str) -> No
         _assert_refused(_rest(client), 408, "request_timed_out")
 
 
-def test_a_request_that_takes_long_to_answer_is_not_cut_by_the_deadline_for_its_headers(hasty: str) -> None:
+def test_a_slow_answer_is_not_cut_off_by_the_deadline_for_headers(hasty: str) -> None:
     with httpx2.Client(base_url=hasty, timeout=_PATIENCE_S) as client:
         job = submit(client).json()
         assert client.get(job["urls"]["self"], params={"wait": 1.5}).status_code == 200
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"])
-def test_a_body_that_does_not_come_in_time_is_not_waited_for(hasty: str, length: str) -> None:
+def test_an_incomplete_body_times_out(hasty: str, length: str) -> None:
     with _connection(hasty) as client:
         client.sendall(_post(_FORM + length))
         _assert_refused(_rest(client), 408, "request_timed_out")
@@ -102,7 +102,7 @@ def test_a_body_that_does_not_come_in_time_is_not_waited_for(hasty: str, length:
 # --- Sizes and lengths ------------------------------------------------------------------------------------------------
 
 
-def test_headers_without_end_are_refused(settings: Settings) -> None:
+def test_endless_headers_are_refused(settings: Settings) -> None:
     with front_end(settings) as url, _connection(url) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: ")
         sent, refused = 0, False
@@ -115,13 +115,13 @@ def test_headers_without_end_are_refused(settings: Settings) -> None:
         assert refused
 
 
-def test_long_headers_are_refused_in_words(settings: Settings) -> None:
+def test_long_headers_are_refused_with_a_problem(settings: Settings) -> None:
     with front_end(settings) as url, _connection(url) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 70_000)
         _assert_refused(_rest(client), 431, "headers_too_large")
 
 
-def test_a_length_that_promises_too_much_is_refused_unread(settings: Settings) -> None:
+def test_a_too_large_content_length_is_refused_before_reading(settings: Settings) -> None:
     with front_end(settings) as url, _connection(url) as client:
         client.sendall(_post(f"{_FORM}Content-Length: 99999999999\r\nExpect: 100-continue\r\n"))
         _assert_refused(_rest(client), 413, "payload_too_large")
@@ -137,39 +137,39 @@ def test_a_length_that_promises_too_much_is_refused_unread(settings: Settings) -
         "Transfer-Encoding: chunked, identity\r\n",
     ],
 )
-def test_a_length_that_makes_no_sense_is_a_bad_request(settings: Settings, lengths: str) -> None:
+def test_an_invalid_content_length_is_a_bad_request(settings: Settings, lengths: str) -> None:
     with front_end(settings) as url, _connection(url) as client:
         client.sendall(_post(_FORM + lengths) + b"hello")
         assert _rest(client).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_body_longer_than_its_length_does_not_become_part_of_it(settings: Settings) -> None:
+def test_bytes_after_the_content_length_are_not_part_of_the_body(settings: Settings) -> None:
     body = b'{"prompt": "cat"}'
     with front_end(settings) as url, _connection(url) as client:
         head = _post(f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n")
         client.sendall(head + body + b"\x00 and more \r\n\r\n")
         answers = _rest(client)
-    assert b"HTTP/1.1 400 " in answers  # what follows is no request
+    assert b"HTTP/1.1 400 " in answers  # the bytes that follow are not a request
     assert b"HTTP/1.1 2" not in answers
 
 
-def test_uploads_beyond_the_memory_for_them_are_refused_and_the_memory_is_free_again(settings: Settings) -> None:
-    small = settings.replace(upload_memory_bytes=600_000)
+def test_uploads_above_the_memory_limit_are_refused_and_memory_is_freed(settings: Settings) -> None:
+    small = settings.replace(max_image_bytes=400_000, upload_memory_bytes=600_000)
     with front_end(small) as url, httpx2.Client(base_url=url, timeout=_PATIENCE_S) as client:
         head = b'--x\r\nContent-Disposition: form-data; name="image_file"; filename="a"\r\n\r\n'
         deadline = time.monotonic() + _PATIENCE_S
         is_refused = False
-        while not is_refused and time.monotonic() < deadline:  # if they meet, it may be the other that is refused
+        while not is_refused and time.monotonic() < deadline:  # if both arrive together, the other one may be refused
             with _connection(url) as other:
-                other.sendall(_post(f"{_FORM}Content-Length: 900000\r\n") + head + bytes(500_000))
+                other.sendall(_post(f"{_FORM}Content-Length: 590000\r\n") + head + bytes(500_000))
                 time.sleep(0.2)
                 answer = _large(client)
                 if is_refused := answer.status_code == 503:
-                    assert submit(client).status_code == 202  # there is room for small ones
+                    assert submit(client).status_code == 202  # a small upload still fits
         assert_problem(answer, 503, "server_busy")
         assert int(answer.headers["retry-after"]) > 0
         while _large(client).status_code != 415 and time.monotonic() < deadline:
-            pass  # until the server has seen that the other is gone
+            pass  # until the server has noticed that the other client left
         assert_problem(_large(client), 415, "unsupported_image")
 
 
@@ -177,7 +177,7 @@ def _large(client: httpx2.Client) -> httpx2.Response:
     return client.post("/segment/", data={"prompt": "cat"}, files={"image_file": ("a", bytes(200_000))})
 
 
-def test_a_compressed_body_is_not_unpacked(settings: Settings) -> None:
+def test_a_compressed_body_is_refused(settings: Settings) -> None:
     with front_end(settings) as url, httpx2.Client(base_url=url, timeout=_PATIENCE_S) as client:
         for encoding in ("gzip", "br", "deflate, gzip", "zstd"):
             headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
@@ -260,7 +260,7 @@ _FORMS: dict[str, tuple[str, bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("name", _FORMS)
-def test_a_hostile_body_gets_its_answer_soon(client: httpx2.Client, name: str) -> None:
+def test_a_hostile_body_is_answered_quickly(client: httpx2.Client, name: str) -> None:
     content_type, body, status, code = _FORMS[name]
     begin = time.monotonic()
     answer = client.post("/segment/", content=body, headers={"Content-Type": content_type})
@@ -275,11 +275,11 @@ def test_a_hostile_body_gets_its_answer_soon(client: httpx2.Client, name: str) -
     "prompt",
     ["cat\x00", "cat\x1b[2J", "c\u202eat", "c\u200bat", "<loc0001>", "cat <eos>", "<image>", "<seg001>", "x" * 513],
 )
-def test_no_text_reaches_the_tokenizer_as_more_than_text(client: httpx2.Client, prompt: str) -> None:
+def test_special_tokens_and_control_characters_in_prompts_are_refused(client: httpx2.Client, prompt: str) -> None:
     assert_problem(submit(client, prompt=prompt), 422, "invalid_field")
 
 
-def test_a_hostile_id_for_a_request_is_replaced(client: httpx2.Client) -> None:
+def test_an_unsafe_request_id_is_replaced(client: httpx2.Client) -> None:
     assert client.get("/livez", headers={"X-Request-ID": "mine-1"}).headers["x-request-id"] == "mine-1"
     for hostile in ("a b", "x" * 65, '"}{"'):
         assert client.get("/livez", headers={"X-Request-ID": hostile}).headers["x-request-id"] != hostile

@@ -33,7 +33,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def own_settings(settings: Settings, place: ImagePlace) -> Settings:
-    """Of a deployment that keeps its images in that place."""
+    """Settings of a deployment that stores its images in that place."""
     return settings.replace(image_store=place.url, image_retention_s=100)
 
 
@@ -57,7 +57,9 @@ def _submit(settings: Settings, image: bytes = b"image", key: str = "") -> str:
     return asyncio.run(submit())
 
 
-def test_an_image_lies_there_and_not_in_redis(own_settings: Settings, leases: LeaseStore, place: ImagePlace) -> None:
+def test_an_image_is_in_the_image_store_and_not_in_redis(
+    own_settings: Settings, leases: LeaseStore, place: ImagePlace
+) -> None:
     job_id = _submit(own_settings)
     assert place.read(job_id) == b"image"
     with Redis.from_url(own_settings.redis.redis_url) as redis:
@@ -75,7 +77,7 @@ def test_an_image_of_a_job_that_was_not_accepted_is_removed_at_once(own_settings
     assert place.names() == {first}
 
 
-def test_a_sweep_removes_what_no_job_needs_and_nothing_else(
+def test_a_sweep_removes_only_images_that_no_job_needs(
     own_settings: Settings, leases: LeaseStore, place: ImagePlace
 ) -> None:
     ended, kept, waiting = (_submit(own_settings) for _ in range(3))
@@ -101,6 +103,6 @@ def test_with_images_in_redis_there_is_nothing_to_sweep(settings: Settings) -> N
 
 
 @pytest.mark.parametrize("url", ["nonsense://bucket", "file:///there/is/no/such/folder", "just words"])
-def test_a_place_that_cannot_hold_images_is_explained(settings: Settings, url: str) -> None:
+def test_an_unusable_image_store_is_a_configuration_error(settings: Settings, url: str) -> None:
     with pytest.raises(ConfigurationError, match="MASKQ_IMAGE_STORE must be"):
         LeaseStore.connect(settings.replace(image_store=url))

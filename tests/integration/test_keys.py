@@ -1,4 +1,4 @@
-"""API keys over HTTP: who gets in, what they may do, how often, and whose jobs they see."""
+"""API keys over HTTP: access, scopes, rate limits, and the jobs that each caller sees."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from tests.servers import front_end
 
 _BOTH = (Scope.SUBMIT, Scope.READ)
 _OPEN_PATHS = {"/", "/livez", "/readyz", "/models", "/metrics"}
-"""The last asks for an address instead, as Prometheus has no key (`MASKQ_METRICS_ALLOW`)."""
-"""What tells nothing of anybody's jobs."""
+"""Routes that need no key, since they reveal nothing about jobs. `/metrics` checks the address of the client instead,
+as Prometheus has no key (`MASKQ_METRICS_ALLOW`)."""
 
 MakeKey = Callable[..., str]
 
@@ -44,7 +44,7 @@ def guarded(settings: Settings) -> Settings:
 
 @pytest.fixture
 def make_key(guarded: Settings) -> MakeKey:
-    """Makes a key and returns its secret."""
+    """A function that makes a key and returns its secret."""
 
     async def make(name: str, scopes: tuple[Scope, ...], **limits: Any) -> str:
         store = ApiKeyStore.connect(guarded.redis)
@@ -58,7 +58,7 @@ def make_key(guarded: Settings) -> MakeKey:
 
 @pytest.fixture
 def url(guarded: Settings) -> Iterator[str]:
-    """The address of a front end that asks for keys."""
+    """The address of a front end that requires keys."""
     with front_end(guarded) as url:
         yield url
 
@@ -67,10 +67,10 @@ def _client(url: str, secret: str) -> httpx2.Client:
     return httpx2.Client(base_url=url, timeout=20, headers={"Authorization": f"Bearer {secret}"})
 
 
-# --- Getting in -------------------------------------------------------------------------------------------------------
+# --- Access -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_key_is_taken_in_either_header(url: str, make_key: MakeKey) -> None:
+def test_a_key_is_accepted_in_either_header(url: str, make_key: MakeKey) -> None:
     secret = make_key()
     assert httpx2.get(f"{url}/jobs", headers={"Authorization": f"Bearer {secret}"}).status_code == 200
     assert httpx2.get(f"{url}/jobs", headers={"X-API-Key": secret}).status_code == 200
@@ -88,7 +88,7 @@ def test_a_key_is_taken_in_either_header(url: str, make_key: MakeKey) -> None:
         {"X-API-Key": "\xff\xfe".encode("latin-1").decode("latin-1")},
     ],
 )
-def test_without_a_key_that_is_known_nothing_is_answered(url: str, headers: dict[str, str]) -> None:
+def test_a_request_without_a_valid_key_is_refused(url: str, headers: dict[str, str]) -> None:
     raw = {name.encode(): value.encode("latin-1") for name, value in headers.items()}
     for method, path in (("GET", "/jobs"), ("POST", "/segment/"), ("GET", f"/jobs/{new_job_id()}/events")):
         response = httpx2.request(method, f"{url}{path}", headers=raw)
@@ -101,19 +101,19 @@ def test_a_caller_without_a_key_is_refused_before_the_body_is_read(url: str) -> 
     head = f"POST /segment/ HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     with socket.create_connection((host, int(port)), timeout=20) as client:
         client.sendall(f"{head}Content-Length: 1000000\r\nExpect: 100-continue\r\n\r\n".encode())
-        answer = b"".join(iter(lambda: client.recv(4096), b""))  # and the connection is closed, for all the body unsent
+        answer = b"".join(iter(lambda: client.recv(4096), b""))  # until the connection is closed, without the body
     assert answer.startswith(b"HTTP/1.1 401 ")
     assert b"\r\nconnection: close\r\n" in answer.lower()
     assert b"100 Continue" not in answer
 
 
-def test_every_route_asks_who_is_calling_and_none_has_its_body_read_before(guarded: Settings) -> None:
+def test_every_route_checks_the_caller_before_the_body_is_read(guarded: Settings) -> None:
     routes = [route for route in _routes(create_app(guarded).routes) if route.path not in _OPEN_PATHS]
     assert len(routes) >= 6
     for route in routes:
         calls = {getattr(call, "__name__", "") for call in _dependencies(route.dependant)}
-        assert "_caller" in calls, f"{route.path} asks nobody for a key"
-        assert route.body_field is None, f"{route.path} has FastAPI read the body before it asks for a key"
+        assert "_caller" in calls, f"{route.path} requires no key"
+        assert route.body_field is None, f"FastAPI reads the body of {route.path} before the key is checked"
 
 
 def _routes(routes: Any) -> list[APIRoute]:
@@ -128,7 +128,7 @@ def _dependencies(dependant: Any) -> list[Any]:
     return [dependant.call, *(call for each in dependant.dependencies for call in _dependencies(each))]
 
 
-def test_a_revoked_key_is_refused_at_once_and_its_secret_is_nowhere(
+def test_a_revoked_key_is_refused_at_once_and_no_secret_is_stored(
     url: str, guarded: Settings, make_key: MakeKey
 ) -> None:
     secret = make_key()
@@ -142,10 +142,10 @@ def test_a_revoked_key_is_refused_at_once_and_its_secret_is_nowhere(
             assert_problem(client.get("/jobs"), 401, "key_required")
 
 
-# --- What a key may do ------------------------------------------------------------------------------------------------
+# --- Scopes and owners ------------------------------------------------------------------------------------------------
 
 
-def test_a_scope_is_needed_for_what_it_names(url: str, make_key: MakeKey) -> None:
+def test_each_route_requires_its_scope(url: str, make_key: MakeKey) -> None:
     with (
         _client(url, make_key(scopes=(Scope.SUBMIT,))) as submits,
         _client(url, make_key(scopes=(Scope.READ,))) as reads,
@@ -159,7 +159,7 @@ def test_a_scope_is_needed_for_what_it_names(url: str, make_key: MakeKey) -> Non
         assert submits.post(job["urls"]["cancel"]).status_code == 202
 
 
-def test_another_caller_s_job_is_not_found_anywhere(url: str, make_key: MakeKey, leases: LeaseStore) -> None:
+def test_the_job_of_another_caller_is_not_found_on_any_route(url: str, make_key: MakeKey, leases: LeaseStore) -> None:
     with _client(url, make_key()) as mine, _client(url, make_key()) as other:
         job = submit(mine).json()
         finish_next(leases)
@@ -169,7 +169,7 @@ def test_another_caller_s_job_is_not_found_anywhere(url: str, make_key: MakeKey,
             foreign = other.request(method, address)
             nobodys = other.request(method, address.replace(job["id"], new_job_id()))
             assert_problem(foreign, 404, "job_not_found")
-            assert foreign.json()["detail"] == nobodys.json()["detail"]  # nothing tells that it exists
+            assert foreign.json()["detail"] == nobodys.json()["detail"]  # it does not reveal that the job exists
         assert other.get("/jobs").json()["jobs"] == []
         assert_problem(other.get("/jobs", params={"cursor": job["id"]}), 404, "job_not_found")
         assert [each["id"] for each in mine.get("/jobs").json()["jobs"]] == [job["id"]]
@@ -179,13 +179,13 @@ def _as_list(value: str | list[str]) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
-def test_an_idempotency_key_is_its_owner_s_alone(url: str, make_key: MakeKey) -> None:
+def test_equal_idempotency_keys_of_two_owners_are_independent(url: str, make_key: MakeKey) -> None:
     with _client(url, make_key()) as mine, _client(url, make_key()) as other:
         same = {"Idempotency-Key": "1"}
         assert submit(mine, headers=same).json()["id"] != submit(other, headers=same).json()["id"]
 
 
-def test_an_admin_sees_lists_and_cancels_everybody_s(url: str, guarded: Settings, make_key: MakeKey) -> None:
+def test_an_admin_sees_lists_and_cancels_all_jobs(url: str, guarded: Settings, make_key: MakeKey) -> None:
     with _client(url, make_key()) as mine, _client(url, make_key(scopes=(Scope.ADMIN,))) as admin:
         job = submit(mine).json()
         assert admin.get(job["urls"]["self"]).status_code == 200
@@ -199,7 +199,7 @@ def test_an_admin_sees_lists_and_cancels_everybody_s(url: str, guarded: Settings
         assert admin.post(job["urls"]["cancel"]).json()["status"] == "canceled"
 
 
-def test_a_share_gives_a_key_s_jobs_more_turns(url: str, make_key: MakeKey, leases: LeaseStore) -> None:
+def test_a_larger_share_gives_a_key_more_of_the_queue(url: str, make_key: MakeKey, leases: LeaseStore) -> None:
     with _client(url, make_key()) as one, _client(url, make_key(share=3)) as three:
         many = {submit(three).json()["id"] for _ in range(9)}
         few = {submit(one).json()["id"] for _ in range(9)}
@@ -212,10 +212,10 @@ def test_a_share_gives_a_key_s_jobs_more_turns(url: str, make_key: MakeKey, leas
     assert few.intersection(taken)
 
 
-# --- How often --------------------------------------------------------------------------------------------------------
+# --- Rate limits ------------------------------------------------------------------------------------------------------
 
 
-def test_a_rate_lets_a_burst_through_and_then_says_when_to_come_back(url: str, make_key: MakeKey) -> None:
+def test_a_burst_is_answered_and_further_requests_get_retry_after(url: str, make_key: MakeKey) -> None:
     with _client(url, make_key(per_minute=20, burst=3)) as client, _client(url, make_key()) as other:
         answers = [client.get("/jobs") for _ in range(3)]
         assert [answer.headers["ratelimit-policy"] for answer in answers] == ['"key";q=3;w=9'] * 3
@@ -223,7 +223,7 @@ def test_a_rate_lets_a_burst_through_and_then_says_when_to_come_back(url: str, m
         refused = client.get("/jobs")
         assert_problem(refused, 429, "rate_limited")
         assert (_remaining(refused), refused.headers["retry-after"]) == (0, "3")
-        assert other.get("/jobs").status_code == 200  # nobody else's business
+        assert other.get("/jobs").status_code == 200  # other keys are not affected
         time.sleep(3.1)
         assert client.get("/jobs").status_code == 200
         assert_problem(client.get("/jobs"), 429, "rate_limited")
@@ -235,7 +235,7 @@ def _remaining(response: httpx2.Response) -> int:
     return int(match[1])
 
 
-def test_answers_of_every_kind_tell_the_rate(url: str, make_key: MakeKey) -> None:
+def test_every_answer_has_the_rate_limit_headers(url: str, make_key: MakeKey) -> None:
     with _client(url, make_key()) as client:
         job = submit(client).json()
         assert "ratelimit" in client.get(f"/jobs/{new_job_id()}").headers  # a problem
@@ -243,7 +243,7 @@ def test_answers_of_every_kind_tell_the_rate(url: str, make_key: MakeKey) -> Non
             assert "ratelimit" in stream.headers
 
 
-# --- Starting, and the command ----------------------------------------------------------------------------------------
+# --- The command, and the start of a front end ------------------------------------------------------------------------
 
 
 def _run(command: str, settings: Settings, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -257,7 +257,7 @@ def _run(command: str, settings: Settings, *options: str, **env: str) -> subproc
     )
 
 
-def test_the_command_makes_shows_and_revokes_keys(settings: Settings) -> None:
+def test_the_command_creates_lists_and_revokes_keys(settings: Settings) -> None:
     made = _run("local.keys", settings, "create", "Ada's laptop", "--scopes", "read", "--per-minute", "30")
     secret = made.stdout.strip()
     assert re.fullmatch(r"maskq_[\w-]{43}", secret)
@@ -274,7 +274,7 @@ def test_the_command_makes_shows_and_revokes_keys(settings: Settings) -> None:
     assert _run("local.keys", settings, "create", "x", "--scopes", "root").returncode == 2
 
 
-def test_the_command_finds_the_broker_of_a_folder_whether_it_runs_or_not(tmp_path: Path) -> None:
+def test_the_command_uses_the_broker_of_a_folder_running_or_not(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
 
     def keys_command(*words: str) -> str:
@@ -287,7 +287,7 @@ def test_the_command_finds_the_broker_of_a_folder_whether_it_runs_or_not(tmp_pat
         assert {"before", "meanwhile"} <= set(keys_command("list").split())
 
 
-def test_a_front_end_that_others_can_reach_does_not_start_without_keys(settings: Settings, make_key: MakeKey) -> None:
+def test_a_front_end_on_a_public_address_does_not_start_without_keys(settings: Settings, make_key: MakeKey) -> None:
     port = str(free_port())
     refused = _run("api", settings, "--host", "0.0.0.0", "--port", port)
     assert refused.returncode == 78

@@ -1,4 +1,4 @@
-"""What the logs of a running service tell of a job, and what they never tell."""
+"""What the logs of a running service contain about a job, and what they never contain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PROMPT = "my own diary"
 
 @pytest.fixture
 def root_logger() -> Iterator[logging.Logger]:
-    """The root logger, as it was afterwards."""
+    """The root logger, restored at the end."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield root
@@ -43,7 +43,7 @@ async def _make_key(settings: Settings) -> str:
         await store.close()
 
 
-def test_a_job_can_be_followed_from_http_to_the_worker_and_no_secret_is_told(tmp_path: Path) -> None:
+def test_logs_follow_a_job_from_http_to_the_worker_without_secrets(tmp_path: Path) -> None:
     with Fleet(tmp_path, MASKQ_REQUIRE_KEYS="true", MASKQ_LOG_FORMAT="json", MASKQ_URL_TIMEOUT_S="1") as fleet:
         key = asyncio.run(_make_key(Settings.of(redis_url=fleet.broker_url)))
         headers = {"Authorization": f"Bearer {key}", "X-Request-ID": "request-7", "Idempotency-Key": "once-4711"}
@@ -61,21 +61,21 @@ def test_a_job_can_be_followed_from_http_to_the_worker_and_no_secret_is_told(tmp
         for secret in (key, key.removeprefix("maskq_"), _SECRET, _PROMPT, "once-4711", PNG[:8].hex()):
             assert secret not in text
     lines = {name: _json_lines(text) for name, text in logs.items()}
-    (taken,) = [line for line in lines["api"] if line.get("job_id") == job["id"] and "status" in line]
-    assert taken["event"] == "POST /segment/"
-    assert (taken["request_id"], taken["status"], taken["level"]) == ("request-7", 200, "info")
-    assert taken["caller"].startswith("key-")
-    told = [line["event"] for line in lines["worker-1"] if line.get("job_id") == job["id"]]
-    assert told == ["claimed, attempt 1", "succeeded"]
+    (accepted,) = [line for line in lines["api"] if line.get("job_id") == job["id"] and "status" in line]
+    assert accepted["event"] == "POST /segment/"
+    assert (accepted["request_id"], accepted["status"], accepted["level"]) == ("request-7", 200, "info")
+    assert accepted["caller"].startswith("key-")
+    events = [line["event"] for line in lines["worker-1"] if line.get("job_id") == job["id"]]
+    assert events == ["claimed, attempt 1", "succeeded"]
 
 
 def _json_lines(text: str) -> list[dict[str, Any]]:
-    """Every line is one, uvicorn's and Celery's too."""
+    """Every line as JSON. The lines of uvicorn and Celery are JSON too."""
     return [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_an_error_is_told_with_its_traceback_and_without_the_values_in_it(
+def test_a_logged_error_has_its_traceback_without_values_of_variables(
     root_logger: logging.Logger, capsys: pytest.CaptureFixture[str], form: str
 ) -> None:
     set_up_logging(Settings.of(log_format=form).logging)
@@ -85,10 +85,10 @@ def test_an_error_is_told_with_its_traceback_and_without_the_values_in_it(
             int(password[:0])
         except ValueError:
             logging.getLogger("a.dependency").exception("it broke")
-    told = capsys.readouterr().err
-    assert "Traceback" in told
-    assert "it broke" in told
-    assert "job-1" in told
-    assert "a.dependency" in told
-    assert _SECRET not in told
-    assert (told.count(os.linesep) == 1) == (form == "json")
+    log = capsys.readouterr().err
+    assert "Traceback" in log
+    assert "it broke" in log
+    assert "job-1" in log
+    assert "a.dependency" in log
+    assert _SECRET not in log
+    assert (log.count(os.linesep) == 1) == (form == "json")

@@ -1,4 +1,4 @@
-"""The figures of front end and worker are true, named as Prometheus wants it, and shown to those who may see them."""
+"""The metrics of front end and worker: correct values, names as Prometheus requires, and access to them."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def _read(text: str) -> dict[str, float]:
 
 
 def _ledger(settings: Settings) -> dict[str, float]:
-    """What a front end shows now."""
+    """The metrics of a new front end."""
     with front_end(settings) as url:
         return _read(httpx2.get(f"{url}/metrics").raise_for_status().text)
 
 
-def test_the_queue_is_shown_by_priority_and_age(settings: Settings, leases: LeaseStore) -> None:
+def test_waiting_jobs_are_counted_by_priority_with_the_oldest_age(settings: Settings, leases: LeaseStore) -> None:
     for priority in (Priority.HIGH, Priority.LOW, Priority.LOW):
         _submit(settings, priority)
     shown = _ledger(settings)
@@ -76,7 +76,7 @@ def test_the_queue_is_shown_by_priority_and_age(settings: Settings, leases: Leas
     assert shown["maskq_queue_oldest_age_seconds{priority=normal}"] == 0
 
 
-def test_a_job_is_counted_wherever_it_goes(settings: Settings, leases: LeaseStore) -> None:
+def test_a_job_is_counted_in_every_state(settings: Settings, leases: LeaseStore) -> None:
     _submit(settings)
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
@@ -93,8 +93,10 @@ def test_a_job_is_counted_wherever_it_goes(settings: Settings, leases: LeaseStor
     assert (shown["maskq_jobs_accepted_total"], shown["maskq_jobs_ended_total{status=succeeded}"]) == (1, 1)
 
 
-def test_reaped_leases_and_suspects_are_counted(settings: Settings) -> None:
-    hasty = LeaseStore.connect(settings.replace(lease_s=0.001, restart_grace_s=0.0))
+def test_reaped_leases_and_quarantined_jobs_are_counted(settings: Settings) -> None:
+    hasty = LeaseStore.connect(
+        settings.replace(heartbeat_s=0.0002, give_up_s=0.0005, lease_s=0.001, restart_grace_s=0.0)
+    )
     _submit(settings)
     assert hasty.claim("demo", is_idle=True)
     while not hasty.reap("demo").released:
@@ -105,7 +107,7 @@ def test_reaped_leases_and_suspects_are_counted(settings: Settings) -> None:
     assert shown["maskq_queue_jobs{priority=normal}"] == 1
 
 
-def test_webhooks_that_nobody_sends_are_overdue(settings: Settings, leases: LeaseStore) -> None:
+def test_undelivered_webhooks_are_overdue(settings: Settings, leases: LeaseStore) -> None:
     assert _ledger(settings)["maskq_webhook_overdue_seconds"] == 0
     _submit(settings, webhook=Webhook(url="https://example.com/", base_url=""))
     lease = leases.claim("demo", is_idle=True)
@@ -114,7 +116,7 @@ def test_webhooks_that_nobody_sends_are_overdue(settings: Settings, leases: Leas
     assert 0 < _ledger(settings)["maskq_webhook_overdue_seconds"] < 60
 
 
-def test_cached_answers_are_counted(settings: Settings, leases: LeaseStore) -> None:
+def test_results_from_the_cache_are_counted(settings: Settings, leases: LeaseStore) -> None:
     caching = settings.replace(result_cache_s=60)
     _submit(caching)
     lease = leases.claim("demo", is_idle=True)
@@ -145,22 +147,22 @@ def test_requests_are_timed_by_route_and_not_by_id(settings: Settings) -> None:
     assert shown[f"{name}{{method=GET,route=none,status=404}}"] == 1
 
 
-def test_a_store_that_is_away_is_told_and_the_rest_is_shown(settings: Settings) -> None:
+def test_without_redis_the_store_is_down_and_process_metrics_remain(settings: Settings) -> None:
     nowhere = f"redis://127.0.0.1:{free_port()}/0"
     shown = _ledger(settings.replace(redis_url=nowhere))
     assert shown["maskq_store_up"] == 0
     assert shown["process_resident_memory_bytes"] > 0
 
 
-def test_others_than_those_allowed_find_nothing(settings: Settings) -> None:
+def test_metrics_are_not_found_from_other_networks(settings: Settings) -> None:
     with front_end(settings.replace(metrics_allow="192.0.2.0/24")) as url:
         assert httpx2.get(f"{url}/metrics").status_code == 404
 
 
-def test_networks_that_are_none_are_refused_at_start() -> None:
+def test_invalid_networks_are_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="MASKQ_METRICS_ALLOW"):
-        Networks(Settings.of(metrics_allow="everybody").http)
-    allowed = Networks(Settings.of(metrics_allow="10.0.0.0/8, ::1/128").http)
+        Networks("everybody")
+    allowed = Networks("10.0.0.0/8, ::1/128")
     assert "10.1.2.3" in allowed
     assert "11.1.2.3" not in allowed
     assert "unix socket" not in allowed
@@ -183,7 +185,7 @@ def _job() -> Job:
     return Job(id="1", status="processing", request=request, owner="me", created_at_ms=1_000, started_at_ms=1_500)
 
 
-def test_a_worker_shows_where_the_time_went(worker_metrics: WorkerMetrics, port: int) -> None:
+def test_worker_metrics_have_the_duration_of_each_stage(worker_metrics: WorkerMetrics, port: int) -> None:
     done = Segmentation(_RESULT, model_s=0.25, batch_size=4, preprocess_s=0.125, render_s=0.0625)
     worker_metrics.segmented(_job(), done, took_s=0.5)
     worker_metrics.ended("succeeded")
@@ -198,7 +200,7 @@ def test_a_worker_shows_where_the_time_went(worker_metrics: WorkerMetrics, port:
     assert (shown["maskq_engine_slots_used"], shown["maskq_engine_tokens_total"]) == (2, 40)
 
 
-def test_a_port_that_is_taken_does_not_stop_a_worker(
+def test_a_worker_runs_although_its_metrics_port_is_taken(
     worker_metrics: WorkerMetrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     worker_metrics.serve()

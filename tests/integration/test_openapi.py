@@ -1,10 +1,11 @@
-"""The OpenAPI document says what is true: schemathesis believes it, and finds no answer that it does not announce."""
+"""The OpenAPI document is correct: schemathesis tests the service against it and finds no undocumented answer."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ import httpx2
 import pytest
 
 from shared.domain.api_key import Scope
+from shared.domain.job import MAX_TIMEOUT_S
+from shared.domain.prompt import MAX_PROMPT_CHARS
 from shared.errors import ConfigurationError, MaskqError
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
@@ -24,13 +27,13 @@ from tests.schemathesis_hooks import IMAGE_URL_VARIABLE
 from tests.servers import front_end, website
 
 _RUN_S = int(os.environ.get("SCHEMATHESIS_S", "25"))
-"""How long each run may look for faults."""
+"""Time of each run, in seconds."""
 _SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
-"""The same cases each time; those who look for new faults give another."""
+"""A fixed seed repeats the same cases. Set another one to look for new faults."""
 
 
 class _Images(BaseHTTPRequestHandler):
-    """Every address has the same picture."""
+    """A website with the same image at every address."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -49,7 +52,7 @@ def images() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("has_keys", [True, False], ids=["with keys", "without keys"])
-def test_schemathesis_finds_no_answer_that_is_not_announced(
+def test_schemathesis_finds_no_undocumented_answer(
     settings: Settings, images: str, tmp_path: Path, has_keys: bool
 ) -> None:
     changes = {"require_keys": has_keys, "url_allow_http": True, "url_allow_private": True}
@@ -86,10 +89,10 @@ def _document(settings: Settings, **changes: Any) -> dict[str, Any]:
         return document
 
 
-def test_the_document_names_every_error_that_a_request_can_meet(settings: Settings) -> None:
+def test_the_document_has_every_error_of_requests(settings: Settings) -> None:
     text = json.dumps(_document(settings, require_keys=True))
     before_any_route = {"headers_too_large"}
-    refusals = [error for error in _all_errors(MaskqError) if error.status != 500]  # those are what jobs fail with
+    refusals = [error for error in _all_errors(MaskqError) if error.status != 500]  # status 500: errors of jobs
     types = {error.type for error in refusals} - before_any_route
     assert {code for code in types if f'"{code}"' not in text} == set()
 
@@ -101,7 +104,7 @@ def _all_errors(error: type[MaskqError]) -> Iterator[type[MaskqError]]:
             yield from _all_errors(child)
 
 
-def test_the_document_asks_for_keys_only_where_the_service_does(settings: Settings) -> None:
+def test_the_document_requires_keys_only_if_the_service_does(settings: Settings) -> None:
     guarded, open_ = _document(settings, require_keys=True), _document(settings, require_keys=False)
     assert set(guarded["components"]["securitySchemes"]) == {"HTTPBearer", "APIKeyHeader"}
     assert len(guarded["paths"]["/segment/"]["post"]["security"]) == 2
@@ -115,3 +118,20 @@ def test_the_document_has_the_limits_of_the_deployment(settings: Settings) -> No
     text = json.dumps(_document(settings, max_wait_s=33.0))
     assert '"maximum": 33.0' in text
     assert "x-max" not in text
+
+
+def test_the_document_has_the_limits_of_a_submission(settings: Settings) -> None:
+    document = _document(settings)
+    bodies = document["paths"]["/segment/"]["post"]["requestBody"]["content"]
+    for body in bodies.values():
+        name = body["schema"]["$ref"].rpartition("/")[2]
+        fields = document["components"]["schemas"][name]["properties"]
+        assert fields["prompt"]["maxLength"] == MAX_PROMPT_CHARS
+        assert f'"maximum": {MAX_TIMEOUT_S}' in json.dumps(fields["timeout"])
+
+
+def test_every_reference_of_the_document_exists(settings: Settings) -> None:
+    document = _document(settings)
+    names = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
+    assert {"FormSubmission", "JsonSubmission", "JobView", "Problem"} <= names
+    assert names - document["components"]["schemas"].keys() == set()

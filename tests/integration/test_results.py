@@ -78,7 +78,7 @@ def test_every_url_of_a_finished_job_answers(client: httpx2.Client, done: dict[s
     assert Image.open(io.BytesIO(overlay.content)).size == (64, 48)
 
 
-def test_a_result_is_read_in_the_words_of_other_tools(client: httpx2.Client, done: dict[str, Any]) -> None:
+def test_a_result_is_available_in_the_formats_of_other_tools(client: httpx2.Client, done: dict[str, Any]) -> None:
     def read(name: str) -> dict[str, Any]:
         document: dict[str, Any] = client.get(done["urls"]["result"], params={"format": name}).raise_for_status().json()
         return document
@@ -91,12 +91,12 @@ def test_a_result_is_read_in_the_words_of_other_tools(client: httpx2.Client, don
 
 
 @pytest.mark.parametrize(("number", "said"), [("2", "2 objects"), ("-1", "2 objects"), ("1", "no mask")])
-def test_a_mask_there_is_not_is_not_found(client: httpx2.Client, done: dict[str, Any], number: str, said: str) -> None:
+def test_a_missing_mask_is_not_found(client: httpx2.Client, done: dict[str, Any], number: str, said: str) -> None:
     response = client.get(f"/jobs/{done['id']}/masks/{number}.png")
     assert said in _assert_problem(response, 404, "mask_not_found")
 
 
-def test_a_mask_number_is_a_number(client: httpx2.Client, done: dict[str, Any]) -> None:
+def test_a_mask_number_must_be_a_number(client: httpx2.Client, done: dict[str, Any]) -> None:
     _assert_problem(client.get(f"/jobs/{done['id']}/masks/one.png"), 422, "invalid_field")
     _assert_problem(client.get(f"/jobs/{done['id']}/masks/{'9' * 5000}.png"), 422, "invalid_field")
 
@@ -108,7 +108,9 @@ def test_an_unfinished_job_has_no_result_and_an_unknown_one_is_not_found(client:
     _assert_problem(client.get(f"/jobs/nonsense/{path}"), 404, "job_not_found")
 
 
-def test_masks_outlive_the_image(client: httpx2.Client, done: dict[str, Any], settings: Settings) -> None:
+def test_masks_are_available_after_the_image_has_expired(
+    client: httpx2.Client, done: dict[str, Any], settings: Settings
+) -> None:
     with Redis.from_url(settings.redis.redis_url) as redis:
         redis.delete(key_names.image(done["id"]))
     _assert_problem(client.get(done["urls"]["overlay"]), 410, "image_expired")

@@ -1,4 +1,4 @@
-"""Waiting for a job without asking again and again: on submit, on a poll, on a stream of events."""
+"""Waiting for a job without repeated polling: on submit, by long polling, and on a stream of events."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.jobs import PNG, assert_problem, finish_next, submit, success
 from tests.servers import front_end, front_end_server
 
 _LONG_S = 15
-"""What no wait may last that is answered by an event."""
+"""Upper bound for a wait that a change of the job ends."""
 
 
 @pytest.fixture
 def soon() -> Iterator[Callable[[Callable[[], object]], None]]:
-    """Does something while the test waits."""
+    """A function that runs another one 0.3 s later, while the test waits."""
     timers: list[threading.Timer] = []
 
     def start(act: Callable[[], object]) -> None:
@@ -47,7 +47,7 @@ def _claim(leases: LeaseStore) -> None:
 # --- Prefer: wait -----------------------------------------------------------------------------------------------------
 
 
-def test_a_submit_that_prefers_to_wait_is_answered_with_the_result(
+def test_a_submission_with_prefer_wait_returns_the_result(
     client: httpx2.Client, leases: LeaseStore, soon: Soon
 ) -> None:
     soon(lambda: finish_next(leases))
@@ -59,14 +59,14 @@ def test_a_submit_that_prefers_to_wait_is_answered_with_the_result(
     assert "retry-after" not in response.headers
 
 
-def test_a_submit_that_waited_in_vain_is_a_job_as_ever(client: httpx2.Client) -> None:
+def test_a_submission_whose_wait_ends_returns_the_queued_job(client: httpx2.Client) -> None:
     response = submit(client, headers={"Prefer": "wait=1"})
     assert (response.status_code, response.json()["status"]) == (202, "queued")
     assert response.headers["location"] == f"/jobs/{response.json()['id']}"
     assert response.headers["preference-applied"] == "wait=1"
 
 
-def test_a_wish_to_wait_for_too_long_is_cut_and_nonsense_ignored(settings: Settings) -> None:
+def test_a_preferred_wait_is_limited_and_an_invalid_one_is_ignored(settings: Settings) -> None:
     with (
         front_end(settings.replace(max_wait_s=1.0)) as url,
         httpx2.Client(base_url=url, timeout=20) as client,
@@ -81,15 +81,13 @@ def test_a_wish_to_wait_for_too_long_is_cut_and_nonsense_ignored(settings: Setti
 
 def test_a_wait_is_answered_when_the_job_has_ended(client: httpx2.Client, leases: LeaseStore, soon: Soon) -> None:
     job_id = submit(client).json()["id"]
-    soon(lambda: finish_next(leases))  # two moves, of which the first does not matter
+    soon(lambda: finish_next(leases))  # two transitions; only the second one ends the wait
     begin = time.monotonic()
     assert client.get(f"/jobs/{job_id}", params={"wait": 30}).json()["status"] == "succeeded"
     assert time.monotonic() - begin < _LONG_S
 
 
-def test_nobody_asks_redis_again_and_again(
-    client: httpx2.Client, leases: LeaseStore, settings: Settings, soon: Soon
-) -> None:
+def test_waiting_does_not_poll_redis(client: httpx2.Client, leases: LeaseStore, settings: Settings, soon: Soon) -> None:
     url = f"/jobs/{submit(client).json()['id']}"
     soon(lambda: _claim(leases))
     with Redis.from_url(settings.redis.redis_url) as redis:
@@ -98,7 +96,7 @@ def test_nobody_asks_redis_again_and_again(
         assert redis.info("commandstats")["cmdstat_evalsha"]["calls"] < 10
 
 
-def test_who_says_what_he_knows_is_answered_when_that_changes(
+def test_a_wait_with_if_none_match_is_answered_at_the_next_change(
     client: httpx2.Client, leases: LeaseStore, soon: Soon
 ) -> None:
     url = f"/jobs/{submit(client).json()['id']}"
@@ -112,7 +110,7 @@ def test_who_says_what_he_knows_is_answered_when_that_changes(
     assert stale.json()["status"] == "processing"  # it has changed already
 
 
-def test_a_known_state_is_not_sent_again(client: httpx2.Client, leases: LeaseStore) -> None:
+def test_a_known_state_is_answered_with_304(client: httpx2.Client, leases: LeaseStore) -> None:
     url = f"/jobs/{submit(client).json()['id']}"
     first = client.get(url)
     for known in (first.headers["etag"], f'"other", {first.headers["etag"]}', "*"):
@@ -127,7 +125,7 @@ def test_a_known_state_is_not_sent_again(client: httpx2.Client, leases: LeaseSto
     assert done.headers["etag"] != first.headers["etag"]
 
 
-def test_every_state_of_a_job_has_its_own_tag(client: httpx2.Client, leases: LeaseStore) -> None:
+def test_every_state_of_a_job_has_its_own_entity_tag(client: httpx2.Client, leases: LeaseStore) -> None:
     url = f"/jobs/{submit(client).json()['id']}"
     tags = [client.get(url).headers["etag"]]
     for _ in range(2):
@@ -141,7 +139,7 @@ def test_every_state_of_a_job_has_its_own_tag(client: httpx2.Client, leases: Lea
     assert len(set(tags)) == 6
 
 
-def test_retry_after_grows_with_the_queue_and_shrinks_with_those_who_work_on_it(
+def test_retry_after_grows_with_the_queue_and_shrinks_with_jobs_in_flight(
     client: httpx2.Client, leases: LeaseStore, settings: Settings
 ) -> None:
     ids = [submit(client).json()["id"] for _ in range(9)]
@@ -149,7 +147,7 @@ def test_retry_after_grows_with_the_queue_and_shrinks_with_those_who_work_on_it(
     assert first is not None
     assert second is not None
     time.sleep(2.5)
-    leases.finish(first, success())  # so a job takes 2.5 s, and one is in hand
+    leases.finish(first, success())  # so the mean duration is 2.5 s, and one job is in flight
 
     def retry_after_s(job_id: str) -> int:
         return int(client.get(f"/jobs/{job_id}").headers["retry-after"])
@@ -159,15 +157,15 @@ def test_retry_after_grows_with_the_queue_and_shrinks_with_those_who_work_on_it(
     assert waits[-1] - waits[0] >= 6 * 2.5 - 1
     _claim(leases)
     _claim(leases)
-    assert retry_after_s(ids[-1]) < waits[-1] / 2  # three are in hand now
-    assert retry_after_s(second.job.id) == 1  # it has taken as long as jobs do
+    assert retry_after_s(ids[-1]) < waits[-1] / 2  # three jobs are in flight now
+    assert retry_after_s(second.job.id) == 1  # it has already run for the mean duration
 
 
 # --- Events -----------------------------------------------------------------------------------------------------------
 
 
 def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    """The events of a stream: its fields, `data` read as JSON. Comments count as events named `comment`."""
+    """The events of a stream as dicts of fields, with `data` parsed. A comment is an event with the field `comment`."""
     event: dict[str, Any] = {}
     for line in lines:
         if not line:
@@ -178,7 +176,7 @@ def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
         event[name or "comment"] = json.loads(value) if name == "data" else value
 
 
-def test_a_stream_shows_the_present_state_and_every_change_and_ends(client: httpx2.Client, leases: LeaseStore) -> None:
+def test_a_stream_sends_the_current_state_and_every_change_and_ends(client: httpx2.Client, leases: LeaseStore) -> None:
     job = submit(client).json()
     with client.stream("GET", job["urls"]["events"]) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
@@ -191,13 +189,15 @@ def test_a_stream_shows_the_present_state_and_every_change_and_ends(client: http
         last = next(events)
         assert last["data"] == client.get(job["urls"]["self"]).json()
         assert list(events) == []
-    with client.stream("GET", job["urls"]["events"]) as response:  # it has ended: one event, and the end
+    with client.stream("GET", job["urls"]["events"]) as response:  # after the end: one event
         assert [event["id"] for event in _events(response.iter_lines())] == [last["id"]]
     again = client.get(job["urls"]["events"], headers={"Last-Event-ID": last["id"]})
     assert (again.status_code, again.content) == (204, b"")
 
 
-def test_who_comes_back_hears_only_what_is_new(client: httpx2.Client, leases: LeaseStore, soon: Soon) -> None:
+def test_a_client_that_reconnects_receives_only_newer_states(
+    client: httpx2.Client, leases: LeaseStore, soon: Soon
+) -> None:
     job = submit(client).json()
     with client.stream("GET", job["urls"]["events"]) as response:
         seen = next(_events(response.iter_lines()))["id"]
@@ -206,9 +206,7 @@ def test_who_comes_back_hears_only_what_is_new(client: httpx2.Client, leases: Le
         assert next(_events(response.iter_lines()))["data"]["status"] == "processing"
 
 
-def test_a_silent_stream_is_pinged_and_does_not_last_for_ever(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_stream_sends_comments_and_ends_in_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "PING_S", 0.1)
     monkeypatch.setattr(events, "MAX_STREAM_S", 0.55)
     with front_end(settings) as url, httpx2.Client(base_url=url, timeout=20) as client:
@@ -218,7 +216,7 @@ def test_a_silent_stream_is_pinged_and_does_not_last_for_ever(
             with client.stream("GET", url_of_events) as response:
                 return list(_events(response.iter_lines()))
 
-        with ThreadPoolExecutor(24) as threads:  # many, as timers do not ring at the same fraction of a millisecond
+        with ThreadPoolExecutor(24) as threads:  # many, because timers fire at different fractions of a millisecond
             streams = list(threads.map(listen, range(24)))
     for first, *pings in streams:
         assert first["data"]["status"] == "queued"
@@ -226,7 +224,7 @@ def test_a_silent_stream_is_pinged_and_does_not_last_for_ever(
         assert {tuple(ping) for ping in pings} == {("comment",)}
 
 
-def test_a_client_that_goes_away_leaves_no_waiter_behind(settings: Settings) -> None:
+def test_a_client_that_leaves_a_stream_is_no_longer_a_waiter(settings: Settings) -> None:
     with (
         front_end_server(settings) as server,
         httpx2.Client(base_url=f"http://127.0.0.1:{server.config.port}") as client,
@@ -238,14 +236,14 @@ def test_a_client_that_goes_away_leaves_no_waiter_behind(settings: Settings) -> 
                 events = _events(response.iter_lines())
                 next(events)
                 assert len(watcher) >= 1
-                del events  # or it would keep the connection open
+                del events  # a reference would keep the connection open
         deadline = time.monotonic() + 20
         while len(watcher) and time.monotonic() < deadline:
             time.sleep(0.02)
         assert len(watcher) == 0
 
 
-def test_more_waiters_than_a_process_carries_are_told_so(settings: Settings) -> None:
+def test_waiters_above_the_limit_are_refused(settings: Settings) -> None:
     small = settings.replace(max_waiters=1)
     with front_end(small) as url, httpx2.Client(base_url=url, timeout=20) as client:
         job = submit(client).json()
@@ -258,7 +256,7 @@ def test_more_waiters_than_a_process_carries_are_told_so(settings: Settings) -> 
             assert client.get(job["urls"]["self"]).status_code == 200
 
 
-def test_who_waits_is_sent_home_when_the_process_ends(settings: Settings) -> None:
+def test_waiting_requests_are_answered_when_the_process_stops(settings: Settings) -> None:
     answers: list[httpx2.Response] = []
     with front_end_server(settings) as server:
         url = f"http://127.0.0.1:{server.config.port}"
@@ -272,5 +270,5 @@ def test_who_waits_is_sent_home_when_the_process_ends(settings: Settings) -> Non
             time.sleep(0.01)
         begin = time.monotonic()
     waiting.join()
-    assert time.monotonic() - begin < 8  # uvicorn would cut it off after 10
+    assert time.monotonic() - begin < 8  # uvicorn would end the request after 10 s
     assert answers[0].json()["status"] == "queued"

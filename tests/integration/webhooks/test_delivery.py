@@ -164,7 +164,7 @@ def test_attempts_are_counted_by_the_status_they_led_to(deployment: Deployment, 
     receiver.answers = [status(503)]
     deployment.settled(deployment.submit_and_finish(receiver.url))
     text = deployment.client.get("/metrics").text
-    counted = dict(re.findall(r'maskq_webhook_tries_total\{state="(\w+)"\} (\S+)', text))
+    counted = dict(re.findall(r'maskq_webhook_attempts_total\{state="(\w+)"\} (\S+)', text))
     assert counted == {"pending": "1.0", "delivered": "1.0", "failed": "0.0"}
 
 

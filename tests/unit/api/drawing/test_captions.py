@@ -1,4 +1,4 @@
-"""Where labels go: inside the picture, not on each other, and near what they name."""
+"""Places of captions: inside the picture, not on top of each other, and near their objects."""
 
 import itertools
 
@@ -31,14 +31,14 @@ def _captions(*boxes: BoxXyxy, text: str = "left wheel 0.93") -> list[Caption]:
     st.text(max_size=40),
     st.tuples(st.integers(1, 1000), st.integers(1, 1000)),
 )
-def test_labels_are_inside_and_disjoint_whatever_the_objects(
+def test_captions_are_inside_the_picture_and_disjoint(
     corners: list[tuple[int, ...]], text: str, size: tuple[int, int]
 ) -> None:
     boxes = [(min(a, c), min(b, d), max(a, c), max(b, d)) for a, b, c, d in corners]
     _assert_in_place(place_captions(_captions(*boxes, text=text), size, line=2), size)
 
 
-def test_twenty_objects_in_one_place_all_keep_their_labels() -> None:
+def test_twenty_objects_in_one_place_all_have_captions() -> None:
     placed = place_captions(_captions(*[(300, 200, 400, 300)] * 20), (800, 600), line=2)
     assert len(placed) == 20
     _assert_in_place(placed, (800, 600))
@@ -47,7 +47,7 @@ def test_twenty_objects_in_one_place_all_keep_their_labels() -> None:
 @pytest.mark.parametrize(
     "box", [(0, 0, 50, 50), (750, 0, 800, 50), (0, 550, 50, 600), (750, 550, 800, 600), (0, 0, 800, 600)]
 )
-def test_a_label_is_near_its_object_even_in_a_corner(box: BoxXyxy) -> None:
+def test_a_caption_is_near_its_object_even_in_a_corner(box: BoxXyxy) -> None:
     (caption,) = place_captions(_captions(box), (800, 600), line=2)
     x0, y0, x1, y1 = caption.plate
     assert x0 <= box[2] + 10
@@ -56,7 +56,7 @@ def test_a_label_is_near_its_object_even_in_a_corner(box: BoxXyxy) -> None:
     assert box[1] <= y1 + 10
 
 
-def test_a_text_too_long_is_cut_and_one_without_a_place_left_out() -> None:
+def test_a_long_text_is_cut_and_a_caption_without_a_place_is_left_out() -> None:
     (caption,) = place_captions(_captions((0, 0, 9, 9), text="word " * 50), (200, 100), line=2)
     assert caption.text.endswith("...")
     assert place_captions(_captions((0, 0, 3, 3)), (5, 5), line=2) == []

@@ -1,4 +1,4 @@
-"""Stored run lengths as pictures and as runs in another order."""
+"""Stored masks as images, PNG files and row-major run lengths."""
 
 import io
 
@@ -32,14 +32,14 @@ def test_a_mask_is_unpacked_to_its_pixels(mask: npt.NDArray[np.bool_]) -> None:
 
 
 @pytest.mark.parametrize("mask", _some_masks())
-def test_a_mask_as_a_file_is_one_bit_a_pixel(mask: npt.NDArray[np.bool_]) -> None:
+def test_a_mask_png_has_one_bit_per_pixel(mask: npt.NDArray[np.bool_]) -> None:
     png = Image.open(io.BytesIO(mask_png(_rle(mask))))
     assert (png.format, png.mode) == ("PNG", "1")
     assert (np.asarray(png) == mask).all()
 
 
 @pytest.mark.parametrize("mask", _some_masks())
-def test_runs_by_rows_give_the_mask_back(mask: npt.NDArray[np.bool_]) -> None:
+def test_row_runs_describe_the_same_mask(mask: npt.NDArray[np.bool_]) -> None:
     runs = row_runs(_rle(mask))
     assert all(runs[1:])
     unrolled = np.repeat(np.arange(len(runs)) % 2 == 1, runs)

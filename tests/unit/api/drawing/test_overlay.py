@@ -1,4 +1,4 @@
-"""The picture for people: its shape, what is coloured, and that an outline is seen on any ground."""
+"""The overlay: its size, the coloured pixels, and outlines that are visible on any background."""
 
 import io
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def test_an_overlay_has_the_shape_of_the_image_and_a_bounded_size(
     assert drawn.shape[1] / drawn.shape[0] == pytest.approx(width / height, rel=0.3)
 
 
-def test_what_is_inside_is_tinted_and_what_is_outside_is_not(decoders: DecodingPool) -> None:
+def test_only_the_inside_of_a_mask_is_tinted(decoders: DecodingPool) -> None:
     drawn = _drawn(decoders, Image.new("RGB", (400, 300)), _disc(400, 300, 120, 180, 60))
     assert drawn[180, 120] == pytest.approx(np.array(ImageColor.getrgb(PALETTE[0])) * 0.35, abs=2)
     assert (drawn[:, 250:] == 0).all()
@@ -69,12 +69,12 @@ def test_the_object_stays_visible_under_its_tint(decoders: DecodingPool) -> None
 
 
 @pytest.mark.parametrize("ground", [*PALETTE, "black", "white", "gray"])
-def test_an_outline_is_seen_on_any_ground(decoders: DecodingPool, ground: str) -> None:
-    """From inside out there are the object's colour, a light and a dark line: two of them differ from any ground."""
+def test_an_outline_is_visible_on_any_background(decoders: DecodingPool, ground: str) -> None:
+    """From inside to outside: the object's colour, a light and a dark line. Two of them differ from any background."""
     drawn = _drawn(decoders, Image.new("RGB", (800, 600), ground), _disc(800, 600, 400, 300, 150))
     luminance = [_luminance(pixel) for pixel in drawn[300, 535:560]]
     contrasts = [_contrast(each, _luminance(drawn[590, 790])) for each in luminance]
-    assert max(contrasts) >= 4.5  # WCAG's for text, which asks 3 of graphics
+    assert max(contrasts) >= 4.5  # as WCAG requires for text; for graphics it requires 3
     assert _contrast(max(luminance), min(luminance)) >= 15
 
 
@@ -88,7 +88,7 @@ def _contrast(one: float, other: float) -> float:
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
 
 
-def test_a_hole_stays_open(decoders: DecodingPool) -> None:
+def test_a_hole_is_not_filled(decoders: DecodingPool) -> None:
     rows, columns = np.mgrid[0:300, 0:400]
     distance = np.hypot(columns - 200, rows - 150)
     ring = ((distance > 50) & (distance < 100)).astype(np.uint8)
@@ -109,7 +109,7 @@ def test_lines_grow_with_the_picture(decoders: DecodingPool) -> None:
     assert widths[1] >= 2 * widths[0] > 0
 
 
-def test_objects_without_masks_get_their_box(decoders: DecodingPool) -> None:
+def test_an_object_without_a_mask_is_drawn_as_its_box(decoders: DecodingPool) -> None:
     found = SegmentedObject(label="box", score=0.5, box=(300, 100, 380, 180), area=0, mask=None)
     drawn = _drawn(decoders, Image.new("RGB", (400, 300)), found)
     assert drawn[179, 340].max() > 60

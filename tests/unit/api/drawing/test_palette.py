@@ -1,4 +1,4 @@
-"""Colours of neighbours, as people see them with and without red-green blindness."""
+"""Colours of neighbouring objects, with and without red-green blindness."""
 
 import itertools
 
@@ -17,7 +17,7 @@ _CLEARLY_DIFFERENT = 15
 
 
 @pytest.mark.parametrize("vision", [np.eye(3), _DEUTERANOPIA, _PROTANOPIA], ids=["usual", "deuteranopia", "protanopia"])
-def test_any_two_colors_differ_for_everyone(vision: object) -> None:
+def test_any_two_colors_differ_with_and_without_color_blindness(vision: object) -> None:
     for one, other in itertools.combinations(PALETTE, 2):
         assert np.linalg.norm(_lab(one, vision) - _lab(other, vision)) > _CLEARLY_DIFFERENT, (one, other)
 

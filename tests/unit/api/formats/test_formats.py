@@ -1,4 +1,4 @@
-"""Results in the words of other tools, read by those very tools."""
+"""Results in the formats of other tools, read by those tools."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_pycocotools_reads_the_annotations_as_results() -> None:
     assert all((results.annToMask(each) == mask).all() for each, mask in zip(read, _MASKS, strict=True))
 
 
-def test_coco_has_objects_without_masks_too() -> None:
+def test_coco_includes_objects_without_masks() -> None:
     _, annotation = _document(ResultFormat.COCO, [_OBJECTS[0], _BOX_ONLY])["annotations"]
     assert (annotation["bbox"], annotation["area"], "segmentation" in annotation) == ([3, 4, 10, 20], 200, False)
 
@@ -93,7 +93,7 @@ def test_coco_has_objects_without_masks_too() -> None:
 # --- Roboflow ---------------------------------------------------------------------------------------------------------
 
 
-def test_supervision_reads_what_roboflow_would_have_answered() -> None:
+def test_supervision_reads_the_roboflow_document() -> None:
     detections = sv.Detections.from_inference(_document(ResultFormat.ROBOFLOW, _OBJECTS))
     assert detections.xyxy.tolist() == [list(found.box) for found in _OBJECTS]
     assert detections.confidence is not None
@@ -111,7 +111,7 @@ def test_supervision_reads_boxes_without_masks() -> None:
     assert detections.mask is None
 
 
-def test_supervision_can_draw_what_it_read() -> None:
+def test_supervision_draws_the_masks_it_read() -> None:
     detections = sv.Detections.from_inference(_document(ResultFormat.ROBOFLOW, _OBJECTS[1:2]))
     drawn = sv.MaskAnnotator(opacity=1).annotate(np.zeros((_HEIGHT, _WIDTH, 3), np.uint8), detections)
     assert (drawn.any(2) == _MASKS[1]).all()
@@ -135,7 +135,7 @@ def test_label_studio_reads_its_brush_labels() -> None:
 
 
 @pytest.mark.parametrize("mask", _MASKS)
-def test_brush_labels_are_those_of_label_studio_s_own_encoder(mask: npt.NDArray[np.bool_]) -> None:
+def test_brush_labels_decode_like_those_of_label_studio_s_encoder(mask: npt.NDArray[np.bool_]) -> None:
     document = _document(ResultFormat.LABELSTUDIO, _OBJECTS)
     number = next(index for index, each in enumerate(_MASKS) if each is mask)
     theirs = brush.mask2rle((mask * 255).astype(np.uint8))
@@ -146,7 +146,7 @@ def test_brush_labels_are_those_of_label_studio_s_own_encoder(mask: npt.NDArray[
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 63, 64, 65, 16_383, 16_384, 16_385, 40_000])
 @pytest.mark.parametrize("value", [0, 1])
-def test_brush_labels_of_stretches_of_any_length(length: int, value: int) -> None:
+def test_brush_labels_encode_runs_of_any_length(length: int, value: int) -> None:
     inside = np.full((1, length + 1), value, np.uint8, order="F")
     inside[0, -1] = 1 - value
     counts = coco_mask.encode(inside)["counts"].decode()
@@ -160,14 +160,14 @@ def test_brush_labels_of_stretches_of_any_length(length: int, value: int) -> Non
 # --- All --------------------------------------------------------------------------------------------------------------
 
 
-def test_maskq_s_own_document_has_the_formats_the_job_asked_for() -> None:
+def test_the_maskq_document_has_the_formats_of_the_request() -> None:
     document = _document(ResultFormat.MASKQ, _OBJECTS)
     assert [[found["mask"]["format"], found["alternate_masks"]] for found in document["objects"]] == [["png", []]] * 3
     assert PngMask.model_validate(document["objects"][0]["mask"]).size == (_HEIGHT, _WIDTH)
 
 
 @pytest.mark.parametrize("name", ResultFormat)
-def test_nothing_found_is_a_document_too(name: ResultFormat) -> None:
+def test_a_result_without_objects_is_a_valid_document(name: ResultFormat) -> None:
     document = _document(name, [])
     if name is ResultFormat.ROBOFLOW:
         assert len(sv.Detections.from_inference(document)) == 0

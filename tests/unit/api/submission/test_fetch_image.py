@@ -1,3 +1,5 @@
+"""Fetching images: redirects, limits, errors, and addresses that are refused."""
+
 import asyncio
 import threading
 from collections.abc import Iterator
@@ -48,16 +50,10 @@ def website() -> Iterator[str]:
 
 
 def _fetch(url: str, **changes: object) -> bytes:
-    values = {
-        "url_allow_http": True,
-        "url_allow_private": True,
-        "max_image_bytes": 1_000,
-        "url_timeout_s": 1.0,
-        **changes,
-    }
+    values = {"url_allow_http": True, "url_allow_private": True, "url_timeout_s": 1.0, **changes}
 
     async def fetch() -> bytes:
-        async with ImageFetcher(Settings.model_validate(values)) as fetcher:
+        async with ImageFetcher(Settings.of(**values).outbound, max_bytes=1_000) as fetcher:
             return await fetcher.fetch(url)
 
     return asyncio.run(fetch())
@@ -78,17 +74,17 @@ def test_an_image_is_fetched_through_a_few_redirects(website: str, path: str) ->
         ("/slow", UrlRefused, "no image within 1 s"),
     ],
 )
-def test_a_fetch_that_fails_says_why(website: str, path: str, error: type[MaskqError], detail: str) -> None:
+def test_a_failed_fetch_names_the_reason(website: str, path: str, error: type[MaskqError], detail: str) -> None:
     with pytest.raises(error, match=detail):
         _fetch(website + path)
 
 
-def test_a_port_where_nobody_listens_is_a_clear_error() -> None:
+def test_a_closed_port_is_a_clear_error() -> None:
     with pytest.raises(UrlRefused, match="connection failed"):
         _fetch("http://127.0.0.1:9/")
 
 
-def test_the_server_of_a_private_address_never_hears_of_us(website: str) -> None:
+def test_a_private_address_receives_no_request(website: str) -> None:
     port = website.rpartition(":")[2]
     for host in ("127.0.0.1", "localhost", "127.1", "0x7f.1", "2130706433", "0", "[::ffff:127.0.0.1]", "[::1]"):
         with pytest.raises(UrlRefused):
@@ -96,7 +92,7 @@ def test_the_server_of_a_private_address_never_hears_of_us(website: str) -> None
     assert _Website.hits == []
 
 
-def test_a_private_address_is_refused_at_the_connection_itself(monkeypatch: pytest.MonkeyPatch, website: str) -> None:
+def test_a_private_address_is_refused_when_connecting(monkeypatch: pytest.MonkeyPatch, website: str) -> None:
     monkeypatch.setattr("shared.outbound._PORTS", {int(website.rpartition(":")[2])})
     for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]"):
         with pytest.raises(UrlRefused, match="not on the public Internet"):

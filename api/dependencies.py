@@ -1,0 +1,110 @@
+"""What routes declare as parameters: the services, the caller, and the job in the path that this caller may use.
+
+Every route that shows or changes jobs declares a caller or a job from here, so it requires an API key. FastAPI resolves
+these before the body is read: no route declares its body, so FastAPI leaves it unread until the route reads it itself.
+A test checks both.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, cast
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
+
+from api.auth.caller import Caller
+from api.services import Services
+from shared.domain.api_key import ApiKey, Scope
+from shared.domain.job import ANONYMOUS, is_job_id
+from shared.errors import JobExpired, JobNotFound, KeyRequired, RateLimited, ScopeMissing
+from shared.store.api_keys import Admission
+from shared.store.job_state import JobState
+
+_BEARER = HTTPBearer(auto_error=False, description="An API key, made with `scripts/keys create`.")
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key, for clients without Bearer.")
+
+
+async def _services(request: Request) -> Services:  # async: FastAPI would call a plain function in a thread
+    return cast(Services, request.app.state.services)
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+"""The services of this process."""
+
+
+async def _caller(
+    request: Request,
+    services: ServicesDep,
+    needed: SecurityScopes,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+    header: Annotated[str | None, Depends(_HEADER)],
+) -> Caller:
+    """The caller. Its API key has the needed scopes and is within its rate limit.
+
+    Raises:
+        KeyRequired: there is no key, or it is unknown.
+        ScopeMissing: the key lacks a scope.
+        RateLimited: the key is over its rate limit.
+    """
+    if services.http.require_keys is False:
+        return Caller(ANONYMOUS)
+    secret = bearer.credentials if bearer else header
+    admission = await services.keys.admit(secret) if secret else None
+    if admission is None:
+        raise KeyRequired("send a key as `Authorization: Bearer maskq_...` or `X-API-Key: maskq_...`")
+    request.state.caller = admission.key.id
+    request.state.answer_headers = _rate_headers(admission)
+    if not admission.is_within_rate:
+        wait_s = admission.retry_after_s
+        raise RateLimited(f"this key may send its next request in {wait_s:.1f} s", wait_s)
+    _require_scopes(admission.key, needed)
+    return Caller(admission.key.id, Scope.ADMIN in admission.key.scopes, admission.key.share)
+
+
+def _require_scopes(key: ApiKey, needed: SecurityScopes) -> None:
+    missing = set(needed.scopes) - key.scopes
+    if missing and Scope.ADMIN not in key.scopes:
+        raise ScopeMissing(f"it needs the scope {', '.join(sorted(missing))}")
+
+
+def _rate_headers(admission: Admission) -> dict[str, str]:
+    """The rate limit of the key, in the fields of draft-ietf-httpapi-ratelimit-headers-10. The quota is the burst; the
+    window is the time in which the key earns a whole burst again."""
+    return {
+        "RateLimit-Policy": f'"key";q={admission.key.burst};w={admission.window_s}',
+        "RateLimit": f'"key";r={admission.remaining};t={round(admission.refilled_s + 0.499)}',
+    }
+
+
+Submitter = Annotated[Caller, Security(_caller, scopes=[Scope.SUBMIT])]
+"""A caller that may submit jobs, and cancel its own."""
+Reader = Annotated[Caller, Security(_caller, scopes=[Scope.READ])]
+"""A caller that may read its own jobs."""
+
+
+async def _checked_id(job_id: str) -> str:
+    if not is_job_id(job_id):
+        raise JobNotFound("this is not a job id; ids look like 0197a2b4-5c6d-7e8f-9a0b-1c2d3e4f5a6b")
+    return job_id
+
+
+async def _own_job(
+    job_id: Annotated[str, Depends(_checked_id)], services: ServicesDep, caller: Annotated[Caller, Depends(_caller)]
+) -> JobState:
+    """The job in the path, if the caller may see it. Another owner's job is not found, as if it did not exist.
+
+    Raises:
+        JobNotFound, JobExpired: as the store's `read`.
+    """
+    state = await services.store.read(job_id)
+    if not caller.may_see(state.job):
+        raise JobNotFound("no job has this id")
+    return state
+
+
+OwnJob = Annotated[JobState, Security(_own_job, scopes=[Scope.READ])]
+"""The job in the path, for a caller that may read it."""
+OwnJobToChange = Annotated[JobState, Security(_own_job, scopes=[Scope.SUBMIT])]
+"""The job in the path, for a caller that may change it."""
+OWN_JOB_ERRORS = (JobNotFound, JobExpired)
+"""What a route with a job in its path may raise."""

@@ -1,0 +1,20 @@
+"""A job as an HTTP response: its view, and the headers for polling and caching."""
+
+from __future__ import annotations
+
+from fastapi import Request, Response
+
+from shared.domain.views import JobView
+from shared.store.job_state import JobState
+
+
+def add_job_headers(response: Response, state: JobState) -> None:
+    """Set `Retry-After` if the job has not ended, and require caches to revalidate."""
+    response.headers["Cache-Control"] = "private, no-cache"
+    if state.retry_after_s is not None:
+        response.headers["Retry-After"] = str(state.retry_after_s)
+
+
+def job_view(state: JobState, request: Request) -> JobView:
+    """The job as its client sees it. Its URLs have the host of the request."""
+    return JobView.of(state.job, state.queue_position, state.result, str(request.base_url))

@@ -1,0 +1,122 @@
+"""The fields of a submission: values that are accepted, and errors that name the field and the reason."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from api.submission.fields import DeploymentLimits
+from api.submission.submission import FormSubmission, JsonSubmission, Submission, validate
+from shared.domain.job import MaskFormat, Priority
+from shared.domain.webhook import WebhookEvent
+from shared.errors import InvalidField, MaskqError, PayloadTooLarge, UnsupportedImage
+
+_LIMITS = DeploymentLimits(["demo", "other"], max_image_bytes=100)
+_URL = "https://example.com/cat.png"
+
+
+def _form(**fields: object) -> FormSubmission:
+    return validate(FormSubmission, {"prompt": "cat", **fields}, _LIMITS)
+
+
+def _json(**fields: object) -> JsonSubmission:
+    return validate(JsonSubmission, {"prompt": "cat", **fields}, _LIMITS)
+
+
+def test_a_form_is_read_from_texts_and_files() -> None:
+    submission = _form(
+        image_file=b"x", model_id="other", timeout="30", priority="high", mask_format=["crop", "rle, crop"]
+    )
+    assert (submission.prompt, submission.upload) == ("segment cat", b"x")
+    assert (submission.model_id, submission.timeout, submission.priority) == ("other", 30.0, Priority.HIGH)
+    assert submission.mask_format == (MaskFormat.CROP, MaskFormat.RLE)
+
+
+def test_json_may_have_numbers_lists_and_null() -> None:
+    submission = _json(
+        image_url=_URL,
+        image_base64=None,
+        timeout=1.5,
+        mask_format=["png"],
+        webhook_events="job.completed",
+        priority=None,
+    )
+    assert (submission.upload, submission.image_url, submission.timeout) == (None, _URL, 1.5)
+    assert (submission.mask_format, submission.priority) == ((MaskFormat.PNG,), None)
+    assert submission.webhook_events == (WebhookEvent.JOB_COMPLETED,)
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+def test_base64_is_decoded(prefix: str) -> None:
+    assert _json(image_base64=prefix + base64.b64encode(b"image").decode()).upload == b"image"
+
+
+def test_unknown_fields_are_ignored() -> None:
+    assert _form(image_file=b"x", colour="red").upload == b"x"
+
+
+def test_an_empty_file_field_beside_a_url_is_ignored() -> None:
+    assert _form(image_file=b"", image_url=_URL).upload is None
+
+
+_WRONG: dict[str, tuple[type[Submission], dict[str, object], str]] = {
+    "no prompt": (FormSubmission, {"image_file": b"x"}, "prompt: is required"),
+    "null prompt": (JsonSubmission, {"prompt": None, "image_url": _URL}, "prompt: is required"),
+    "prompt twice": (FormSubmission, {"prompt": ["a", "b"], "image_file": b"x"}, "prompt: must be text, given once"),
+    "prompt as a file": (FormSubmission, {"prompt": b"cat", "image_file": b"x"}, "prompt: must be text, given once"),
+    "priority as a file": (FormSubmission, {"priority": b"high"}, "priority: must be text, given once"),
+    "unknown model": (JsonSubmission, {"model_id": "evil"}, "model_id: this deployment serves demo, other"),
+    "unknown priority": (JsonSubmission, {"priority": "urgent"}, "priority: must be 'high', 'normal' or 'low'"),
+    "unknown format": (JsonSubmission, {"mask_format": "bitmap"}, "mask_format: must be 'rle', 'polygon', 'png' or "),
+    "no format": (JsonSubmission, {"mask_format": []}, "mask_format: must name at least one"),
+    "format of numbers": (JsonSubmission, {"mask_format": [1]}, "mask_format: must be text, or a list of texts"),
+    "unknown event": (JsonSubmission, {"webhook_events": ["job.started"]}, "webhook_events: must be 'job.completed'"),
+    "timeout of words": (
+        FormSubmission,
+        {"timeout": "soon"},
+        "timeout: must be a number of seconds above 0",
+    ),
+    "timeout of 0": (JsonSubmission, {"timeout": 0}, "timeout: must be a number of seconds above 0 and at most 86400"),
+    "text as a file": (FormSubmission, {"image_file": "x"}, "image_file: must be one file part, with a filename"),
+    "two files": (FormSubmission, {"image_file": [b"x", b"y"]}, "image_file: must be one file part, with a filename"),
+    "not base64": (JsonSubmission, {"image_base64": "!"}, "image_base64: is not base64"),
+    "no image": (FormSubmission, {"prompt": "cat"}, "image_file or image_url: send exactly one image"),
+    "two images": (
+        JsonSubmission,
+        {"prompt": "cat", "image_base64": "AAAA", "image_url": _URL},
+        "image_base64 or im",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _WRONG)
+def test_a_wrong_field_is_named_with_the_reason(name: str) -> None:
+    model, fields, detail = _WRONG[name]
+    with pytest.raises(InvalidField) as caught:
+        validate(model, fields, _LIMITS)
+    assert detail in caught.value.detail
+
+
+def test_all_wrong_fields_are_named_at_once() -> None:
+    with pytest.raises(InvalidField) as caught:
+        _json(timeout=0, priority="urgent", image_base64="!")
+    assert {each.partition(":")[0] for each in caught.value.detail.split("; ")} == {
+        "timeout",
+        "priority",
+        "image_base64",
+    }
+
+
+@pytest.mark.parametrize(
+    ("image", "error"), [(b"", UnsupportedImage), (b"x" * 101, PayloadTooLarge)], ids=["empty", "too large"]
+)
+def test_an_image_of_a_wrong_size_has_an_error_of_its_own(image: bytes, error: type[MaskqError]) -> None:
+    with pytest.raises(error):
+        _form(image_file=image)
+
+
+def test_many_wrong_names_are_one_reason() -> None:
+    with pytest.raises(InvalidField) as caught:
+        _json(image_url=_URL, mask_format=[str(number) for number in range(100_000)])
+    assert len(caught.value.detail) < 200
