@@ -29,7 +29,7 @@ _MEANING = {
     "absent_accuracy": "share of those with an empty prediction",
     "examples": "examples",
     "failed": "examples without any prediction",
-    "upper_bound": "mean IoU of the ground truth itself, encoded as tokens",
+    "upper_bound": "mean IoU of the ground truth itself as tokens: no prediction could do better",
 }
 
 

@@ -29,5 +29,5 @@ def _encode_and_decode(truth: TrueObject, codec: MaskCodec) -> Rle:
         return truth.mask
     tokens = encode_mask(codec, mask)
     soft = codec.decode(np.array([tokens.codes], np.int32))[0]
-    drawn = render_object(Detection(truth.label, tokens.box_yxyx, tokens.codes, 1.0), soft, width, height, [])
-    return drawn.rle.model_dump(include={"size", "counts"}) if drawn.rle else truth.mask
+    rendered = render_object(Detection(truth.label, tokens.box_yxyx, tokens.codes, 1.0), soft, width, height, [])
+    return rendered.rle.model_dump(include={"size", "counts"}) if rendered.rle else truth.mask
