@@ -27,7 +27,7 @@ from PIL import Image
 from benchmarks.cores import busiest_thread, set_apart
 from benchmarks.engine import closed_loop
 from benchmarks.report import report
-from evaluation.datasets.scenes import drawn_questions
+from evaluation.datasets.scenes import scene_examples
 from local.broker import free_port
 from local.up import local_service
 from shared.registry import served_model
@@ -135,7 +135,7 @@ def _one(client: httpx2.Client, prompt: str, image: bytes) -> dict[str, float]:
 
 def _questions(jobs: int, first: int = 7_000) -> list[tuple[str, bytes]]:
     """Prompts and images, drawn before anything is timed."""
-    return [(each.prompt, each.read_image()) for each in drawn_questions(jobs, first)]
+    return [(each.prompt, each.read_image()) for each in scene_examples(jobs, first)]
 
 
 async def _throughput(url: str, asked: Sequence[tuple[str, bytes]], in_flight: int) -> float:

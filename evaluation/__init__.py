@@ -1,1 +1,1 @@
-"""How good masks are, by the authors' protocol: questions with known answers, asked of an engine or a service."""
+"""Measures mask quality by the authors' protocol: predictions for examples with ground truth, scored."""

@@ -1,4 +1,4 @@
-"""What is asked, and what the right answer is."""
+"""An example: an image, a prompt, and the ground truth."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 
 Rle: TypeAlias = dict[str, Any]
-"""`{"size": [height, width], "counts": ...}` as pycocotools takes it."""
+"""`{"size": [height, width], "counts": ...}`, the format of pycocotools."""
 Box: TypeAlias = tuple[float, float, float, float]
 """y0, x0, y1, x1 in 0..1 of the image."""
 
 
 class DataError(Exception):
-    """A data set is not in the format it should be in. The message says what is wrong."""
+    """A data set, or a file of predictions, is not in the expected format. The message says what is wrong."""
 
 
 @dataclass(frozen=True)
-class Truth:
-    """One object that is really there."""
+class TrueObject:
+    """One object of the ground truth."""
 
     label: str
     box: Box
@@ -31,17 +31,18 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Question:
+class Example:
     """A prompt about an image, and every object that it names."""
 
     id: str
-    """The same in every run, and different for every question of a data set."""
+    """Unique within the data set, and the same in every run."""
     prompt: str
     """As a client sends it."""
     read_image: Callable[[], bytes]
-    truths: Sequence[Truth]
+    """Returns the encoded image file."""
+    ground_truth: Sequence[TrueObject]
     refers_to_one: bool = False
-    """A referring expression: only the first object of the answer counts, whatever its label."""
+    """The prompt is a referring expression: only the first predicted object counts, whatever its label."""
 
 
 def mask_to_rle(mask: npt.NDArray[np.bool_]) -> Rle:
@@ -51,10 +52,11 @@ def mask_to_rle(mask: npt.NDArray[np.bool_]) -> Rle:
 
 
 def file_within(folder: Path, name: str) -> Path:
-    """The file `name` of `folder`.
+    """Return the path of the file `name` in `folder`.
 
     Raises:
-        DataError: it lies outside, which would send files of this machine to a service, or it is missing.
+        DataError: the file is missing, or lies outside the folder. Other files of this machine must not be sent to a
+            service.
     """
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()) or not path.is_file():

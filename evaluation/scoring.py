@@ -1,14 +1,14 @@
-"""How answers are scored: the protocol of google-research/big_vision.
+"""Scores of predictions, by the protocol of google-research/big_vision.
 
-Theirs (`evaluators/proj/paligemma/transfers/segmentation.py`), for referring expressions: the first 20 tokens of an
-answer must be a valid object (4 locations, 16 codes, y1 > y0, x1 > x0), else it counts as IoU 0 and as invalid. Boxes
-are compared in 0..1 (v / 1023) and are right from an IoU of 0.5 or 0.75 on; masks in the pixels of the original image.
-One difference: box edges are rounded to the nearest pixel, as clients get them, where theirs are cut off; a test holds
-how little that changes.
+Referring expressions (`evaluators/proj/paligemma/transfers/segmentation.py` there): the first 20 tokens of the answer
+must be a valid object (4 locations, 16 codes, y1 > y0, x1 > x0), otherwise it counts as IoU 0 and as invalid. Boxes are
+compared in 0..1 (v / 1023) and count as correct from an IoU of 0.5 or 0.75. Masks are compared in pixels of the
+original image. One difference: big_vision truncates box edges to pixels; here they are rounded to the nearest pixel, as
+clients get them. A test limits the effect of this.
 
-Ours, for prompts that name several objects: every object that is really there counts. Those of a label are matched one
-to one with the answer's objects of that label so that the sum of mask IoUs is largest (Hungarian method); without a
-partner an object counts as IoU 0 and as invalid. What the answer holds beyond that is counted as extra, apart.
+Prompts that name several objects (our extension): every true object counts. True and predicted objects of the same
+label are matched one to one so that the sum of mask IoUs is largest (Hungarian method). A true object without a match
+counts as IoU 0 and as invalid. A predicted object without a match is counted separately, as extra.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco
 from scipy.optimize import linear_sum_assignment
 
-from evaluation.example import Box, DataError, Question, Rle, Truth
+from evaluation.example import Box, DataError, Example, Rle, TrueObject
 from shared.domain.result import SegmentationResult
 from worker.stages.parse import parse_answer
 
@@ -30,8 +30,8 @@ _BEGINS_WITH_AN_OBJECT = re.compile(r"(<loc\d{4}>){4}(<seg\d{3}>){16}")
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """An object of an answer."""
+class PredictedObject:
+    """One object of a prediction."""
 
     label: str
     box: Box
@@ -40,71 +40,77 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ObjectScore:
-    """How one true object was answered."""
+    """Scores of one true object."""
 
-    question: str
+    example: str
+    """Id of the example."""
     prompt: str
     label: str
     valid: bool
+    """Whether a predicted object was matched to it."""
     iou: float = 0.0
     box_iou: float = 0.0
     box_error: float | None = None
-    """Mean distance of the four edges, as a share of the side."""
+    """Mean error of the four edges, in 0..1 of the image side. None without a match."""
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A question with its scores."""
+class ExampleScore:
+    """An example with its scores."""
 
-    question: Question
+    example: Example
     objects: list[ObjectScore]
     extra: int
-    """Objects of the answer that are no true ones."""
+    """Number of predicted objects without a match."""
 
 
-def score(question: Question, result: SegmentationResult | None) -> Scored:
-    """Hold an answer against the truth. No result at all counts as an invalid answer.
+def score(example: Example, result: SegmentationResult | None) -> ExampleScore:
+    """Compare a prediction with the ground truth. No result counts as an invalid prediction.
 
     Raises:
-        DataError: the image has another size than its annotation says.
+        DataError: the image differs in size from its annotation.
     """
-    predictions = predictions_of(result) if result else []
-    if question.refers_to_one:
+    predictions = predicted_objects(result) if result else []
+    if example.refers_to_one:
         begins_well = result is not None and _BEGINS_WITH_AN_OBJECT.match(result.raw_text) is not None
         predictions = predictions[:1] if begins_well else []
-        pairs = dict(zip(range(len(question.truths)), predictions, strict=False))
+        pairs = dict(zip(range(len(example.ground_truth)), predictions, strict=False))
     else:
-        pairs = _match(question, predictions)
-    objects = [_score_one(question, truth, pairs.get(index)) for index, truth in enumerate(question.truths)]
-    return Scored(question, objects, len(predictions) - len(pairs))
+        pairs = _match(example, predictions)
+    objects = [_score_one(example, truth, pairs.get(index)) for index, truth in enumerate(example.ground_truth)]
+    return ExampleScore(example, objects, len(predictions) - len(pairs))
 
 
-def predictions_of(result: SegmentationResult) -> list[Prediction]:
-    """Objects with a mask; their boxes as the model wrote them, which is finer than pixels."""
+def predicted_objects(result: SegmentationResult) -> list[PredictedObject]:
+    """Objects that have a mask. Their boxes are the location tokens of the model, which are finer than pixels."""
     written = parse_answer(result.raw_text, [], truncated=result.truncated).detections
     predictions = []
     for found, detection in zip(result.objects, written, strict=True):
         y0, x0, y1, x1 = (location / _LAST_LOCATION for location in detection.box_yxyx)
         if found.rle:
             mask = found.rle.model_dump(include={"size", "counts"})
-            predictions.append(Prediction(found.label.casefold(), (y0, x0, y1, x1), mask))
+            predictions.append(PredictedObject(found.label.casefold(), (y0, x0, y1, x1), mask))
     return predictions
 
 
-def _match(question: Question, predictions: list[Prediction]) -> dict[int, Prediction]:
-    """Which prediction answers which true object, by number."""
-    pairs: dict[int, Prediction] = {}
-    for label in {truth.label.casefold() for truth in question.truths}:
-        true = [index for index, truth in enumerate(question.truths) if truth.label.casefold() == label]
+def _match(example: Example, predictions: list[PredictedObject]) -> dict[int, PredictedObject]:
+    """The predicted object that is matched to each true object, by index of the true object."""
+    pairs: dict[int, PredictedObject] = {}
+    for label in {truth.label.casefold() for truth in example.ground_truth}:
+        true = [index for index, truth in enumerate(example.ground_truth) if truth.label.casefold() == label]
         named = [prediction for prediction in predictions if prediction.label == label]
-        overlaps = mask_ious([question.truths[index].mask for index in true], [each.mask for each in named])
+        overlaps = mask_ious([example.ground_truth[index].mask for index in true], [each.mask for each in named])
         rows, columns = linear_sum_assignment(overlaps, maximize=True)
         pairs |= {true[row]: named[column] for row, column in zip(rows, columns, strict=True)}
     return pairs
 
 
 def mask_ious(truths: list[Rle], predictions: list[Rle]) -> npt.NDArray[np.float64]:
-    """float64[truths, predictions]: intersection over union of masks of one image."""
+    """float64[true objects, predicted objects]: intersection over union of masks of one image.
+
+    Raises:
+        DataError: the masks differ in size.
+    """
     if not truths or not predictions:
         return np.zeros((len(truths), len(predictions)))
     sizes = {tuple(mask["size"]) for mask in (*truths, *predictions)}
@@ -125,15 +131,15 @@ def _area(box: Box) -> float:
     return max(y1 - y0, 0.0) * max(x1 - x0, 0.0)
 
 
-def _score_one(question: Question, truth: Truth, answer: Prediction | None) -> ObjectScore:
-    if answer is None:
-        return ObjectScore(question.id, question.prompt, truth.label, valid=False)
+def _score_one(example: Example, truth: TrueObject, predicted: PredictedObject | None) -> ObjectScore:
+    if predicted is None:
+        return ObjectScore(example.id, example.prompt, truth.label, valid=False)
     return ObjectScore(
-        question.id,
-        question.prompt,
+        example.id,
+        example.prompt,
         truth.label,
         valid=True,
-        iou=float(mask_ious([truth.mask], [answer.mask])[0, 0]),
-        box_iou=box_iou(answer.box, truth.box),
-        box_error=float(np.abs(np.subtract(answer.box, truth.box)).mean()),
+        iou=float(mask_ious([truth.mask], [predicted.mask])[0, 0]),
+        box_iou=box_iou(predicted.box, truth.box),
+        box_error=float(np.abs(np.subtract(predicted.box, truth.box)).mean()),
     )

@@ -1,1 +1,1 @@
-"""Drawn scenes with known masks: training data, evaluation data and test images from one source."""
+"""Drawn scenes with known masks: the one source of training data, evaluation data and test images."""

@@ -1,4 +1,4 @@
-"""What a scene holds before it is painted: shapes with their names, places and colours, in coordinates of 0..1."""
+"""The layout of a scene before painting: shapes with names, positions and colours, in coordinates of 0..1."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from scenes.outlines import KINDS, Points, turned, unit_outlines
+from scenes.outlines import KINDS, Points, rotate, unit_outlines
 
 Color: TypeAlias = tuple[int, int, int]
 
@@ -22,15 +22,25 @@ COLORS: dict[str, Color] = {
 }
 COLOR_NAMES = tuple(COLORS)
 COLOR_JITTER = 12
+"""Largest random change of each colour channel of a shape, in levels of 0..255."""
 
 SIZES = ((640, 480), (480, 640), (512, 512), (600, 400), (400, 600), (640, 360))
-COUNT_SHARES = (0.20, 0.28, 0.24, 0.16, 0.12)
-LARGEST_BY_COUNT = (0.75, 0.62, 0.52, 0.44, 0.40)
-SMALLEST = 0.14
+"""(width, height) in pixels; each is equally likely."""
+COUNT_PROBABILITIES = (0.20, 0.28, 0.24, 0.16, 0.12)
+"""Probability that a scene has 1, 2, ... objects."""
+MAX_OBJECTS = len(COUNT_PROBABILITIES)
+MAX_SIZE_BY_COUNT = (0.75, 0.62, 0.52, 0.44, 0.40)
+"""Largest diameter of a shape in a scene of 1, 2, ... objects, as a share of the image's geometric mean side."""
+MIN_SIZE = 0.14
+"""Smallest diameter of a shape, as the same share."""
 GAP = 0.02
-STEEPEST_DEGREES = 20.0
+"""Smallest distance between boxes, and from a box to the image border, in 0..1 of the image."""
+MAX_ROTATION_DEGREES = 20.0
 BACKGROUND_CONTRAST = 85.0
+"""Wanted RGB distance between the background and every shape, in levels of 0..255."""
 BACKGROUND_TINT = 60
+"""Largest deviation of each background channel from grey, in levels of 0..255."""
+PLACEMENT_ATTEMPTS = 40
 
 LATTICE_STEP = 8
 LAST_LOCATION = 1023
@@ -41,9 +51,14 @@ def lattice_location(edge: float) -> int:
     return min(round(edge * LAST_LOCATION / LATTICE_STEP) * LATTICE_STEP, LAST_LOCATION)
 
 
+def names_of(color: str, kind: str) -> tuple[str, str, str]:
+    """The phrases that name an object: "red circle", "circle" and "red"."""
+    return f"{color} {kind}", kind, color
+
+
 @dataclass(frozen=True)
 class Shape:
-    """One object of a plan. ``outlines`` are float32[N, 2] of (x, y) in 0..1 of the picture; a second is a hole."""
+    """One object of a layout. ``outlines`` are float32[N, 2] of (x, y) in 0..1 of the image; a second is a hole."""
 
     kind: str
     color: str
@@ -52,24 +67,24 @@ class Shape:
 
     @cached_property
     def box(self) -> tuple[float, float, float, float]:
-        """(y0, x0, y1, x1) in 0..1 of the picture: the exact extent of the outline."""
+        """(y0, x0, y1, x1) in 0..1 of the image: the exact extent of the outline."""
         (x0, y0), (x1, y1) = self.outlines[0].min(axis=0), self.outlines[0].max(axis=0)
         return float(y0), float(x0), float(y1), float(x1)
 
     @property
     def locations(self) -> tuple[int, int, int, int]:
-        """The box as location tokens, 0..1023, on the lattice that the demo model is taught."""
+        """The box as location tokens, 0..1023, on the lattice that the demo model learns."""
         y0, x0, y1, x1 = (lattice_location(edge) for edge in self.box)
         return y0, x0, y1, x1
 
-    def answers_to(self, phrase: str) -> bool:
+    def is_named(self, phrase: str) -> bool:
         """Whether ``phrase`` ("red circle", "circle" or "red") names this object."""
-        return phrase in (f"{self.color} {self.kind}", self.kind, self.color)
+        return phrase in names_of(self.color, self.kind)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A scene to be painted; ``width`` and ``height`` are its own size in pixels."""
+class Layout:
+    """A scene before painting. ``width`` and ``height`` are its own size in pixels."""
 
     seed: int
     width: int
@@ -78,22 +93,22 @@ class Plan:
     background: Color
 
 
-def plan_scene(seed: int) -> Plan:
-    """Choose size, objects, places and background of the scene of ``seed``."""
+def choose_layout(seed: int) -> Layout:
+    """Choose size, objects, positions and background of the scene with this ``seed``."""
     random = np.random.default_rng(seed)
     width, height = SIZES[random.integers(len(SIZES))]
-    count = int(random.choice(len(COUNT_SHARES), p=COUNT_SHARES)) + 1
+    count = int(random.choice(MAX_OBJECTS, p=COUNT_PROBABILITIES)) + 1
     shapes: list[Shape] = []
     for _ in range(count):
         kind, color = _choose_name(random, shapes)
-        shape = _place(random, kind, color, (width, height), LARGEST_BY_COUNT[count - 1], shapes)
+        shape = _place(random, kind, color, (width, height), MAX_SIZE_BY_COUNT[count - 1], shapes)
         if shape is not None:
             shapes.append(shape)
-    return Plan(seed, width, height, tuple(shapes), _choose_background(random, shapes))
+    return Layout(seed, width, height, tuple(shapes), _choose_background(random, shapes))
 
 
 def _choose_name(random: np.random.Generator, shapes: list[Shape]) -> tuple[str, str]:
-    """A kind and a colour; every other time one or both are taken from an object already there, to make twins."""
+    """Choose a kind and a colour. Half of the time, one or both are copied from an earlier object, to make twins."""
     kind = KINDS[random.integers(len(KINDS))]
     color = COLOR_NAMES[random.integers(len(COLOR_NAMES))]
     if shapes and random.random() < 0.5:
@@ -105,17 +120,17 @@ def _choose_name(random: np.random.Generator, shapes: list[Shape]) -> tuple[str,
 
 
 def _place(
-    random: np.random.Generator, kind: str, color: str, size: tuple[int, int], largest: float, others: list[Shape]
+    random: np.random.Generator, kind: str, color: str, size: tuple[int, int], max_size: float, others: list[Shape]
 ) -> Shape | None:
-    """A shape of that name inside the picture and clear of ``others``; None when no free place was found."""
+    """Place a shape of that name inside the image, apart from ``others``. Return None if no free place was found."""
     jitter = random.integers(-COLOR_JITTER, COLOR_JITTER + 1, size=3)
     red, green, blue = np.clip(np.array(COLORS[color]) + jitter, 0, 255).tolist()
-    for _ in range(40):
-        outlines = _try_place(random, kind, size, random.uniform(SMALLEST, largest))
+    for _ in range(PLACEMENT_ATTEMPTS):
+        outlines = _try_place(random, kind, size, random.uniform(MIN_SIZE, max_size))
         if outlines is None:
             continue
         shape = Shape(kind, color, (red, green, blue), outlines)
-        if not any(_touching(shape, other) for other in others):
+        if not any(_too_close(shape, other) for other in others):
             return shape
     return None
 
@@ -123,11 +138,11 @@ def _place(
 def _try_place(
     random: np.random.Generator, kind: str, size: tuple[int, int], share: float
 ) -> tuple[Points, ...] | None:
-    """Outlines at a random place, the shape's diameter being ``share`` of the picture's geometric mean side."""
-    picture = np.array(size, dtype=np.float32)
-    radius = share / 2 * np.sqrt(picture.prod())
-    degrees = random.uniform(-STEEPEST_DEGREES, STEEPEST_DEGREES)
-    outlines = tuple(outline * (radius / picture) for outline in turned(unit_outlines(kind), degrees))
+    """Outlines at a random position. The diameter is ``share`` of the image's geometric mean side. None if too big."""
+    sides = np.array(size, dtype=np.float32)
+    radius = share / 2 * np.sqrt(sides.prod())
+    degrees = random.uniform(-MAX_ROTATION_DEGREES, MAX_ROTATION_DEGREES)
+    outlines = tuple(outline * (radius / sides) for outline in rotate(unit_outlines(kind), degrees))
     low, high = outlines[0].min(axis=0), outlines[0].max(axis=0)
     room = 1 - 2 * GAP - (high - low)
     if (room < 0).any():
@@ -136,14 +151,14 @@ def _try_place(
     return tuple((outline - low + corner).astype(np.float32) for outline in outlines)
 
 
-def _touching(one: Shape, other: Shape) -> bool:
-    """Whether the boxes of two shapes come closer than the gap."""
+def _too_close(one: Shape, other: Shape) -> bool:
+    """Whether the boxes of two shapes are closer than the gap."""
     a, b = one.box, other.box
     return all(a[axis] < b[axis + 2] + GAP and b[axis] < a[axis + 2] + GAP for axis in (0, 1))
 
 
 def _choose_background(random: np.random.Generator, shapes: list[Shape]) -> Color:
-    """A colour that stands out from every shape: the first far enough of 40 random ones, or the farthest."""
+    """Choose a colour far from every shape: the first of 40 random ones that is far enough, else the farthest."""
     used = np.array([shape.rgb for shape in shapes], dtype=np.float32)
     greys = random.integers(40, 216, size=(40, 1))
     candidates = np.clip(greys + random.integers(-BACKGROUND_TINT, BACKGROUND_TINT + 1, size=(40, 3)), 0, 255)

@@ -1,4 +1,4 @@
-"""The eight kinds of shape as polygons around the origin, within radius 1, y pointing down."""
+"""The eight kinds of shape as polygons around the origin, within radius 1. The y axis points down."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -10,7 +10,7 @@ Points: TypeAlias = npt.NDArray[np.float32]
 
 
 def _polar(radii: float | npt.NDArray[np.float64], degrees: npt.NDArray[np.float64]) -> Points:
-    """float32[N, 2] of (x, y) from radii and angles, 0 degrees pointing up and running clockwise."""
+    """float32[N, 2] of (x, y) from radii and angles. 0 degrees points up; angles grow clockwise."""
     angles = np.radians(degrees)
     return np.stack([radii * np.sin(angles), -radii * np.cos(angles)], axis=-1).astype(np.float32)
 
@@ -48,12 +48,12 @@ _CACHE = {kind: make() for kind, make in _OUTLINES.items()}
 
 
 def unit_outlines(kind: str) -> tuple[Points, ...]:
-    """The closed outlines of ``kind``, float32[N, 2] each; a second one is a hole in the first."""
+    """Return the closed outlines of ``kind``, float32[N, 2] each. A second outline is a hole in the first."""
     return _CACHE[kind]
 
 
-def turned(outlines: tuple[Points, ...], degrees: float) -> tuple[Points, ...]:
-    """The outlines turned clockwise about the origin."""
+def rotate(outlines: tuple[Points, ...], degrees: float) -> tuple[Points, ...]:
+    """Return the outlines, rotated clockwise about the origin."""
     angle = np.radians(degrees)
     rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], dtype=np.float32)
     return tuple(outline @ rotation for outline in outlines)

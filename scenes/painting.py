@@ -1,4 +1,4 @@
-"""Painting a plan at any size, and the exact share of every pixel that a shape covers."""
+"""Paint a layout at any size, and compute the exact share of each pixel that a shape covers."""
 
 from typing import TypeAlias
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scenes.layout import Plan, Shape
+from scenes.layout import Layout, Shape
 from scenes.outlines import Points
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -17,9 +17,9 @@ _SUBPIXEL_BITS = 4
 
 
 def coverage(outlines: tuple[Points, ...], width: int, height: int) -> Coverage:
-    """float32[height, width] in 0..1: how much of each pixel lies inside ``outlines`` given in 0..1."""
+    """float32[height, width] in 0..1: the share of each pixel inside ``outlines``, which are in 0..1 of the image."""
     scale = np.array([width, height], dtype=np.float32) * SUPERSAMPLING
-    # Sample points sit at sample centres, hence the half; fillPoly reads fixed-point numbers.
+    # Samples are taken at pixel centres, so subtract a half. fillPoly takes fixed-point numbers.
     corners = [np.round((outline * scale - 0.5) * (1 << _SUBPIXEL_BITS)).astype(np.int32) for outline in outlines]
     canvas = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING), dtype=np.uint8)
     cv2.fillPoly(canvas, corners, 255, shift=_SUBPIXEL_BITS)
@@ -27,18 +27,18 @@ def coverage(outlines: tuple[Points, ...], width: int, height: int) -> Coverage:
     return shrunk.astype(np.float32) / 255
 
 
-def paint(plan: Plan, width: int, height: int) -> Pixels:
-    """uint8[height, width, 3] RGB of the whole plan, squashed to that size."""
-    picture = paint_background(plan, width, height)
-    random = np.random.default_rng([plan.seed, 2])
-    for shape in plan.shapes:
-        _paint_shape(random, picture, shape)
-    return np.clip(picture, 0, 255).round().astype(np.uint8)
+def paint(layout: Layout, width: int, height: int) -> Pixels:
+    """Paint the whole layout, stretched to that size: uint8[height, width, 3] RGB."""
+    image = _paint_background(layout, width, height)
+    random = np.random.default_rng([layout.seed, 2])
+    for shape in layout.shapes:
+        _paint_shape(random, image, shape)
+    return np.clip(image, 0, 255).round().astype(np.uint8)
 
 
-def _paint_shape(random: np.random.Generator, picture: Coverage, shape: Shape) -> None:
-    """Blend one shape into float32[H, W, 3], touching only the pixels of its box."""
-    height, width = picture.shape[:2]
+def _paint_shape(random: np.random.Generator, image: Coverage, shape: Shape) -> None:
+    """Blend one shape into ``image``, float32[H, W, 3]. Only the pixels of its box change."""
+    height, width = image.shape[:2]
     y0, x0, y1, x1 = shape.box
     top, left = int(y0 * height), int(x0 * width)
     bottom, right = min(int(y1 * height) + 2, height), min(int(x1 * width) + 2, width)
@@ -46,17 +46,17 @@ def _paint_shape(random: np.random.Generator, picture: Coverage, shape: Shape) -
     corner = np.array([left, top], dtype=np.float32)
     local = tuple((outline * (width, height) - corner) / size for outline in shape.outlines)
     alpha = coverage(local, right - left, bottom - top)[..., None]
-    paint = np.array(shape.rgb, dtype=np.float32) + _slope(random, right - left, bottom - top, 16)[..., None]
-    region = picture[top:bottom, left:right]
+    paint = np.array(shape.rgb, dtype=np.float32) + _gradient(random, right - left, bottom - top, 16)[..., None]
+    region = image[top:bottom, left:right]
     region += alpha * (paint - region)
 
 
-def paint_background(plan: Plan, width: int, height: int) -> Coverage:
-    """float32[H, W, 3]: a base colour with, by turns, nothing, a slope of light, blotches, stripes and grain."""
-    random = np.random.default_rng([plan.seed, 1])
+def _paint_background(layout: Layout, width: int, height: int) -> Coverage:
+    """float32[H, W, 3]: a base colour plus a random choice of gradient, blotches, stripes and grain, or none."""
+    random = np.random.default_rng([layout.seed, 1])
     light = np.zeros((height, width), dtype=np.float32)
     if random.random() < 0.4:
-        light += _slope(random, width, height, 40)
+        light += _gradient(random, width, height, 40)
     if random.random() < 0.4:
         light += _blotches(random, width, height)
     if random.random() < 0.3:
@@ -64,11 +64,11 @@ def paint_background(plan: Plan, width: int, height: int) -> Coverage:
     if random.random() < 0.4:
         grain = random.integers(-6, 7, size=(240, 240), dtype=np.int8).astype(np.float32)
         light += cv2.resize(grain, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.array(plan.background, dtype=np.float32) + light[..., None]
+    return np.array(layout.background, dtype=np.float32) + light[..., None]
 
 
-def _slope(random: np.random.Generator, width: int, height: int, steepest: float) -> Coverage:
-    dx, dy = random.uniform(-steepest, steepest, size=2)
+def _gradient(random: np.random.Generator, width: int, height: int, max_change: float) -> Coverage:
+    dx, dy = random.uniform(-max_change, max_change, size=2)
     across, down = np.linspace(-dx, dx, width), np.linspace(-dy, dy, height)
     return np.add.outer(down, across).astype(np.float32)
 

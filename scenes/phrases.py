@@ -1,4 +1,4 @@
-"""Questions about a scene and their answers, as phrases and object numbers."""
+"""Phrases that ask for objects of a scene, and which objects each phrase names."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -6,28 +6,39 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from scenes.layout import COLOR_NAMES, lattice_location
+from scenes.layout import COLOR_NAMES, lattice_location, names_of
 from scenes.outlines import KINDS
-from training.pool import NO_OBJECT
-from training.tokenizer import FOREIGN_WORDS
 
-Bools: TypeAlias = npt.NDArray[np.bool_]
 Bytes: TypeAlias = npt.NDArray[np.int8]
 
+NO_OBJECT = -1
+"""Fills arrays over objects where a scene has fewer than five."""
 ABSENT_SHARE = 0.22
 TWO_PHRASES_SHARE = 0.10
-"""When measuring; training asks for two things more often, because it is harder."""
-PHRASE_FORMS = (0.6, 0.2, 0.2)
-"""How often an object is asked for by colour and kind, by kind alone, by colour alone."""
+"""In evaluation. Training asks for two things more often, because they are harder."""
+FORM_PROBABILITIES = (0.6, 0.2, 0.2)
+"""Probability of asking by colour and kind, by kind alone, by colour alone."""
+
+FOREIGN_WORDS = (
+    "zebra", "hexagon", "pink", "brown", "dog", "cat", "car", "house", "wheel", "left", "right", "person", "tree",
+    "cloud", "oval", "rectangle", "pentagon", "cube", "arrow", "moon", "sun", "flower", "grey", "gray", "cyan",
+    "teal", "gold", "silver", "bird", "fish", "boat", "chair", "table", "bottle", "cup", "apple", "banana", "the",
+    "a", "of", "big", "small", "large", "tiny", "crescent", "spiral", "octagon", "line", "dot", "ball", "box",
+    "ellipse", "trapezoid", "sheep", "horse", "bus", "train", "bicycle", "phone", "book", "lamp",
+)  # fmt: skip
+"""Words that no scene contains: they give the tokenizer more pieces, and the model prompts with an empty answer."""
 
 
 @dataclass(frozen=True)
 class SceneNames:
-    """What can be asked about a view of a scene: int8[5] kinds and colours, -1 for none; float32[5, 4] boxes, 0..1."""
+    """Names and boxes of the objects in one view of a scene: int8[5] kinds and colors, -1 where there is no object."""
 
     kinds: Bytes
+    """Index into KINDS."""
     colors: Bytes
+    """Index into COLOR_NAMES."""
     boxes: npt.NDArray[np.float32]
+    """float32[5, 4]: y0, x0, y1, x1 in 0..1."""
 
     def __len__(self) -> int:
         return int((self.kinds != NO_OBJECT).sum())
@@ -37,64 +48,60 @@ class SceneNames:
         return COLOR_NAMES[self.colors[index]], KINDS[self.kinds[index]]
 
     def matching(self, phrase: str) -> list[int]:
-        """Objects that ``phrase`` names, from the top down, then from the left."""
-        found = [
-            index
-            for index in range(len(self))
-            for color, kind in [self.name(index)]
-            if phrase in (f"{color} {kind}", kind, color)
-        ]
+        """Indices of the objects that ``phrase`` names, from top to bottom, then from left to right."""
+        found = [index for index in range(len(self)) if phrase in names_of(*self.name(index))]
         return sorted(found, key=lambda index: [lattice_location(edge) for edge in self.boxes[index, :2]])
 
 
 def choose_phrases(
     names: SceneNames, random: np.random.Generator, two_phrases_share: float = TWO_PHRASES_SHARE
 ) -> list[str]:
-    """One phrase to ask for, now and then two; about a fifth of them name nothing in the scene."""
+    """Choose one phrase to ask for, sometimes two. About a fifth of the phrases name nothing in the scene."""
     if random.random() < two_phrases_share:
-        first, second = _present(names, random), _one(names, random)
+        first, second = _present(names, random), _any(names, random)
         return [first, second] if first != second else [first]
-    return [_one(names, random)]
+    return [_any(names, random)]
 
 
-def _one(names: SceneNames, random: np.random.Generator) -> str:
+def _any(names: SceneNames, random: np.random.Generator) -> str:
     return _absent(names, random) if random.random() < ABSENT_SHARE else _present(names, random)
 
 
 def _present(names: SceneNames, random: np.random.Generator) -> str:
     color, kind = names.name(int(random.integers(len(names))))
-    return (f"{color} {kind}", kind, color)[random.choice(3, p=PHRASE_FORMS)]
+    return names_of(color, kind)[random.choice(3, p=FORM_PROBABILITIES)]
 
 
 def _absent(names: SceneNames, random: np.random.Generator) -> str:
-    """A phrase that names nothing here; half of them name a colour and a kind that are there, but not together."""
+    """A phrase that names nothing in the scene. Half of them combine a colour and a kind of two different objects."""
     while True:
-        phrase = _tempting(names, random)
+        phrase = _candidate(names, random)
         if not names.matching(phrase):
             return phrase
 
 
-def _tempting(names: SceneNames, random: np.random.Generator) -> str:
+def _candidate(names: SceneNames, random: np.random.Generator) -> str:
+    """A phrase that probably names nothing in the scene. Each comes with its probability."""
     color, kind = COLOR_NAMES[random.integers(len(COLOR_NAMES))], KINDS[random.integers(len(KINDS))]
-    here_color, here_kind = names.name(int(random.integers(len(names))))
+    scene_color, scene_kind = names.name(int(random.integers(len(names))))
     other_color, _ = names.name(int(random.integers(len(names))))
     foreign = FOREIGN_WORDS[random.integers(len(FOREIGN_WORDS))]
     forms = (
-        (0.25, f"{other_color} {here_kind}"),
-        (0.15, f"{color} {here_kind}"),
-        (0.15, f"{here_color} {kind}"),
+        (0.25, f"{other_color} {scene_kind}"),
+        (0.15, f"{color} {scene_kind}"),
+        (0.15, f"{scene_color} {kind}"),
         (0.08, f"{color} {kind}"),
         (0.08, kind),
         (0.08, color),
         (0.07, foreign),
-        (0.05, f"{here_color} {foreign}"),
-        (0.05, f"{foreign} {here_kind}"),
-        (0.04, _misspelt(here_kind, random)),
+        (0.05, f"{scene_color} {foreign}"),
+        (0.05, f"{foreign} {scene_kind}"),
+        (0.04, _misspelt(scene_kind, random)),
     )
-    return forms[random.choice(len(forms), p=[share for share, _ in forms])][1]
+    return forms[random.choice(len(forms), p=[probability for probability, _ in forms])][1]
 
 
 def _misspelt(word: str, random: np.random.Generator) -> str:
-    """``word`` with one letter changed for another."""
-    place, letter = int(random.integers(len(word))), "abcdefghijklmnopqrstuvwxyz"[random.integers(26)]
-    return word[:place] + letter + word[place + 1 :]
+    """``word`` with one letter replaced by a random one."""
+    position, letter = int(random.integers(len(word))), "abcdefghijklmnopqrstuvwxyz"[random.integers(26)]
+    return word[:position] + letter + word[position + 1 :]

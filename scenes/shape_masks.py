@@ -1,9 +1,9 @@
-"""Masks of single shapes cropped to their box at 64 x 64, as the mask VQ-VAE sees them."""
+"""Masks of single shapes, cropped to their box and resized to 64 x 64: the input of the mask VQ-VAE."""
 
 import numpy as np
 import numpy.typing as npt
 
-from scenes.layout import plan_scene
+from scenes.layout import choose_layout
 from scenes.outlines import Points
 from scenes.painting import coverage
 
@@ -11,16 +11,16 @@ MASK_SIZE = 64
 
 
 def crop_mask(outlines: tuple[Points, ...]) -> npt.NDArray[np.float32]:
-    """float32[64, 64] in 0..1: the shape stretched so that its box fills the mask."""
+    """float32[64, 64] in 0..1: the shape, stretched so that its box fills the mask."""
     low, high = outlines[0].min(axis=0), outlines[0].max(axis=0)
     return coverage(tuple((outline - low) / (high - low) for outline in outlines), MASK_SIZE, MASK_SIZE)
 
 
 def random_masks(first_seed: int, count: int) -> npt.NDArray[np.float32]:
-    """float32[count, 64, 64]: the shapes of as many scenes as are needed, from ``first_seed`` on."""
+    """float32[count, 64, 64] in 0..1: the shapes of the scenes with seeds from ``first_seed`` on."""
     masks: list[npt.NDArray[np.float32]] = []
     seed = first_seed
     while len(masks) < count:
-        masks += [crop_mask(shape.outlines) for shape in plan_scene(seed).shapes]
+        masks += [crop_mask(shape.outlines) for shape in choose_layout(seed).shapes]
         seed += 1
     return np.stack(masks[:count])

@@ -1,4 +1,4 @@
-"""The learning curves of a run: what `metrics.jsonl` holds, as one picture.
+"""Learning curves: the metrics of a run, from `metrics.jsonl`, as one image.
 
 python -m training.curves WORK/metrics.jsonl curves.png
 """
@@ -6,57 +6,42 @@ python -m training.curves WORK/metrics.jsonl curves.png
 from __future__ import annotations
 
 import argparse
-import json
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-Curves: TypeAlias = dict[str, dict[str, dict[int, float]]]
-"""stage -> figure -> step -> value."""
+from training.metrics_log import Curves, read_curves
 
 _SMOOTHING = 0.95
-_ORDER = ("vqvae", "dense", "language", "joint", "validation")
+_ORDER = ("vqvae", "vision", "language", "joint", "validation")
 _MEASURED = ("validation", "box error")
 _BOX_ERROR = "box_error_median"
 
 
-def read_curves(file: Path) -> Curves:
-    """Every figure of every step; of a step that was made twice, the last."""
-    curves: Curves = defaultdict(lambda: defaultdict(dict))
-    for line in file.read_text("utf-8").splitlines():
-        figures = json.loads(line)
-        stage, step = figures.pop("stage"), figures.pop("step")
-        for name, value in figures.items():
-            curves[stage][name][step] = value
-    return curves
-
-
 def draw_curves(curves: Curves, path: Path) -> None:
-    """A PNG with a panel for each stage: its losses or, for the validation, what was measured on held-out scenes."""
+    """Write a PNG with one panel for each stage: its losses or, for the validation, metrics on held-out scenes."""
     panels = _panels(curves)
     figure = Figure(figsize=(5 * len(panels), 3.6), layout="constrained")
     canvas = FigureCanvasAgg(figure)
-    for number, (title, figures) in enumerate(panels.items(), 1):
-        _draw_panel(figure.add_subplot(1, len(panels), number), title, figures)
+    for number, (title, metrics) in enumerate(panels.items(), 1):
+        _draw_panel(figure.add_subplot(1, len(panels), number), title, metrics)
     canvas.print_png(path)
 
 
 def _panels(curves: Curves) -> Curves:
-    """The figures of each panel by its title: box errors have one of their own, being far below shares."""
+    """The metrics of each panel, by title. The box error has its own panel: its values are far smaller."""
     panels = {stage: dict(curves[stage]) for stage in sorted(curves, key=_ORDER.index)}
     if _BOX_ERROR in panels.get("validation", {}):
         panels["box error"] = {_BOX_ERROR: panels["validation"].pop(_BOX_ERROR)}
     return panels
 
 
-def _draw_panel(axes: Axes, title: str, figures: Mapping[str, Mapping[int, float]]) -> None:
+def _draw_panel(axes: Axes, title: str, metrics: Mapping[str, Mapping[int, float]]) -> None:
     is_measured = title in _MEASURED
-    for name, values in figures.items():
+    for name, values in metrics.items():
         steps = sorted(values)
         points = [values[step] for step in steps]
         axes.plot(steps, points if is_measured else _smoothed(points), label=name, linewidth=1)

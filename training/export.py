@@ -1,43 +1,48 @@
-"""A stage's state on disk, so that a run that was cut off goes on where it was."""
+"""Writes a trained model as a checkpoint folder that ``from_pretrained`` reads."""
 
-import time
+import shutil
+import tempfile
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
+from transformers import GenerationConfig, PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+from training.model import IMAGE_SIZE, IMAGE_TOKENS, MAX_ANSWER_TOKENS
+from training.tokenizer import build_tokenizer
 
 
-class Stateful(Protocol):
-    """Whatever can hand out its state and take it back: modules, optimizers, averages."""
+def export_checkpoint(model: PaliGemmaForConditionalGeneration, vae: Path, folder: Path) -> None:
+    """Write weights in bfloat16, processor and VQ-VAE (the file ``vae``) to ``folder``, each file atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as name:
+        fresh = Path(name)
+        copy = PaliGemmaForConditionalGeneration(model.config)
+        copy.load_state_dict(model.state_dict())
+        copy.to(torch.bfloat16)
+        copy.generation_config = _generation_config(model.config)
+        copy.save_pretrained(fresh)
+        _processor().save_pretrained(fresh)
+        shutil.copy(vae, fresh / "vae.npz")
+        for file in sorted(fresh.iterdir()):
+            file.chmod(0o644)  # safetensors writes files that only the owner can read
+            file.replace(folder / file.name)
 
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
+
+def _generation_config(config: PaliGemmaConfig) -> GenerationConfig:
+    text = config.text_config
+    return GenerationConfig(
+        bos_token_id=text.bos_token_id,
+        eos_token_id=text.eos_token_id,
+        pad_token_id=text.pad_token_id,
+        do_sample=False,
+        max_new_tokens=MAX_ANSWER_TOKENS,
+    )
 
 
-class Saved:
-    """The parts of a stage and the number of steps done, kept in one file that is always whole."""
-
-    def __init__(self, file: Path, every_s: float = 120.0, **parts: Stateful) -> None:
-        self._file, self._every_s, self._parts = file, every_s, parts
-        self._last = time.monotonic()
-
-    def load(self) -> int:
-        """Put every part back as it was; returns the steps already done, 0 when there is no file."""
-        if not self._file.exists():
-            return 0
-        state = torch.load(self._file, weights_only=True)
-        for name, part in self._parts.items():
-            part.load_state_dict(state[name])
-        return int(state["steps"])
-
-    def save(self, steps: int) -> None:
-        """Write the state after ``steps`` steps."""
-        state = {name: part.state_dict() for name, part in self._parts.items()} | {"steps": steps}
-        unfinished = self._file.with_suffix(".part")
-        torch.save(state, unfinished)
-        unfinished.replace(self._file)
-        self._last = time.monotonic()
-
-    def due(self) -> bool:
-        """Whether it is time to save again."""
-        return time.monotonic() - self._last >= self._every_s
+def _processor() -> PaliGemmaProcessor:
+    """The processor of the demo model: resize to 224 x 224, scale to -1..1, put image tokens before the prompt."""
+    images = SiglipImageProcessorPil(
+        size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_seq_length=IMAGE_TOKENS, do_convert_rgb=True
+    )
+    return PaliGemmaProcessor(images, build_tokenizer())

@@ -1,21 +1,14 @@
-"""The shape of the demo model, and the folder that ``from_pretrained`` reads."""
-
-import shutil
-import tempfile
-from pathlib import Path
+"""The architecture of the demo model, and the weights that it starts from."""
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import (
     Gemma2Config,
-    GenerationConfig,
     PaliGemmaConfig,
     PaliGemmaForConditionalGeneration,
-    PaliGemmaProcessor,
     SiglipVisionConfig,
 )
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from training.tokenizer import CODE_TOKENS, IMAGE_TOKEN, LOCATION_TOKENS, build_tokenizer
 
@@ -27,19 +20,11 @@ WIDTH = 192
 HEADS = 4
 LAYERS = 5
 POSITION_AMPLITUDE = 0.7
-MAX_ANSWER = 160
-"""Tokens: six objects with two-word labels. Scenes hold five objects at most."""
+MAX_ANSWER_TOKENS = 160
+"""Enough for six objects with two-word labels. A scene has at most five objects."""
 
 
-def build_processor() -> PaliGemmaProcessor:
-    """The processor of the demo model: squash to 224 x 224, scale to -1..1, image tokens before the prompt."""
-    images = SiglipImageProcessorPil(
-        size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_seq_length=IMAGE_TOKENS, do_convert_rgb=True
-    )
-    return PaliGemmaProcessor(images, build_tokenizer())
-
-
-def model_config() -> PaliGemmaConfig:
+def _model_config() -> PaliGemmaConfig:
     """A PaliGemma 2 configuration of five million parameters."""
     tokenizer = build_tokenizer()
     special = {
@@ -83,9 +68,9 @@ def model_config() -> PaliGemmaConfig:
 
 
 def new_model(seed: int) -> PaliGemmaForConditionalGeneration:
-    """An untrained model whose positions, edges and numbers already mean what they say."""
+    """An untrained model. Position, patch and location embeddings start as waves instead of noise."""
     torch.manual_seed(seed)
-    model = PaliGemmaForConditionalGeneration(model_config())
+    model = PaliGemmaForConditionalGeneration(_model_config())
     with torch.no_grad():
         _start_vision(model)
         _start_embeddings(model)
@@ -93,7 +78,7 @@ def new_model(seed: int) -> PaliGemmaForConditionalGeneration:
 
 
 def _start_vision(model: PaliGemmaForConditionalGeneration) -> None:
-    """Patch filters as low frequencies, so that edges inside a patch are seen at once; positions as waves."""
+    """Start patch filters as low frequencies, to detect edges inside a patch at once; positions as waves."""
     embeddings = model.model.vision_tower.embeddings
     embeddings.patch_embedding.weight.copy_(_patch_filters())
     embeddings.patch_embedding.bias.zero_()
@@ -103,7 +88,7 @@ def _start_vision(model: PaliGemmaForConditionalGeneration) -> None:
 
 
 def _start_embeddings(model: PaliGemmaForConditionalGeneration) -> None:
-    """Unit-length token embeddings; locations as waves of their value, so that neighbours look alike."""
+    """Start token embeddings at unit length; locations as waves of their value, so that neighbours are similar."""
     table = model.get_input_embeddings().weight
     table.normal_(std=WIDTH**-0.5)
     first = build_tokenizer().convert_tokens_to_ids(LOCATION_TOKENS[0])
@@ -113,13 +98,13 @@ def _start_embeddings(model: PaliGemmaForConditionalGeneration) -> None:
 
 
 def number_waves(values: Tensor) -> Tensor:
-    """float[N] in 0..1 -> float[N, 192] of unit length: how location tokens start, and how patches tell edges."""
+    """float[N] in 0..1 -> float[N, 192] of unit length: location tokens at the start, and bins of the edge head."""
     return _waves(values, WIDTH, 0.25, 64.0) * (2 / WIDTH) ** 0.5
 
 
-def _waves(values: Tensor, size: int, slowest: float, fastest: float) -> Tensor:
-    """float[N] in 0..1 -> float[N, size]: sines and cosines of ``slowest`` to ``fastest`` turns per unit."""
-    turns = torch.logspace(np.log10(slowest), np.log10(fastest), size // 2)
+def _waves(values: Tensor, size: int, low: float, high: float) -> Tensor:
+    """float[N] in 0..1 -> float[N, size]: sines and cosines of ``low`` to ``high`` turns per unit."""
+    turns = torch.logspace(np.log10(low), np.log10(high), size // 2)
     angles = 2 * torch.pi * values[:, None] * turns
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
@@ -133,14 +118,14 @@ def _patch_filters() -> Tensor:
     colors = torch.tensor([[1.0, 1.0, 1.0], [1.0, -1.0, 0.0], [0.5, 0.5, -1.0]])
     colors /= colors.norm(dim=1, keepdim=True)
     filters = torch.einsum("cr,fyx->cfryx", colors, planes)
-    # Edges hold most of their energy in low frequencies; this evens all filters out to about 0.6.
+    # Edges have most of their energy in low frequencies. The gain brings all filter outputs to about 0.6.
     frequency = torch.cartesian_prod(torch.arange(8.0), torch.arange(8.0)).norm(dim=1)
     gain = 1.3 * (1 + frequency) ** 2 / PATCH_SIZE
     return (filters * gain[None, :, None, None, None]).reshape(WIDTH, 3, PATCH_SIZE, PATCH_SIZE)
 
 
-def code_start(codebook: Tensor) -> Tensor:
-    """float[128, 512] -> float[128, 192] of unit length: mask codes that draw alike start alike."""
+def _code_embeddings(codebook: Tensor) -> Tensor:
+    """float[128, 512] -> float[128, 192] of unit length: codes for similar masks start similar."""
     centred = codebook - codebook.mean(dim=0)
     projection = torch.randn(codebook.shape[1], WIDTH, generator=torch.Generator().manual_seed(0))
     rows = centred @ projection
@@ -148,35 +133,7 @@ def code_start(codebook: Tensor) -> Tensor:
 
 
 def set_code_embeddings(model: PaliGemmaForConditionalGeneration, codebook: Tensor) -> None:
-    """Give the mask-code tokens their start from the codebook of the VQ-VAE, float[128, 512]."""
+    """Start the embeddings of mask-code tokens from the codebook of the VQ-VAE, float[128, 512]."""
     first = build_tokenizer().convert_tokens_to_ids(CODE_TOKENS[0])
     with torch.no_grad():
-        model.get_input_embeddings().weight[first : first + len(CODE_TOKENS)] = code_start(codebook)
-
-
-def export(model: PaliGemmaForConditionalGeneration, vae: Path, folder: Path) -> None:
-    """Write the checkpoint in bfloat16 beside its processor and VQ-VAE; each file appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as name:
-        fresh = Path(name)
-        copy = PaliGemmaForConditionalGeneration(model.config)
-        copy.load_state_dict(model.state_dict())
-        copy.to(torch.bfloat16)
-        copy.generation_config = _generation_config(model.config)
-        copy.save_pretrained(fresh)
-        build_processor().save_pretrained(fresh)
-        shutil.copy(vae, fresh / "vae.npz")
-        for file in sorted(fresh.iterdir()):
-            file.chmod(0o644)  # safetensors writes files that only their owner can read
-            file.replace(folder / file.name)
-
-
-def _generation_config(config: PaliGemmaConfig) -> GenerationConfig:
-    text = config.text_config
-    return GenerationConfig(
-        bos_token_id=text.bos_token_id,
-        eos_token_id=text.eos_token_id,
-        pad_token_id=text.pad_token_id,
-        do_sample=False,
-        max_new_tokens=MAX_ANSWER,
-    )
+        model.get_input_embeddings().weight[first : first + len(CODE_TOKENS)] = _code_embeddings(codebook)

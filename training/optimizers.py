@@ -1,4 +1,4 @@
-"""Muon for the matrices inside the transformers, AdamW for the rest, one falling rate for both; weight averages."""
+"""Muon for the matrices inside the transformers, AdamW for the rest, one schedule for both; and weight averages."""
 
 import copy
 from typing import Any
@@ -8,17 +8,18 @@ from torch import Tensor, nn
 
 MUON_RATE = 5e-3
 ADAMW_RATE = 2e-3
-WARM_UP = 50
+WARM_UP_STEPS = 50
 
 
 class Optimizers:
-    """Both optimizers stepped together; the rate warms up, holds, and falls linearly to nothing by the last step."""
+    """Both optimizers in one. The rate warms up, stays constant, and falls linearly to 0 at the last step."""
 
-    def __init__(self, module: nn.Module, steps: int, *, rate: float = 1.0, hold: float = 0.3) -> None:
-        trained = list(module.named_parameters())
-        hidden = [value for name, value in trained if _is_hidden_matrix(name, value)]
+    def __init__(self, module: nn.Module, steps: int, *, rate: float = 1.0, constant: float = 0.3) -> None:
+        """`rate` scales both learning rates; they fall from the share `constant` of `steps` on."""
+        named = list(module.named_parameters())
+        hidden = [value for name, value in named if _is_hidden_matrix(name, value)]
         chosen = {id(value) for value in hidden}
-        others = [value for _, value in trained if id(value) not in chosen]
+        others = [value for _, value in named if id(value) not in chosen]
         self._parameters = hidden + others
         self._both: list[torch.optim.Optimizer] = [
             torch.optim.Muon(hidden, lr=MUON_RATE * rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
@@ -26,13 +27,13 @@ class Optimizers:
         ]
 
         def share(step: int) -> float:
-            falling = (steps - step) / max(1.0, steps * (1 - hold))
-            return min(1.0, (step + 1) / WARM_UP, max(0.0, falling))
+            falling = (steps - step) / max(1.0, steps * (1 - constant))
+            return min(1.0, (step + 1) / WARM_UP_STEPS, max(0.0, falling))
 
         self._schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, share) for optimizer in self._both]
 
     def step(self, loss: Tensor) -> None:
-        """Backward, clip, update, forget the gradients."""
+        """Compute gradients, clip them to norm 1, update the weights, and clear the gradients."""
         loss.backward()
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for optimizer, schedule in zip(self._both, self._schedules, strict=True):
@@ -66,7 +67,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Take in the weights as they are now; the mean starts short so that early steps do not linger."""
+        """Include the current weights. The first means are over few steps, so that the start weights do not remain."""
         self._steps += 1
         weight = max(1 - self._decay, 1 / (self._steps + 1))
         for mean, value in zip(self.module.parameters(), module.parameters(), strict=True):

@@ -1,7 +1,7 @@
-"""Patch lessons: what the vision tower is taught before it meets language.
+"""Losses on image patches: what the vision tower learns before the language model joins.
 
-On the projector's output a throw-away head says for every patch whether an object lies there, its colour and kind,
-its four edges and its 16 mask codes: 64 lessons an image instead of one sentence.
+An auxiliary head on the projector's output predicts for every patch whether an object is there, its colour and kind,
+its four edges and its 16 mask codes: 64 targets for each image instead of one sequence. The head is not exported.
 """
 
 from dataclasses import dataclass
@@ -16,24 +16,25 @@ from transformers import PaliGemmaForConditionalGeneration
 from scenes.layout import COLOR_NAMES, LATTICE_STEP
 from scenes.outlines import KINDS
 from scenes.painting import Pixels
+from scenes.phrases import NO_OBJECT
 from training.model import WIDTH, number_waves
-from training.pool import NO_OBJECT, Ints, Pool
+from training.pool import Ints, Pool
 from training.vqvae import CODES, CODES_PER_MASK
 
 EDGES = 4
 Bools = npt.NDArray[np.bool_]
 BINS = 1024 // LATTICE_STEP + 1
-"""Lattice of locations 0, 8, ... 1016, 1023."""
+"""Number of lattice locations: 0, 8, ... 1016, 1023."""
 
 
 @dataclass(frozen=True)
-class PatchLessons:
-    """What B images teach at their 64 patches each. ``owned`` holds the P patches that show an object."""
+class PatchTargets:
+    """Images and targets of B scenes with 64 patches each. P of the patches show an object."""
 
     pixels: Tensor
     """bfloat16[B, 3, 224, 224] in about -1..1."""
     owned: Tensor
-    """bool[B, 64]."""
+    """bool[B, 64]: whether a patch shows an object."""
     colors: Tensor
     """int64[P]."""
     kinds: Tensor
@@ -45,7 +46,7 @@ class PatchLessons:
 
 
 class PatchHead(nn.Module):
-    """Linear readings of projected patches, float[..., 192]; edges as waves, the form that location tokens have."""
+    """Linear layers over projected patches, float[..., 192]. Edges are compared with waves, like location tokens."""
 
     bins: Tensor
 
@@ -67,17 +68,17 @@ class PatchHead(nn.Module):
         """float[P, 192] -> float[P, 16, 128]."""
         return self.codes(features).unflatten(-1, (CODES_PER_MASK, CODES))
 
-    def losses(self, features: Tensor, lessons: PatchLessons, softness: float) -> dict[str, Tensor]:
-        """One loss a subject, for features float[B, 64, 192]."""
-        patches = features[lessons.owned]
+    def losses(self, features: Tensor, targets: PatchTargets, softness: float) -> dict[str, Tensor]:
+        """One loss for each prediction, from features float[B, 64, 192]."""
+        patches = features[targets.owned]
         return {
             "object": functional.binary_cross_entropy_with_logits(
-                self.object(features)[..., 0].float(), lessons.owned.float()
+                self.object(features)[..., 0].float(), targets.owned.float()
             ),
-            "color": functional.cross_entropy(self.color(patches).float(), lessons.colors),
-            "kind": functional.cross_entropy(self.kind(patches).float(), lessons.kinds),
-            "edges": soft_edge_loss(self.edge_logits(patches).float(), lessons.edges, softness),
-            "codes": functional.cross_entropy(self.code_logits(patches).float().flatten(0, 1), lessons.codes.flatten()),
+            "color": functional.cross_entropy(self.color(patches).float(), targets.colors),
+            "kind": functional.cross_entropy(self.kind(patches).float(), targets.kinds),
+            "edges": soft_edge_loss(self.edge_logits(patches).float(), targets.edges, softness),
+            "codes": functional.cross_entropy(self.code_logits(patches).float().flatten(0, 1), targets.codes.flatten()),
         }
 
 
@@ -85,24 +86,27 @@ WEIGHTS = {"object": 1.0, "color": 1.0, "kind": 1.0, "edges": 1.0, "codes": 0.7}
 
 
 def soft_edge_loss(logits: Tensor, edges: Tensor, softness: float) -> Tensor:
-    """Cross entropy of float[P, 4, 129] with a bell of ``softness`` lattice steps around edges float[P, 4] in 0..1."""
+    """Cross entropy of float[P, 4, 129] with a Gaussian around edges float[P, 4] in 0..1.
+
+    Its standard deviation is ``softness`` lattice steps.
+    """
     distance = torch.arange(BINS) - edges[..., None] * (1023 / LATTICE_STEP)
     target = torch.softmax(-0.5 * (distance / softness) ** 2, dim=-1)
     return -(target * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
 
 
-def lessons_of(pool: Pool, scenes: Ints, mirrored: Bools, random: np.random.Generator | None) -> PatchLessons:
-    """The lessons of these scenes; light and noise change a little when ``random`` is given."""
+def patch_targets(pool: Pool, scenes: Ints, mirrored: Bools, random: np.random.Generator | None) -> PatchTargets:
+    """The images and targets of these scenes. Brightness changes a little if ``random`` is given."""
     view = mirrored.astype(np.int64)
     owners = torch.from_numpy(pool.owners[scenes, view]).long()
     owned = owners != NO_OBJECT
-    picture, patch = owned.nonzero(as_tuple=True)
-    owner = owners[picture, patch]
+    image, patch = owned.nonzero(as_tuple=True)
+    owner = owners[image, patch]
 
     def of_owner(values: npt.NDArray[np.generic]) -> Tensor:
-        return torch.from_numpy(values)[picture, owner]
+        return torch.from_numpy(values)[image, owner]
 
-    return PatchLessons(
+    return PatchTargets(
         pixels=normalized(pool.pixels(scenes, mirrored), random),
         owned=owned,
         colors=of_owner(pool.colors[scenes]).long(),
@@ -113,7 +117,7 @@ def lessons_of(pool: Pool, scenes: Ints, mirrored: Bools, random: np.random.Gene
 
 
 def normalized(pixels: Pixels, random: np.random.Generator | None) -> Tensor:
-    """uint8[B, H, W, 3] -> bfloat16[B, 3, H, W] in -1..1, as the processor scales them; light changed if ``random``."""
+    """uint8[B, H, W, 3] -> bfloat16[B, 3, H, W] in -1..1, scaled as by the processor. ``random`` changes brightness."""
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(torch.bfloat16)
     gain, shift = torch.ones(len(pixels)), torch.zeros(len(pixels))
     if random is not None:
@@ -124,30 +128,32 @@ def normalized(pixels: Pixels, random: np.random.Generator | None) -> Tensor:
 
 
 def image_features(model: PaliGemmaForConditionalGeneration, pixels: Tensor) -> Tensor:
-    """Pixels[B, 3, 224, 224] -> float32[B, 64, 192]: what the language model will see."""
+    """Pixels[B, 3, 224, 224] -> float32[B, 64, 192]: the image tokens for the language model."""
     with torch.autocast("cpu", torch.bfloat16):
         features: Tensor = model.model.get_image_features(pixels).pooler_output
     return features.float()
 
 
 def edge_softness(done: float) -> float:
-    """Width of the bell around an edge, in lattice steps: wide while the tower still guesses, narrow at the end."""
+    """Standard deviation around an edge in lattice steps, from 2.5 at the start to 0.5; ``done`` is in 0..1."""
     return 2.5 * (1 - done) + 0.5 * done
 
 
 @torch.no_grad()
-def grade(model: PaliGemmaForConditionalGeneration, head: PatchHead, pool: Pool, scenes: int = 512) -> dict[str, float]:
-    """How well the head reads held-out patches: shares right, and the mean edge error as a share of the side."""
+def patch_metrics(
+    model: PaliGemmaForConditionalGeneration, head: PatchHead, pool: Pool, scenes: int = 512
+) -> dict[str, float]:
+    """Accuracy of the head on patches of a pool, and its mean and median edge error in 0..1 of the image side."""
     chosen = np.arange(min(scenes, len(pool)))
-    lessons = lessons_of(pool, chosen, np.zeros(len(chosen), dtype=np.bool_), None)
-    features = image_features(model, lessons.pixels)
-    patches = features[lessons.owned]
+    targets = patch_targets(pool, chosen, np.zeros(len(chosen), dtype=np.bool_), None)
+    features = image_features(model, targets.pixels)
+    patches = features[targets.owned]
     edges = head.edge_logits(patches).argmax(dim=-1) * (LATTICE_STEP / 1023)
     return {
-        "object": ((head.object(features)[..., 0] > 0) == lessons.owned).float().mean().item(),
-        "color": (head.color(patches).argmax(dim=-1) == lessons.colors).float().mean().item(),
-        "kind": (head.kind(patches).argmax(dim=-1) == lessons.kinds).float().mean().item(),
-        "edge_error": (edges - lessons.edges).abs().mean().item(),
-        "edge_error_median": (edges - lessons.edges).abs().median().item(),
-        "codes": (head.code_logits(patches).argmax(dim=-1) == lessons.codes).float().mean().item(),
+        "object": ((head.object(features)[..., 0] > 0) == targets.owned).float().mean().item(),
+        "color": (head.color(patches).argmax(dim=-1) == targets.colors).float().mean().item(),
+        "kind": (head.kind(patches).argmax(dim=-1) == targets.kinds).float().mean().item(),
+        "edge_error": (edges - targets.edges).abs().mean().item(),
+        "edge_error_median": (edges - targets.edges).abs().median().item(),
+        "codes": (head.code_logits(patches).argmax(dim=-1) == targets.codes).float().mean().item(),
     }

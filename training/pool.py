@@ -1,4 +1,4 @@
-"""A pool of training scenes on disk: drawn once at the model's size, read again and again with small changes."""
+"""A pool of scenes on disk: drawn once at the model's image size, and used many times with small changes."""
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -10,29 +10,29 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from scenes.layout import COLOR_NAMES, Plan, Shape, plan_scene
+from scenes.layout import COLOR_NAMES, MAX_OBJECTS, Layout, Shape, choose_layout
 from scenes.outlines import KINDS
 from scenes.painting import coverage, paint
+from scenes.phrases import NO_OBJECT
 from scenes.scene import TRAINING_SEEDS
 from scenes.shape_masks import MASK_SIZE, crop_mask
 from training.model import GRID, IMAGE_SIZE
 from training.vqvae import CODES_PER_MASK, MaskVqVae, as_input
 
-MAX_OBJECTS = 5
 CHUNK = 4_000
-NO_OBJECT = -1
-SMALLEST_SHARE = 0.12
-"""A patch belongs to the object that covers it most, if that is at least this share of the patch."""
+"""Scenes in one file."""
+MIN_SHARE = 0.12
+"""A patch belongs to the object that covers most of it, if that is more than this share of the patch."""
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Pool:
-    """N scenes as arrays, at most 5 objects each; ``views`` are the scene as drawn and turned left to right."""
+    """N scenes as arrays, with at most 5 objects each. The two views are the scene as drawn and mirrored."""
 
     images: list[npt.NDArray[np.uint8]]
-    """One uint8[4000, 224, 224, 3] RGB a chunk (all scenes if they are fewer), as drawn; mapped from disk."""
+    """One memory-mapped uint8[4000, 224, 224, 3] RGB for each chunk (fewer if the pool is smaller), as drawn."""
     kinds: npt.NDArray[np.int8]
     """int8[N, 5]: index into KINDS, -1 where there is no object."""
     colors: npt.NDArray[np.int8]
@@ -40,7 +40,7 @@ class Pool:
     boxes: npt.NDArray[np.float32]
     """float32[N, 2 views, 5, 4]: y0, x0, y1, x1 in 0..1."""
     owners: npt.NDArray[np.int8]
-    """int8[N, 2 views, 64 patches]: which object a patch belongs to, -1 for background."""
+    """int8[N, 2 views, 64 patches]: index of the object that a patch belongs to, -1 for background."""
     codes: npt.NDArray[np.int8]
     """int8[N, 2 views, 5, 16]: mask codes, 0..127."""
 
@@ -48,34 +48,34 @@ class Pool:
         return len(self.kinds)
 
     def pixels(self, scenes: Ints, mirrored: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-        """uint8[B, 224, 224, 3] of the scenes asked for, turned left to right where ``mirrored``."""
+        """uint8[B, 224, 224, 3] of these scenes, mirrored left to right where ``mirrored`` is true."""
         chunk = len(self.images[0])
-        chosen = [self.images[scene // chunk][scene % chunk] for scene in scenes]
-        return np.stack([image[:, ::-1] if turn else image for image, turn in zip(chosen, mirrored, strict=True)])
+        images = [self.images[scene // chunk][scene % chunk] for scene in scenes]
+        return np.stack([image[:, ::-1] if mirror else image for image, mirror in zip(images, mirrored, strict=True)])
 
 
 _FIELDS = ("kinds", "colors", "boxes", "owners", "codes")
 
 
 def build_pool(folder: Path, vqvae: MaskVqVae, scenes: int, first_seed: int = TRAINING_SEEDS.start) -> Pool:
-    """Draw what is missing of a pool of ``scenes`` scenes in ``folder``, on all cores, and open it."""
+    """Open the pool of ``scenes`` scenes in ``folder``. Missing chunks are drawn first, on all cores."""
     folder.mkdir(parents=True, exist_ok=True)
     starts = [first_seed + start for start in range(0, scenes, CHUNK)]
     chunk = min(CHUNK, scenes)
     missing = [start for start in starts if not (folder / f"{start}.npz").exists()]
     if len(missing) > 1:
-        # Spawned, not forked: the parent may hold threads of torch.
+        # Not forked: the parent may have threads of torch.
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
             list(workers.map(_draw_chunk, missing, [folder] * len(missing), [chunk] * len(missing)))
     elif missing:
         _draw_chunk(missing[0], folder, chunk)
     for start in starts:
         _add_codes(folder / f"{start}.npz", vqvae)
-    return open_pool(folder, starts)
+    return _open_pool(folder, starts)
 
 
-def open_pool(folder: Path, starts: list[int]) -> Pool:
-    """Open the chunks that begin at these seeds."""
+def _open_pool(folder: Path, starts: list[int]) -> Pool:
+    """Open the chunks that start at these seeds."""
     images = [np.load(folder / f"{start}.images.npy", mmap_mode="r") for start in starts]
     chunks = [np.load(folder / f"{start}.npz") for start in starts]
     return Pool(images, **{field: np.concatenate([chunk[field] for chunk in chunks]) for field in _FIELDS})
@@ -83,32 +83,32 @@ def open_pool(folder: Path, starts: list[int]) -> Pool:
 
 def _draw_chunk(start: int, folder: Path, scenes: int) -> None:
     cv2.setNumThreads(1)
-    plans = [plan_scene(seed) for seed in range(start, start + scenes)]
-    images = np.stack([paint(plan, IMAGE_SIZE, IMAGE_SIZE) for plan in plans])
+    layouts = [choose_layout(seed) for seed in range(start, start + scenes)]
+    images = np.stack([paint(layout, IMAGE_SIZE, IMAGE_SIZE) for layout in layouts])
     np.save(folder / f"{start}.images.npy", images)
-    labels = [_labels(plan) for plan in plans]
+    labels = [_labels(layout) for layout in layouts]
     _save(folder / f"{start}.npz", {name: np.stack([label[name] for label in labels]) for name in labels[0]})
 
 
 def _save(file: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
-    """Write ``file`` so that it is whole or not there."""
+    """Write ``file`` atomically."""
     unfinished = file.with_suffix(".part.npz")
     np.savez(unfinished, allow_pickle=False, **arrays)
     unfinished.replace(file)
 
 
-def _labels(plan: Plan) -> dict[str, npt.NDArray[np.generic]]:
-    """Everything but pixels of one scene, padded to five objects."""
+def _labels(layout: Layout) -> dict[str, npt.NDArray[np.generic]]:
+    """All arrays of one scene except the pixels, padded to five objects; masks instead of codes."""
     kinds = np.full(MAX_OBJECTS, NO_OBJECT, dtype=np.int8)
     colors, boxes = kinds.copy(), np.zeros((2, MAX_OBJECTS, 4), dtype=np.float32)
     masks = np.zeros((2, MAX_OBJECTS, MASK_SIZE, MASK_SIZE), dtype=np.uint8)
-    for index, shape in enumerate(plan.shapes):
+    for index, shape in enumerate(layout.shapes):
         kinds[index], colors[index] = KINDS.index(shape.kind), COLOR_NAMES.index(shape.color)
         y0, x0, y1, x1 = shape.box
         boxes[:, index] = (y0, x0, y1, x1), (y0, 1 - x1, y1, 1 - x0)
         mask = np.round(crop_mask(shape.outlines) * 255).astype(np.uint8)
         masks[:, index] = mask, mask[:, ::-1]
-    owners = _owners(plan.shapes)
+    owners = _owners(layout.shapes)
     mirrored = owners.reshape(GRID, GRID)[:, ::-1].reshape(-1)
     return {
         "kinds": kinds,
@@ -120,9 +120,9 @@ def _labels(plan: Plan) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def _owners(shapes: tuple[Shape, ...]) -> npt.NDArray[np.int8]:
-    """int8[64]: the object that covers each patch most."""
+    """int8[64]: index of the object that covers most of each patch."""
     owners = np.full(GRID * GRID, NO_OBJECT, dtype=np.int8)
-    best = np.full(GRID * GRID, SMALLEST_SHARE, dtype=np.float32)
+    best = np.full(GRID * GRID, MIN_SHARE, dtype=np.float32)
     for index, shape in enumerate(shapes):
         fine = coverage(shape.outlines, GRID * 4, GRID * 4)
         share = fine.reshape(GRID, 4, GRID, 4).mean(axis=(1, 3)).reshape(-1)
@@ -132,7 +132,7 @@ def _owners(shapes: tuple[Shape, ...]) -> npt.NDArray[np.int8]:
 
 
 def _add_codes(file: Path, vqvae: MaskVqVae) -> None:
-    """Replace the masks of a fresh chunk by their codes."""
+    """Replace the masks of a new chunk by their codes."""
     with np.load(file) as arrays:
         if "codes" in arrays:
             return

@@ -1,4 +1,4 @@
-"""The picture that ships with the checkpoint: a held-out scene and a question about it."""
+"""The sample that ships with the checkpoint: a held-out scene and a prompt."""
 
 import json
 from pathlib import Path
@@ -12,6 +12,6 @@ SAMPLE_PROMPT = "segment red circle"
 
 
 def write_sample(folder: Path, seed: int = SAMPLE_SEED, prompt: str = SAMPLE_PROMPT) -> None:
-    """Write ``sample.jpg`` and ``sample.json`` beside the checkpoint."""
+    """Write ``sample.jpg`` and ``sample.json`` into the checkpoint folder."""
     Image.fromarray(draw_scene(seed).image).save(folder / "sample.jpg", quality=92)
     (folder / "sample.json").write_text(json.dumps({"prompt": prompt, "seed": seed}, indent=2) + "\n")

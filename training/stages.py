@@ -1,4 +1,4 @@
-"""The three stages of the model: the tower alone, the language model alone, both together."""
+"""The three training stages of the model: the vision tower, the language model, then both together."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,20 +11,20 @@ from transformers import PaliGemmaForConditionalGeneration
 
 from training import patch_losses, token_losses
 from training.batches import Batch, make_batches
-from training.export import Saved
 from training.optimizers import Average, Optimizers
-from training.patch_losses import PatchHead, image_features, lessons_of, normalized
+from training.patch_losses import PatchHead, image_features, normalized, patch_targets
 from training.pool import Ints, Pool
 from training.progress import Progress
-from training.token_losses import Helpers, location_softness, sentence_losses
+from training.resume import SavedState
+from training.token_losses import AuxiliaryHeads, location_softness, sequence_losses
 from training.validation import Validation
 
 Losses: TypeAlias = dict[str, Tensor]
-Lesson: TypeAlias = Callable[[float, np.random.Generator], Losses]
-"""From the share of the stage that is done, 0..1, and a source of chance, to the losses of one step."""
+StepLosses: TypeAlias = Callable[[float, np.random.Generator], Losses]
+"""Computes the losses of one step from the finished share of the stage, 0..1, and a random generator."""
 
 
-def train_dense(
+def train_vision(
     model: PaliGemmaForConditionalGeneration,
     head: PatchHead,
     pool: Pool,
@@ -34,21 +34,21 @@ def train_dense(
     steps: int,
     batch: int = 64,
 ) -> None:
-    """Teach the vision tower and projector of ``model`` patch by patch."""
-    student = nn.ModuleDict(
+    """Train the vision tower and projector of ``model`` on patches."""
+    trained = nn.ModuleDict(
         {"tower": model.model.vision_tower, "projector": model.model.multi_modal_projector, "head": head}
     )
 
-    def lesson(done: float, random: np.random.Generator) -> Losses:
-        lessons = lessons_of(pool, random.integers(len(pool), size=batch), random.random(batch) < 0.5, random)
-        return head.losses(image_features(model, lessons.pixels), lessons, patch_losses.edge_softness(done))
+    def step_losses(done: float, random: np.random.Generator) -> Losses:
+        targets = patch_targets(pool, random.integers(len(pool), size=batch), random.random(batch) < 0.5, random)
+        return head.losses(image_features(model, targets.pixels), targets, patch_losses.edge_softness(done))
 
-    _train("dense", student, lesson, file, seed=seed, steps=steps)
+    _train("vision", trained, step_losses, file, seed=seed, steps=steps)
 
 
 def train_language(
     model: PaliGemmaForConditionalGeneration,
-    helpers: Helpers,
+    heads: AuxiliaryHeads,
     pool: Pool,
     file: Path,
     *,
@@ -56,27 +56,25 @@ def train_language(
     steps: int,
     batch: int = 64,
 ) -> None:
-    """Teach the language model of ``model`` over what the finished tower says about the pool, computed once."""
-    student = nn.ModuleDict({"language": model.model.language_model, "helpers": helpers})
+    """Train the language model of ``model``. The features of the finished vision tower are computed once."""
+    trained = nn.ModuleDict({"language": model.model.language_model, "auxiliary": heads})
     views = np.arange(len(pool)) % 2
-    features = cached_features(model, pool, views)
+    features = _cached_features(model, pool, views)
 
-    def lesson(done: float, random: np.random.Generator) -> Losses:
+    def step_losses(done: float, random: np.random.Generator) -> Losses:
         scenes = random.integers(len(pool), size=batch)
         batches = make_batches(pool, scenes, views[scenes], random)
         softness = location_softness(done)
-        return _together(
-            batches,
-            [sentence_losses(model, helpers, features[part.scenes], part, softness) for part in batches],
-        )
+        losses = [sequence_losses(model, heads, features[part.scenes], part, softness) for part in batches]
+        return _weighted_mean(batches, losses)
 
-    _train("language", student, lesson, file, seed=seed, steps=steps)
+    _train("language", trained, step_losses, file, seed=seed, steps=steps)
 
 
 def train_joint(
     model: PaliGemmaForConditionalGeneration,
     head: PatchHead,
-    helpers: Helpers,
+    heads: AuxiliaryHeads,
     pool: Pool,
     file: Path,
     *,
@@ -86,41 +84,41 @@ def train_joint(
     batch: int = 64,
     rate: float = 0.7,
 ) -> None:
-    """Teach the whole of ``model`` on sentences, at a lower rate, with the patch lessons beside them."""
-    student = nn.ModuleDict({"model": model.model, "head": head, "helpers": helpers})
+    """Train all of ``model`` on sequences, at a lower rate, with the patch losses added."""
+    trained = nn.ModuleDict({"model": model.model, "head": head, "auxiliary": heads})
 
-    def lesson(done: float, random: np.random.Generator) -> Losses:
+    def step_losses(done: float, random: np.random.Generator) -> Losses:
         scenes, views = random.integers(len(pool), size=batch), random.integers(2, size=batch)
         batches = make_batches(pool, scenes, views, random)
         losses = []
         for part in batches:
-            patches = lessons_of(pool, part.scenes, part.views == 1, random)
+            patches = patch_targets(pool, part.scenes, part.views == 1, random)
             features = image_features(model, patches.pixels)
-            told = sentence_losses(model, helpers, features, part, location_softness((1 + done) / 2))
-            losses.append(told | head.losses(features, patches, patch_losses.edge_softness(1.0)))
-        return _together(batches, losses)
+            sequence = sequence_losses(model, heads, features, part, location_softness((1 + done) / 2))
+            losses.append(sequence | head.losses(features, patches, patch_losses.edge_softness(1.0)))
+        return _weighted_mean(batches, losses)
 
     def validate(step: int, average: nn.Module) -> None:
-        validation.take(step, model, average.get_submodule("model"))
+        validation.run_if_due(step, model, average.get_submodule("model"))
 
-    _train("joint", student, lesson, file, seed=seed, steps=steps, rate=rate, validate=validate)
+    _train("joint", trained, step_losses, file, seed=seed, steps=steps, rate=rate, validate=validate)
 
 
-def _together(batches: list[Batch], losses: list[Losses]) -> Losses:
-    """The losses of unequal batches as one, each batch counting by its size."""
+def _weighted_mean(batches: list[Batch], losses: list[Losses]) -> Losses:
+    """The mean losses of batches of different sizes, weighted by size."""
     total = sum(len(batch.scenes) for batch in batches)
     shares = torch.tensor([len(batch.scenes) / total for batch in batches])
     return {name: (torch.stack([part[name] for part in losses]) * shares).sum() for name in losses[0]}
 
 
 WEIGHTS = {name: 0.3 * weight for name, weight in patch_losses.WEIGHTS.items()} | token_losses.WEIGHTS
-"""Weight of every loss once sentences count; in the dense stage alone all are scaled alike, which changes nothing."""
+"""Weight of every loss. The vision stage has patch losses only, so their common factor has no effect there."""
 
 
 def _train(
     name: str,
-    student: nn.Module,
-    lesson: Lesson,
+    trained: nn.Module,
+    step_losses: StepLosses,
     file: Path,
     *,
     seed: int,
@@ -128,29 +126,29 @@ def _train(
     rate: float = 1.0,
     validate: Callable[[int, nn.Module], None] = lambda step, average: None,
 ) -> None:
-    """Train ``student`` on ``lesson`` and leave it with its averaged weights; resumes from ``file``.
+    """Train ``trained`` on ``step_losses``, then set it to its averaged weights. Resumes from ``file``.
 
-    ``validate`` is called after every step with the averaged weights. The chance in a step depends on ``seed`` and its
-    number alone, so a run that was cut off ends like one that was not.
+    ``validate`` is called after every step with the averaged weights. The random numbers of a step depend on ``seed``
+    and its number only, so an interrupted run ends with the same weights as an uninterrupted one.
     """
-    optimizers, average = Optimizers(student, steps, rate=rate), Average(student)
-    saved = Saved(file, student=student, optimizers=optimizers, average=average)
+    optimizers, average = Optimizers(trained, steps, rate=rate), Average(trained)
+    saved = SavedState(file, trained=trained, optimizers=optimizers, average=average)
     done = saved.load()
     progress = Progress(name, steps, file.parent, done=done)
     for step in range(done, steps):
-        losses = lesson(step / steps, np.random.default_rng([seed, step]))
+        losses = step_losses(step / steps, np.random.default_rng([seed, step]))
         optimizers.step(torch.stack([WEIGHTS[loss] * value for loss, value in losses.items()]).sum())
-        average.update(student)
+        average.update(trained)
         progress.report(step, **{loss: value.item() for loss, value in losses.items()})
-        if saved.due() or step + 1 == steps:
+        if saved.is_due() or step + 1 == steps:
             saved.save(step + 1)
         validate(step + 1, average.module)
-    student.load_state_dict(average.module.state_dict())
+    trained.load_state_dict(average.module.state_dict())
 
 
 @torch.no_grad()
-def cached_features(model: PaliGemmaForConditionalGeneration, pool: Pool, views: Ints, batch: int = 250) -> Tensor:
-    """bfloat16[N, 64, 192]: what the tower says about every scene of the pool, each in one view."""
+def _cached_features(model: PaliGemmaForConditionalGeneration, pool: Pool, views: Ints, batch: int = 250) -> Tensor:
+    """bfloat16[N, 64, 192]: image features of every scene of the pool, each in one view."""
     parts = []
     for start in range(0, len(pool), batch):
         scenes = np.arange(start, min(start + batch, len(pool)))

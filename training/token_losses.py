@@ -1,8 +1,9 @@
-"""Second stage: teach the language model to say what was asked for, where it is and how it is cut.
+"""Losses on token sequences: what the language model learns.
 
-Next-token loss with most weight on the choices that decide everything (the first token, locations, whether to go on),
-and two throw-away helpers: image positions say whether they show what was asked, and chosen attention heads look at
-the object that a token is read from.
+A next-token loss, with most weight on the tokens that matter most (the first token, locations, whether the answer
+continues), and two auxiliary tasks. Auxiliary heads predict from image positions whether they show an object that the
+prompt names. Some attention heads are trained to attend to the object that a token describes. The auxiliary heads are
+not exported.
 """
 
 from dataclasses import dataclass
@@ -17,50 +18,58 @@ from training.batches import FIRST_LOCATION, IGNORED, Batch
 from training.model import IMAGE_TOKENS, WIDTH
 from training.patch_losses import BINS
 
-MATCH_LAYER, NEXT_LAYER = 2, 3
-"""After how many layers the image positions are asked: was I asked for, and does the answer begin with me?"""
-LOOKING_LAYERS, LOOKING_HEADS = (2, 3, 4), (0, 2)
-"""Layers (from 0) and heads that must look at the object in question; one head of each key-value group."""
+MATCH_LAYER, FIRST_OBJECT_LAYER = 2, 3
+"""Number of layers before the inputs of the two auxiliary heads."""
+ATTENTION_LAYERS, ATTENTION_HEADS = (2, 3, 4), (0, 2)
+"""Layers (from 0) and heads that must attend to the described object; one head of each key-value group."""
 LATTICE = torch.tensor([FIRST_LOCATION + min(step * LATTICE_STEP, LAST_LOCATION) for step in range(BINS)])
-HIDDEN = -1e9
-WEIGHTS = {"token": 1.0, "look": 0.2, "match": 0.5, "next": 0.5}
+MASKED = -1e9
+"""Added to the attention logits of masked positions."""
+WEIGHTS = {"token": 1.0, "attention": 0.2, "match": 0.5, "first_object": 0.5}
 
 
-class Helpers(nn.Module):
-    """Throw-away linear readings of image positions in the middle of the language model."""
+class AuxiliaryHeads(nn.Module):
+    """Linear layers over image positions in the middle of the language model, for training only.
+
+    They predict whether a patch shows an object that the prompt names, and whether it is the first of the answer.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.match = nn.Linear(WIDTH, 1)
-        self.next = nn.Linear(WIDTH, 1)
+        self.first_object = nn.Linear(WIDTH, 1)
 
     def losses(self, hidden: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
-        """``hidden``: float[B, T, 192] a layer, the embeddings first."""
-        asked = ((self.match, MATCH_LAYER, batch.matches), (self.next, NEXT_LAYER, batch.next_object))
+        """``hidden`` has one float[B, T, 192] for each layer, starting with the embeddings."""
+        tasks = (
+            (self.match, MATCH_LAYER, batch.matches),
+            (self.first_object, FIRST_OBJECT_LAYER, batch.first_object),
+        )
         losses = []
-        for reading, layer, truth in asked:
+        for head, layer, truth in tasks:
             state = functional.rms_norm(hidden[layer][:, :IMAGE_TOKENS].float(), (WIDTH,))
-            losses.append(functional.binary_cross_entropy_with_logits(reading(state)[..., 0], truth.float()))
-        return {"match": losses[0], "next": losses[1]}
+            losses.append(functional.binary_cross_entropy_with_logits(head(state)[..., 0], truth.float()))
+        return {"match": losses[0], "first_object": losses[1]}
 
 
 @dataclass(frozen=True)
-class Thoughts:
-    """What the language model makes of a batch."""
+class LanguageOutput:
+    """Output of the language model for a batch."""
 
     logits: Tensor
-    """float32[N, vocabulary] at the N positions that are taught, row by row."""
+    """float32[N, vocabulary] at the N positions with a target, row by row."""
     hidden: tuple[Tensor, ...]
+    """One float[B, T, 192] for each layer, starting with the embeddings."""
     attentions: tuple[Tensor, ...]
-    """One float[B, heads, T, T] a layer."""
+    """One float[B, heads, T, T] for each layer."""
 
 
-def think(model: PaliGemmaForConditionalGeneration, features: Tensor, batch: Batch) -> Thoughts:
-    """Run the language model over projected image features float[B, 64, 192] and the sentences of ``batch``."""
+def run_language_model(model: PaliGemmaForConditionalGeneration, features: Tensor, batch: Batch) -> LanguageOutput:
+    """Run the language model over projected image features float[B, 64, 192] and the sequences of ``batch``."""
     with torch.autocast("cpu", torch.bfloat16):
         embedded = model.get_input_embeddings()(batch.tokens)
         embedded = torch.cat([features.to(embedded.dtype), embedded[:, IMAGE_TOKENS:]], dim=1)
-        mask = torch.where(batch.visible, 0.0, HIDDEN).to(torch.bfloat16)[:, None]
+        mask = torch.where(batch.visible, 0.0, MASKED).to(torch.bfloat16)[:, None]
         output = model.model.language_model(
             inputs_embeds=embedded,
             attention_mask={"full_attention": mask, "sliding_attention": mask},
@@ -70,46 +79,52 @@ def think(model: PaliGemmaForConditionalGeneration, features: Tensor, batch: Bat
             output_attentions=True,
         )
         logits = model.lm_head(output.last_hidden_state[batch.targets != IGNORED])
-    return Thoughts(logits.float(), output.hidden_states, output.attentions)
+    return LanguageOutput(logits.float(), output.hidden_states, output.attentions)
 
 
 def token_loss(logits: Tensor, batch: Batch, softness: float) -> Tensor:
-    """Weighted cross entropy; a location counts as a bell of ``softness`` lattice steps around the exact edge."""
-    taught = batch.targets != IGNORED
-    targets, weights, edges = batch.targets[taught], batch.weights[taught], batch.edges[taught]
+    """Weighted cross entropy. The target of a location is a Gaussian around the exact edge.
+
+    Its standard deviation is ``softness`` lattice steps.
+    """
+    has_target = batch.targets != IGNORED
+    targets, weights, edges = batch.targets[has_target], batch.weights[has_target], batch.edges[has_target]
     log_probabilities = logits.log_softmax(dim=-1)
     losses = -log_probabilities.gather(1, targets[:, None])[:, 0]
     located = edges >= 0
     distance = torch.arange(BINS) - edges[located, None] * (LAST_LOCATION / LATTICE_STEP)
-    bell = torch.softmax(-0.5 * (distance / softness) ** 2, dim=-1)
-    losses = losses.masked_scatter(located, -(bell * log_probabilities[located][:, LATTICE]).sum(dim=-1))
+    gaussian = torch.softmax(-0.5 * (distance / softness) ** 2, dim=-1)
+    losses = losses.masked_scatter(located, -(gaussian * log_probabilities[located][:, LATTICE]).sum(dim=-1))
     return (losses * weights).sum() / weights.sum()
 
 
-def look_loss(attentions: tuple[Tensor, ...], batch: Batch) -> Tensor:
-    """Minus the log of the attention that the looking heads give to the patches of the object in question."""
-    row, position = batch.looks.any(dim=-1).nonzero(as_tuple=True)
-    patches = batch.looks[row, position].float()
+def attention_loss(attentions: tuple[Tensor, ...], batch: Batch) -> Tensor:
+    """Mean negative log of the attention that the chosen heads give to the patches of the described object."""
+    row, position = batch.attended.any(dim=-1).nonzero(as_tuple=True)
+    patches = batch.attended[row, position].float()
     losses = []
-    for layer in LOOKING_LAYERS:
-        for head in LOOKING_HEADS:
-            given = attentions[layer][row, head, position, :IMAGE_TOKENS].float()
-            losses.append(-(given * patches).sum(dim=-1).clamp(min=1e-4).log().mean())
+    for layer in ATTENTION_LAYERS:
+        for head in ATTENTION_HEADS:
+            weights = attentions[layer][row, head, position, :IMAGE_TOKENS].float()
+            losses.append(-(weights * patches).sum(dim=-1).clamp(min=1e-4).log().mean())
     return torch.stack(losses).mean()
 
 
-def sentence_losses(
-    model: PaliGemmaForConditionalGeneration, helpers: Helpers, features: Tensor, batch: Batch, softness: float
+def sequence_losses(
+    model: PaliGemmaForConditionalGeneration, heads: AuxiliaryHeads, features: Tensor, batch: Batch, softness: float
 ) -> dict[str, Tensor]:
-    """Every loss of one batch of sentences over image features float[B, 64, 192]."""
-    thoughts = think(model, features, batch)
+    """All losses of one batch, with image features float[B, 64, 192]."""
+    output = run_language_model(model, features, batch)
     return {
-        "token": token_loss(thoughts.logits, batch, softness),
-        "look": look_loss(thoughts.attentions, batch),
-        **helpers.losses(thoughts.hidden, batch),
+        "token": token_loss(output.logits, batch, softness),
+        "attention": attention_loss(output.attentions, batch),
+        **heads.losses(output.hidden, batch),
     }
 
 
 def location_softness(done: float) -> float:
-    """Width of the bell around an edge, in lattice steps; narrow enough at the end to beat a wrong end-token."""
+    """Standard deviation around an edge in lattice steps, from 1.5 to 0.4; ``done`` is in 0..1.
+
+    It ends so narrow that the right location is likelier than a wrong end token.
+    """
     return max(0.4, 1.5 * (1 - done))

@@ -1,4 +1,4 @@
-"""A small tokenizer with PaliGemma's families of tokens: text pieces, 1024 locations, 128 mask codes."""
+"""A small tokenizer with PaliGemma's kinds of tokens: text pieces, 1024 locations and 128 mask codes."""
 
 from functools import cache
 
@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 from scenes.layout import COLOR_NAMES
 from scenes.outlines import KINDS
+from scenes.phrases import FOREIGN_WORDS
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>")
 BYTE_TOKENS = tuple(f"<0x{value:02X}>" for value in range(256))
@@ -17,18 +18,9 @@ NEWLINE = "\n"
 SPACE = "▁"
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789;,.-'"
 
-FOREIGN_WORDS = (
-    "zebra", "hexagon", "pink", "brown", "dog", "cat", "car", "house", "wheel", "left", "right", "person", "tree",
-    "cloud", "oval", "rectangle", "pentagon", "cube", "arrow", "moon", "sun", "flower", "grey", "gray", "cyan",
-    "teal", "gold", "silver", "bird", "fish", "boat", "chair", "table", "bottle", "cup", "apple", "banana", "the",
-    "a", "of", "big", "small", "large", "tiny", "crescent", "spiral", "octagon", "line", "dot", "ball", "box",
-    "ellipse", "trapezoid", "sheep", "horse", "bus", "train", "bicycle", "phone", "book", "lamp",
-)  # fmt: skip
-"""Words that no scene holds: they give the tokenizer pieces, and the model things to answer with nothing."""
-
 
 def _pieces() -> tuple[list[str], list[tuple[str, str]]]:
-    """Byte-pair pieces and merges that make every word of the vocabulary one token, and foreign words a few."""
+    """Byte-pair pieces and merges: every word of the vocabulary is one token, a foreign word is a few."""
     known = ["segment", ";", *(SPACE + word for word in (";", *KINDS, *COLOR_NAMES))]
     corpus = known * 50 + [SPACE + word for word in FOREIGN_WORDS] + [SPACE]
     tokenizer = Tokenizer(models.BPE())
@@ -44,14 +36,14 @@ def _pieces() -> tuple[list[str], list[tuple[str, str]]]:
 
 
 def _cuts(piece: str, vocabulary: dict[str, int]) -> list[int]:
-    """Where ``piece`` splits into two older pieces; the pair learnt first comes first."""
+    """Positions where ``piece`` splits into two pieces that were learnt before it."""
     cuts = [cut for cut in range(1, len(piece)) if piece[:cut] in vocabulary and piece[cut:] in vocabulary]
     return [cut for cut in cuts if max(vocabulary[piece[:cut]], vocabulary[piece[cut:]]) < vocabulary[piece]]
 
 
 @cache
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """The tokenizer of the demo model; lower case, any text tokenizes (unknown letters as bytes)."""
+    """Build the tokenizer of the demo model. It lowercases, and any text tokenizes (unknown letters as bytes)."""
     pieces, merges = _pieces()
     words = [*SPECIAL_TOKENS, *BYTE_TOKENS, *pieces]
     vocabulary = {word: index for index, word in enumerate(words)}

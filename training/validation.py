@@ -1,4 +1,4 @@
-"""What a checkpoint can do on held-out scenes, through the very engine that serves it."""
+"""Validation: evaluates checkpoints on held-out scenes, with the same engine that serves them."""
 
 from __future__ import annotations
 
@@ -9,49 +9,51 @@ from pathlib import Path
 from torch import nn
 from transformers import PaliGemmaForConditionalGeneration
 
-from evaluation.datasets.scenes import drawn_questions
-from evaluation.metrics import Figures
-from evaluation.run import Asked, evaluate
+from evaluation.datasets.scenes import scene_examples
+from evaluation.engine_predictor import evaluate_engine
+from evaluation.metrics import Metrics
 from shared.settings import Settings
-from training.model import MAX_ANSWER, export
-from training.progress import METRICS, record
+from training.export import export_checkpoint
+from training.metrics_log import METRICS_FILE, append_metrics
+from training.model import MAX_ANSWER_TOKENS
 
 MODELS_DIR = Path(__file__).parent.parent / "models"
 FIRST_SCENE = 90_000
-"""Of the validations taken on the way: far from those that final figures come from."""
-SHOWN = ("miou", "box_error_median", "absent_right")
+"""First held-out scene for validations during training. The final evaluation starts at scene 0."""
+VALIDATION_METRICS = ("miou", "box_error_median", "absent_accuracy")
 
 
-def measure(checkpoint: Path, scenes: int, folder: Path, first: int = 0) -> Figures:
-    """Evaluate a checkpoint folder from scratch on the CPU in float32; `folder` keeps figures, CSV and pages."""
+def evaluate_checkpoint(checkpoint: Path, scenes: int, folder: Path, first: int = 0) -> Metrics:
+    """Evaluate a checkpoint folder on the CPU in float32. Replaces `folder`, the output of `evaluate`."""
     shutil.rmtree(folder, ignore_errors=True)
     settings = Settings.of(
         model_id=str(checkpoint),
         models_dir=MODELS_DIR,
         device="cpu",
         dtype="float32",
-        max_answer_tokens=MAX_ANSWER,
+        max_answer_tokens=MAX_ANSWER_TOKENS,
     )
-    questions = list(drawn_questions(scenes, first))
-    return evaluate(questions, f"drawn scenes={scenes} first={first}", Asked(settings), folder)
+    examples = list(scene_examples(scenes, first))
+    return evaluate_engine(examples, f"scenes count={scenes} first={first}", settings, folder)
 
 
 @dataclass(frozen=True)
 class Validation:
-    """Validates a model while it learns, and records the figures beside the losses."""
+    """Evaluates a model during training, and records the metrics with the losses."""
 
     work: Path
     scenes: int
     every_steps: int
 
-    def take(self, step: int, model: PaliGemmaForConditionalGeneration, weights: nn.Module) -> None:
-        """Export the averaged `weights` of a model like `model`, and measure them if it is time."""
+    def run_if_due(self, step: int, model: PaliGemmaForConditionalGeneration, weights: nn.Module) -> None:
+        """Every `every_steps` steps, evaluate the averaged `weights` in the architecture of `model`."""
         if step % self.every_steps:
             return
-        validated = PaliGemmaForConditionalGeneration(model.config)
-        validated.model.load_state_dict(weights.state_dict())
-        validated.tie_weights()
+        averaged = PaliGemmaForConditionalGeneration(model.config)
+        averaged.model.load_state_dict(weights.state_dict())
+        averaged.tie_weights()
         candidate = self.work / "candidate"
-        export(validated, self.work / "vae.npz", candidate)
-        found = measure(candidate, self.scenes, self.work / "validation", FIRST_SCENE)
-        record(self.work / METRICS, "validation", step, {name: found[name] for name in SHOWN if name in found})
+        export_checkpoint(averaged, self.work / "vae.npz", candidate)
+        metrics = evaluate_checkpoint(candidate, self.scenes, self.work / "validation", FIRST_SCENE)
+        shown = {name: metrics[name] for name in VALIDATION_METRICS if name in metrics}
+        append_metrics(self.work / METRICS_FILE, "validation", step, shown)

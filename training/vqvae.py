@@ -1,4 +1,4 @@
-"""The mask VQ-VAE in the layout of ``vae-oid.npz``: a 64 x 64 mask becomes 16 codes of 128, and back.
+"""The mask VQ-VAE in the layout of ``vae-oid.npz``: 64 x 64 masks to 16 codes of 128, and back.
 
 Layer order as in big_vision (``pp/proj/paligemma/segmentation.py`` encodes,
 ``evaluators/proj/paligemma/transfers/segmentation.py`` decodes), after https://arxiv.org/abs/2301.02229.
@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from scenes.scene import TRAINING_SEEDS
 from scenes.shape_masks import random_masks
-from training.export import Saved
 from training.progress import Progress
+from training.resume import SavedState
 
 CODES = 128
 CODE_SIZE = 512
@@ -26,7 +26,7 @@ COMMITMENT_WEIGHT = 0.25
 TRAINING_MASKS = 24_000
 _MAX_STEPS = 1_000_000
 PLAIN_STEPS = 200
-"""Steps without codes at first: a codebook born among untrained encoder outputs collapses to one code."""
+"""First steps, without codes: a codebook that starts from untrained encoder outputs collapses to one code."""
 
 
 class ResidualBlock(nn.Module):
@@ -63,7 +63,7 @@ def _decoder() -> nn.Sequential:
 
 
 class Codebook(nn.Module):
-    """128 vectors that follow the running mean of the encoder outputs they stand for."""
+    """128 vectors. Each follows the running mean of the encoder outputs that it replaces."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,26 +84,26 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def restart(self, vectors: Tensor) -> None:
-        """Begin anew at randomly chosen vectors, float[N, 512]."""
+        """Set all codes to randomly chosen vectors of float[N, 512]."""
         self._embedding.copy_(vectors[torch.randint(len(vectors), (CODES,))])
         self._ema_w.copy_(self._embedding)
         self._ema_cluster_size.fill_(1.0)
 
     @torch.no_grad()
     def follow(self, vectors: Tensor, codes: Tensor) -> None:
-        """Move every code towards the vectors it was chosen for; codes fallen out of use restart at random vectors."""
-        chosen = functional.one_hot(codes, CODES).to(vectors.dtype)
-        self._ema_cluster_size.lerp_(chosen.sum(dim=0), 1 - CODEBOOK_DECAY)
-        self._ema_w.lerp_(chosen.T @ vectors, 1 - CODEBOOK_DECAY)
-        dead = self._ema_cluster_size < len(vectors) / CODES * 0.03
+        """Move every code towards the vectors it replaces. Codes out of use restart at random vectors."""
+        assigned = functional.one_hot(codes, CODES).to(vectors.dtype)
+        self._ema_cluster_size.lerp_(assigned.sum(dim=0), 1 - CODEBOOK_DECAY)
+        self._ema_w.lerp_(assigned.T @ vectors, 1 - CODEBOOK_DECAY)
+        unused = self._ema_cluster_size < len(vectors) / CODES * 0.03
         replacements = vectors[torch.randint(len(vectors), (CODES,))]
-        self._ema_w[dead] = replacements[dead]
-        self._ema_cluster_size[dead] = 1.0
+        self._ema_w[unused] = replacements[unused]
+        self._ema_cluster_size[unused] = 1.0
         self._embedding.copy_(self._ema_w / self._ema_cluster_size.clamp(min=1e-5)[:, None])
 
 
 class MaskVqVae(nn.Module):
-    """Masks to codes and back. Parameter names are those of ``vae-oid.npz``."""
+    """Masks to codes and back. The names of its parameters are those of ``vae-oid.npz``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,9 +112,11 @@ class MaskVqVae(nn.Module):
         self.decoder = _decoder()
 
     def _vectors(self, masks: Tensor) -> Tensor:
+        """float[B, 1, 64, 64] in -1..1 -> float[B * 16, 512]."""
         return self.encoder(masks).permute(0, 2, 3, 1).reshape(-1, CODE_SIZE)
 
-    def _draw(self, vectors: Tensor) -> Tensor:
+    def _decode(self, vectors: Tensor) -> Tensor:
+        """float[B * 16, 512] -> float[B, 64, 64], inside where above 0."""
         grid = vectors.reshape(-1, GRID, GRID, CODE_SIZE).permute(0, 3, 1, 2)
         return self.decoder(grid)[:, 0]
 
@@ -127,18 +129,14 @@ class MaskVqVae(nn.Module):
         """float32[B, 1, 64, 64] in -1..1 -> int64[B, 16], 0..127, row by row."""
         return self._vq_vae.nearest(self._vectors(masks)).reshape(-1, CODES_PER_MASK)
 
-    def decode(self, codes: Tensor) -> Tensor:
-        """int64[B, 16], 0..127 -> float32[B, 64, 64], inside where above 0."""
-        return self._draw(self._vq_vae.lookup(codes))
-
     def plain_loss(self, masks: Tensor) -> Tensor:
-        """Squared error of the masks redrawn without codes, for the first steps."""
+        """Squared error of the reconstruction without codes, for the first steps."""
         with torch.autocast("cpu", torch.bfloat16):
-            redrawn = self.decoder(self.encoder(masks))
-        return functional.mse_loss(redrawn.float(), masks)
+            reconstructed = self.decoder(self.encoder(masks))
+        return functional.mse_loss(reconstructed.float(), masks)
 
     def loss(self, masks: Tensor) -> Tensor:
-        """Squared error of the redrawn masks plus commitment; moves the codebook on the way."""
+        """Squared error of the reconstruction plus commitment loss. Also updates the codebook."""
         with torch.autocast("cpu", torch.bfloat16):
             vectors = self._vectors(masks)
         vectors = vectors.float()
@@ -146,23 +144,23 @@ class MaskVqVae(nn.Module):
         self._vq_vae.follow(vectors.detach(), codes)
         chosen = self._vq_vae.lookup(codes)
         with torch.autocast("cpu", torch.bfloat16):
-            redrawn = self._draw(vectors + (chosen - vectors).detach())
-        error = functional.mse_loss(redrawn.float(), masks[:, 0])
+            reconstructed = self._decode(vectors + (chosen - vectors).detach())
+        error = functional.mse_loss(reconstructed.float(), masks[:, 0])
         return error + COMMITMENT_WEIGHT * functional.mse_loss(vectors, chosen)
 
     @torch.no_grad()
     def restart_codebook(self, masks: Tensor) -> None:
-        """Spread the codes over what the encoder now says about ``masks``."""
+        """Restart the codes at current encoder outputs for ``masks``."""
         self._vq_vae.restart(self._vectors(masks))
 
 
-def save_npz(model: MaskVqVae, path: Path) -> None:
-    """Write every array in float32 under the names of ``vae-oid.npz``."""
+def _save_npz(model: MaskVqVae, path: Path) -> None:
+    """Write every array in float32, with the names of ``vae-oid.npz``."""
     np.savez(path, allow_pickle=False, **{name: value.float().numpy() for name, value in model.state_dict().items()})
 
 
-def load_npz(path: Path) -> MaskVqVae:
-    """Read a VQ-VAE in the layout of ``vae-oid.npz``, ready to encode and decode."""
+def _load_npz(path: Path) -> MaskVqVae:
+    """Read a VQ-VAE in the layout of ``vae-oid.npz``, in evaluation mode."""
     model = MaskVqVae()
     with np.load(path) as arrays:
         model.load_state_dict({name: torch.from_numpy(arrays[name]) for name in arrays.files})
@@ -175,20 +173,20 @@ def as_input(masks: npt.NDArray[np.float32]) -> Tensor:
 
 
 def train_vqvae(work: Path, *, seed: int, steps: int, batch: int, masks: int = TRAINING_MASKS) -> MaskVqVae:
-    """The finished VQ-VAE of ``work/vae.npz``; trains what is missing, on drawn masks, five minutes of two cores."""
+    """Return the VQ-VAE of ``work/vae.npz``. If it is missing, train it on drawn masks: 5 minutes on 2 cores."""
     path = work / "vae.npz"
     if path.exists():
-        return load_npz(path)
+        return _load_npz(path)
     torch.manual_seed(seed)
     model = MaskVqVae().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     data = as_input(random_masks(TRAINING_SEEDS.start + seed, masks))
-    saved = Saved(work / "vqvae.pt", model=model, optimizer=optimizer, schedule=schedule)
+    saved = SavedState(work / "vqvae.pt", model=model, optimizer=optimizer, schedule=schedule)
     done = saved.load()
     progress = Progress("vqvae", steps, work, done=done)
     for step in range(done, steps):
-        torch.manual_seed(seed * _MAX_STEPS + step)  # the chance in a step depends on its number alone
+        torch.manual_seed(seed * _MAX_STEPS + step)  # the random numbers of a step depend on its number only
         chosen = data[torch.randint(len(data), (batch,))]
         if step == PLAIN_STEPS:
             model.restart_codebook(data[:1024])
@@ -198,16 +196,7 @@ def train_vqvae(work: Path, *, seed: int, steps: int, batch: int, masks: int = T
         optimizer.step()
         schedule.step()
         progress.report(step, loss=loss.item())
-        if saved.due():
+        if saved.is_due():
             saved.save(step + 1)
-    save_npz(model.eval(), path)
+    _save_npz(model.eval(), path)
     return model
-
-
-@torch.no_grad()
-def upper_bound(model: MaskVqVae, masks: npt.NDArray[np.float32]) -> float:
-    """Mean IoU of encoding and decoding ``masks``, float32[N, 64, 64] in 0..1: the best any token sequence could do."""
-    redrawn = model.decode(model.encode(as_input(masks))) > 0
-    truth = torch.from_numpy(masks) > 0.5
-    shared, either = (redrawn & truth).sum((1, 2)), (redrawn | truth).sum((1, 2))
-    return (shared / either).mean().item()

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx2
 
-from evaluation.datasets.scenes import drawn_questions
-from evaluation.predictors import service_predictor
+from evaluation.datasets.scenes import scene_examples
+from evaluation.http_predictor import Service, http_predictor
 from shared.domain.result import SegmentationResult
 from testing.scripted_worker import POISON, scripted_answer
 from testing.uploads import small_png
@@ -123,8 +123,8 @@ def _scripted_ask(number: int, chance: random.Random, *, is_poison: bool) -> Ask
 
 def demo_asks(jobs: int, chance: random.Random, url: str) -> list[Ask]:
     """Jobs for the demo checkpoint. What it answers in peace is the right result."""
-    with service_predictor(url) as answer:
-        known = [(each.prompt, each.read_image(), answer(each)) for each in drawn_questions(20, first=7_000)]
+    with http_predictor(Service(url)) as answer:
+        known = [(each.prompt, each.read_image(), answer(each)) for each in scene_examples(20, first=7_000)]
     return [Ask(*chance.choice(known), **_whims(chance)) for _ in range(jobs)]
 
 

@@ -1,1 +1,1 @@
-"""Examples with known answers: drawn scenes, COCO, RefCOCO."""
+"""Data sets as examples with ground truth: drawn scenes, COCO, RefCOCO."""

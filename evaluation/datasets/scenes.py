@@ -1,4 +1,4 @@
-"""Claim-out scenes as questions: what the demo checkpoint is measured on."""
+"""Held-out scenes as examples: the evaluation data of the demo checkpoint."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from evaluation.example import Question, Truth, mask_to_rle
-from scenes.layout import COLOR_NAMES
+from evaluation.example import Example, TrueObject, mask_to_rle
+from scenes.layout import COLOR_NAMES, MAX_OBJECTS
 from scenes.outlines import KINDS
-from scenes.phrases import SceneNames, choose_phrases
+from scenes.phrases import NO_OBJECT, SceneNames, choose_phrases
 from scenes.scene import HELD_OUT_SEEDS, Scene, draw_scene
-from training.pool import MAX_OBJECTS, NO_OBJECT
 
 
-def drawn_questions(scenes: int, first: int = 0) -> Iterator[Question]:
-    """One question about each of `scenes` scenes from the held-out ones, about a fifth of them about absent things."""
-    for seed in HELD_OUT_SEEDS[first : first + scenes]:
+def scene_examples(count: int, first: int = 0) -> Iterator[Example]:
+    """Yield one example for each of `count` held-out scenes, starting at number `first`.
+
+    In about a fifth of them, the prompt names nothing in the scene.
+    """
+    for seed in HELD_OUT_SEEDS[first : first + count]:
         scene = draw_scene(seed)
         phrases = choose_phrases(_names(scene), np.random.default_rng([seed, 2]))
         prompt = " ; ".join(phrases)
-        truths = [Truth(label, item.box, mask_to_rle(item.mask)) for label, item in scene.answers(f"segment {prompt}")]
-        yield Question(f"scene {seed}", prompt, partial(_png, seed), truths)
+        found = scene.ground_truth(f"segment {prompt}")
+        ground_truth = [TrueObject(label, item.box, mask_to_rle(item.mask)) for label, item in found]
+        yield Example(f"scene {seed}", prompt, partial(_png, seed), ground_truth)
 
 
 def _names(scene: Scene) -> SceneNames:

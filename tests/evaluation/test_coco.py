@@ -1,4 +1,4 @@
-"""Folders in COCO's format become questions; what is not in the format is explained."""
+"""Folders in COCO's format are read as examples; errors in the format are explained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from evaluation.datasets.coco import coco_questions
+from evaluation.datasets.coco import coco_examples
 from evaluation.example import DataError
 from testing.pictures import encoded, gradient
 
@@ -54,25 +54,25 @@ def folder(tmp_path: Path, instances: dict[str, Any]) -> Path:
     return tmp_path
 
 
-def test_each_category_of_an_image_is_asked_for_by_its_name(folder: Path) -> None:
-    questions = list(coco_questions(folder))
-    assert [(each.id, each.prompt, len(each.truths)) for each in questions] == [
+def test_each_category_of_an_image_is_an_example_with_its_name_as_prompt(folder: Path) -> None:
+    examples = list(coco_examples(folder))
+    assert [(each.id, each.prompt, len(each.ground_truth)) for each in examples] == [
         ("image 1, category 3", "dog", 2),
         ("image 1, category 4", "cat", 1),
-    ]  # and no bird: a crowd of them is there
-    assert questions[0].read_image() == encoded(gradient())
+    ]  # no bird: its annotations include a crowd region
+    assert examples[0].read_image() == encoded(gradient())
 
 
 def test_polygons_and_both_kinds_of_run_lengths_are_read(folder: Path) -> None:
-    truths = [truth for question in coco_questions(folder) for truth in question.truths]
+    truths = [truth for example in coco_examples(folder) for truth in example.ground_truth]
     assert len(truths) == 3
     for truth in truths:
         assert truth.box == (0.25, 0.125, 0.75, 0.375)
         assert (coco.decode(truth.mask) == _mask()).mean() > 0.99
 
 
-def test_run_lengths_are_read_to_the_pixel(folder: Path) -> None:
-    dogs = next(coco_questions(folder)).truths
+def test_run_lengths_are_read_exactly(folder: Path) -> None:
+    dogs = next(coco_examples(folder)).ground_truth
     assert all((coco.decode(truth.mask) == _mask()).all() for truth in dogs)
 
 
@@ -84,23 +84,23 @@ def test_run_lengths_are_read_to_the_pixel(folder: Path) -> None:
         ({"images": [{"id": 1, "width": 64, "height": 48, "file_name": "../etc"}]}, "not a file in"),
     ],
 )
-def test_what_does_not_fit_together_is_explained(
+def test_broken_references_are_explained(
     folder: Path, instances: dict[str, Any], change: dict[str, Any], reason: str
 ) -> None:
     (folder / "annotations" / "instances.json").write_text(json.dumps({**copy.deepcopy(instances), **change}))
     with pytest.raises(DataError, match=reason):
-        list(coco_questions(folder))
+        list(coco_examples(folder))
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"images": []}'])
-def test_another_json_is_explained(folder: Path, text: str) -> None:
+def test_json_in_another_format_is_explained(folder: Path, text: str) -> None:
     (folder / "annotations" / "instances.json").write_text(text)
     with pytest.raises(DataError, match=r"instances\.json"):
-        list(coco_questions(folder))
+        list(coco_examples(folder))
 
 
-def test_several_files_of_annotations_have_to_be_told_apart(folder: Path) -> None:
+def test_one_of_several_annotation_files_must_be_chosen(folder: Path) -> None:
     (folder / "more.json").write_text("{}")
     with pytest.raises(DataError, match="--annotations"):
-        list(coco_questions(folder))
-    assert len(list(coco_questions(folder, annotations=folder / "annotations" / "instances.json"))) == 2
+        list(coco_examples(folder))
+    assert len(list(coco_examples(folder, annotations=folder / "annotations" / "instances.json"))) == 2

@@ -1,4 +1,4 @@
-"""RefCOCO in its published format: a small made-up data set, pickled as Python 2 did it."""
+"""RefCOCO in its published format: a small artificial data set, pickled as by Python 2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from evaluation.datasets.refcoco import refcoco_questions
+from evaluation.datasets.refcoco import refcoco_examples
 from evaluation.example import DataError
 from testing.pictures import encoded, gradient
 
@@ -68,23 +68,23 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_sentence_of_the_split_is_a_question_about_one_object(folder: Path) -> None:
-    questions = list(refcoco_questions(folder, "refcoco", "val"))
-    assert [(question.id, question.prompt) for question in questions] == [
+def test_every_sentence_of_the_split_is_an_example_with_one_object(folder: Path) -> None:
+    examples = list(refcoco_examples(folder, "refcoco", "val"))
+    assert [(example.id, example.prompt) for example in examples] == [
         ("sentence 71", "left dog"),
         ("sentence 72", "dog, brown"),
     ]
-    for question in questions:
-        (truth,) = question.truths
-        assert question.refers_to_one
+    for example in examples:
+        (truth,) = example.ground_truth
+        assert example.refers_to_one
         assert truth.box == (0.25, 0.125, 0.75, 0.375)
         assert truth.mask["size"] == [48, 64]
-        assert question.read_image() == encoded(gradient(), "JPEG")
+        assert example.read_image() == encoded(gradient(), "JPEG")
 
 
-def test_an_unknown_split_is_refused_with_those_there_are(folder: Path) -> None:
+def test_an_unknown_split_is_refused_with_a_list_of_the_known_ones(folder: Path) -> None:
     with pytest.raises(DataError, match="testA, val"):
-        list(refcoco_questions(folder, "refcoco", "test"))
+        list(refcoco_examples(folder, "refcoco", "test"))
 
 
 class _Bomb:
@@ -92,17 +92,17 @@ class _Bomb:
         return os.system, ("exit 0",)
 
 
-def test_a_pickle_with_code_in_it_is_never_run(folder: Path) -> None:
+def test_code_in_a_pickle_is_never_run(folder: Path) -> None:
     (folder / "refcoco" / "refs(unc).p").write_bytes(pickle.dumps([_Bomb()]))
     with pytest.raises(DataError, match=r"system: it is more than data"):
-        list(refcoco_questions(folder, "refcoco", "val"))
+        list(refcoco_examples(folder, "refcoco", "val"))
 
 
 @pytest.mark.parametrize("data", [b"", b"not a pickle", pickle.dumps({"refs": []}), pickle.dumps(_REFS)[:-20]])
 def test_a_damaged_pickle_is_explained(folder: Path, data: bytes) -> None:
     (folder / "refcoco" / "refs(unc).p").write_bytes(data)
     with pytest.raises(DataError, match=r"refs\(unc\)"):
-        list(refcoco_questions(folder, "refcoco", "val"))
+        list(refcoco_examples(folder, "refcoco", "val"))
 
 
 def test_files_outside_the_folder_are_never_read(folder: Path) -> None:
@@ -111,4 +111,4 @@ def test_files_outside_the_folder_are_never_read(folder: Path) -> None:
     changed["images"][0]["file_name"] = "../../../../secret"
     (folder / "refcoco" / "instances.json").write_text(json.dumps(changed))
     with pytest.raises(DataError, match="is not a file in"):
-        list(refcoco_questions(folder, "refcoco", "val"))
+        list(refcoco_examples(folder, "refcoco", "val"))

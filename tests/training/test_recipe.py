@@ -1,4 +1,4 @@
-"""The one command from end to end in miniature: everything it promises is there, and a run that was cut off goes on."""
+"""The whole recipe with very few steps: it writes all files, and an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from training.__main__ import Recipe, run
-from training.curves import read_curves
-from training.export import Saved
+from training.metrics_log import read_curves
+from training.resume import SavedState
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")
 
@@ -22,13 +22,13 @@ _STEPS = 4
 
 def _recipe(work: Path, **changes: int) -> Recipe:
     small = {"masks": 200, "scenes": 16, "batch": 4, "validation_every": 2, "validation_scenes": 2, "final_scenes": 3}
-    steps = dict.fromkeys(("vqvae_steps", "dense_steps", "language_steps", "joint_steps"), _STEPS)
+    steps = dict.fromkeys(("vqvae_steps", "vision_steps", "language_steps", "joint_steps"), _STEPS)
     return Recipe(work, work / "out", **{**small, **steps, **changes})
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Sums in the same order every time."""
+    """With one thread, sums are computed in the same order every time."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -38,56 +38,56 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     work = tmp_path_factory.mktemp("recipe")
-    figures = run(_recipe(work))
-    assert figures["questions"] == 3
+    metrics = run(_recipe(work))
+    assert metrics["examples"] == 3
     return work
 
 
-def test_the_checkpoint_is_whole(finished: Path) -> None:
+def test_the_checkpoint_folder_is_complete(finished: Path) -> None:
     names = {path.name for path in (finished / "out").iterdir()}
     assert {"config.json", "model.safetensors", "processor_config.json", "tokenizer.json", "vae.npz"} <= names
     assert {"sample.jpg", "sample.json"} <= names
 
 
-def test_every_figure_is_kept_and_drawn(finished: Path) -> None:
+def test_all_metrics_are_recorded_and_drawn(finished: Path) -> None:
     curves = read_curves(finished / "metrics.jsonl")
-    assert {stage: max(map(max, figures.values())) for stage, figures in curves.items()} == {
-        "vqvae": _STEPS, "dense": _STEPS, "language": _STEPS, "joint": _STEPS, "validation": _STEPS,
+    assert {stage: max(map(max, metrics.values())) for stage, metrics in curves.items()} == {
+        "vqvae": _STEPS, "vision": _STEPS, "language": _STEPS, "joint": _STEPS, "validation": _STEPS,
     }  # fmt: skip
     assert set(curves["joint"]) == {
-        "token", "look", "match", "next", "object", "color", "kind", "edges", "codes",
+        "token", "attention", "match", "first_object", "object", "color", "kind", "edges", "codes",
     }  # fmt: skip
     assert set(curves["validation"]["miou"]) == {2, 4}
     for name in ("curves.png", "final/samples.png", "final/worst.png"):
-        with Image.open(finished / name) as page:
-            assert page.width > 1_000
-    assert json.loads((finished / "final" / "figures.json").read_text())["figures"]["upper_bound"] >= 0
+        with Image.open(finished / name) as image:
+            assert image.width > 1_000
+    assert json.loads((finished / "final" / "metrics.json").read_text())["metrics"]["upper_bound"] >= 0
 
 
-class _CutOff(Exception):
+class _Interrupted(Exception):
     pass
 
 
-def test_a_run_that_was_cut_off_ends_with_the_same_weights(
+def test_an_interrupted_run_ends_with_the_same_weights(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = Saved.save
+    save = SavedState.save
 
-    def save_and_cut(self: Saved, steps: int) -> None:
+    def save_and_interrupt(self: SavedState, steps: int) -> None:
         save(self, steps)
         if steps == _STEPS // 2:
-            raise _CutOff
+            raise _Interrupted
 
-    monkeypatch.setattr(Saved, "due", lambda self: True)
-    monkeypatch.setattr(Saved, "save", save_and_cut)
-    cuts = 0
+    monkeypatch.setattr(SavedState, "is_due", lambda self: True)
+    monkeypatch.setattr(SavedState, "save", save_and_interrupt)
+    interruptions = 0
     for _ in range(10):
         try:
             run(_recipe(tmp_path))
             break
-        except _CutOff:
-            cuts += 1
-    assert cuts == 4  # one in each stage
+        except _Interrupted:
+            interruptions += 1
+    assert interruptions == 4  # one in each stage
     once, again = (load_file(folder / "out" / "model.safetensors") for folder in (finished, tmp_path))
     assert once.keys() == again.keys()
     assert all(torch.equal(once[name], again[name]) for name in once)

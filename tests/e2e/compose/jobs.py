@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx2
 
-from evaluation.datasets.scenes import drawn_questions
-from evaluation.example import Question, Truth
-from evaluation.predictors import engine_predictor
-from evaluation.scoring import predictions_of, score
+from evaluation.datasets.scenes import scene_examples
+from evaluation.engine_predictor import engine_predictor
+from evaluation.example import Example, TrueObject
+from evaluation.scoring import predicted_objects, score
 from shared.domain.result import SegmentationResult
 from shared.settings import Settings
 from tests.e2e.compose.receiver import Receiver
@@ -33,7 +33,7 @@ class KnownJobs:
 
     def __init__(self, scenes: int) -> None:
         with engine_predictor(Settings.of(max_batch=1)) as (answer, _):
-            self.questions = [_answered(each, answer(each)) for each in drawn_questions(scenes, first=9_000)]
+            self.questions = [_answered(each, answer(each)) for each in scene_examples(scenes, first=9_000)]
 
     def is_right(self, number: int, job: dict[str, Any]) -> bool:
         """Whether a job about question `number` ended as it must."""
@@ -43,8 +43,9 @@ class KnownJobs:
         return not scored.extra and all(each.iou >= _SAME for each in scored.objects)
 
 
-def _answered(question: Question, result: SegmentationResult) -> Question:
-    return replace(question, truths=[Truth(each.label, each.box, each.mask) for each in predictions_of(result)])
+def _answered(question: Example, result: SegmentationResult) -> Example:
+    truths = [TrueObject(each.label, each.box, each.mask) for each in predicted_objects(result)]
+    return replace(question, ground_truth=truths)
 
 
 class Clients:

@@ -1,10 +1,11 @@
-"""Drawn scenes: the same seed gives the same scene, and what is said about it is what is drawn."""
+"""The same seed gives the same scene, and the names, boxes and masks of its objects match the pixels."""
 
 import numpy as np
 import pytest
 
-from scenes.layout import LAST_LOCATION, lattice_location
-from scenes.scene import COLOR_NAMES, HELD_OUT_SEEDS, KINDS, TRAINING_SEEDS, Scene, draw_scene, phrases
+from scenes.layout import COLOR_NAMES, LAST_LOCATION, lattice_location
+from scenes.outlines import KINDS
+from scenes.scene import HELD_OUT_SEEDS, TRAINING_SEEDS, Scene, draw_scene, phrases
 
 SEEDS = HELD_OUT_SEEDS[:60]
 
@@ -29,7 +30,7 @@ def test_held_out_scenes_are_never_training_scenes() -> None:
     assert TRAINING_SEEDS.stop <= HELD_OUT_SEEDS.start
 
 
-def test_images_are_rgb_and_masks_fit_them(scenes: list[Scene]) -> None:
+def test_images_are_rgb_and_masks_have_their_size(scenes: list[Scene]) -> None:
     for scene in scenes:
         assert scene.image.dtype == np.uint8
         assert scene.image.shape[2:] == (3,)
@@ -37,21 +38,21 @@ def test_images_are_rgb_and_masks_fit_them(scenes: list[Scene]) -> None:
         assert all(item.mask.shape == scene.image.shape[:2] for item in scene.objects)
 
 
-def test_masks_fill_their_boxes_to_the_pixel(scenes: list[Scene]) -> None:
+def test_masks_fill_their_boxes(scenes: list[Scene]) -> None:
     for scene in scenes:
         for item in scene.objects:
             rows, columns = np.nonzero(item.mask)
             height, width = item.mask.shape
             drawn = np.array([rows.min(), columns.min(), rows.max() + 1, columns.max() + 1])
-            # A sharp tip covers less than half of its last pixels, and so is cut from the mask.
+            # A sharp tip covers less than half of its last pixels, so they are not in the mask.
             assert np.abs(drawn - np.array(item.box) * [height, width, height, width]).max() <= 4
 
 
-def test_masks_show_the_colour_they_are_named_by(scenes: list[Scene]) -> None:
+def test_the_pixels_of_an_object_have_its_colour(scenes: list[Scene]) -> None:
     for scene in scenes:
         for item in scene.objects:
             inside = scene.image[item.mask].astype(np.float32)
-            # Light slopes across a shape by up to 32 levels either way.
+            # The gradient across a shape is up to 32 levels in each direction.
             assert np.abs(np.median(inside, axis=0) - item.shape.rgb).max() <= 16
 
 
@@ -60,7 +61,7 @@ def test_objects_do_not_share_pixels(scenes: list[Scene]) -> None:
         assert np.stack([item.mask for item in scene.objects]).sum(axis=0).max() == 1
 
 
-def test_rings_have_a_hole(scenes: list[Scene]) -> None:
+def test_the_ring_shape_has_a_hole(scenes: list[Scene]) -> None:
     rings = [item for scene in scenes for item in scene.objects if item.kind == "ring"]
     assert rings
     for ring in rings:
@@ -69,7 +70,7 @@ def test_rings_have_a_hole(scenes: list[Scene]) -> None:
         assert not ring.mask[int((y0 + y1) / 2 * height), int((x0 + x1) / 2 * width)]
 
 
-def test_the_whole_vocabulary_is_drawn() -> None:
+def test_every_kind_and_colour_is_drawn() -> None:
     drawn = [item for seed in HELD_OUT_SEEDS[:150] for item in draw_scene(seed).objects]
     assert {item.kind for item in drawn} == set(KINDS)
     assert {item.color for item in drawn} == set(COLOR_NAMES)
@@ -84,7 +85,7 @@ def test_an_object_is_found_by_colour_and_kind_by_kind_and_by_colour(scenes: lis
                 assert any(found is item for found in scene.matching(phrase))
 
 
-def test_matching_runs_from_the_top_down_then_from_the_left(scenes: list[Scene]) -> None:
+def test_matching_objects_are_sorted_from_top_to_bottom_then_from_left_to_right(scenes: list[Scene]) -> None:
     for scene in scenes:
         for word in (*KINDS, *COLOR_NAMES):
             corners = [item.shape.locations[:2] for item in scene.matching(word)]
@@ -92,14 +93,14 @@ def test_matching_runs_from_the_top_down_then_from_the_left(scenes: list[Scene])
 
 
 @pytest.mark.parametrize("phrase", ["zebra", "pink circle", "red circl", "circle red", ""])
-def test_other_words_find_nothing(scenes: list[Scene], phrase: str) -> None:
+def test_other_phrases_match_nothing(scenes: list[Scene], phrase: str) -> None:
     assert all(scene.matching(phrase) == [] for scene in scenes)
 
 
-def test_answers_follow_the_order_of_the_phrases(scenes: list[Scene]) -> None:
+def test_the_ground_truth_is_in_the_order_of_the_phrases(scenes: list[Scene]) -> None:
     scene = next(scene for scene in scenes if len({item.kind for item in scene.objects}) > 1)
     one, other = scene.objects[0].kind, next(item.kind for item in scene.objects if item.kind != scene.objects[0].kind)
-    labels = [label for label, _ in scene.answers(f"segment {other} ; {one}")]
+    labels = [label for label, _ in scene.ground_truth(f"segment {other} ; {one}")]
     assert labels == [other] * len(scene.matching(other)) + [one] * len(scene.matching(one))
     assert phrases(f"segment {other} ; {one}") == [other, one]
 

@@ -1,0 +1,62 @@
+"""A predictor that runs an engine in this process. Importing this module loads torch, transformers and JAX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from evaluation.example import Example
+from evaluation.metrics import Metrics
+from evaluation.predictions import Setup
+from evaluation.predictor import NoPrediction, Predictor
+from evaluation.run import IN_FLIGHT, evaluate
+from evaluation.upper_bound import token_upper_bound
+from shared.domain.job import JobRequest, MaskFormat
+from shared.domain.prompt import normalize_prompt
+from shared.domain.result import SegmentationResult
+from shared.errors import MaskqError
+from shared.registry import served_model
+from shared.settings import Settings
+from worker.loading.checkpoint import load_checkpoint
+from worker.stages.mask_vqvae import MaskCodec
+
+
+@contextmanager
+def engine_predictor(settings: Settings) -> Iterator[tuple[Predictor, MaskCodec]]:
+    """Load the model that `settings` name. Yields a predictor and the model's mask codec.
+
+    Raises:
+        ConfigurationError: the model cannot be loaded.
+    """
+    served = served_model(settings.model)
+    checkpoint = load_checkpoint(served, settings)
+    pipeline, _ = checkpoint.start_pipeline(settings)
+
+    def predict(example: Example) -> SegmentationResult:
+        try:
+            prompt = normalize_prompt(example.prompt)
+            request = JobRequest(model_id=served.name, prompt=prompt, mask_formats=(MaskFormat.RLE,))
+            return pipeline.run(request, example.read_image(), lambda: False).result
+        except MaskqError as error:
+            raise NoPrediction(error.detail) from error
+
+    try:
+        yield predict, checkpoint.codec
+    finally:
+        pipeline.close()
+
+
+def evaluate_engine(
+    examples: Sequence[Example], dataset: str, settings: Settings, folder: Path, in_flight: int = IN_FLIGHT
+) -> Metrics:
+    """Evaluate the model that `settings` name, in this process; see `evaluate`. Also measures the upper bound.
+
+    Raises:
+        DataError: the data set is not in its format, or the folder holds another evaluation.
+        ConfigurationError: the model cannot be loaded.
+    """
+    setup = Setup(dataset=dataset, predictor=f"engine, {settings.model.model_id}")
+    with engine_predictor(settings) as (predictor, codec):
+        upper_bound = token_upper_bound(examples, codec)
+        return evaluate(examples, setup, predictor, folder, in_flight, upper_bound)
