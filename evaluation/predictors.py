@@ -38,13 +38,13 @@ def engine_predictor(settings: Settings) -> Iterator[tuple[Predictor, MaskCodec]
     Raises:
         ConfigurationError: the model cannot be loaded.
     """
-    from worker.loading.checkpoint import (
-        load_checkpoint,  # torch takes seconds to import, and asking a service needs none
-    )
+    from worker.build import set_up_libraries, start_pipeline  # torch takes seconds to import, and a client needs none
+    from worker.loading.checkpoint import load_checkpoint
 
+    set_up_libraries()
     served = served_model(settings.model)
-    checkpoint = load_checkpoint(served, settings)
-    pipeline, _ = checkpoint.start_pipeline(settings)
+    checkpoint = load_checkpoint(served, settings.checkpoint, settings.model)
+    pipeline, _ = start_pipeline(checkpoint, settings.engine, settings.images)
 
     def answer(question: Question) -> SegmentationResult:
         try:

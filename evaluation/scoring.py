@@ -13,7 +13,6 @@ partner an object counts as IoU 0 and as invalid. What the answer holds beyond t
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +21,9 @@ from pycocotools import mask as coco
 from scipy.optimize import linear_sum_assignment
 
 from evaluation.example import Box, DataError, Question, Rle, Truth
+from shared.domain.paligemma import BEGINS_WITH_OBJECT, to_coordinate
 from shared.domain.result import SegmentationResult
 from worker.stages.parse import parse_answer
-
-_LAST_LOCATION = 1023
-_BEGINS_WITH_AN_OBJECT = re.compile(r"(<loc\d{4}>){4}(<seg\d{3}>){16}")
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def score(question: Question, result: SegmentationResult | None) -> Scored:
     """
     predictions = predictions_of(result) if result else []
     if question.refers_to_one:
-        begins_well = result is not None and _BEGINS_WITH_AN_OBJECT.match(result.raw_text) is not None
+        begins_well = result is not None and BEGINS_WITH_OBJECT.match(result.raw_text) is not None
         predictions = predictions[:1] if begins_well else []
         pairs = dict(zip(range(len(question.truths)), predictions, strict=False))
     else:
@@ -84,7 +81,7 @@ def predictions_of(result: SegmentationResult) -> list[Prediction]:
     written = parse_answer(result.raw_text, [], truncated=result.truncated).detections
     predictions = []
     for found, detection in zip(result.objects, written, strict=True):
-        y0, x0, y1, x1 = (location / _LAST_LOCATION for location in detection.box_yxyx)
+        y0, x0, y1, x1 = map(to_coordinate, detection.box_yxyx)
         if found.rle:
             mask = found.rle.model_dump(include={"size", "counts"})
             predictions.append(Prediction(found.label.casefold(), (y0, x0, y1, x1), mask))

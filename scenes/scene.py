@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scenes.layout import COLOR_NAMES, Shape, plan_scene
 from scenes.outlines import KINDS
 from scenes.painting import Pixels, coverage, paint
+from shared.domain.paligemma import read_prompt
 
 __all__ = ["COLOR_NAMES", "HELD_OUT_SEEDS", "KINDS", "TRAINING_SEEDS", "Scene", "SceneObject", "draw_scene", "phrases"]
 
@@ -53,7 +54,7 @@ class Scene:
 
 def phrases(prompt: str) -> list[str]:
     """The things that a prompt asks for."""
-    return prompt.removeprefix("segment ").split(" ; ")
+    return read_prompt(prompt)
 
 
 def draw_scene(seed: int) -> Scene:

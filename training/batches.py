@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scenes.layout import LATTICE_STEP, lattice_location
 from scenes.phrases import SceneNames, choose_phrases
+from shared.domain.paligemma import LOCATION_SCALE, SEPARATOR, write_prompt
 from training.model import IMAGE_TOKENS
 from training.pool import Ints, Pool
 from training.tokenizer import CODE_TOKENS, LOCATION_TOKENS, build_tokenizer
@@ -51,7 +52,7 @@ class Sentence:
 
 def write_sentence(names: SceneNames, codes: Ints, asked: list[str]) -> Sentence:
     """The answer that the official grammar gives to ``asked``."""
-    prompt = [*token_ids("<bos>"), *token_ids("segment " + " ; ".join(asked)), *token_ids("\n")]
+    prompt = [*token_ids("<bos>"), *token_ids(write_prompt(asked)), *token_ids("\n")]
     found = [(phrase, index) for phrase in asked for index in names.matching(phrase)]
     sentence = Sentence(prompt, [], [], [], [], [index for _, index in found])
     for number, (phrase, index) in enumerate(found):
@@ -69,7 +70,7 @@ def _write(sentence: Sentence, tokens: list[int], weight: float, look: int = NOW
 
 def _write_object(sentence: Sentence, names: SceneNames, codes: Ints, phrase: str, index: int, number: int) -> None:
     if number:
-        decision, space = token_ids(" ; ")
+        decision, space = token_ids(SEPARATOR)
         _write(sentence, [decision], DECISION_WEIGHT)
         _write(sentence, [space], TEXT_WEIGHT)
     for edge in names.boxes[index].tolist():
@@ -165,7 +166,7 @@ def _misheard(sentence: Sentence, random: np.random.Generator) -> list[int]:
     heard = list(sentence.answer)
     for place, (token, edge) in enumerate(zip(sentence.answer, sentence.edges, strict=True)):
         if edge >= 0 and random.random() < 0.3:
-            shifted = edge + random.choice((-1, 1)) * LATTICE_STEP / 1023
+            shifted = edge + random.choice((-1, 1)) * LATTICE_STEP / LOCATION_SCALE
             heard[place] = FIRST_LOCATION + lattice_location(min(max(shifted, 0.0), 1.0))
         elif FIRST_CODE <= token < FIRST_CODE + len(CODE_TOKENS) and random.random() < 0.06:
             heard[place] = FIRST_CODE + int(random.integers(len(CODE_TOKENS)))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PaliGemmaForConditionalGeneration
 
-from scenes.layout import LAST_LOCATION, LATTICE_STEP
+from scenes.layout import LATTICE_STEP
+from shared.domain.paligemma import LOCATION_SCALE
 from training.batches import FIRST_LOCATION, IGNORED, Batch
 from training.model import IMAGE_TOKENS, WIDTH
 from training.patch_losses import BINS
@@ -21,7 +22,7 @@ MATCH_LAYER, NEXT_LAYER = 2, 3
 """After how many layers the image positions are asked: was I asked for, and does the answer begin with me?"""
 LOOKING_LAYERS, LOOKING_HEADS = (2, 3, 4), (0, 2)
 """Layers (from 0) and heads that must look at the object in question; one head of each key-value group."""
-LATTICE = torch.tensor([FIRST_LOCATION + min(step * LATTICE_STEP, LAST_LOCATION) for step in range(BINS)])
+LATTICE = torch.tensor([FIRST_LOCATION + min(step * LATTICE_STEP, LOCATION_SCALE) for step in range(BINS)])
 HIDDEN = -1e9
 WEIGHTS = {"token": 1.0, "look": 0.2, "match": 0.5, "next": 0.5}
 
@@ -80,7 +81,7 @@ def token_loss(logits: Tensor, batch: Batch, softness: float) -> Tensor:
     log_probabilities = logits.log_softmax(dim=-1)
     losses = -log_probabilities.gather(1, targets[:, None])[:, 0]
     located = edges >= 0
-    distance = torch.arange(BINS) - edges[located, None] * (LAST_LOCATION / LATTICE_STEP)
+    distance = torch.arange(BINS) - edges[located, None] * (LOCATION_SCALE / LATTICE_STEP)
     bell = torch.softmax(-0.5 * (distance / softness) ** 2, dim=-1)
     losses = losses.masked_scatter(located, -(bell * log_probabilities[located][:, LATTICE]).sum(dim=-1))
     return (losses * weights).sum() / weights.sum()

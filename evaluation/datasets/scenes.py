@@ -14,6 +14,7 @@ from scenes.layout import COLOR_NAMES
 from scenes.outlines import KINDS
 from scenes.phrases import SceneNames, choose_phrases
 from scenes.scene import HELD_OUT_SEEDS, Scene, draw_scene
+from shared.domain.paligemma import SEPARATOR, write_prompt
 from training.pool import MAX_OBJECTS, NO_OBJECT
 
 
@@ -22,8 +23,10 @@ def drawn_questions(scenes: int, first: int = 0) -> Iterator[Question]:
     for seed in HELD_OUT_SEEDS[first : first + scenes]:
         scene = draw_scene(seed)
         phrases = choose_phrases(_names(scene), np.random.default_rng([seed, 2]))
-        prompt = " ; ".join(phrases)
-        truths = [Truth(label, item.box, mask_to_rle(item.mask)) for label, item in scene.answers(f"segment {prompt}")]
+        prompt = SEPARATOR.join(phrases)
+        truths = [
+            Truth(label, item.box, mask_to_rle(item.mask)) for label, item in scene.answers(write_prompt(phrases))
+        ]
         yield Question(f"scene {seed}", prompt, partial(_png, seed), truths)
 
 
