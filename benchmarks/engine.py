@@ -1,16 +1,17 @@
-"""The engine beside transformers' `generate`: same weights, dtype, softcaps, questions, preprocessing and stop rule.
+"""Compares the engine with `generate` of transformers: same weights, dtype, softcaps, inputs and stop rule.
 
     python -m benchmarks.engine [--model demo|100m|3b|10b] [--side 224] [--batch 16] [--jobs 96] [--save NAME]
 
-`demo` answers held-out scenes, as free as it likes. The others have the shape they are named for and random weights,
-and every answer is 22 tokens long, an object and its label: speed does not depend on what weights know. All rows are
-from one run, in images per second:
+`demo` is the demo checkpoint with held-out scenes; its answers end by themselves. The others have the shape of their
+name and random weights, and every answer has 22 tokens, an object and its label: speed does not depend on the values of
+weights. All rows are from one run, in images per second:
 
-- transformers, one image at a time; and in padded batches of `--batch`;
-- ours with so many in flight (as one ends, the next joins): free; with the format forced, so that only the legal rows
-  of the head are computed; and with each image asked about twice, its features kept.
+- transformers, one image at a time, and in padded batches of `--batch`;
+- our engine with one job in flight, and with `--batch` jobs in flight (when one ends, the next joins): with any tokens
+  allowed; with the format forced, so that most steps compute only the rows of the head for location and mask tokens;
+  and with two prompts per image, so that the second one uses cached features.
 
-`same_tokens` is the share of answers equal to those of transformers alone.
+`same_tokens` is the share of answers that equal those of transformers with one image at a time.
 """
 
 from __future__ import annotations
@@ -31,18 +32,19 @@ from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
 from benchmarks.report import report
 from scenes.scene import HELD_OUT_SEEDS, draw_scene
+from shared.domain.paligemma import CODEBOOK_SIZE, LOCATIONS, OBJECT_TOKENS, location_token, mask_token, write_prompt
 from shared.registry import served_model
 from shared.settings import Settings
-from worker.build import start_engine
+from worker.build import limit_threads, set_up_libraries, start_engine
 from worker.engine.engine import Engine
-from worker.engine.grammar import CODES, LOCATIONS
+from worker.engine.model_input import ModelInput
 from worker.engine.sequence import Answer
 from worker.loading.checkpoint import choose_device, choose_dtype, load_checkpoint
-from worker.stages.preprocess import ModelInput, Preprocessor
+from worker.stages.preprocess import Preprocessor
 
 _EOS = 1
-_RANDOM_ANSWER = 22
-"""An object and a label of two tokens."""
+_RANDOM_ANSWER = OBJECT_TOKENS + 2
+"""Tokens of an object and a label of two tokens."""
 _VOCABULARY = 257_216
 _FIRST_LOCATION = 256_000
 _IMAGE_TOKEN = 257_152
@@ -61,40 +63,44 @@ _SO400M = {"hidden_size": 1_152, "intermediate_size": 4_304, "num_hidden_layers"
 
 @dataclass(frozen=True)
 class Subject:
-    """A model and what it is asked."""
+    """A model and its inputs."""
 
     model: Any
     tokenizer: Any
     inputs: list[ModelInput]
-    longest: int
-    ends_itself: bool
+    max_answer_tokens: int
+    has_eos: bool
+    """Whether answers end by themselves."""
 
 
 class FixedVocabulary:
-    """The tokenizer of a model that was never trained: only the tokens that the engine must know."""
+    """The tokenizer of an untrained model: only the tokens that the engine needs."""
 
     eos_token_id = _VOCABULARY + 1
-    """No token of the model's: no answer ends by itself."""
+    """Not a token of the model, so no answer ends by itself."""
 
     def get_vocab(self) -> dict[str, int]:
-        locations = {f"<loc{index:04}>": _FIRST_LOCATION + index for index in range(LOCATIONS)}
-        return locations | {f"<seg{index:03}>": _FIRST_LOCATION + LOCATIONS + index for index in range(CODES)}
+        tokens = [*map(location_token, range(LOCATIONS)), *map(mask_token, range(CODEBOOK_SIZE))]
+        return {token: _FIRST_LOCATION + index for index, token in enumerate(tokens)}
 
 
 def demo_subject(settings: Settings, jobs: int) -> Subject:
-    """The demo checkpoint and held-out scenes, each asked for an object that is there."""
-    checkpoint = load_checkpoint(served_model(settings.model), settings)
+    """The demo checkpoint and held-out scenes, each with a prompt for an object in it."""
+    checkpoint = load_checkpoint(served_model(settings.model), settings.checkpoint, settings.model)
+    limit_threads(checkpoint.model)
     preprocessor = Preprocessor(checkpoint.processor, settings.engine.max_prompt_tokens)
     inputs = []
     for seed in HELD_OUT_SEEDS[:jobs]:
         scene = draw_scene(seed)
         wanted = scene.objects[0]
-        inputs.append(preprocessor.prepare(Image.fromarray(scene.image), f"segment {wanted.color} {wanted.kind}"))
-    return Subject(checkpoint.model, checkpoint.processor.tokenizer, inputs, 60, ends_itself=True)
+        prompt = write_prompt([f"{wanted.color} {wanted.kind}"])
+        inputs.append(preprocessor.prepare(Image.fromarray(scene.image), prompt))
+    return Subject(checkpoint.model, checkpoint.processor.tokenizer, inputs, 60, has_eos=True)
 
 
 def random_subject(name: str, side: int, settings: Settings, jobs: int) -> Subject:
-    """A model of a given shape that knows nothing, and noise. Location tokens are made likely: it begins with one."""
+    """An untrained model of a given shape, and noise. Location tokens are made likely, so that answers start with
+    one."""
     torch.manual_seed(0)
     device = choose_device(settings.checkpoint.device)
     vision = _SMALL_VISION if name == "100m" else _SO400M
@@ -123,22 +129,22 @@ def random_subject(name: str, side: int, settings: Settings, jobs: int) -> Subje
         )
         for index in range(jobs)
     ]
-    return Subject(model, FixedVocabulary(), inputs, _RANDOM_ANSWER, ends_itself=False)
+    return Subject(model, FixedVocabulary(), inputs, _RANDOM_ANSWER, has_eos=False)
 
 
 # --- transformers -----------------------------------------------------------------------------------------------------
 
 
 def generate(subject: Subject, jobs: Sequence[ModelInput]) -> list[list[int]]:
-    """What transformers answers to some questions together, padded on the left as its processor does."""
+    """The answers of transformers to one batch of inputs, padded on the left as its processor does."""
     device = subject.model.device
-    longest = max(len(each.token_ids) for each in jobs)
-    ids = torch.tensor([[0] * (longest - len(each.token_ids)) + each.token_ids for each in jobs], device=device)
+    length = max(len(each.token_ids) for each in jobs)
+    ids = torch.tensor([[0] * (length - len(each.token_ids)) + each.token_ids for each in jobs], device=device)
     mask = torch.tensor(
-        [[0] * (longest - len(each.token_ids)) + [1] * len(each.token_ids) for each in jobs], device=device
+        [[0] * (length - len(each.token_ids)) + [1] * len(each.token_ids) for each in jobs], device=device
     )
     pixels = torch.from_numpy(np.stack([each.pixel_values for each in jobs])).to(device, subject.model.dtype)
-    ends = {"eos_token_id": _EOS} if subject.ends_itself else {"eos_token_id": None}
+    ends = {"eos_token_id": _EOS} if subject.has_eos else {"eos_token_id": None}
     with torch.inference_mode():
         written = subject.model.generate(
             input_ids=ids,
@@ -146,11 +152,11 @@ def generate(subject: Subject, jobs: Sequence[ModelInput]) -> list[list[int]]:
             token_type_ids=torch.zeros_like(ids),
             pixel_values=pixels,
             do_sample=False,
-            max_new_tokens=subject.longest,
+            max_new_tokens=subject.max_answer_tokens,
             pad_token_id=0,
             **ends,
         )
-    return [_until_eos(row) for row in written[:, longest:].tolist()]
+    return [_until_eos(row) for row in written[:, length:].tolist()]
 
 
 def _until_eos(tokens: list[int]) -> list[int]:
@@ -162,11 +168,11 @@ def _batches(jobs: Sequence[ModelInput], size: int) -> Iterator[Sequence[ModelIn
         yield jobs[start : start + size]
 
 
-# --- Ours -------------------------------------------------------------------------------------------------------------
+# --- Our engine -------------------------------------------------------------------------------------------------------
 
 
 def closed_loop(engine: Engine, jobs: Sequence[ModelInput], in_flight: int) -> list[Answer]:
-    """Have all answered, with so many in flight: as one ends, the next is sent."""
+    """Answer all jobs with this many in flight: when one ends, the next is submitted."""
     room = threading.Semaphore(in_flight)
     futures = []
     for job in jobs:
@@ -180,20 +186,20 @@ def closed_loop(engine: Engine, jobs: Sequence[ModelInput], in_flight: int) -> l
 # --- The table --------------------------------------------------------------------------------------------------------
 
 Row = Callable[[], list[list[int]]]
-"""Answers all questions and returns the tokens of each."""
+"""Answers all inputs and returns the tokens of each answer."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """Answers, and how many came in a second."""
+    """Answers, and their rate."""
 
     tokens: list[list[int]]
     images_per_s: float
 
 
 def best_of(rows: Mapping[str, Row], rounds: int) -> dict[str, Timed]:
-    """Run all rows in turns, so that what else the machine does meets all alike, and keep the best of each. What a row
-    compiles, captures or fills, it does in a round before."""
+    """Run all rows in turns, so that other load on the machine affects all of them, and keep the best round of each. A
+    first round, not counted, compiles, captures graphs and fills caches."""
     best: dict[str, Timed] = {}
     for round_number in range(rounds + 1):
         for name, row in rows.items():
@@ -206,7 +212,7 @@ def best_of(rows: Mapping[str, Row], rounds: int) -> dict[str, Timed]:
 
 
 def measure(subject: Subject, settings: Settings, batch: int, rounds: int) -> dict[str, Any]:
-    """Every row, and what follows from them."""
+    """The results of all rows, and the ratios between them."""
     jobs = subject.inputs
     twice = [job for job in jobs[: len(jobs) // 2] for _ in range(2)]
     plain = settings.replace(force_format=False, feature_cache_bytes=0)
@@ -243,10 +249,10 @@ def _agreement(row: Timed, reference: Timed) -> float:
 
 
 def main() -> None:
-    """Measure, print and keep."""
+    """Measure, print, and save if requested."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", choices=["demo", *_TEXT_SHAPES], default="demo")
-    parser.add_argument("--side", type=int, default=224, help="of a random model's images, in pixels")
+    parser.add_argument("--side", type=int, default=224, help="side of a random model's images, in pixels")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--jobs", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=3)
@@ -254,6 +260,7 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
     parser.add_argument("--save", metavar="NAME")
     options = parser.parse_args()
+    set_up_libraries()
     settings = Settings.of(
         models_dir=Path("models"),
         device=options.device,

@@ -41,7 +41,7 @@ from shared.store.lua_script import Argument, LuaScript
 from shared.store.new_job import NewJob
 from shared.store.submissions import SubmissionStore
 from testing.scripted_worker import IdleEngine
-from worker.segmentation import Segmentation
+from worker.pipeline_result import PipelineResult
 from worker.service import WorkerService
 
 _MODEL = "demo"
@@ -66,14 +66,14 @@ class IdlePipeline:
     def close(self) -> None:
         """Nothing runs."""
 
-    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
-        return Segmentation(_NOTHING, model_s=0.0, batch_size=1)
+    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
+        return PipelineResult(_NOTHING, model_s=0.0, batch_size=1)
 
 
 def work_forever(redis_url: str) -> None:
     """A worker's service and its threads, without Celery and without a model; ends when its process is ended."""
     settings = Settings.of(redis_url=redis_url)
-    service = WorkerService(settings, _MODEL, IdlePipeline(), IdleEngine(), lambda: None, lambda _: None)
+    service = WorkerService.connect(settings, _MODEL, IdlePipeline(), IdleEngine(), lambda: None, lambda _: None)
     service.start()
 
     def look() -> None:

@@ -1,9 +1,9 @@
-"""What a mask costs in each format: one object that fills an image of 12 megapixels, with a wavy outline.
+"""The cost of a mask in each format: one object that fills an image of 12 megapixels, with a wavy outline.
 
     python -m benchmarks.render [--save NAME]
 
-`mask` is the soft mask resized to the box and cut, as run lengths; every format needs it. Sizes are bytes of JSON, and
-of the same compressed by gzip.
+`mask_ms` is the time from the soft mask to run lengths, which every format needs. Sizes are bytes of JSON, plain and
+compressed by gzip.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _ROUNDS = 15
 
 
 def main() -> None:
-    """Measure, and print the figures as JSON."""
+    """Measure, and print the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
+    parser.add_argument("--save", help="save the results in benchmarks/results/NAME.json")
     options = parser.parse_args()
     soft = _wavy_disc()
-    figures: dict[str, Any] = {
+    results: dict[str, Any] = {
         "mask_resized_as_a_whole_ms": _milliseconds(lambda: resize(soft, _WIDTH, _HEIGHT) > 0),
         "mask_ms": _milliseconds(lambda: _mask(soft).runs),
         "runs": len(_mask(soft).runs),
-        **{str(name): _figures(soft, name) for name in MaskFormat},
+        **{str(name): _format_results(soft, name) for name in MaskFormat},
     }
-    report("benchmarks.render", figures, options.save)
+    report("benchmarks.render", results, options.save)
 
 
 def _wavy_disc() -> npt.NDArray[np.float32]:
@@ -53,7 +53,7 @@ def _mask(soft: npt.NDArray[np.float32]) -> PixelMask:
     return PixelMask(soft, (0, 0, _WIDTH, _HEIGHT), _WIDTH, _HEIGHT)
 
 
-def _figures(soft: npt.NDArray[np.float32], name: MaskFormat) -> dict[str, float]:
+def _format_results(soft: npt.NDArray[np.float32], name: MaskFormat) -> dict[str, float]:
     written = write_mask(_mask(soft), name).model_dump_json().encode()
     return {
         "with_mask_ms": _milliseconds(lambda: write_mask(_mask(soft), name)),
@@ -63,7 +63,7 @@ def _figures(soft: npt.NDArray[np.float32], name: MaskFormat) -> dict[str, float
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
-    """The median of some rounds."""
+    """Median over all rounds."""
     work()  # warm caches
     times = []
     for _ in range(_ROUNDS):

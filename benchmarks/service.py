@@ -1,11 +1,11 @@
-"""What the service itself costs: time to start, memory, and time from submit to result beyond the model's own.
+"""The cost of the service around the model: time to start, memory, and time from submit to result without the model.
 
     python -m benchmarks.service [--jobs 100] [--in-flight 32] [--apart] [--save NAME]
 
-First jobs go one at a time: nothing waits for a batch, so whatever is not the model is overhead. Then many are in
-flight, and the same questions are put to an engine alone, in this process, with as many in flight: front end, broker,
-worker and this client share the cores that the engine then has for itself. With `--apart` the engine has one core to
-itself in both cases, as it would have a GPU, and everything else another: what is missing then, it had to wait for.
+First, one job at a time: no job waits for a batch, so all time outside the model is overhead. Then many jobs in flight,
+and the same jobs with an engine alone in this process, as many in flight: there the engine has the cores that front
+end, broker, worker and this client share in the first case. With `--apart` the engine has one core for itself in both
+cases, as if it were a GPU, and everything else has another core: then the difference is the time that the engine waits.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from benchmarks.report import report
 from evaluation.datasets.scenes import scene_examples
 from local.broker import free_port
 from local.up import local_service
+from shared.domain.prompt import normalize_prompt
 from shared.registry import served_model
 from shared.settings import Settings
-from worker.build import start_engine
+from worker.build import limit_threads, set_up_libraries, start_engine
 from worker.loading.checkpoint import load_checkpoint
 from worker.stages.preprocess import Preprocessor
 
@@ -40,31 +41,31 @@ _PARTS = {"broker": "valkey-server", "api": "-m api", "worker": "-m worker"}
 
 
 def main() -> None:
-    """Measure, and print the figures as JSON."""
+    """Measure, and print the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=100)
     parser.add_argument("--in-flight", type=int, default=32)
-    parser.add_argument("--apart", action="store_true", help="give the engine a core to itself")
-    parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
+    parser.add_argument("--apart", action="store_true", help="give the engine a core for itself")
+    parser.add_argument("--save", help="save the results in benchmarks/results/NAME.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
         begin = time.perf_counter()
         with local_service("127.0.0.1", free_port(), 1, Path(folder), log) as service:
             service.wait_until_ready(1)
-            figures: dict[str, Any] = {
+            results: dict[str, Any] = {
                 "start_s": time.perf_counter() - begin,
                 "memory_idle_mb": _memory_mb(),
                 **_latency(service.url, options.jobs),
                 **_loaded(service.url, options.jobs * 4, options.in_flight, options.apart),
                 "memory_after_mb": _memory_mb(),
             }
-    figures |= _bare_engine(options.jobs * 4, options.in_flight, options.apart)
-    figures["service_over_bare_engine"] = figures["service_jobs_per_s"] / figures["bare_engine_jobs_per_s"]
-    report("benchmarks.service", figures, options.save)
+    results |= _bare_engine(options.jobs * 4, options.in_flight, options.apart)
+    results["service_over_bare_engine"] = results["service_jobs_per_s"] / results["bare_engine_jobs_per_s"]
+    report("benchmarks.service", results, options.save)
 
 
 def _parts() -> Iterator[tuple[str, psutil.Process]]:
-    """Each part of the service that is among our processes."""
+    """The child processes that are parts of the service, with their names."""
     for process in psutil.Process().children():
         command = " ".join(process.cmdline())
         part = next((name for name, word in _PARTS.items() if word in command), None)
@@ -78,10 +79,10 @@ def _memory_mb() -> dict[str, float]:
 
 
 def _cpu_s() -> dict[str, float]:
-    """CPU time that each part has taken so far; `decoders` are the worker's helpers, `client` is this process."""
+    """CPU seconds of each part until now. `decoders` are the worker's child processes, `client` is this process."""
     spent = {part: _own_cpu_s(process) for part, process in _parts()}
-    helpers = [helper for part, process in _parts() if part == "worker" for helper in process.children()]
-    return {**spent, "decoders": sum(map(_own_cpu_s, helpers)), "client": _own_cpu_s(psutil.Process())}
+    decoders = [child for part, process in _parts() if part == "worker" for child in process.children()]
+    return {**spent, "decoders": sum(map(_own_cpu_s, decoders)), "client": _own_cpu_s(psutil.Process())}
 
 
 def _own_cpu_s(process: psutil.Process) -> float:
@@ -90,14 +91,14 @@ def _own_cpu_s(process: psutil.Process) -> float:
 
 
 def _loaded(url: str, jobs: int, in_flight: int, apart: bool) -> dict[str, Any]:
-    """Throughput with many in flight, and what CPU time each part takes for it."""
-    asked = _questions(jobs)
+    """Throughput with many jobs in flight, and the CPU time of each part per job."""
+    examples = _examples(jobs)
     parts = dict(_parts())
-    engine = busiest_thread(parts["worker"], lambda: asyncio.run(_throughput(url, asked[:in_flight], in_flight)))
+    engine = busiest_thread(parts["worker"], lambda: asyncio.run(_throughput(url, examples[:in_flight], in_flight)))
     if apart:
         set_apart(engine, [psutil.Process(), *parts.values()])
     before, computed_s, begin = _cpu_s(), engine.cpu_s(), time.perf_counter()
-    jobs_per_s = asyncio.run(_throughput(url, asked, in_flight))
+    jobs_per_s = asyncio.run(_throughput(url, examples, in_flight))
     busy = (engine.cpu_s() - computed_s) / (time.perf_counter() - begin)
     after = _cpu_s()
     cpu_ms = {part: (after[part] - before.get(part, 0.0)) * 1e3 / jobs for part in after}
@@ -105,10 +106,10 @@ def _loaded(url: str, jobs: int, in_flight: int, apart: bool) -> dict[str, Any]:
 
 
 def _latency(url: str, jobs: int) -> dict[str, Any]:
-    """Milliseconds per job over `jobs` held-out questions, after a few to warm up."""
-    asked = _questions(jobs + 10, first=5_000)
+    """Milliseconds per job over `jobs` held-out examples, after 10 to warm up."""
+    examples = _examples(jobs + 10, first=5_000)
     with httpx2.Client(base_url=url, timeout=60) as client:
-        measured = [_one(client, prompt, image) for prompt, image in asked][10:]
+        measured = [_one(client, prompt, image) for prompt, image in examples][10:]
     columns = {name: [each[name] for each in measured] for name in measured[0]}
     return {f"{name}_p50": statistics.median(values) for name, values in columns.items()} | {
         "overhead_ms_p90": statistics.quantiles(columns["overhead_ms"], n=10)[-1],
@@ -133,18 +134,18 @@ def _one(client: httpx2.Client, prompt: str, image: bytes) -> dict[str, float]:
     }
 
 
-def _questions(jobs: int, first: int = 7_000) -> list[tuple[str, bytes]]:
-    """Prompts and images, drawn before anything is timed."""
+def _examples(jobs: int, first: int = 7_000) -> list[tuple[str, bytes]]:
+    """Prompts and images, drawn before the measurement starts."""
     return [(each.prompt, each.read_image()) for each in scene_examples(jobs, first)]
 
 
-async def _throughput(url: str, asked: Sequence[tuple[str, bytes]], in_flight: int) -> float:
+async def _throughput(url: str, examples: Sequence[tuple[str, bytes]], in_flight: int) -> float:
     """Jobs per second in a closed loop, from the first submit to the last result."""
-    unasked = iter(asked)
+    remaining = iter(examples)
     async with httpx2.AsyncClient(base_url=url, timeout=60) as client:
 
-        async def keep_asking() -> None:
-            for prompt, image in unasked:
+        async def submit_remaining() -> None:
+            for prompt, image in remaining:
                 files = {"image_file": ("scene.png", image)}
                 response = await client.post("/segment/", data={"prompt": prompt}, files=files)
                 job = response.raise_for_status().json()
@@ -152,18 +153,20 @@ async def _throughput(url: str, asked: Sequence[tuple[str, bytes]], in_flight: i
                     job = (await client.get(job["urls"]["self"], params={"wait": 30})).json()
 
         begin = time.perf_counter()
-        await asyncio.gather(*(keep_asking() for _ in range(in_flight)))
-        return len(asked) / (time.perf_counter() - begin)
+        await asyncio.gather(*(submit_remaining() for _ in range(in_flight)))
+        return len(examples) / (time.perf_counter() - begin)
 
 
 def _bare_engine(jobs: int, in_flight: int, apart: bool) -> dict[str, float]:
-    """What the engine does alone, images prepared beforehand and masks left undrawn."""
+    """The engine alone: images are prepared before, and masks are not rendered."""
+    set_up_libraries()
     settings = Settings.of(feature_cache_bytes=0)
-    checkpoint = load_checkpoint(served_model(settings.model), settings)
+    checkpoint = load_checkpoint(served_model(settings.model), settings.checkpoint, settings.model)
+    limit_threads(checkpoint.model)
     preprocessor = Preprocessor(checkpoint.processor, settings.engine.max_prompt_tokens)
     inputs = [
-        preprocessor.prepare(Image.open(io.BytesIO(image)).convert("RGB"), f"segment {prompt}")
-        for prompt, image in _questions(jobs)
+        preprocessor.prepare(Image.open(io.BytesIO(image)).convert("RGB"), normalize_prompt(prompt))
+        for prompt, image in _examples(jobs)
     ]
     engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings.engine)
     try:

@@ -18,6 +18,7 @@ from shared.domain.result import SegmentationResult
 from shared.errors import MaskqError
 from shared.registry import served_model
 from shared.settings import Settings
+from worker.build import set_up_libraries, start_pipeline
 from worker.loading.checkpoint import load_checkpoint
 from worker.stages.mask_vqvae import MaskCodec
 
@@ -29,9 +30,10 @@ def engine_predictor(settings: Settings) -> Iterator[tuple[Predictor, MaskCodec]
     Raises:
         ConfigurationError: the model cannot be loaded.
     """
+    set_up_libraries()
     served = served_model(settings.model)
-    checkpoint = load_checkpoint(served, settings)
-    pipeline, _ = checkpoint.start_pipeline(settings)
+    checkpoint = load_checkpoint(served, settings.checkpoint, settings.model)
+    pipeline, _ = start_pipeline(checkpoint, settings.engine, settings.images)
 
     def predict(example: Example) -> SegmentationResult:
         try:

@@ -13,7 +13,6 @@ counts as IoU 0 and as invalid. A predicted object without a match is counted se
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +21,9 @@ from pycocotools import mask as coco
 from scipy.optimize import linear_sum_assignment
 
 from evaluation.example import Box, DataError, Example, Rle, TrueObject
+from shared.domain.paligemma import BEGINS_WITH_OBJECT, to_coordinate
 from shared.domain.result import SegmentationResult
 from worker.stages.parse import parse_answer
-
-_LAST_LOCATION = 1023
-_BEGINS_WITH_AN_OBJECT = re.compile(r"(<loc\d{4}>){4}(<seg\d{3}>){16}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def score(example: Example, result: SegmentationResult | None) -> ExampleScore:
     """
     predictions = predicted_objects(result) if result else []
     if example.refers_to_one:
-        begins_well = result is not None and _BEGINS_WITH_AN_OBJECT.match(result.raw_text) is not None
+        begins_well = result is not None and BEGINS_WITH_OBJECT.match(result.raw_text) is not None
         predictions = predictions[:1] if begins_well else []
         pairs = dict(zip(range(len(example.ground_truth)), predictions, strict=False))
     else:
@@ -86,7 +83,7 @@ def predicted_objects(result: SegmentationResult) -> list[PredictedObject]:
     written = parse_answer(result.raw_text, [], truncated=result.truncated).detections
     predictions = []
     for found, detection in zip(result.objects, written, strict=True):
-        y0, x0, y1, x1 = (location / _LAST_LOCATION for location in detection.box_yxyx)
+        y0, x0, y1, x1 = map(to_coordinate, detection.box_yxyx)
         if found.rle:
             mask = found.rle.model_dump(include={"size", "counts"})
             predictions.append(PredictedObject(found.label.casefold(), (y0, x0, y1, x1), mask))

@@ -1,4 +1,4 @@
-"""Checkpoints on this machine: what the registry knows, what is here, and whether it is what was published.
+"""Checkpoints on this machine: lists the models of the registry, fetches them, and checks their files.
 
 scripts/models list
 scripts/models fetch google/paligemma2-3b-mix-448
@@ -30,11 +30,13 @@ def main() -> int:
         prog="scripts/models", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every model of the registry")
-    fetch = commands.add_parser("fetch", help="download into the cache, or go on with it")
-    fetch.add_argument("model", nargs="+", help="a name of the registry")
-    check = commands.add_parser("check", help="hold files to their digests")
-    check.add_argument("model", nargs="*", help="a name of the registry, or a folder; none is all that are here")
+    commands.add_parser("list", help="all models of the registry")
+    fetch = commands.add_parser("fetch", help="download into the cache, or resume a download")
+    fetch.add_argument("model", nargs="+", help="a name in the registry")
+    check = commands.add_parser("check", help="compare files with their digests")
+    check.add_argument(
+        "model", nargs="*", help="a name in the registry, or a folder; default: all models that are here"
+    )
     options = parser.parse_args()
     try:
         settings = load_settings()
@@ -47,7 +49,7 @@ def main() -> int:
 def _list(settings: Settings, _: list[str]) -> int:
     rows = [_row(name, entry, settings) for name, entry in read_registry(settings.model.models_dir).items()]
     print(table([_COLUMNS, *rows]))
-    print("\nGB of the weights alone: parameters x bytes of the dtype. Why softcap is on or off: models/registry.toml")
+    print("\nGB of the weights only: parameters x bytes of the dtype. For softcap see models/registry.toml")
     return 0
 
 
@@ -73,7 +75,7 @@ def _fetch(settings: Settings, names: list[str]) -> int:
 
 
 def _check(settings: Settings, names: list[str]) -> int:
-    """Hold models to their digests; without names, all that are here."""
+    """Compare the files of models with their digests. Without names: all models that are here."""
     models = [find_model(name, settings.model.models_dir) for name in names or read_registry(settings.model.models_dir)]
     here = [(model, _folder(model, settings)) for model in models]
     lines = [(model.name, *_verdict(folder, settings)) for model, folder in here if folder or names]
@@ -97,7 +99,7 @@ def _folder(model: ServedModel, settings: Settings) -> Path | None:
 
 
 def table(rows: Iterable[tuple[str, ...]]) -> str:
-    """Rows as columns of text."""
+    """Rows as aligned columns of text."""
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,4 +1,4 @@
-"""Masks as tokens and back: to make fine-tuning data, and to see what a model wrote.
+"""Turns masks into tokens and back: to make fine-tuning data, and to see what a model wrote.
 
 scripts/tokens encode mask.png
 scripts/tokens decode "<loc0012>...<seg127> cat" --size 640x480 mask.png
@@ -18,12 +18,13 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from shared.domain.job import MaskFormat
+from shared.domain.paligemma import MASK_TOKENS
 from shared.domain.result import PngMask
 from shared.errors import ConfigurationError
 from shared.process.environment import load_settings
 from worker.loading.vae_file import find_vae
 from worker.stages.encode_mask import encode_mask
-from worker.stages.mask_vqvae import CODES, MaskCodec, load_vae
+from worker.stages.mask_vqvae import MaskCodec, keep_jax_on_cpu, load_vae
 from worker.stages.parse import Detection, parse_answer
 from worker.stages.render import render_object
 
@@ -31,18 +32,18 @@ _MAX_PIXELS = 100_000_000
 
 
 class NotTokens(Exception):
-    """The input cannot be turned into masks or tokens. The message says why."""
+    """The input cannot be converted to masks or tokens. The message says why."""
 
 
 def encode_file(codec: MaskCodec, path: Path) -> str:
-    """The tokens of a mask in an image file: what is not black, and not transparent, is inside.
+    """The tokens of a mask in an image file. Pixels that are light and opaque are inside.
 
     Raises:
-        NotTokens: no image, or nothing is inside.
+        NotTokens: the file is not an image, or no pixel is inside.
     """
     try:
         with Image.open(path) as image:
-            mask = np.asarray(image.convert("LA")).min(-1) > 127  # light and opaque
+            mask = np.asarray(image.convert("LA")).min(-1) > 127
         return str(encode_mask(codec, mask))
     except UnidentifiedImageError:
         raise NotTokens(f"{path} is not an image") from None
@@ -51,23 +52,23 @@ def encode_file(codec: MaskCodec, path: Path) -> str:
 
 
 def decode_text(codec: MaskCodec, text: str, width: int, height: int) -> npt.NDArray[np.bool_]:
-    """bool[height, width]: the masks of all objects in an answer, together.
+    """bool[height, width]: the union of the masks of all objects in an answer.
 
     Raises:
-        NotTokens: there is none.
+        NotTokens: the answer has no mask.
     """
     answer = parse_answer(text, [])
     objects = [found for found in answer.detections if found.codes]
     if not objects:
-        why = answer.skipped[0].reason if answer.skipped else "no segmentation tokens"
-        raise NotTokens(f"no mask in these tokens: {why}")
-    softs = codec.decode(np.array([found.codes for found in objects], np.int32).reshape(-1, CODES))
-    masks = [_draw(found, soft, width, height) for found, soft in zip(objects, softs, strict=True)]
-    together: npt.NDArray[np.bool_] = np.logical_or.reduce(masks)
-    return together
+        reason = answer.skipped[0].reason if answer.skipped else "no segmentation tokens"
+        raise NotTokens(f"no mask in these tokens: {reason}")
+    softs = codec.decode(np.array([found.codes for found in objects], np.int32).reshape(-1, MASK_TOKENS))
+    masks = [_render(found, soft, width, height) for found, soft in zip(objects, softs, strict=True)]
+    union: npt.NDArray[np.bool_] = np.logical_or.reduce(masks)
+    return union
 
 
-def _draw(found: Detection, soft: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.bool_]:
+def _render(found: Detection, soft: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.bool_]:
     mask = render_object(found, soft, width, height, [MaskFormat.PNG]).mask
     if not isinstance(mask, PngMask):
         raise TypeError(f"asked for a PNG, got {type(mask)}")
@@ -86,21 +87,24 @@ def _arguments() -> argparse.Namespace:
         prog="scripts/tokens", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--vae", type=Path, help="a file in the layout of vae-oid.npz (default: the official one, fetched once)"
+        "--vae", type=Path, help="a file in the layout of vae-oid.npz (default: the official file, fetched once)"
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    encode = commands.add_parser("encode", help="an image of a mask to tokens")
-    encode.add_argument("mask", type=Path, help="light is inside")
-    decode = commands.add_parser("decode", help="tokens to an image of a mask")
+    encode = commands.add_parser("encode", help="from an image of a mask to tokens")
+    encode.add_argument("mask", type=Path, help="image file; light pixels are inside")
+    decode = commands.add_parser("decode", help="from tokens to an image of a mask")
     decode.add_argument("text", help="an answer of the model; labels are ignored")
-    decode.add_argument("--size", type=_size, required=True, metavar="WIDTHxHEIGHT", help="of the image, in pixels")
-    decode.add_argument("out", type=Path, help="PNG to write")
+    decode.add_argument(
+        "--size", type=_size, required=True, metavar="WIDTHxHEIGHT", help="size of the image, in pixels"
+    )
+    decode.add_argument("out", type=Path, help="PNG file to write")
     return parser.parse_args()
 
 
 def main() -> int:
     """Encode or decode. Returns an exit status."""
     options = _arguments()
+    keep_jax_on_cpu()
     try:
         codec = load_vae(options.vae or find_vae(Path(os.devnull), load_settings().checkpoint.cache_dir))
         if options.command == "encode":

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from scenes.outlines import KINDS, Points, rotate, unit_outlines
+from shared.domain.paligemma import LOCATION_SCALE
 
 Color: TypeAlias = tuple[int, int, int]
 
@@ -43,12 +44,11 @@ BACKGROUND_TINT = 60
 PLACEMENT_ATTEMPTS = 40
 
 LATTICE_STEP = 8
-LAST_LOCATION = 1023
 
 
 def lattice_location(edge: float) -> int:
     """Location token, 0..1023, of an edge in 0..1: the nearest of 0, 8, ... 1016, 1023 (under a pixel at 224)."""
-    return min(round(edge * LAST_LOCATION / LATTICE_STEP) * LATTICE_STEP, LAST_LOCATION)
+    return min(round(edge * LOCATION_SCALE / LATTICE_STEP) * LATTICE_STEP, LOCATION_SCALE)
 
 
 def names_of(color: str, kind: str) -> tuple[str, str, str]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from scenes.layout import Shape, choose_layout
 from scenes.painting import Pixels, coverage, paint
+from shared.domain.paligemma import read_prompt
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
@@ -50,7 +51,7 @@ class Scene:
 
 def phrases(prompt: str) -> list[str]:
     """The phrases of a prompt, one for each thing it asks for."""
-    return prompt.removeprefix("segment ").split(" ; ")
+    return read_prompt(prompt)
 
 
 def draw_scene(seed: int) -> Scene:

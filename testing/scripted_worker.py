@@ -1,10 +1,10 @@
-"""A real worker whose model is a script: it takes a while, and its answer follows from the image and the prompt.
+"""A real worker with a script instead of a model: it waits, and computes its answer from the image and the prompt.
 
     python -m testing.scripted_worker
 
-All else is the service's own: Celery, the store, leases, duties. So what clients get can be checked without a model,
-and a worker is up in a second. `SCRIPTED_MS` says how long a job takes; one with `slow` in its prompt takes 20 times as
-long, and one with `poison` kills the process.
+Everything else is the real service: Celery, the store, leases, periodic tasks. So tests can check the results of
+clients without a model, and the worker starts within a second. `SCRIPTED_MS` is the duration of a job in milliseconds.
+A job with `slow` in its prompt takes 20 times as long, and one with `poison` kills the process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.process import entry_point
 from shared.registry import served_model
 from shared.settings import Settings
 from worker.app import run_worker
-from worker.segmentation import Segmentation
+from worker.pipeline_result import PipelineResult
 from worker.service import WorkerService
 
 POISON = "poison"
@@ -34,7 +34,7 @@ _POLL_S = 0.005
 
 
 def scripted_answer(prompt: str, image: bytes) -> SegmentationResult:
-    """The one right result for a prompt, in the model's form, and an image: a mask of one pixel, chosen by both."""
+    """The only correct result for a normalized prompt and an image: a mask of one pixel, which both determine."""
     header = inspect_image(image, max_pixels=1_000_000)
     digest = hashlib.sha256(prompt.encode() + b"\n" + image).hexdigest()
     pixel = int(digest, 16) % (header.width * header.height)
@@ -52,15 +52,15 @@ def scripted_answer(prompt: str, image: bytes) -> SegmentationResult:
 
 
 class ScriptedPipeline:
-    """Takes `work_s` seconds for a job, and asks all the while whether anybody still waits for it."""
+    """Takes `work_s` seconds for a job, and stops early if it is canceled."""
 
     def __init__(self, work_s: float) -> None:
         self._work_s = work_s
 
     def close(self) -> None:
-        """Nothing runs."""
+        """Nothing to close."""
 
-    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
+    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
         if POISON in request.prompt:
             os.kill(os.getpid(), signal.SIGKILL)
         done_at = time.monotonic() + self._work_s * (_SLOWNESS if SLOW in request.prompt else 1)
@@ -68,23 +68,26 @@ class ScriptedPipeline:
             if is_canceled():
                 raise CancelledError
             time.sleep(min(_POLL_S, self._work_s))
-        return Segmentation(scripted_answer(request.prompt, image_bytes), model_s=self._work_s, batch_size=1)
+        return PipelineResult(scripted_answer(request.prompt, image_bytes), model_s=self._work_s, batch_size=1)
 
 
 class IdleEngine:
-    """For the service to watch: the script needs no engine."""
+    """Stands in for an engine, which the script does not need. Never stuck."""
 
     stuck_s = 0.0
 
     def stats(self) -> Mapping[str, float]:
-        """None."""
+        """No statistics."""
         return {}
 
 
-def start_scripted(settings: Settings, ring: Callable[[], None], ring_webhooks: Callable[[str], None]) -> WorkerService:
-    """A service on its duties, with a script where the model would be."""
+def start_scripted(
+    settings: Settings, notify_worker: Callable[[], None], notify_webhooks: Callable[[str], None]
+) -> WorkerService:
+    """Start a worker's service with a script instead of a model. Arguments as in `WorkerService`."""
     pipeline = ScriptedPipeline(float(os.environ.get("SCRIPTED_MS", "20")) / 1000)
-    service = WorkerService(settings, served_model(settings.model).name, pipeline, IdleEngine(), ring, ring_webhooks)
+    name = served_model(settings.model).name
+    service = WorkerService.connect(settings, name, pipeline, IdleEngine(), notify_worker, notify_webhooks)
     service.start()
     return service
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from scenes.layout import LATTICE_STEP, lattice_location
 from scenes.phrases import SceneNames, choose_phrases
+from shared.domain.paligemma import LOCATION_SCALE, SEPARATOR, write_prompt
 from training.model import IMAGE_TOKENS
 from training.pool import Ints, Pool
 from training.tokenizer import CODE_TOKENS, LOCATION_TOKENS, build_tokenizer
@@ -56,7 +57,7 @@ def write_sequence(names: SceneNames, codes: Ints, asked: list[str]) -> TokenSeq
 
     ``codes`` is int64[5, 16].
     """
-    prompt = [*token_ids("<bos>"), *token_ids("segment " + " ; ".join(asked)), *token_ids("\n")]
+    prompt = [*token_ids("<bos>"), *token_ids(write_prompt(asked)), *token_ids("\n")]
     found = [(phrase, index) for phrase in asked for index in names.matching(phrase)]
     sequence = TokenSequence(prompt, [], [], [], [], [index for _, index in found])
     for position, (phrase, index) in enumerate(found):
@@ -77,7 +78,7 @@ def _write_object(
 ) -> None:
     """Append object ``index`` of the scene, as number ``position`` of the answer."""
     if position:
-        decision, space = token_ids(" ; ")
+        decision, space = token_ids(SEPARATOR)
         _write(sequence, [decision], DECISION_WEIGHT)
         _write(sequence, [space], TEXT_WEIGHT)
     for edge in names.boxes[index].tolist():
@@ -175,7 +176,7 @@ def _with_errors(sequence: TokenSequence, random: np.random.Generator) -> list[i
     tokens = list(sequence.answer)
     for position, (token, edge) in enumerate(zip(sequence.answer, sequence.edges, strict=True)):
         if edge >= 0 and random.random() < 0.3:
-            shifted = edge + random.choice((-1, 1)) * LATTICE_STEP / 1023
+            shifted = edge + random.choice((-1, 1)) * LATTICE_STEP / LOCATION_SCALE
             tokens[position] = FIRST_LOCATION + lattice_location(min(max(shifted, 0.0), 1.0))
         elif FIRST_CODE <= token < FIRST_CODE + len(CODE_TOKENS) and random.random() < 0.06:
             tokens[position] = FIRST_CODE + int(random.integers(len(CODE_TOKENS)))

@@ -17,13 +17,13 @@ from scenes.layout import COLOR_NAMES, LATTICE_STEP
 from scenes.outlines import KINDS
 from scenes.painting import Pixels
 from scenes.phrases import NO_OBJECT
+from shared.domain.paligemma import CODEBOOK_SIZE, LOCATION_SCALE, LOCATIONS, MASK_TOKENS
 from training.model import WIDTH, number_waves
 from training.pool import Ints, Pool
-from training.vqvae import CODES, CODES_PER_MASK
 
 EDGES = 4
 Bools = npt.NDArray[np.bool_]
-BINS = 1024 // LATTICE_STEP + 1
+BINS = LOCATIONS // LATTICE_STEP + 1
 """Number of lattice locations: 0, 8, ... 1016, 1023."""
 
 
@@ -56,7 +56,7 @@ class PatchHead(nn.Module):
         self.color = nn.Linear(WIDTH, len(COLOR_NAMES))
         self.kind = nn.Linear(WIDTH, len(KINDS))
         self.edges = nn.Linear(WIDTH, EDGES * WIDTH)
-        self.codes = nn.Linear(WIDTH, CODES_PER_MASK * CODES)
+        self.codes = nn.Linear(WIDTH, MASK_TOKENS * CODEBOOK_SIZE)
         self.register_buffer("bins", number_waves(torch.linspace(0, 1, BINS)))
         self.edge_scale = nn.Parameter(torch.tensor(4.0))
 
@@ -66,7 +66,7 @@ class PatchHead(nn.Module):
 
     def code_logits(self, features: Tensor) -> Tensor:
         """float[P, 192] -> float[P, 16, 128]."""
-        return self.codes(features).unflatten(-1, (CODES_PER_MASK, CODES))
+        return self.codes(features).unflatten(-1, (MASK_TOKENS, CODEBOOK_SIZE))
 
     def losses(self, features: Tensor, targets: PatchTargets, softness: float) -> dict[str, Tensor]:
         """One loss for each prediction, from features float[B, 64, 192]."""
@@ -90,7 +90,7 @@ def soft_edge_loss(logits: Tensor, edges: Tensor, softness: float) -> Tensor:
 
     Its standard deviation is ``softness`` lattice steps.
     """
-    distance = torch.arange(BINS) - edges[..., None] * (1023 / LATTICE_STEP)
+    distance = torch.arange(BINS) - edges[..., None] * (LOCATION_SCALE / LATTICE_STEP)
     target = torch.softmax(-0.5 * (distance / softness) ** 2, dim=-1)
     return -(target * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
 
@@ -148,7 +148,7 @@ def patch_metrics(
     targets = patch_targets(pool, chosen, np.zeros(len(chosen), dtype=np.bool_), None)
     features = image_features(model, targets.pixels)
     patches = features[targets.owned]
-    edges = head.edge_logits(patches).argmax(dim=-1) * (LATTICE_STEP / 1023)
+    edges = head.edge_logits(patches).argmax(dim=-1) * (LATTICE_STEP / LOCATION_SCALE)
     return {
         "object": ((head.object(features)[..., 0] > 0) == targets.owned).float().mean().item(),
         "color": (head.color(patches).argmax(dim=-1) == targets.colors).float().mean().item(),

@@ -16,8 +16,9 @@ from scenes.painting import coverage, paint
 from scenes.phrases import NO_OBJECT
 from scenes.scene import TRAINING_SEEDS
 from scenes.shape_masks import MASK_SIZE, crop_mask
+from shared.domain.paligemma import MASK_TOKENS
 from training.model import GRID, IMAGE_SIZE
-from training.vqvae import CODES_PER_MASK, MaskVqVae, as_input
+from training.vqvae import MaskVqVae, as_input
 
 CHUNK = 4_000
 """Scenes in one file."""
@@ -139,9 +140,9 @@ def _add_codes(file: Path, vqvae: MaskVqVae) -> None:
         labels = {name: arrays[name] for name in arrays.files}
     masks = labels.pop("masks")
     flat = masks.reshape(-1, MASK_SIZE, MASK_SIZE)
-    codes = np.zeros((len(flat), CODES_PER_MASK), dtype=np.int8)
+    codes = np.zeros((len(flat), MASK_TOKENS), dtype=np.int8)
     used = np.flatnonzero(flat.any(axis=(1, 2)))
     with torch.no_grad():
         for part in np.array_split(used, max(1, len(used) // 512)):
             codes[part] = vqvae.encode(as_input(flat[part].astype(np.float32) / 255)).numpy()
-    _save(file, labels | {"codes": codes.reshape(*masks.shape[:3], CODES_PER_MASK)})
+    _save(file, labels | {"codes": codes.reshape(*masks.shape[:3], MASK_TOKENS)})

@@ -6,9 +6,10 @@ from pathlib import Path
 from PIL import Image
 
 from scenes.scene import draw_scene
+from shared.domain.paligemma import write_prompt
 
 SAMPLE_SEED = 10_003_843
-SAMPLE_PROMPT = "segment red circle"
+SAMPLE_PROMPT = write_prompt(["red circle"])
 
 
 def write_sample(folder: Path, seed: int = SAMPLE_SEED, prompt: str = SAMPLE_PROMPT) -> None:

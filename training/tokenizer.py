@@ -8,11 +8,12 @@ from transformers import PreTrainedTokenizerFast
 from scenes.layout import COLOR_NAMES
 from scenes.outlines import KINDS
 from scenes.phrases import FOREIGN_WORDS
+from shared.domain.paligemma import CODEBOOK_SIZE, LOCATIONS, TASK, location_token, mask_token
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>")
 BYTE_TOKENS = tuple(f"<0x{value:02X}>" for value in range(256))
-LOCATION_TOKENS = tuple(f"<loc{value:04d}>" for value in range(1024))
-CODE_TOKENS = tuple(f"<seg{value:03d}>" for value in range(128))
+LOCATION_TOKENS = tuple(map(location_token, range(LOCATIONS)))
+CODE_TOKENS = tuple(map(mask_token, range(CODEBOOK_SIZE)))
 IMAGE_TOKEN = "<image>"
 NEWLINE = "\n"
 SPACE = "▁"
@@ -21,7 +22,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789;,.-'"
 
 def _pieces() -> tuple[list[str], list[tuple[str, str]]]:
     """Byte-pair pieces and merges: every word of the vocabulary is one token, a foreign word is a few."""
-    known = ["segment", ";", *(SPACE + word for word in (";", *KINDS, *COLOR_NAMES))]
+    known = [TASK, ";", *(SPACE + word for word in (";", *KINDS, *COLOR_NAMES))]
     corpus = known * 50 + [SPACE + word for word in FOREIGN_WORDS] + [SPACE]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_next")

@@ -14,13 +14,12 @@ from torch.nn import functional
 
 from scenes.scene import TRAINING_SEEDS
 from scenes.shape_masks import random_masks
+from shared.domain.paligemma import CODEBOOK_SIZE, MASK_TOKENS
 from training.progress import Progress
 from training.resume import SavedState
 
-CODES = 128
 CODE_SIZE = 512
 GRID = 4
-CODES_PER_MASK = GRID * GRID
 CODEBOOK_DECAY = 0.99
 COMMITMENT_WEIGHT = 0.25
 TRAINING_MASKS = 24_000
@@ -70,8 +69,8 @@ class Codebook(nn.Module):
         self._embedding: Tensor
         self._ema_cluster_size: Tensor
         self._ema_w: Tensor
-        self.register_buffer("_embedding", torch.randn(CODES, CODE_SIZE))
-        self.register_buffer("_ema_cluster_size", torch.ones(CODES))
+        self.register_buffer("_embedding", torch.randn(CODEBOOK_SIZE, CODE_SIZE))
+        self.register_buffer("_ema_cluster_size", torch.ones(CODEBOOK_SIZE))
         self.register_buffer("_ema_w", self._embedding.clone())
 
     def nearest(self, vectors: Tensor) -> Tensor:
@@ -85,18 +84,18 @@ class Codebook(nn.Module):
     @torch.no_grad()
     def restart(self, vectors: Tensor) -> None:
         """Set all codes to randomly chosen vectors of float[N, 512]."""
-        self._embedding.copy_(vectors[torch.randint(len(vectors), (CODES,))])
+        self._embedding.copy_(vectors[torch.randint(len(vectors), (CODEBOOK_SIZE,))])
         self._ema_w.copy_(self._embedding)
         self._ema_cluster_size.fill_(1.0)
 
     @torch.no_grad()
     def follow(self, vectors: Tensor, codes: Tensor) -> None:
         """Move every code towards the vectors it replaces. Codes out of use restart at random vectors."""
-        assigned = functional.one_hot(codes, CODES).to(vectors.dtype)
+        assigned = functional.one_hot(codes, CODEBOOK_SIZE).to(vectors.dtype)
         self._ema_cluster_size.lerp_(assigned.sum(dim=0), 1 - CODEBOOK_DECAY)
         self._ema_w.lerp_(assigned.T @ vectors, 1 - CODEBOOK_DECAY)
-        unused = self._ema_cluster_size < len(vectors) / CODES * 0.03
-        replacements = vectors[torch.randint(len(vectors), (CODES,))]
+        unused = self._ema_cluster_size < len(vectors) / CODEBOOK_SIZE * 0.03
+        replacements = vectors[torch.randint(len(vectors), (CODEBOOK_SIZE,))]
         self._ema_w[unused] = replacements[unused]
         self._ema_cluster_size[unused] = 1.0
         self._embedding.copy_(self._ema_w / self._ema_cluster_size.clamp(min=1e-5)[:, None])
@@ -123,11 +122,11 @@ class MaskVqVae(nn.Module):
     @property
     def codebook(self) -> Tensor:
         """float32[128, 512]."""
-        return self._vq_vae.lookup(torch.arange(CODES))
+        return self._vq_vae.lookup(torch.arange(CODEBOOK_SIZE))
 
     def encode(self, masks: Tensor) -> Tensor:
         """float32[B, 1, 64, 64] in -1..1 -> int64[B, 16], 0..127, row by row."""
-        return self._vq_vae.nearest(self._vectors(masks)).reshape(-1, CODES_PER_MASK)
+        return self._vq_vae.nearest(self._vectors(masks)).reshape(-1, MASK_TOKENS)
 
     def plain_loss(self, masks: Tensor) -> Tensor:
         """Squared error of the reconstruction without codes, for the first steps."""

@@ -1,4 +1,5 @@
-"""A worker as a process of Celery's: `python -m worker` runs it."""
+"""The Celery process around a worker's service. The service is an argument, so that a test can run one without a
+model."""
 
 from __future__ import annotations
 
@@ -12,21 +13,26 @@ from shared.settings import Settings
 from worker.service import WorkerService
 
 StartService = Callable[[Settings, Callable[[], None], Callable[[str], None]], WorkerService]
+"""Starts a service from the settings, `notify_worker` and `notify_webhooks`. See `WorkerService`."""
 
 
 def run_worker(start_service: StartService) -> int:
-    """Run until told to stop. One process a GPU. Returns an exit status.
+    """Run until the process is told to stop. Use one process per GPU. Returns an exit status.
 
     Raises:
-        ConfigurationError: the settings are wrong, or name no model there is.
+        ConfigurationError: the settings are wrong, or name a model that does not exist.
     """
     settings = load_settings()
     queue = queue_name(served_model(settings.model).name)
     notifier = Notifier(settings.redis)
 
+    def notify_worker() -> None:
+        notifier.notify(queue, "unnotified")
+
+    def notify_webhooks(job_id: str) -> None:
+        notifier.notify(WEBHOOK_QUEUE, job_id)
+
     def start() -> WorkerService:
-        return start_service(
-            settings, lambda: notifier.notify(queue, "unheard"), lambda job_id: notifier.notify(WEBHOOK_QUEUE, job_id)
-        )
+        return start_service(settings, notify_worker, notify_webhooks)
 
     return run_service(settings, queue, start, name="worker", threads=settings.engine.worker_threads)

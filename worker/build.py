@@ -1,31 +1,88 @@
-"""Puts an engine together for a model: how many slots, how long, and on which device."""
+"""Puts a worker together: process-wide switches, checkpoint, engine, pipeline and service."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from transformers.utils import logging as transformers_logging
 
 from shared.errors import CheckpointError
-from shared.settings import EngineSettings
+from shared.images.sandbox import DecodingPool
+from shared.registry import served_model
+from shared.settings import EngineSettings, ImageSettings, Settings
 from worker.engine.engine import Engine
-from worker.engine.gemma import Decoder
-from worker.engine.grammar import Vocabulary
+from worker.engine.gemma import GemmaLayers
+from worker.engine.grammar import SpecialTokenIds
 from worker.engine.runner import Runner, RunnerLimits
 from worker.engine.scheduler import Scheduler
+from worker.loading.checkpoint import Checkpoint, load_checkpoint
+from worker.pipeline import Pipeline
+from worker.service import WorkerService
+from worker.stages.mask_vqvae import keep_jax_on_cpu
+from worker.stages.preprocess import Preprocessor
 
-_MEMORY_FOR_SLOTS = 0.7
-"""Share of a GPU's free memory that the cache may take; the rest is for what a step computes in between."""
+_CACHE_SHARE = 0.7
+"""Share of a GPU's free memory that the key-value cache may take. Steps need the rest for intermediate results."""
+_SMALL_PARAMETERS = 20_000_000
+"""A model with fewer parameters runs on one CPU thread, because a second thread costs more than it brings. Images per
+second with the demo checkpoint and 16 jobs in flight: 57 with one thread and 55 with two; `generate` of transformers:
+38 and 29 (benchmarks/engine)."""
 
 logger = logging.getLogger(__name__)
+
+
+def start_service(
+    settings: Settings, notify_worker: Callable[[], None], notify_webhooks: Callable[[str], None]
+) -> WorkerService:
+    """Start a worker's service with the model that the settings name. Arguments as in `WorkerService`.
+
+    Raises:
+        ConfigurationError: the model cannot be loaded. The message says what to do.
+    """
+    set_up_libraries()
+    served = served_model(settings.model)
+    checkpoint = load_checkpoint(served, settings.checkpoint, settings.model)
+    limit_threads(checkpoint.model)
+    checkpoint.codec.warm_up()
+    pipeline, engine = start_pipeline(checkpoint, settings.engine, settings.images)
+    service = WorkerService.connect(settings, served.name, pipeline, engine, notify_worker, notify_webhooks)
+    service.start()
+    return service
+
+
+def set_up_libraries() -> None:
+    """Switches of this process: JAX on the CPU, and no progress bars of transformers, because logs are not terminals.
+    Entry points that load a checkpoint call it first."""
+    keep_jax_on_cpu()
+    transformers_logging.disable_progress_bar()
+
+
+def limit_threads(model: Any) -> None:
+    """Let PyTorch use one CPU thread in this process if the model is small. For processes that only run this model."""
+    if model.device.type == "cpu" and model.num_parameters() < _SMALL_PARAMETERS:
+        torch.set_num_threads(1)
+
+
+def start_pipeline(checkpoint: Checkpoint, engine: EngineSettings, images: ImageSettings) -> tuple[Pipeline, Engine]:
+    """Start an engine on a checkpoint, and a pipeline that uses it. The caller closes the pipeline, which closes both.
+
+    Raises:
+        CheckpointError: as `start_engine`.
+    """
+    tokenizer = checkpoint.processor.tokenizer
+    started = start_engine(checkpoint.model, tokenizer, engine)
+    preprocessor = Preprocessor(checkpoint.processor, engine.max_prompt_tokens)
+    return Pipeline(DecodingPool(images), preprocessor, started, tokenizer, checkpoint.codec), started
 
 
 def start_engine(model: Any, tokenizer: Any, settings: EngineSettings) -> Engine:
     """Start an engine on a loaded `PaliGemmaForConditionalGeneration`. The caller closes it.
 
     Raises:
-        CheckpointError: it is not a PaliGemma 2, or the device's memory does not hold a single sequence.
+        CheckpointError: it is not a PaliGemma 2, or the device has no memory for a single sequence.
     """
     text = model.config.text_config
     if text.model_type != "gemma2":
@@ -36,7 +93,7 @@ def start_engine(model: Any, tokenizer: Any, settings: EngineSettings) -> Engine
     lag = 1 if model.device.type == "cuda" else 0
     runner = Runner(
         model,
-        Vocabulary.of(tokenizer.get_vocab(), tokenizer.eos_token_id),
+        SpecialTokenIds.of(tokenizer.get_vocab(), tokenizer.eos_token_id),
         RunnerLimits(slots, capacity, settings.feature_cache_bytes),
         force_format=settings.force_format,
         lag=lag,
@@ -46,12 +103,12 @@ def start_engine(model: Any, tokenizer: Any, settings: EngineSettings) -> Engine
 
 
 def _slots(model: Any, capacity: int, wanted: int) -> int:
-    """As many as wanted, or as many as fit."""
+    """The wanted number of slots, or as many as fit into the device's memory."""
     if model.device.type != "cuda":
         return wanted
     free, _ = torch.cuda.mem_get_info(model.device)
-    slot_bytes = Decoder.slot_bytes(model.config.text_config, capacity, model.dtype.itemsize)
-    fit = int(free * _MEMORY_FOR_SLOTS) // slot_bytes
+    slot_bytes = GemmaLayers.slot_bytes(model.config.text_config, capacity, model.dtype.itemsize)
+    fit = int(free * _CACHE_SHARE) // slot_bytes
     if fit == 0:
         raise CheckpointError(f"a sequence takes {slot_bytes / 1e9:.1f} GB of the GPU's memory, and that is not free")
     if fit < wanted:

@@ -1,26 +1,35 @@
-"""The jobs a worker has in hand: who may take another, and which of them nobody waits for any more."""
+"""The jobs that this worker has claimed: which are in flight, and which of them are dropped."""
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from redis.exceptions import RedisError
+
 from shared.store.leases import Lease, LeaseStore
+
+logger = logging.getLogger(__name__)
 
 
 class Claim:
-    """A job in hand. It can be dropped from any thread; whoever works on it asks now and then."""
+    """A claimed job in flight. Any thread may drop it; the thread that works on it checks `is_dropped`."""
 
-    def __init__(self, lease: Lease, heard_at: float) -> None:
+    def __init__(self, lease: Lease, renewed_at: float) -> None:
         self.lease = lease
-        self.heard_at = heard_at
-        """When the store was last told that it is in hand: its lease began after this moment of the monotonic clock."""
+        self.renewed_at = renewed_at
+        """Monotonic time, in seconds, just before the last request that started or renewed the lease."""
         self._dropped = threading.Event()
 
+    @property
+    def job_id(self) -> str:
+        return self.lease.job.id
+
     def drop(self) -> None:
-        """Nobody waits for this job any more, or somebody else has it."""
+        """Stop the work on this job: it was canceled, or another worker may have it."""
         self._dropped.set()
 
     @property
@@ -29,56 +38,72 @@ class Claim:
 
 
 class Claims:
-    """Thread-safe. A suspect is held alone: none is taken beside it, and it is taken only into empty hands."""
+    """All claims of a worker. Thread-safe. A quarantined job runs alone: it is claimed only if no other job is in
+    flight, and no other job is claimed while it is."""
 
     def __init__(self, store: LeaseStore, model_id: str) -> None:
         self._store = store
         self._model_id = model_id
-        self._held: dict[str, Claim] = {}
+        self._in_flight: dict[str, Claim] = {}
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
-        """Claim while the store is asked, which takes seconds when it is away: heartbeats must not wait for that."""
+        """Held during the request to the store, which takes seconds if the store is down. Heartbeats must not wait for
+        it, so it is not `_lock`."""
         self._closed = False
 
     @contextmanager
-    def take(self) -> Iterator[Claim | None]:
-        """Claim the next job and hold it for as long as the context lasts; None if there is none for us."""
-        held = self._claim()
+    def claim(self) -> Iterator[Claim | None]:
+        """Claim the next job; it is in flight until the context ends. None if there is no job for this worker."""
+        claim = self._claim()
         try:
-            yield held
+            yield claim
         finally:
-            if held is not None:
+            if claim is not None:
                 with self._lock:
-                    del self._held[held.lease.job.id]
+                    del self._in_flight[claim.job_id]
 
     def close(self) -> None:
-        """Take no more."""
+        """Claim no further jobs."""
         self._closed = True
 
-    def drop(self, job_id: str) -> None:
-        """Drop a job if it is in hand."""
-        if held := self._held.get(job_id):
-            held.drop()
-
-    def all(self) -> list[Claim]:
-        """Every job in hand that has not been dropped."""
+    def active(self) -> list[Claim]:
+        """The claims in flight that are not dropped."""
         with self._lock:
-            return [held for held in self._held.values() if not held.is_dropped]
+            return [claim for claim in self._in_flight.values() if not claim.is_dropped]
+
+    def drop(self, job_id: str) -> None:
+        """Drop a job if it is in flight."""
+        if claim := self._in_flight.get(job_id):
+            claim.drop()
+
+    def release_all(self) -> None:
+        """Return the jobs in flight to the queue, unfinished, and drop them."""
+        for claim in self.active():
+            self._release(claim)
+            claim.drop()
 
     def __len__(self) -> int:
-        return len(self._held)
+        """Number of jobs in flight, dropped ones included."""
+        return len(self._in_flight)
 
     def _claim(self) -> Claim | None:
         with self._claiming:
             with self._lock:
-                held_jobs = [held.lease.job for held in self._held.values()]
-            if self._closed or any(job.quarantined for job in held_jobs):
+                in_flight = [claim.lease.job for claim in self._in_flight.values()]
+            if self._closed or any(job.quarantined for job in in_flight):
                 return None
             begin = time.monotonic()
-            lease = self._store.claim(self._model_id, is_idle=not held_jobs)
+            lease = self._store.claim(self._model_id, is_idle=not in_flight)
             if lease is None:
                 return None
-            held = Claim(lease, heard_at=begin)
+            claim = Claim(lease, renewed_at=begin)
             with self._lock:
-                self._held[lease.job.id] = held
-            return held
+                self._in_flight[claim.job_id] = claim
+            return claim
+
+    def _release(self, claim: Claim) -> None:
+        try:
+            if self._store.release(claim.lease):
+                logger.info("job %s: released", claim.job_id)
+        except RedisError as error:
+            logger.warning("job %s: not released: %s", claim.job_id, type(error).__name__)

@@ -1,4 +1,5 @@
-"""`python -m worker.healthcheck`: status 0 if the store has heard of a worker on this host lately. For containers."""
+"""`python -m worker.healthcheck`: exit status 0 if a worker of this host has sent a heartbeat within the liveness
+window. For containers."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from shared.store.leases import LeaseStore
 
 
 def main() -> int:
-    """Ask the store, not the process: a worker that cannot reach the store is of no use."""
+    """Check in the store, because a worker that cannot reach the store is not healthy. Returns an exit status."""
     settings = load_settings()
     store = LeaseStore.connect(settings)
     try:

@@ -1,4 +1,5 @@
-"""What a worker shows Prometheus: where the time of jobs goes, and how full the engine is. See docs/operations.md."""
+"""A worker's metrics for Prometheus: how long the stages of jobs take, and how full the engine is. See
+docs/operations.md."""
 
 from __future__ import annotations
 
@@ -14,25 +15,25 @@ from prometheus_client.registry import Collector
 
 from shared.domain.job import Job
 from shared.settings import WorkerSettings
-from worker.segmentation import Segmentation
+from worker.pipeline_result import PipelineResult
 
 _STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _OUTCOMES = ("succeeded", "failed", "dropped", "refused")
 
 EngineStats = Callable[[], Mapping[str, float]]
-"""Figures of the engine by name; those that end in `_total` only grow. Called by the thread that serves them."""
+"""Returns the engine's statistics by name. Names that end in `_total` are counters. Called by the server's thread."""
 
 logger = logging.getLogger(__name__)
 
 
 class WorkerMetrics:
-    """Thread-safe. One a process."""
+    """All metrics of a worker. Thread-safe. One per process."""
 
     def __init__(
         self, settings: WorkerSettings, model_id: str, threads: int, in_flight: Callable[[], int], engine: EngineStats
     ) -> None:
-        """`threads` is how many jobs the worker can have at once, `in_flight` returns how many it has."""
+        """`threads` is the largest number of jobs in flight, and `in_flight` returns how many there are now."""
         self._settings = settings
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
@@ -40,30 +41,28 @@ class WorkerMetrics:
         self.registry.register(_DeviceCollector())
         self._stages = Histogram(
             "maskq_job_stage_duration_seconds",
-            "Of jobs that succeeded here: `queue` from acceptance to the worker, `preprocess`, `model` with the wait "
-            "for a place in a batch, `render`; `total` is all from acceptance to the result.",
+            "Duration of the stages of jobs that succeeded: `queue` from acceptance to the claim, `preprocess`, "
+            "`model` with the wait for a slot, `render`, and `total` from acceptance to the result.",
             ["model", "stage"],
             buckets=_STAGE_BUCKETS_S,
             registry=self.registry,
         )
-        batch = "Jobs that shared the forward passes with one, itself included."
+        batch = "Largest number of jobs in one forward pass with a job, including it."
         self._batch = Histogram("maskq_batch_size", batch, ["model"], buckets=_BATCH_BUCKETS, registry=self.registry)
-        done = (
-            "Jobs this worker let go of: succeeded, failed, dropped (canceled or lost), refused (its lease was over)."
-        )
+        done = "Jobs that ended here: succeeded, failed, dropped (canceled or lease lost), refused (lease expired)."
         self._jobs = Counter("maskq_worker_jobs", done, ["model", "outcome"], registry=self.registry)
         for outcome in _OUTCOMES:
-            self._jobs.labels(model_id, outcome)  # 0 is shown from the start, so that the first one is seen as a rise
-        objects = Counter("maskq_objects", "Masks this worker made.", ["model"], registry=self.registry)
+            self._jobs.labels(model_id, outcome)  # starts at 0, so that the first job counts as an increase
+        objects = Counter("maskq_objects", "Objects in the results of this worker.", ["model"], registry=self.registry)
         self._objects = objects.labels(model_id)
-        held = Gauge("maskq_worker_jobs_in_flight", "Jobs this worker has now.", ["model"], registry=self.registry)
-        held.labels(model_id).set_function(in_flight)
-        most = Gauge("maskq_worker_threads", "Jobs it can have at once.", ["model"], registry=self.registry)
-        most.labels(model_id).set(threads)
+        in_flight_now = Gauge("maskq_worker_jobs_in_flight", "Jobs in flight.", ["model"], registry=self.registry)
+        in_flight_now.labels(model_id).set_function(in_flight)
+        limit = Gauge("maskq_worker_threads", "Largest number of jobs in flight.", ["model"], registry=self.registry)
+        limit.labels(model_id).set(threads)
         self._model_id = model_id
 
     def serve(self) -> None:
-        """Answer on `MASKQ_METRICS_PORT`, if there is one. A port that is taken is no reason not to work."""
+        """Serve on `MASKQ_METRICS_PORT`, if it is set. If the port is taken, log a warning and go on."""
         if not self._settings.metrics_port:
             return
         try:
@@ -71,50 +70,50 @@ class WorkerMetrics:
         except OSError as error:
             logger.warning("no /metrics on port %d: %s", self._settings.metrics_port, error.strerror)
 
-    def segmented(self, job: Job, done: Segmentation, took_s: float) -> None:
-        """The pipeline has a result for a job after `took_s` seconds."""
+    def job_segmented(self, job: Job, done: PipelineResult, duration_s: float) -> None:
+        """Record the result of a job. `duration_s` is the time in the pipeline, in seconds."""
         queue_s = ((job.started_at_ms or job.created_at_ms) - job.created_at_ms) / 1000
         stages = {
             "queue": queue_s,
             "preprocess": done.preprocess_s,
             "model": done.model_s,
             "render": done.render_s,
-            "total": queue_s + took_s,
+            "total": queue_s + duration_s,
         }
         for stage, seconds in stages.items():
             self._stages.labels(self._model_id, stage).observe(seconds)
         self._batch.labels(self._model_id).observe(done.batch_size)
         self._objects.inc(len(done.result.objects))
 
-    def ended(self, outcome: str) -> None:
-        """The worker let go of a job."""
+    def job_ended(self, outcome: str) -> None:
+        """Count a job by its outcome: succeeded, failed, dropped or refused."""
         self._jobs.labels(self._model_id, outcome).inc()
 
 
 class _EngineCollector(Collector):
-    """The engine's own figures, as `maskq_engine_NAME`."""
+    """The engine's statistics, as `maskq_engine_NAME`."""
 
-    def __init__(self, model_id: str, figures: EngineStats) -> None:
+    def __init__(self, model_id: str, stats: EngineStats) -> None:
         self._model_id = model_id
-        self._figures = figures
+        self._stats = stats
 
     def collect(self) -> Iterator[Metric]:
-        for name, value in self._figures().items():
+        for name, value in self._stats().items():
             metric: Any = CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily
             words = name.removesuffix("_total").replace("_", " ")
-            family = metric(f"maskq_engine_{name}", f"Of the engine: {words}.", labels=["model"])
+            family = metric(f"maskq_engine_{name}", f"Engine: {words}.", labels=["model"])
             family.add_metric([self._model_id], value)
             yield family
 
 
 class _DeviceCollector(Collector):
-    """Memory of the devices PyTorch uses. Nothing without CUDA, or where torch was never imported."""
+    """Memory of the CUDA devices. Empty without CUDA, or if torch is not imported."""
 
     def collect(self) -> Iterator[Metric]:
         torch = sys.modules.get("torch")
         if torch is None or not torch.cuda.is_available():
             return
-        memory = GaugeMetricFamily("maskq_device_memory_bytes", "Of each GPU.", labels=["device", "kind"])
+        memory = GaugeMetricFamily("maskq_device_memory_bytes", "Memory of each GPU.", labels=["device", "kind"])
         for device in range(torch.cuda.device_count()):
             free, total = torch.cuda.mem_get_info(device)
             kinds = {

@@ -1,4 +1,5 @@
-"""The way of a job through a worker, a line a stage. The file to read first."""
+"""The stages of one job in order, one line each: decode, preprocess, model, parse, decode masks, render. Read this file
+first. `worker.service` claims the jobs that run through it."""
 
 from __future__ import annotations
 
@@ -10,16 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.domain.job import JobRequest
-from shared.domain.prompt import things_asked
+from shared.domain.paligemma import SPATIAL_TOKEN, read_prompt
 from shared.domain.result import ImageSize, SegmentationResult, Skipped
 from shared.images.sandbox import DecodingPool
 from shared.process.failpoints import failpoint
 from worker.engine.engine import Engine
 from worker.engine.sequence import Answer
-from worker.segmentation import Segmentation
-from worker.stages.batching import Batcher
+from worker.pipeline_result import PipelineResult
+from worker.stages.batcher import Batcher
 from worker.stages.mask_vqvae import MAX_BUCKET, MaskCodec
-from worker.stages.parse import SPATIAL_TOKEN, Detection, ParsedAnswer, parse_answer
+from worker.stages.parse import Detection, ParsedAnswer, parse_answer
 from worker.stages.preprocess import Preprocessor
 from worker.stages.render import render_object
 
@@ -28,7 +29,7 @@ SoftMask = npt.NDArray[np.float32]
 
 
 class Pipeline:
-    """Turns a request and its image into a result. Safe to share between threads; many jobs meet in the engine."""
+    """Turns a request and its image into a result. Safe to share between threads: many jobs share the engine."""
 
     def __init__(
         self, decoders: DecodingPool, preprocessor: Preprocessor, engine: Engine, tokenizer: Any, codec: MaskCodec
@@ -42,18 +43,18 @@ class Pipeline:
         )
 
     def close(self) -> None:
-        """Answer what waits in the engine, take no more, and end the helpers that decode."""
+        """Refuse new jobs, answer those in the engine, and end the child processes that decode images."""
         self._engine.close()
         self._decoders.close()
 
-    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
-        """Do a whole job.
+    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
+        """Run a whole job.
 
         Raises:
-            ImageUnreadable: the image's data is damaged, or costs too much to decode.
-            PromptTooLong: the prompt takes more tokens than the model has room for.
+            ImageUnreadable: the image is damaged, or takes too much time or memory to decode.
+            PromptTooLong: the prompt has more tokens than the engine allows.
             InferenceFailed: the model failed on it.
-            CancelledError: `is_canceled` said so before the model was done.
+            CancelledError: `is_canceled` returned True before the model had finished.
         """
         begin = time.perf_counter()
         side = self._preprocessor.side
@@ -78,7 +79,7 @@ class Pipeline:
             truncated=answer.truncated,
             raw_text=text,
         )
-        return Segmentation(
+        return PipelineResult(
             result,
             model_s=answered - prepared,
             batch_size=answer.batch_size,
@@ -87,14 +88,14 @@ class Pipeline:
         )
 
     def _parse(self, answer: Answer, prompt: str) -> tuple[str, ParsedAnswer]:
-        """Decode the answer and read it."""
+        """The text of the answer, and what it says."""
         text = self._tokenizer.decode(answer.token_ids, skip_special_tokens=False)
         names = self._tokenizer.convert_ids_to_tokens(answer.token_ids)
         pairs = zip(names, answer.logprobs, strict=True)
         spatial = [logprob for name, logprob in pairs if SPATIAL_TOKEN.fullmatch(name)]
-        return text, parse_answer(text, spatial, things=things_asked(prompt), truncated=answer.truncated)
+        return text, parse_answer(text, spatial, phrases=read_prompt(prompt), truncated=answer.truncated)
 
     def _decode(self, detections: list[Detection]) -> list[SoftMask | None]:
-        """A soft mask for each detection that has codes, in one batch with other jobs'; None for the others."""
+        """A soft mask for each detection with codes, None for the others. Shares batches with other jobs."""
         masks = iter(self._masks.do([detection.codes for detection in detections if detection.codes]))
         return [next(masks) if detection.codes else None for detection in detections]

@@ -75,7 +75,14 @@ def run(plan: Plan, folder: Path) -> dict[str, Any]:
     # One job a pass: with others beside it, rounding may change the demo's answer, and right would be hard to tell.
     env = {"MASKQ_MAX_BATCH": "1"} if plan.demo else {"MASKQ_MAX_BATCH": "4", "SCRIPTED_MS": "150"}
     with Fleet(
-        folder, worker, plan.workers, deliverers=0, MASKQ_WORKER_THREADS="4", MASKQ_MAX_QUEUED_JOBS="100000", **env
+        folder,
+        worker,
+        plan.workers,
+        deliverers=0,
+        MASKQ_MAX_BATCH="4",
+        MASKQ_WORKER_THREADS="4",
+        MASKQ_MAX_QUEUED_JOBS="100000",
+        **env,
     ) as fleet:
         asks = demo_asks(plan.jobs, chance, fleet.url) if plan.demo else scripted_asks(plan.jobs, plan.poison, chance)
         clients = Clients(fleet.url, asks, plan.seconds)

@@ -14,6 +14,7 @@ from scenes.layout import COLOR_NAMES, MAX_OBJECTS
 from scenes.outlines import KINDS
 from scenes.phrases import NO_OBJECT, SceneNames, choose_phrases
 from scenes.scene import HELD_OUT_SEEDS, Scene, draw_scene
+from shared.domain.paligemma import SEPARATOR, write_prompt
 
 
 def scene_examples(count: int, first: int = 0) -> Iterator[Example]:
@@ -24,8 +25,8 @@ def scene_examples(count: int, first: int = 0) -> Iterator[Example]:
     for seed in HELD_OUT_SEEDS[first : first + count]:
         scene = draw_scene(seed)
         phrases = choose_phrases(_names(scene), np.random.default_rng([seed, 2]))
-        prompt = " ; ".join(phrases)
-        found = scene.ground_truth(f"segment {prompt}")
+        prompt = SEPARATOR.join(phrases)
+        found = scene.ground_truth(write_prompt(phrases))
         ground_truth = [TrueObject(label, item.box, mask_to_rle(item.mask)) for label, item in found]
         yield Example(f"scene {seed}", prompt, partial(_png, seed), ground_truth)
 

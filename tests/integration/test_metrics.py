@@ -23,7 +23,7 @@ from shared.store.new_job import NewJob
 from shared.store.submissions import SubmissionStore
 from tests.servers import front_end
 from worker.metrics import WorkerMetrics
-from worker.segmentation import Segmentation
+from worker.pipeline_result import PipelineResult
 
 _RESULT = SegmentationResult(
     image=ImageSize(width=1, height=1), objects=[], skipped=[], truncated=False, raw_text="<eos>"
@@ -185,10 +185,10 @@ def _job() -> Job:
     return Job(id="1", status="processing", request=request, owner="me", created_at_ms=1_000, started_at_ms=1_500)
 
 
-def test_worker_metrics_have_the_duration_of_each_stage(worker_metrics: WorkerMetrics, port: int) -> None:
-    done = Segmentation(_RESULT, model_s=0.25, batch_size=4, preprocess_s=0.125, render_s=0.0625)
-    worker_metrics.segmented(_job(), done, took_s=0.5)
-    worker_metrics.ended("succeeded")
+def test_a_worker_shows_where_the_time_went(worker_metrics: WorkerMetrics, port: int) -> None:
+    done = PipelineResult(_RESULT, model_s=0.25, batch_size=4, preprocess_s=0.125, render_s=0.0625)
+    worker_metrics.job_segmented(_job(), done, duration_s=0.5)
+    worker_metrics.job_ended("succeeded")
     worker_metrics.serve()
     shown = _read(httpx2.get(f"http://127.0.0.1:{port}/metrics").text)
     for stage, seconds in {"queue": 0.5, "preprocess": 0.125, "model": 0.25, "render": 0.0625, "total": 1.0}.items():

@@ -1,4 +1,4 @@
-"""A worker's service on a real store, with a pipeline that answers as the test wants."""
+"""A worker's service on a real store, with a scripted pipeline."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shared.store.new_job import NewJob
 from shared.store.submissions import SubmissionStore
 from testing.scripted_worker import IdleEngine
 from worker.claims import Claims
-from worker.segmentation import Segmentation
+from worker.pipeline_result import PipelineResult
 from worker.service import WorkerService
 
 _T = TypeVar("_T")
@@ -35,18 +35,18 @@ _REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskF
 
 
 class ScriptedPipeline:
-    """Does with a job what the test says, and answers with its image as the raw text."""
+    """Calls what a test sets, and returns the job's image as the raw text of the answer."""
 
     def __init__(self) -> None:
         self.first: Callable[[], None] = lambda: None
         self.is_endless = False
-        """Work until nobody waits for the job any more."""
+        """Whether to work until the job is dropped."""
         self.is_working = threading.Event()
 
     def close(self) -> None:
         pass
 
-    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> Segmentation:
+    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
         self.is_working.set()
         self.first()
         while self.is_endless:
@@ -55,7 +55,7 @@ class ScriptedPipeline:
             time.sleep(0.01)
         size = ImageSize(width=1, height=1)
         result = SegmentationResult(image=size, objects=[], skipped=[], truncated=False, raw_text=image_bytes.decode())
-        return Segmentation(result, model_s=0.25, batch_size=4)
+        return PipelineResult(result, model_s=0.25, batch_size=4)
 
 
 @pytest.fixture
@@ -70,23 +70,23 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def rings() -> list[None]:
-    """Grows by one whenever the service rings for more hands."""
+def wake_ups() -> list[None]:
+    """One item for each time that the service notifies workers."""
     return []
 
 
 @pytest.fixture
-def announced() -> list[str]:
-    """The ids of the jobs whose webhook the service rings for."""
+def webhooks() -> list[str]:
+    """The ids of the jobs for which the service notifies the deliverers of webhooks."""
     return []
 
 
 @pytest.fixture
 def service(
-    settings: Settings, pipeline: ScriptedPipeline, rings: list[None], announced: list[str]
+    settings: Settings, pipeline: ScriptedPipeline, wake_ups: list[None], webhooks: list[str]
 ) -> Iterator[WorkerService]:
     engine = IdleEngine()
-    service = WorkerService(settings, "demo", pipeline, engine, lambda: rings.append(None), announced.append)
+    service = WorkerService.connect(settings, "demo", pipeline, engine, lambda: wake_ups.append(None), webhooks.append)
     service.start()
     yield service
     service.stop()
@@ -100,7 +100,7 @@ def _until(happened: Callable[[], bool]) -> None:
 
 
 class FrontEnd:
-    """Submits and reads, from plain code."""
+    """Submits and reads jobs from synchronous code."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -134,16 +134,16 @@ def front(settings: Settings) -> FrontEnd:
     return FrontEnd(settings)
 
 
-def test_the_doorbell_of_webhooks_rings_for_jobs_that_have_one(
-    service: WorkerService, front: FrontEnd, announced: list[str]
+def test_the_end_of_a_job_with_a_webhook_notifies_its_delivery(
+    service: WorkerService, front: FrontEnd, webhooks: list[str]
 ) -> None:
     front.submit()
     job_id = front.submit(webhook=Webhook(url="https://example.com/hook", base_url="http://here/"))
     service.run_pending()
-    assert announced == [job_id]
+    assert webhooks == [job_id]
 
 
-def test_everything_that_waits_is_done_whatever_rang(service: WorkerService, front: FrontEnd) -> None:
+def test_one_notification_runs_all_waiting_jobs(service: WorkerService, front: FrontEnd) -> None:
     ids = [front.submit(name) for name in (b"a", b"b", b"c")]
     assert service.run_pending() == 3
     assert service.run_pending() == 0
@@ -152,7 +152,7 @@ def test_everything_that_waits_is_done_whatever_rang(service: WorkerService, fro
     assert {state.job.batch_size for state in states} == {4}
 
 
-def test_our_own_errors_are_shown_to_the_client(
+def test_known_errors_are_shown_to_the_client(
     service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
     def fail() -> None:
@@ -166,7 +166,7 @@ def test_our_own_errors_are_shown_to_the_client(
     assert (error.type, error.detail) == ("image_unreadable", "damaged")
 
 
-def test_unforeseen_errors_fail_the_job_and_show_nothing(
+def test_unknown_errors_fail_the_job_without_details(
     service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
     def fail() -> None:
@@ -191,7 +191,7 @@ def test_a_job_canceled_while_it_runs_stays_canceled(
     assert front.job(job_id).status is JobStatus.CANCELED
 
 
-def test_a_worker_told_to_stop_leaves_what_waits(
+def test_a_worker_that_is_told_to_stop_claims_no_more_jobs(
     service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
     first, second = front.submit(), front.submit()
@@ -201,12 +201,12 @@ def test_a_worker_told_to_stop_leaves_what_waits(
     assert front.job(second).status is JobStatus.QUEUED
 
 
-# --- Periodic tasks
+# --- Periodic tasks ---------------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _endless_work(service: WorkerService, pipeline: ScriptedPipeline) -> Iterator[threading.Thread]:
-    """A thread that works on the next job until it is dropped; joined at the end."""
+    """A thread that works on the next job until it is dropped. Joined at the end of the context."""
     pipeline.is_endless = True
     thread = threading.Thread(target=service.run_pending)
     thread.start()
@@ -225,7 +225,7 @@ def test_a_running_job_is_dropped_as_soon_as_it_is_canceled(
     assert front.job(job_id).status is JobStatus.CANCELED
 
 
-def test_a_planned_stop_returns_what_is_not_done_in_time_and_does_not_count_it(
+def test_a_planned_stop_releases_unfinished_jobs_and_counts_no_attempt(
     service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
     job_id = front.submit()
@@ -235,34 +235,38 @@ def test_a_planned_stop_returns_what_is_not_done_in_time_and_does_not_count_it(
     assert (job.status, job.attempt, job.quarantined) == (JobStatus.QUEUED, 0, False)
 
 
-def test_a_worker_that_the_store_does_not_hear_drops_its_jobs(
+def test_a_worker_that_cannot_reach_the_store_drops_its_jobs(
     service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline, settings: Settings
 ) -> None:
     front.submit()
     with _endless_work(service, pipeline), Redis.from_url(settings.redis.redis_url) as redis:
-        redis.client_pause(1_500)  # a server that is there and does not answer
+        redis.client_pause(1_500)  # a server that is up and does not respond
 
 
-def test_a_job_that_was_claimed_after_a_long_silence_is_kept(
+def test_a_job_claimed_after_a_long_pause_of_heartbeats_is_kept(
     settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
-    silent = settings.replace(heartbeat_s=60.0, give_up_s=2.0)
-    service = WorkerService(silent, "demo", pipeline, IdleEngine(), lambda: None, lambda _: None)
+    give_up_s = 2.0
+    # Not valid as settings: a pause of heartbeats that only a store without a response could cause.
+    liveness = settings.liveness.model_copy(update={"heartbeat_s": 60.0, "give_up_s": give_up_s})
+    notify = (lambda: None), (lambda _: None)
+    store = LeaseStore.connect(settings)
+    service = WorkerService(store, "demo", pipeline, IdleEngine(), *notify, 4, liveness, settings.worker)
     service.start()
-    time.sleep(silent.liveness.give_up_s * 1.5)
-    pipeline.first = lambda: time.sleep(silent.liveness.give_up_s * 0.5)
+    time.sleep(give_up_s * 1.5)
+    pipeline.first = lambda: time.sleep(give_up_s * 0.5)
     job_id = front.submit()
     service.run_pending()
     assert front.job(job_id).status is JobStatus.SUCCEEDED
     service.stop()
 
 
-def test_a_claim_that_is_not_answered_does_not_hold_up_the_heartbeat(settings: Settings) -> None:
+def test_a_claim_without_a_response_does_not_block_the_heartbeat(settings: Settings) -> None:
     store = LeaseStore.connect(settings)
-    hands = Claims(store, "demo")
+    claims = Claims(store, "demo")
 
     def claim() -> None:
-        with hands.take():
+        with claims.claim():
             pass
 
     claiming = threading.Thread(target=claim)
@@ -270,18 +274,20 @@ def test_a_claim_that_is_not_answered_does_not_hold_up_the_heartbeat(settings: S
         redis.client_pause(2_000)
         claiming.start()
         time.sleep(0.2)
-        assert hands.all() == []
+        assert claims.active() == []
         assert claiming.is_alive()
     claiming.join()
     store.close()
 
 
-def test_a_job_whose_doorbell_was_lost_is_found(service: WorkerService, front: FrontEnd, rings: list[None]) -> None:
+def test_a_job_whose_notification_was_lost_is_found(
+    service: WorkerService, front: FrontEnd, wake_ups: list[None]
+) -> None:
     front.submit()
-    _until(lambda: len(rings) > 0)
+    _until(lambda: len(wake_ups) > 0)
 
 
-def test_the_reaper_ends_jobs_whose_deadline_has_passed(service: WorkerService, front: FrontEnd) -> None:
+def test_the_reaper_ends_jobs_after_their_deadline(service: WorkerService, front: FrontEnd) -> None:
     job_id = front.submit(timeout_s=0.05)
     _until(lambda: front.job(job_id).status is JobStatus.CANCELED)
 
@@ -292,7 +298,7 @@ import time, numpy
 from shared.settings import Settings
 from worker.engine.engine import Engine
 from worker.engine.scheduler import Scheduler
-from worker.stages.preprocess import ModelInput
+from worker.engine.model_input import ModelInput
 from worker.service import WorkerService
 
 class StuckRunner:
@@ -304,7 +310,7 @@ class StuckRunner:
 
 engine = Engine(StuckRunner(), Scheduler(1, 1), max_answer_tokens=1)
 settings = Settings.of(redis_url={settings.redis.redis_url!r}, stuck_s=0.3)
-WorkerService(settings, "demo", None, engine, lambda: None, lambda _: None).start()
+WorkerService.connect(settings, "demo", None, engine, lambda: None, lambda _: None).start()
 engine.submit(ModelInput(numpy.zeros((3, 2, 2), "float32"), [1], b""))
 time.sleep(20)
 """

@@ -1,4 +1,4 @@
-"""The demo checkpoint, loaded once by the code that loads the official ones."""
+"""The demo checkpoint, loaded once, by the code that also loads official checkpoints."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import pytest
 
 from shared.registry import served_model
 from shared.settings import Settings
+from worker.build import set_up_libraries
 from worker.loading.checkpoint import Checkpoint, load_checkpoint
 
 
 @pytest.fixture(scope="session")
 def demo_settings() -> Settings:
-    """CPU and float32, whatever the machine has: results must not depend on it."""
+    """CPU and float32 on every machine, because results must not depend on the machine."""
     models = Path(__file__).parent.parent.parent / "models"
     return Settings.of(models_dir=models, device="cpu", dtype="float32", max_answer_tokens=64)
 
 
 @pytest.fixture(scope="session")
 def demo(demo_settings: Settings) -> Checkpoint:
-    return load_checkpoint(served_model(demo_settings.model), demo_settings)
+    set_up_libraries()
+    return load_checkpoint(served_model(demo_settings.model), demo_settings.checkpoint, demo_settings.model)

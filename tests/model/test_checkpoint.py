@@ -1,4 +1,4 @@
-"""What an operator is told when a checkpoint cannot be loaded; official ones load offline once they are there."""
+"""Loading checkpoints, and the errors that operators get if a checkpoint does not load."""
 
 from __future__ import annotations
 
@@ -35,14 +35,22 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _load(model_id: object, root: Path, **values: object) -> None:
-    settings = Settings.model_validate(
-        {"model_id": str(model_id), "models_dir": root / "models", "device": "cpu", **values}
-    )
-    load_checkpoint(served_model(settings.model), settings)
+    settings = Settings.of(**{"model_id": str(model_id), "models_dir": root / "models", "device": "cpu", **values})
+    load_checkpoint(served_model(settings.model), settings.checkpoint, settings.model)
 
 
 def test_a_local_folder_loads(copy: Path, root: Path) -> None:
     _load(copy, root)
+
+
+def test_loading_leaves_the_process_s_number_of_threads_as_it_is(copy: Path, root: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        _load(copy, root)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_an_official_checkpoint_in_the_cache_loads_without_token_and_network(
@@ -55,12 +63,12 @@ def test_an_official_checkpoint_in_the_cache_loads_without_token_and_network(
     _load(_OFFICIAL, root, cache_dir=tmp_path)
 
 
-def test_without_a_token_the_licence_is_named(root: Path, tmp_path: Path) -> None:
+def test_without_a_token_the_error_names_the_licence(root: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"accept its licence .* HF_TOKEN"):
         _load(_OFFICIAL, root, cache_dir=tmp_path)
 
 
-def test_without_a_network_the_cache_is_named(root: Path, tmp_path: Path, no_network: None) -> None:
+def test_without_a_network_the_error_says_so(root: Path, tmp_path: Path, no_network: None) -> None:
     with pytest.raises(CheckpointError, match="out of reach"):
         _load(_OFFICIAL, root, cache_dir=tmp_path, hf_token="hf_x")
 
@@ -100,7 +108,7 @@ def test_another_architecture_is_explained(copy: Path, root: Path) -> None:
         _load(copy, root)
 
 
-def test_too_little_memory_is_said_before_loading(copy: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_an_error_before_loading(copy: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "_free_ram", lambda: 1_000)
     with pytest.raises(CheckpointError, match="serve a smaller checkpoint"):
         _load(copy, root)
@@ -112,7 +120,7 @@ def test_pickled_weights_are_never_read(copy: Path, root: Path) -> None:
         _load(copy, root)
 
 
-def test_device_and_dtype_are_chosen_by_what_there_is() -> None:
+def test_device_and_dtype_fit_the_machine() -> None:
     has_cuda = torch.cuda.is_available()
     assert choose_device("auto").type == ("cuda" if has_cuda else "cpu")
     assert choose_dtype("auto", torch.device("cpu")) is torch.float32
@@ -131,5 +139,5 @@ def test_soft_capping_follows_the_registry(
     (copy / "config.json").write_text(json.dumps(config))
     (tmp_path / "registry.toml").write_text(f'[models.mine]\nabout = ""\nfolder = "{copy}"\nsoftcap = {softcap}\n')
     settings = Settings.of(model_id="mine", models_dir=tmp_path, device="cpu")
-    text = load_checkpoint(served_model(settings.model), settings).model.config.text_config
+    text = load_checkpoint(served_model(settings.model), settings.checkpoint, settings.model).model.config.text_config
     assert (text.attn_logit_softcapping, text.final_logit_softcapping) == caps

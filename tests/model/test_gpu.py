@@ -1,4 +1,4 @@
-"""What only a GPU can show: graphs and late reading give the tokens that a CPU gives."""
+"""On a GPU, with graphs and steps that are read back late, the engine writes the same tokens as on a CPU."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import torch
 from PIL import Image
 
 from scenes.scene import HELD_OUT_SEEDS, draw_scene
+from shared.domain.paligemma import write_prompt
 from shared.registry import served_model
 from shared.settings import Settings
 from worker.build import start_engine
+from worker.engine.model_input import ModelInput
 from worker.loading.checkpoint import Checkpoint, load_checkpoint
-from worker.stages.preprocess import ModelInput, Preprocessor
+from worker.stages.preprocess import Preprocessor
 
 pytestmark = [
     pytest.mark.gpu,
@@ -35,7 +37,8 @@ def test_a_gpu_writes_what_a_cpu_writes(demo: Checkpoint, demo_settings: Setting
     inputs = []
     for seed in HELD_OUT_SEEDS[:60]:
         scene = draw_scene(seed)
-        prompt = f"segment {scene.objects[0].color} {scene.objects[0].kind}"
+        prompt = write_prompt([f"{scene.objects[0].color} {scene.objects[0].kind}"])
         inputs.append(preprocessor.prepare(Image.fromarray(scene.image), prompt))
     expected = _answers(demo, demo_settings.replace(force_format=force_format), inputs)
-    assert _answers(load_checkpoint(served_model(on_gpu.model), on_gpu), on_gpu, inputs) == expected
+    checkpoint = load_checkpoint(served_model(on_gpu.model), on_gpu.checkpoint, on_gpu.model)
+    assert _answers(checkpoint, on_gpu, inputs) == expected

@@ -1,4 +1,4 @@
-"""LoRA adapters are merged into their base as `peft` itself does it, or refused."""
+"""LoRA adapters are merged into their base as `peft` merges them, or refused."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_an_adapter_gives_the_weights_that_peft_gives(
     merged = _trained(demo, tmp_path / "mine", **options).state_dict()
     settings = demo_settings.replace(model_id=str(tmp_path / "mine"))
     served = served_model(settings.model)
-    loaded = load_checkpoint(served, settings).model.state_dict()
+    loaded = load_checkpoint(served, settings.checkpoint, settings.model).model.state_dict()
     assert served.name == "mine"
     changed = {name for name, value in demo.model.state_dict().items() if not torch.equal(value, loaded[name])}
     assert len(changed) == 5 * 3 + 5 + 1
@@ -53,7 +53,7 @@ def test_an_adapter_gives_the_weights_that_peft_gives(
         assert torch.allclose(value, loaded[name], atol=1e-6), name
 
 
-def test_names_of_layers_before_transformers_4_52_are_understood(demo: Checkpoint, tmp_path: Path) -> None:
+def test_layer_names_of_before_transformers_4_52_are_accepted(demo: Checkpoint, tmp_path: Path) -> None:
     merged = _trained(demo, tmp_path).state_dict()
     file = tmp_path / "adapter_model.safetensors"
     old = {
@@ -102,19 +102,19 @@ def _widen(folder: Path) -> None:
         (_set(modules_to_save=["lm_head"]), "not plain LoRA"),
         (_set(base_model_name_or_path="evil/model"), "neither a local folder nor a model of the registry"),
         (_set(base_model_name_or_path=None), "names no base"),
-        (_rename_layers, "no linear layer of its base"),
+        (_rename_layers, "not a linear layer of its base"),
         (_drop_a_factor, "does not fit its base"),
-        (_widen, "does not fit its base|does not hold a PaliGemma"),
+        (_widen, "does not fit its base|does not contain a PaliGemma"),
         (lambda folder: (folder / "adapter_config.json").write_text("{"), "cannot be read"),
         (lambda folder: (folder / "adapter_model.safetensors").unlink(), "pickled weights are never read"),
     ],
 )
-def test_what_cannot_be_merged_is_refused(
+def test_an_adapter_that_cannot_be_merged_is_refused(
     demo: Checkpoint, demo_settings: Settings, tmp_path: Path, change: Callable[[Path], None], reason: str
 ) -> None:
     _trained(demo, tmp_path)
     change(tmp_path)
     settings = demo_settings.replace(model_id=str(tmp_path))
     with pytest.raises(Exception, match=reason) as refused:
-        load_checkpoint(served_model(settings.model), settings)
+        load_checkpoint(served_model(settings.model), settings.checkpoint, settings.model)
     assert refused.type.__name__ in (CheckpointError.__name__, "ConfigurationError")

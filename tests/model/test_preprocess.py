@@ -44,14 +44,14 @@ def test_inputs_equal_those_of_the_checkpoint_s_own_processor(demo: Checkpoint, 
     assert prepared.token_ids == expected["input_ids"][0].tolist()
 
 
-def test_a_prompt_for_which_the_model_has_no_room_is_refused(demo: Checkpoint) -> None:
+def test_a_prompt_with_too_many_tokens_is_refused(demo: Checkpoint) -> None:
     preprocessor = Preprocessor(demo.processor, max_prompt_tokens=16)
     preprocessor.prepare(gradient(10, 10), "segment cat")
     with pytest.raises(PromptTooLong):
         preprocessor.prepare(gradient(10, 10), "segment " + "猫" * 16)
 
 
-def test_the_digest_tells_images_apart_and_nothing_else(demo: Checkpoint) -> None:
+def test_the_digest_depends_on_the_image_only(demo: Checkpoint) -> None:
     preprocessor = Preprocessor(demo.processor, max_prompt_tokens=512)
     first = preprocessor.prepare(gradient(100, 80), "segment cat")
     assert preprocessor.prepare(gradient(100, 80), "segment dog").image_digest == first.image_digest

@@ -1,4 +1,4 @@
-"""The registry's numbers are those of the models."""
+"""The numbers in the registry are those of the models."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _TEXT = {  # hidden, intermediate, layers, heads, key-value heads, head size: ar
     "28b": (4608, 36864, 46, 32, 16, 128),
 }
 _VOCABULARY = 257_216
-"""Gemma's 256,000 with 1,024 locations, 128 mask codes and 64 spare ones."""
+"""Gemma's 256,000 tokens, 1,024 location tokens, 128 mask tokens and 64 unused ones."""
 
 
 def _parameters(size: str, resolution: int) -> int:
-    """What transformers' class has at the published sizes, without making a single weight."""
+    """Parameters of the class of transformers with the published sizes. No weights are allocated."""
     hidden, intermediate, layers, heads, kv_heads, head = _TEXT[size]
     text = Gemma2Config(
         vocab_size=_VOCABULARY,

@@ -1,4 +1,4 @@
-"""The engine writes what transformers writes, token for token, whoever joins and leaves beside it."""
+"""The runner writes the same tokens as transformers, whichever sequences join and leave the batch."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from PIL import Image
 from transformers import LogitsProcessor, LogitsProcessorList, PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
 from scenes.scene import HELD_OUT_SEEDS, draw_scene
-from worker.engine.grammar import CODES, LOCATIONS, Vocabulary
+from shared.domain.paligemma import CODEBOOK_SIZE, LOCATIONS, location_token, mask_token
+from worker.engine.grammar import SpecialTokenIds
+from worker.engine.model_input import ModelInput
 from worker.engine.runner import Runner, RunnerLimits
 from worker.engine.sequence import Answer, Sequence
 from worker.loading.checkpoint import Checkpoint
 from worker.stages.parse import parse_answer
-from worker.stages.preprocess import ModelInput, Preprocessor
+from worker.stages.preprocess import Preprocessor
 
-_LONGEST = 60
+_MAX_TOKENS = 60
 _SLOTS = 6
 _PROMPTS = [
     "segment red circle",
@@ -42,27 +44,27 @@ _PROMPTS = [
 
 @dataclass(repr=False)
 class Subject:
-    """A model, questions for it, and what transformers answers to them."""
+    """A model, inputs for it, and the answers of transformers to them."""
 
     model: Any
-    vocabulary: Vocabulary
+    ids: SpecialTokenIds
     inputs: list[ModelInput]
     _generated: dict[tuple[int, bool], tuple[int, ...]]
 
     def generate(self, index: int, *, force_format: bool) -> tuple[int, ...]:
-        """What transformers answers to a question alone, `<eos>` included."""
+        """The answer of transformers to one input alone, with `<eos>`."""
         key = (index, force_format)
         if key not in self._generated:
-            grammar = [Grammar(self.vocabulary, len(self.inputs[index].token_ids))] if force_format else []
+            grammar = [Grammar(self.ids, len(self.inputs[index].token_ids))] if force_format else []
             self._generated[key] = _generate(self.model, self.inputs[index], LogitsProcessorList(grammar))
         return self._generated[key]
 
 
 class Grammar(LogitsProcessor):
-    """The grammar once more, written from its definition: looks at all that was written, each time."""
+    """The grammar again, implemented from its definition: it reads the whole answer each time."""
 
-    def __init__(self, vocabulary: Vocabulary, prefix_length: int) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, ids: SpecialTokenIds, prefix_length: int) -> None:
+        self._ids = ids
         self._prefix_length = prefix_length
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -72,7 +74,7 @@ class Grammar(LogitsProcessor):
         return scores.masked_fill(~allowed, -torch.inf)
 
     def _allowed(self, written: list[int], vocabulary_size: int) -> list[int]:
-        locations, codes = self._vocabulary.location_ids, self._vocabulary.code_ids
+        locations, codes = self._ids.location_ids, self._ids.mask_ids
         in_object: list[int] = []
         for token in written:
             in_object = [*in_object, token] if in_object or token in locations else []
@@ -95,7 +97,7 @@ def _generate(model: Any, job: ModelInput, processors: LogitsProcessorList) -> t
         token_type_ids=torch.zeros_like(ids),
         pixel_values=torch.from_numpy(job.pixel_values)[None],
         do_sample=False,
-        max_new_tokens=_LONGEST,
+        max_new_tokens=_MAX_TOKENS,
         logits_processor=processors,
         eos_token_id=1,
     )
@@ -114,7 +116,8 @@ def _demo_inputs(demo: Checkpoint, count: int) -> list[ModelInput]:
 @pytest.fixture(scope="module")
 def demo_subject(demo: Checkpoint) -> Subject:
     tokenizer = demo.processor.tokenizer
-    return Subject(demo.model, Vocabulary.of(tokenizer.get_vocab(), tokenizer.eos_token_id), _demo_inputs(demo, 24), {})
+    ids = SpecialTokenIds.of(tokenizer.get_vocab(), tokenizer.eos_token_id)
+    return Subject(demo.model, ids, _demo_inputs(demo, 24), {})
 
 
 _FIRST_LOCATION, _WORDS = 40, 40
@@ -122,10 +125,10 @@ _IMAGE_TOKEN = 39
 
 
 def _random_subject(*, layers: int, heads: int, kv_heads: int, softcaps: tuple[float, float] | None) -> Subject:
-    """A tiny PaliGemma 2 that knows nothing: location tokens are likely, so that it writes objects, and the end is."""
+    """A tiny untrained PaliGemma 2. Location tokens are likely, so that it writes objects, and so is the end."""
     torch.manual_seed(layers * 100 + heads * 10 + kv_heads)
     attention_cap, final_cap = softcaps or (None, None)
-    size = _FIRST_LOCATION + LOCATIONS + CODES
+    size = _FIRST_LOCATION + LOCATIONS + CODEBOOK_SIZE
     text = {
         "model_type": "gemma2", "vocab_size": size, "hidden_size": 32, "intermediate_size": 64, "head_dim": 16,
         "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kv_heads,
@@ -155,7 +158,7 @@ def _random_subject(*, layers: int, heads: int, kv_heads: int, softcaps: tuple[f
     ]
     locations = tuple(range(_FIRST_LOCATION, _FIRST_LOCATION + LOCATIONS))
     codes = tuple(range(_FIRST_LOCATION + LOCATIONS, size))
-    return Subject(model, Vocabulary(locations, codes, eos_id=1), inputs, {})
+    return Subject(model, SpecialTokenIds(locations, codes, eos_id=1), inputs, {})
 
 
 _SHAPES: dict[str, Callable[[], Subject]] = {
@@ -175,13 +178,13 @@ def subject(request: pytest.FixtureRequest, demo_subject: Subject) -> Subject:
 
 
 class Writing:
-    """Sequences in the slots of one runner, each step done by hand."""
+    """Sequences in the slots of one runner. Tests run each step."""
 
     def __init__(self, subject: Subject, *, force_format: bool, lag: int = 0, feature_bytes: int = 0) -> None:
-        longest = max(len(each.token_ids) for each in subject.inputs) + _LONGEST
+        longest = max(len(each.token_ids) for each in subject.inputs) + _MAX_TOKENS
         limits = RunnerLimits(_SLOTS, longest, feature_bytes)
         self._subject = subject
-        self._runner = Runner(subject.model, subject.vocabulary, limits, force_format=force_format, lag=lag)
+        self._runner = Runner(subject.model, subject.ids, limits, force_format=force_format, lag=lag)
         self._free = list(range(_SLOTS))
         self.by_index: dict[int, Sequence] = {}
 
@@ -190,7 +193,7 @@ class Writing:
         return [each for each in self.by_index.values() if not each.is_done]
 
     def join(self, indices: list[int]) -> None:
-        """Start questions that are not being answered, as many as there are slots for."""
+        """Start inputs that have not started, as many as there are free slots."""
         new = [index for index in indices if index not in self.by_index][: len(self._free)]
         for index in new:
             self.by_index[index] = Sequence(self._subject.inputs[index], Future(), slot=self._free.pop(0))
@@ -198,7 +201,7 @@ class Writing:
             self._run(self._runner.prefill, [self.by_index[index] for index in new])
 
     def leave(self, position: int) -> None:
-        """One of those that write stops."""
+        """Stop one running sequence."""
         leaving = self.running[position % len(self.running)]
         leaving.is_done = True
         self._free.append(leaving.slot)
@@ -211,12 +214,12 @@ class Writing:
         for each in sequences:
             each.steps_in_flight += 1
         for each, chosen in zip(sequences, step(sequences).read(), strict=True):
-            each.take(chosen, _LONGEST)
+            each.append(chosen, _MAX_TOKENS)
             if each.is_done:
                 self._free.append(each.slot)
 
     def finish(self) -> dict[int, Answer]:
-        """Write on until all have ended."""
+        """Run steps until all sequences have ended."""
         while self.running:
             self.step()
         return {index: each.answer for index, each in self.by_index.items()}
@@ -234,11 +237,11 @@ def _counting_calls(module: torch.nn.Module) -> Iterator[list[int]]:
     handle.remove()
 
 
-# --- What must be true ------------------------------------------------------------------------------------------------
+# --- Tests ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("force_format", [False, True], ids=["free", "forced"])
-def test_every_answer_is_that_of_transformers_alone(subject: Subject, force_format: bool) -> None:
+def test_every_answer_equals_that_of_transformers_alone(subject: Subject, force_format: bool) -> None:
     writing = Writing(subject, force_format=force_format)
     count = len(subject.inputs)
     while len(writing.by_index) < count:
@@ -251,7 +254,7 @@ def test_every_answer_is_that_of_transformers_alone(subject: Subject, force_form
 
 
 @given(
-    moves=st.lists(
+    actions=st.lists(
         st.one_of(
             st.tuples(st.just("join"), st.lists(st.integers(0, 11), min_size=1, max_size=4, unique=True)),
             st.tuples(st.just("leave"), st.integers(0, 5)),
@@ -262,20 +265,20 @@ def test_every_answer_is_that_of_transformers_alone(subject: Subject, force_form
     force_format=st.booleans(),
 )
 @examples(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-def test_who_joins_and_leaves_beside_it_changes_no_answer(
-    subject: Subject, moves: list[tuple[str, Any]], force_format: bool
+def test_sequences_that_join_and_leave_change_no_other_answer(
+    subject: Subject, actions: list[tuple[str, Any]], force_format: bool
 ) -> None:
     writing = Writing(subject, force_format=force_format)
     left: set[int] = set()
-    for move, what in moves:
-        if move == "join":
-            writing.join(what)
-        elif move == "leave" and writing.running:
+    for action, argument in actions:
+        if action == "join":
+            writing.join(argument)
+        elif action == "leave" and writing.running:
             before = {index for index, each in writing.by_index.items() if not each.is_done}
-            writing.leave(what)
+            writing.leave(argument)
             left |= before - {index for index, each in writing.by_index.items() if not each.is_done}
-        elif move == "step":
-            for _ in range(what):
+        elif action == "step":
+            for _ in range(argument):
                 writing.step()
     for index, answer in writing.finish().items():
         expected = subject.generate(index, force_format=force_format)
@@ -286,8 +289,8 @@ def test_who_joins_and_leaves_beside_it_changes_no_answer(
 def test_with_the_format_forced_no_object_is_malformed(subject: Subject) -> None:
     writing = Writing(subject, force_format=True)
     writing.join(list(range(_SLOTS)))
-    names = {token: f"<loc{index:04}>" for index, token in enumerate(subject.vocabulary.location_ids)}
-    names |= {token: f"<seg{index:03}>" for index, token in enumerate(subject.vocabulary.code_ids)}
+    names = {token: location_token(index) for index, token in enumerate(subject.ids.location_ids)}
+    names |= {token: mask_token(index) for index, token in enumerate(subject.ids.mask_ids)}
     for answer in writing.finish().values():
         text = "".join(names.get(token, " x") for token in answer.token_ids)
         parsed = parse_answer(text, [0.0] * len(answer.token_ids), truncated=answer.truncated)
@@ -313,29 +316,29 @@ def test_probabilities_are_those_of_the_chosen_tokens(demo_subject: Subject) -> 
         assert answer.logprobs == pytest.approx(expected, abs=1e-3)
 
 
-def test_probabilities_do_not_depend_on_the_company(demo_subject: Subject) -> None:
+def test_probabilities_do_not_depend_on_the_batch(demo_subject: Subject) -> None:
     together, alone = Writing(demo_subject, force_format=True), Writing(demo_subject, force_format=True)
     together.join(list(range(_SLOTS)))
     alone.join([0])
     assert together.finish()[0].logprobs == pytest.approx(alone.finish()[0].logprobs, abs=1e-4)
 
 
-def test_a_second_prompt_on_an_image_does_not_look_at_it_again(demo: Checkpoint, demo_subject: Subject) -> None:
+def test_the_vision_tower_runs_once_for_several_prompts_on_one_image(demo: Checkpoint, demo_subject: Subject) -> None:
     picture = Image.fromarray(draw_scene(HELD_OUT_SEEDS[0]).image)
     preprocessor = Preprocessor(demo.processor, max_prompt_tokens=512)
     inputs = [preprocessor.prepare(picture, prompt) for prompt in _PROMPTS]
-    questions = Subject(demo_subject.model, demo_subject.vocabulary, inputs, {})
-    writing = Writing(questions, force_format=True, feature_bytes=1_000_000)
-    with _counting_calls(demo.model.model.vision_tower) as looked_at:
+    several = Subject(demo_subject.model, demo_subject.ids, inputs, {})
+    writing = Writing(several, force_format=True, feature_bytes=1_000_000)
+    with _counting_calls(demo.model.model.vision_tower) as batch_sizes:
         writing.join([0, 1])
         writing.join([2, 3, 4, 5])
         answers = writing.finish()
-    assert sum(looked_at) == 1
-    expected = [questions.generate(index, force_format=True) for index in range(len(_PROMPTS))]
+    assert sum(batch_sizes) == 1
+    expected = [several.generate(index, force_format=True) for index in range(len(_PROMPTS))]
     assert [_with_eos(answers[index]) for index in range(len(_PROMPTS))] == expected
 
 
-def test_weights_are_held_once(demo_subject: Subject) -> None:
+def test_weights_are_in_memory_once(demo_subject: Subject) -> None:
     Writing(demo_subject, force_format=True)
     attention = demo_subject.model.model.language_model.layers[0].self_attn
     assert attention.q_proj.weight.untyped_storage().data_ptr() == attention.v_proj.weight.untyped_storage().data_ptr()

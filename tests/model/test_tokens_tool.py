@@ -1,4 +1,4 @@
-"""`scripts/tokens`: masks survive the way to tokens and back as well as the card says."""
+"""`scripts/tokens`: masks survive encoding and decoding as well as models/demo/README.md says."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from PIL import Image
 
 from local.tokens import NotTokens, decode_text, encode_file
 from scenes.scene import HELD_OUT_SEEDS, draw_scene
+from shared.domain.paligemma import write_answer
 from worker.loading.checkpoint import Checkpoint
 from worker.stages.encode_mask import encode_mask
 
-_CEILING = 0.95
-"""Of boxes and codes together, in the pixels of the scene: models/demo/README.md."""
+_MIN_MEAN_IOU = 0.95
+"""Of box and codes together, in the pixels of the scene."""
 
 
-def test_masks_of_held_out_scenes_survive(demo: Checkpoint) -> None:
+def test_masks_of_held_out_scenes_survive_encoding_and_decoding(demo: Checkpoint) -> None:
     truths = [item.mask for seed in HELD_OUT_SEEDS[6_000:6_060] for item in draw_scene(seed).objects]
     overlaps = []
     for truth in truths:
@@ -27,12 +28,13 @@ def test_masks_of_held_out_scenes_survive(demo: Checkpoint) -> None:
         drawn = decode_text(demo.codec, f"{encode_mask(demo.codec, truth)} thing", width, height)
         overlaps.append((drawn & truth).sum() / (drawn | truth).sum())
     assert len(overlaps) > 100
-    assert np.mean(overlaps) >= _CEILING
+    assert np.mean(overlaps) >= _MIN_MEAN_IOU
 
 
-def test_several_objects_are_drawn_together(demo: Checkpoint) -> None:
+def test_several_objects_become_one_mask(demo: Checkpoint) -> None:
     scene = next(scene for scene in map(draw_scene, HELD_OUT_SEEDS[:50]) if len(scene.objects) == 3)
-    text = " ; ".join(f"{encode_mask(demo.codec, item.mask)} {item.kind}" for item in scene.objects)
+    tokens = [(encode_mask(demo.codec, item.mask), item.kind) for item in scene.objects]
+    text = write_answer((each.box_yxyx, each.codes, label) for each, label in tokens)
     height, width = scene.image.shape[:2]
     drawn = decode_text(demo.codec, text, width, height)
     truth = np.logical_or.reduce([item.mask for item in scene.objects])
@@ -49,12 +51,12 @@ def test_several_objects_are_drawn_together(demo: Checkpoint) -> None:
         ("<loc0000><loc0000><loc0100><loc0100>" + "<seg128>" * 16, "out_of_range"),
     ],
 )
-def test_what_is_no_object_is_explained(demo: Checkpoint, text: str, reason: str) -> None:
+def test_text_without_a_mask_is_refused_with_the_reason(demo: Checkpoint, text: str, reason: str) -> None:
     with pytest.raises(NotTokens, match=reason):
         decode_text(demo.codec, text, 64, 64)
 
 
-def test_what_is_no_mask_is_explained(demo: Checkpoint, tmp_path: Path) -> None:
+def test_a_file_without_a_mask_is_refused_with_the_reason(demo: Checkpoint, tmp_path: Path) -> None:
     black, text = tmp_path / "black.png", tmp_path / "text.png"
     Image.new("L", (8, 8)).save(black)
     text.write_text("not an image")

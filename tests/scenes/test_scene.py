@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from scenes.layout import COLOR_NAMES, LAST_LOCATION, lattice_location
+from scenes.layout import COLOR_NAMES, lattice_location
 from scenes.outlines import KINDS
 from scenes.scene import HELD_OUT_SEEDS, TRAINING_SEEDS, Scene, draw_scene, phrases
+from shared.domain.paligemma import LOCATION_SCALE
 
 SEEDS = HELD_OUT_SEEDS[:60]
 
@@ -105,6 +106,6 @@ def test_the_ground_truth_is_in_the_order_of_the_phrases(scenes: list[Scene]) ->
     assert phrases(f"segment {other} ; {one}") == [other, one]
 
 
-@pytest.mark.parametrize(("edge", "location"), [(0.0, 0), (1.0, LAST_LOCATION), (0.5, 512), (0.003, 0), (0.005, 8)])
+@pytest.mark.parametrize(("edge", "location"), [(0.0, 0), (1.0, LOCATION_SCALE), (0.5, 512), (0.003, 0), (0.005, 8)])
 def test_locations_lie_on_the_lattice(edge: float, location: int) -> None:
     assert lattice_location(edge) == location

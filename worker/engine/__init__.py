@@ -1,1 +1,2 @@
-"""Jobs in, token ids out: many jobs share every forward pass. `engine` is the loop, `runner` holds every tensor."""
+"""Runs the model: jobs in, token ids out, and many jobs share each forward pass. `engine` is the loop, and only
+`runner` and what it imports have tensors."""

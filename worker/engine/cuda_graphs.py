@@ -1,4 +1,5 @@
-"""CUDA graphs: a step's hundreds of kernels launched by one call. Captured when a shape is first met, then replayed.
+"""CUDA graphs: one call launches the hundreds of kernels of a step. A graph is captured when a shape first occurs, and
+replayed from then on.
 
 Not run on a GPU yet.
 """
@@ -10,8 +11,8 @@ from collections.abc import Callable, Hashable
 import torch
 
 
-class Graphs:
-    """Runs a function that works in place on fixed tensors, by replaying its kernels where that can be done."""
+class CudaGraphs:
+    """Runs functions that work in place on fixed tensors. On CUDA it replays their kernels; elsewhere it calls them."""
 
     def __init__(self, device: torch.device) -> None:
         self._captures = device.type == "cuda"
@@ -19,7 +20,7 @@ class Graphs:
         self._pool = torch.cuda.graph_pool_handle() if self._captures else None
 
     def run(self, shape: Hashable, function: Callable[[], None]) -> None:
-        """Do what `function` does. It must do the same to the same tensors whenever `shape` is the same."""
+        """Have the effect of `function`, which must do the same to the same tensors for equal `shape`."""
         if not self._captures:
             function()
         elif graph := self._graphs.get(shape):
@@ -28,7 +29,7 @@ class Graphs:
             self._graphs[shape] = self._capture(function)
 
     def _capture(self, function: Callable[[], None]) -> torch.cuda.CUDAGraph:
-        """Run once, as kernels choose their algorithms in a first run, then record without running."""
+        """Run once, because kernels choose their algorithms in their first run. Then record without running."""
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):

@@ -1,4 +1,5 @@
-"""The loop: jobs join and leave between the steps of one model, on one thread that owns the device."""
+"""The engine loop: continuous batching. Jobs join and leave the batch between the steps of one model, on one thread
+that owns the device."""
 
 from __future__ import annotations
 
@@ -10,45 +11,43 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from collections.abc import Sequence as SequenceOf
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from shared.errors import InferenceFailed
 from worker.engine.failures import DeviceLost, StepOutOfMemory
+from worker.engine.model_input import ModelInput
 from worker.engine.scheduler import Scheduler
 from worker.engine.sequence import Answer, ChosenToken, Sequence
-
-if TYPE_CHECKING:
-    from worker.stages.preprocess import ModelInput
 
 logger = logging.getLogger(__name__)
 
 
 class Step(Protocol):
-    """A step that was launched."""
+    """A launched step of the model."""
 
     def read(self) -> list[ChosenToken]:
-        """Wait for it: one token for each of its sequences."""
+        """Wait for the step. Returns one token for each of its sequences, in their order."""
 
 
 class StepRunner(Protocol):
-    """What the loop needs of a runner."""
+    """Runs the steps of a model."""
 
     def prefill(self, sequences: SequenceOf[Sequence]) -> Step:
-        """Take in image and prompt of each, into its slot, and write its first token."""
+        """Compute image and prompt of each sequence into its slot, and write its first token."""
 
     def decode(self, sequences: SequenceOf[Sequence]) -> Step:
-        """Write one more token for each."""
+        """Write one more token for each sequence."""
 
     def stats(self) -> Mapping[str, float]:
-        """Of its own, like those of the engine."""
+        """Statistics by name, as in `Engine.stats`."""
 
 
 class Engine:
-    """Takes jobs from any thread and answers each through a future."""
+    """Takes jobs from any thread. Each job gets its answer through a future."""
 
     def __init__(self, runner: StepRunner, scheduler: Scheduler, *, max_answer_tokens: int, lag: int = 0) -> None:
-        """`lag` is how many steps are launched before the oldest is read back. 1 keeps a GPU busy while Python works;
-        a CPU gains nothing by it."""
+        """`lag` is the number of steps that are launched before the oldest is read back. 1 keeps a GPU busy while
+        Python works. On a CPU it brings nothing."""
         self._runner = runner
         self._scheduler = scheduler
         self._max_answer_tokens = max_answer_tokens
@@ -63,7 +62,7 @@ class Engine:
         self._thread.start()
 
     def submit(self, job: ModelInput, is_canceled: Callable[[], bool] = lambda: False) -> Future[Answer]:
-        """Queue a job. Its future gets an answer or an `InferenceFailed`. Once `is_canceled` says so, the job is
+        """Queue a job. Its future gets an answer or an `InferenceFailed`. After `is_canceled` returns True, the job is
         dropped before the next step of the model, and its future raises `CancelledError`.
 
         Raises:
@@ -78,14 +77,15 @@ class Engine:
         return sequence.future
 
     def close(self) -> None:
-        """Answer what waits, take no more, and return when the thread has ended."""
+        """Refuse new jobs, answer all that wait, and return when the thread has ended."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join()
 
     def stats(self) -> dict[str, float]:
-        """What it has and does, for people who watch it; what ends in `_total` has grown since the start."""
+        """Statistics by name. Names that end in `_total` are counters since the start; the others are current
+        values."""
         running, waiting = len(self._scheduler.running), len(self._scheduler.waiting) + len(self._arrived)
         return {
             "slots": running + self._scheduler.free_slots,
@@ -99,7 +99,7 @@ class Engine:
 
     @property
     def stuck_s(self) -> float:
-        """Seconds since the model last made a step, if it is at work; else 0."""
+        """Seconds since the last turn of the loop began, or 0 if the engine has no work."""
         progress_at = self._progress_at
         return 0.0 if progress_at is None else time.monotonic() - progress_at
 
@@ -111,7 +111,7 @@ class Engine:
             _end_process("the engine failed")
 
     def _turn(self) -> None:
-        """One round: whoever may start starts, and everybody writes a token."""
+        """One turn of the loop: start the sequences that may start, and write one token for each running one."""
         self._progress_at = time.monotonic()
         self._scheduler.drop_canceled()
         if admitted := self._scheduler.admit():
@@ -120,10 +120,11 @@ class Engine:
         if self._scheduler.running:
             self._launch(self._runner.decode, list(self._scheduler.running))
         else:
-            self._land(0)
+            self._read_back(0)
 
     def _take_arrived(self) -> bool:
-        """Pass on what has arrived; wait if there is nothing to do. False means: closed, and all answered."""
+        """Give new jobs to the scheduler; wait if there is no work. Returns False if the engine is closed and all jobs
+        are answered."""
         with self._changed:
             if not self._scheduler.has_work and not self._arrived:
                 self._progress_at = None
@@ -133,7 +134,7 @@ class Engine:
         return self._scheduler.has_work
 
     def _launch(self, run: Callable[[SequenceOf[Sequence]], Step], sequences: list[Sequence]) -> None:
-        """Start a step, and read back those that are due."""
+        """Launch a step, and read back the steps that are due."""
         try:
             step = run(sequences)
         except Exception as error:
@@ -145,9 +146,9 @@ class Engine:
         self._steps += 1
         self._tokens += len(sequences)
         self._in_flight.append((sequences, step))
-        self._land(self._lag)
+        self._read_back(self._lag)
 
-    def _land(self, may_stay: int) -> None:
+    def _read_back(self, may_stay: int) -> None:
         """Read back the oldest steps until at most `may_stay` are in flight."""
         while len(self._in_flight) > may_stay:
             sequences, step = self._in_flight.popleft()
@@ -158,17 +159,17 @@ class Engine:
                 continue
             for sequence, chosen in zip(sequences, tokens, strict=True):
                 was_done = sequence.is_done
-                sequence.take(chosen, self._max_answer_tokens)
+                sequence.append(chosen, self._max_answer_tokens)
                 if sequence.is_done and not was_done:
                     self._scheduler.release(sequence)
 
     def _retry_smaller(self, sequences: list[Sequence], error: Exception) -> None:
-        """A step failed. What ran alone is to blame; the others start again, half as many at a time."""
+        """A step failed. A sequence that ran alone fails; several start again in batches of at most half the size."""
         if isinstance(error, DeviceLost):
             _end_process("the device is lost")
         logger.error("a forward pass failed for a batch of %d", len(sequences), exc_info=error)
         if isinstance(error, StepOutOfMemory):
-            self._scheduler.start_fewer()
+            self._scheduler.halve_prefill()
         unfinished = [each for each in sequences if not each.is_done]
         for sequence in unfinished:
             self._scheduler.release(sequence)
@@ -176,10 +177,11 @@ class Engine:
             for sequence in unfinished:
                 sequence.fail()
             return
-        self._scheduler.put_back([each.restarted(len(sequences) // 2) for each in unfinished])
+        self._scheduler.add_first([each.restarted(len(sequences) // 2) for each in unfinished])
 
 
 def _end_process(reason: str) -> None:
-    """Nothing here can go on. A supervisor starts the process again, and the leases bring its jobs back."""
+    """End this process, which cannot continue. A supervisor restarts it, and other workers get its jobs when their
+    leases expire."""
     logger.critical("%s: ending the process", reason, exc_info=True)
     os._exit(os.EX_SOFTWARE)

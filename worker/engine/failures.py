@@ -1,4 +1,4 @@
-"""How a step can fail, in words that need no torch."""
+"""The ways in which a step can fail. No torch here, so that the engine loop needs none."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ class StepOutOfMemory(Exception):
 
 
 class DeviceLost(Exception):
-    """The device answers nothing any more in this process; only a new process can use it."""
+    """The device does not work any more in this process. Only a new process can use it."""

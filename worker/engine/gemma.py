@@ -1,9 +1,10 @@
 """Gemma 2's layers over a key-value cache of fixed slots, each with a length of its own.
 
-The weights and their meaning are those of transformers' `Gemma2Model` (`models/gemma2/modeling_gemma2.py`); this is
-another way to run them. The query heads that share a key-value head are folded into the query axis, so keys and values
-are never repeated; image and prompt see each other both ways, so the only mask is where a sequence ends. Sliding
-windows are not applied: they begin at 4096 positions, which no prompt reaches, and big_vision does not use them.
+The weights and their meaning are those of transformers' `Gemma2Model` (`models/gemma2/modeling_gemma2.py`). Only the
+way to run them differs. The query heads that share a key-value head are folded into the query axis, so keys and values
+are not repeated. Image and prompt attend to each other in both directions, so the only attention mask is the end of a
+sequence. Sliding windows are not applied: they begin at 4096 positions, which no prompt reaches, and big_vision does
+not use them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
 
 @dataclass(frozen=True)
 class _Layer:
-    """One layer's weights, laid out so that a step needs few large products."""
+    """The weights of one layer, joined so that a step needs few large matrix products."""
 
     query_key_value: Tensor
     output: Tensor
@@ -29,11 +30,11 @@ class _Layer:
     """1 + weight, float32: before and after attention, before and after the feed-forward network."""
 
 
-class Decoder:
-    """Runs the layers. Holds the cache; not safe to share."""
+class GemmaLayers:
+    """All layers and their key-value cache. Not safe to share between threads."""
 
     def __init__(self, model: Any, *, slots: int, capacity: int) -> None:
-        """`model` is a `Gemma2Model` on its device. `capacity` is the longest sequence a slot can hold."""
+        """`model` is a `Gemma2Model` on its device. `capacity` is the number of positions per slot."""
         config = model.config
         self._heads: int = config.num_attention_heads
         self._kv_heads: int = config.num_key_value_heads
@@ -47,22 +48,22 @@ class Decoder:
         weight = model.embed_tokens.weight
         shape = (len(self._layers), 2, slots, self._kv_heads, capacity, self._head_dim)
         self._cache = torch.zeros(shape, dtype=weight.dtype, device=weight.device)
-        positions = torch.arange(1, capacity + 1, device=weight.device)[None]  # PaliGemma counts from 1
+        positions = torch.arange(1, capacity + 1, device=weight.device)[None]  # PaliGemma counts positions from 1
         cosines, sines = model.rotary_emb(weight, positions)
         self._cosines, self._sines = cosines[0], sines[0]
         self._index = torch.arange(capacity, device=weight.device)
 
     @staticmethod
     def slot_bytes(config: Any, capacity: int, itemsize: int) -> int:
-        """Bytes that one slot takes, for a `Gemma2Config`."""
+        """Bytes of one slot of the cache, for a `Gemma2Config`."""
         per_position: int = config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * itemsize
         return per_position * capacity
 
     def prefill(self, embedded: Tensor, lengths: Tensor, slots: Tensor) -> Tensor:
-        """Image and prompt of each sequence, every position seeing all of them, into the cache.
+        """Compute image and prompt of each sequence into the cache. Every position attends to all of them.
 
         Args:
-            embedded: [B, L, hidden]; what lies beyond a sequence's length is padding.
+            embedded: [B, L, hidden]. Positions after the length of a sequence are padding.
             lengths: int64[B], at most L.
             slots: int64[B].
 
@@ -81,12 +82,12 @@ class Decoder:
         return self._norm(x[torch.arange(batch, device=x.device), lengths - 1], self._last_norm)
 
     def decode(self, embedded: Tensor, lengths: Tensor, visible: int) -> Tensor:
-        """One position for each of the slots 0 .. B - 1.
+        """Compute one more position for each of the slots 0 .. B - 1.
 
         Args:
             embedded: [B, hidden].
-            lengths: int64[B], positions each slot holds already.
-            visible: more than any of the lengths; only so much of the cache is looked at.
+            lengths: int64[B], number of positions that each slot has already.
+            visible: more than all lengths. Only this part of the cache is read.
 
         Returns:
             [B, hidden].
@@ -105,11 +106,11 @@ class Decoder:
         return self._norm(x[:, 0], self._last_norm)
 
     def _project(self, layer: _Layer, x: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """[B, L, hidden] -> queries [B, heads, L, D], keys and values [B, kv_heads, L, D], turned by position."""
+        """[B, L, hidden] -> queries [B, heads, L, D], keys and values [B, kv_heads, L, D], rotated by position."""
         projected = linear(self._norm(x, layer.norms[0]), layer.query_key_value)
         split = projected.view(*x.shape[:2], -1, self._head_dim).transpose(1, 2)
-        turned = _rotate(split[:, : self._heads + self._kv_heads], *rotation)
-        return turned[:, : self._heads], turned[:, self._heads :], split[:, self._heads + self._kv_heads :]
+        rotated = _rotate(split[:, : self._heads + self._kv_heads], *rotation)
+        return rotated[:, : self._heads], rotated[:, self._heads :], split[:, self._heads + self._kv_heads :]
 
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
         """[B, heads, Q, D] over [B, kv_heads, L, D], mask bool[B, 1, 1, L] -> [B, Q, heads * D]."""
@@ -129,12 +130,12 @@ class Decoder:
         return x + self._norm(linear(self._activation(gate) * up, layer.down), layer.norms[3])
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Gemma's RMSNorm, in float32: the product with the weight is rounded last."""
+        """Gemma's RMSNorm in float32. The product with the weight is rounded at the end."""
         return rms_norm(x.float(), weight.shape, weight, self._epsilon).to(x.dtype)
 
 
 def _rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
-    """Rotary position embedding, halves apart as in GPT-NeoX: [..., L, D] by [L, D] or its like."""
+    """Rotary position embedding with split halves, as in GPT-NeoX: [..., L, D] by [L, D] or a shape that broadcasts."""
     first, second = x.chunk(2, -1)
     return x * cosines + torch.cat([-second, first], -1) * sines
 
@@ -158,7 +159,8 @@ def _fuse(layer: Any) -> _Layer:
 
 
 def _joined(*projections: Any) -> Tensor:
-    """One weight over the outputs of several. The projections become views of it, so that memory holds them once."""
+    """One weight for the outputs of several projections. Their own weights become views of it, so memory has them
+    once."""
     joined = torch.cat([each.weight.detach() for each in projections])
     parts = joined.split([len(each.weight) for each in projections])
     for projection, part in zip(projections, parts, strict=True):

@@ -1,47 +1,48 @@
-"""Chooses the next token of every sequence, and keeps each one's place in the grammar, on the device."""
+"""The output layer: chooses the next token of every sequence, and keeps its grammar phase, on the device."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from worker.engine.grammar import BOX_TOKENS, CODES, FREE, LOCATIONS, OBJECT_TOKENS, Vocabulary
+from shared.domain.paligemma import BOX_TOKENS, CODEBOOK_SIZE, LOCATIONS, OBJECT_TOKENS
+from worker.engine.grammar import FREE, SpecialTokenIds
 
 _NEVER = -torch.inf
 
 
-class Head:
-    """The model's output layer, greedy, one row of state a slot."""
+class OutputHead:
+    """Greedy decoding, with one row of state per slot."""
 
     def __init__(
-        self, weight: Tensor, vocabulary: Vocabulary, *, slots: int, softcap: float | None, force_format: bool
+        self, weight: Tensor, ids: SpecialTokenIds, *, slots: int, softcap: float | None, force_format: bool
     ) -> None:
-        """`weight` is [vocabulary, hidden]. With `force_format` only what the grammar allows is ever chosen, and
-        probabilities are those among what it allows."""
+        """`weight` is [vocabulary, hidden]. With `force_format` only tokens that the grammar allows are chosen, and
+        probabilities are those among the allowed tokens."""
         self._weight = weight
         self._softcap = softcap
         self._force_format = force_format
         device = weight.device
-        self._spatial_ids = torch.tensor([*vocabulary.location_ids, *vocabulary.code_ids], device=device)
-        self._spatial_weight = weight[self._spatial_ids].float()  # bf16 logits of 16 and more are 0.125 apart
-        self._never_free = torch.tensor([*vocabulary.code_ids, vocabulary.location_ids[-1]], device=device)
+        self._spatial_ids = torch.tensor([*ids.location_ids, *ids.mask_ids], device=device)
+        self._spatial_weight = weight[self._spatial_ids].float()  # bfloat16 logits of 16 and more are 0.125 apart
+        self._never_free = torch.tensor([*ids.mask_ids, ids.location_ids[-1]], device=device)
         self._location_of = torch.full((len(weight),), -1, device=device)
         self._location_of[self._spatial_ids[:LOCATIONS]] = torch.arange(LOCATIONS, device=device)
         self._allowed = _allowed_by_phase().to(device)
-        self._index = torch.arange(LOCATIONS + CODES, device=device)
+        self._index = torch.arange(LOCATIONS + CODEBOOK_SIZE, device=device)
         self._phase = torch.zeros(slots, dtype=torch.long, device=device)
         self._last_two = torch.full((slots, 2), -1, device=device)
 
     def begin(self, slots: Tensor) -> None:
-        """Forget what these slots wrote before."""
+        """Reset the state of these slots, for new sequences."""
         self._phase[slots] = FREE
         self._last_two[slots] = -1
 
     def choose(self, hidden: Tensor, slots: Tensor | slice, *, any_free: bool) -> tuple[Tensor, Tensor]:
-        """The next token of each slot: [B, hidden] -> ids int64[B] and the logarithms of their probabilities
-        float32[B].
+        """The next token of each slot: [B, hidden] -> ids, int64[B], and the natural logarithms of their
+        probabilities, float32[B].
 
-        `any_free` says whether any of them may write a token outside an object: only then is the whole head computed.
+        `any_free`: whether any of them may write a token outside an object. Only then the whole head is computed.
         """
         if not self._force_format:
             return _best(self._capped(hidden @ self._weight.T))
@@ -59,13 +60,13 @@ class Head:
         return tokens, logprobs
 
     def is_location(self, tokens: Tensor) -> Tensor:
-        """Which of these ids are location tokens."""
+        """int64[B] -> bool[B]: which of these ids are location tokens."""
         return self._location_of[tokens] >= 0
 
     def _spatial_logits(self, hidden: Tensor, phase: Tensor, slots: Tensor | slice) -> Tensor:
-        """float32[B, 1024 + 128]: what may not come in its phase is -inf."""
+        """float32[B, 1024 + 128]: -inf for tokens that the grammar does not allow."""
         logits = self._capped(hidden.float() @ self._spatial_weight.T)
-        # The third and fourth location end what the first and second began: they must lie beyond them.
+        # The third location must be greater than the first, and the fourth greater than the second.
         ends_box = (phase == 2) | (phase == 3)
         beyond = torch.where(ends_box, self._last_two[slots, 0], -1)
         allowed = self._allowed[phase] & ((self._index > beyond[:, None]) | (self._index >= LOCATIONS))
@@ -83,8 +84,8 @@ class Head:
 
 
 def _allowed_by_phase() -> Tensor:
-    """bool[20, 1024 + 128]: locations, then codes. The last location begins no box: nothing lies beyond it."""
-    allowed = torch.zeros(OBJECT_TOKENS, LOCATIONS + CODES, dtype=torch.bool)
+    """bool[20, 1024 + 128]: locations, then mask codes. The last location is never a first one: none is greater."""
+    allowed = torch.zeros(OBJECT_TOKENS, LOCATIONS + CODEBOOK_SIZE, dtype=torch.bool)
     allowed[:BOX_TOKENS, :LOCATIONS] = True
     allowed[1, LOCATIONS - 1] = False
     allowed[BOX_TOKENS:, LOCATIONS:] = True

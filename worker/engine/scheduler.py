@@ -1,4 +1,4 @@
-"""Decides who runs next. Plain Python: no tensors."""
+"""Decides which sequences run next. Plain Python: no tensors."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from worker.engine.sequence import Sequence
 
 
 class Scheduler:
-    """First come, first served, into a fixed number of slots."""
+    """Gives a fixed number of slots to sequences in the order of their arrival."""
 
     def __init__(self, slots: int, prefill_tokens: int) -> None:
-        """`prefill_tokens` bounds the images and prompts, in tokens, that start in one step: while they do, the others
-        write nothing."""
+        """`prefill_tokens` limits the images and prompts, in tokens, that start in one step, because the running
+        sequences wait for that step."""
         self._free_slots = list(range(slots))
         self._prefill_tokens = prefill_tokens
         self.waiting: deque[Sequence] = deque()
@@ -26,19 +26,20 @@ class Scheduler:
 
     @property
     def free_slots(self) -> int:
-        """How many more sequences could run."""
+        """Number of further sequences that could run."""
         return len(self._free_slots)
 
     def add(self, sequence: Sequence) -> None:
-        """Queue a sequence behind all others."""
+        """Queue a sequence after all others."""
         self.waiting.append(sequence)
 
-    def put_back(self, sequences: SequenceOf[Sequence]) -> None:
+    def add_first(self, sequences: SequenceOf[Sequence]) -> None:
         """Queue sequences before all others, in their order."""
         self.waiting.extendleft(reversed(sequences))
 
     def admit(self) -> list[Sequence]:
-        """Give slots to those who may start now. Nobody overtakes: whoever does not fit holds up those behind."""
+        """Give slots to the sequences that may start now. The order is strict: if one may not start, those after it
+        wait."""
         admitted: list[Sequence] = []
         tokens = 0
         while self.waiting and self._may_start(self.waiting[0]):
@@ -46,18 +47,20 @@ class Scheduler:
             if admitted and tokens > self._prefill_tokens:
                 break
             sequence = self.waiting.popleft()
-            sequence.slot = heapq.heappop(self._free_slots)  # the lowest: steps run over slots 0 .. highest in use
+            sequence.slot = heapq.heappop(
+                self._free_slots
+            )  # the lowest: a step computes all slots up to the highest in use
             self.running.append(sequence)
             admitted.append(sequence)
         return admitted
 
     def release(self, sequence: Sequence) -> None:
-        """Take back the slot of a sequence that runs."""
+        """Free the slot of a running sequence."""
         self.running.remove(sequence)
         heapq.heappush(self._free_slots, sequence.slot)
 
     def drop_canceled(self) -> None:
-        """End those whom nobody waits for any more, whether they run or wait."""
+        """End the canceled sequences, running and waiting."""
         for sequence in [each for each in self.running if each.is_canceled()]:
             self.release(sequence)
             sequence.cancel()
@@ -65,10 +68,10 @@ class Scheduler:
             self.waiting.remove(sequence)
             sequence.cancel()
 
-    def start_fewer(self) -> None:
-        """Halve what may start in one step, from now on: memory ran out."""
+    def halve_prefill(self) -> None:
+        """Halve `prefill_tokens` from now on: memory ran out."""
         self._prefill_tokens //= 2
 
     def _may_start(self, sequence: Sequence) -> bool:
-        company = [sequence, *self.running]
-        return bool(self._free_slots) and len(company) <= min(each.max_batch for each in company)
+        batch = [sequence, *self.running]
+        return bool(self._free_slots) and len(batch) <= min(each.max_batch for each in batch)

@@ -1,35 +1,32 @@
-"""One job in the engine, from its arrival to its answer. Plain Python: no tensors."""
+"""The state of one job in the engine, from its arrival to its answer. Plain Python: no tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from shared.errors import InferenceFailed
 from worker.engine.grammar import FREE, phase_after
-
-if TYPE_CHECKING:
-    from worker.stages.preprocess import ModelInput
+from worker.engine.model_input import ModelInput
 
 
 @dataclass
 class Answer:
-    """What the model wrote, `<eos>` left out."""
+    """The tokens that the model wrote, without `<eos>`."""
 
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    """Natural logarithm of each token's probability among the tokens that were allowed in its place."""
+    """Natural logarithm of each token's probability among the tokens that were allowed at its position."""
     truncated: bool = False
-    """It reached the longest length without an `<eos>`."""
+    """Whether it reached the maximum length without an `<eos>`."""
     batch_size: int = 0
-    """Most jobs that shared a forward pass with it, itself counted."""
+    """Largest number of jobs in one forward pass with this job, including it."""
 
 
 @dataclass(frozen=True)
 class ChosenToken:
-    """What one step wrote for one job."""
+    """The token that one step wrote for one job."""
 
     token_id: int
     logprob: float
@@ -39,39 +36,42 @@ class ChosenToken:
 
 @dataclass(eq=False)
 class Sequence:
-    """A job that waits for a slot, or writes its answer in one."""
+    """A job that waits for a slot, or writes its answer in a slot."""
 
     input: ModelInput
     future: Future[Answer]
     is_canceled: Callable[[], bool] = lambda: False
     max_batch: int = 1 << 30
-    """Most sequences it may run beside, itself counted. Halved each time a step with it fails."""
+    """Largest number of sequences that may run at once while this one runs, including it. Halved after each failed
+    step."""
     slot: int = -1
-    """Its place in the key-value cache while it runs."""
+    """Its slot of the key-value cache while it runs."""
     answer: Answer = field(default_factory=Answer)
     phase: int = FREE
-    """Place in the grammar of the next token to be read back."""
+    """Grammar phase of the next token that will be read back."""
     steps_in_flight: int = 0
-    """Steps that were launched for it and not read back yet."""
+    """Number of steps that were launched for it and are not read back yet."""
     is_done: bool = False
 
     @property
     def prefix_length(self) -> int:
-        """Positions taken by the image and the prompt."""
+        """Number of positions of the image and the prompt."""
         return len(self.input.token_ids)
 
     @property
     def length(self) -> int:
-        """Positions taken in the cache once all steps in flight have run; the next step writes the one after."""
+        """Number of positions in the cache after all steps in flight have run. The next step writes the position after
+        them."""
         return self.prefix_length + len(self.answer.token_ids) + self.steps_in_flight - 1
 
     @property
-    def writes_freely_next(self) -> bool:
-        """Whether any token may come next, for all that is known before the steps in flight are read back."""
+    def may_write_freely(self) -> bool:
+        """Whether the next step may write a token outside an object, as far as is known before the steps in flight are
+        read back."""
         return self.phase == FREE or phase_after(self.phase, self.steps_in_flight) == FREE
 
-    def take(self, chosen: ChosenToken, longest: int) -> None:
-        """Add a token that was read back, and end if it is the last."""
+    def append(self, chosen: ChosenToken, max_tokens: int) -> None:
+        """Add a token that was read back. Complete the answer if it is the last one."""
         self.steps_in_flight -= 1
         if self.is_done:
             return
@@ -81,22 +81,23 @@ class Sequence:
         self.answer.token_ids.append(chosen.token_id)
         self.answer.logprobs.append(chosen.logprob)
         self.phase = phase_after(self.phase, 1) if self.phase != FREE else int(chosen.is_location)
-        if len(self.answer.token_ids) == longest:
+        if len(self.answer.token_ids) == max_tokens:
             self.answer.truncated = True
             self._succeed()
 
     def cancel(self) -> None:
-        """End without an answer: nobody waits for it."""
+        """End without an answer: the job was canceled."""
         self.is_done = True
         self.future.set_exception(CancelledError())
 
     def fail(self) -> None:
-        """End with an error that is safe to show."""
+        """End with an error that is safe to show to clients."""
         self.is_done = True
         self.future.set_exception(InferenceFailed("the model's forward pass failed"))
 
     def restarted(self, max_batch: int) -> Sequence:
-        """The same job from its beginning, in smaller company. What is still in flight for this one is ignored."""
+        """The same job from its beginning, with a smaller `max_batch`. Steps in flight for this one are ignored from
+        now on."""
         self.is_done = True
         return Sequence(self.input, self.future, self.is_canceled, max_batch=max_batch)
 

@@ -1,1 +1,1 @@
-"""Finds, fetches, checks and loads a checkpoint with its mask decoder."""
+"""Finds, fetches, checks and loads a checkpoint and its mask VQ-VAE."""

@@ -1,4 +1,5 @@
-"""Finds, fetches, checks and loads a checkpoint: the demo's, a local folder's or an official one, all by this code."""
+"""Finds, fetches, checks and loads a checkpoint. The same code loads the demo, local folders and official
+checkpoints."""
 
 from __future__ import annotations
 
@@ -14,35 +15,23 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
-from transformers.utils import logging as transformers_logging
 
 from shared.errors import CheckpointError
-from shared.images.sandbox import DecodingPool
 from shared.registry import ServedModel, find_model
-from shared.settings import Settings
-from worker.build import start_engine
-from worker.engine.engine import Engine
+from shared.settings import CheckpointSettings, ModelSettings
 from worker.loading.hub import fetch_checkpoint, weight_files
 from worker.loading.lora import base_of, is_adapter, merge_adapter
 from worker.loading.vae_file import find_vae
-from worker.pipeline import Pipeline
 from worker.stages.mask_vqvae import MaskCodec, load_vae
-from worker.stages.preprocess import Preprocessor
-
-transformers_logging.disable_progress_bar()  # loading takes a second or a minute, and logs are not terminals
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-_SMALL_PARAMETERS = 20_000_000
-"""Models below this compute with one thread on a CPU: a second one takes more than it gives. Of the demo checkpoint's
-images a second, 16 in flight: 57 with one and 55 with two; `generate` of transformers 38 and 29 (benchmarks/engine)."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model ready to run, with all that belongs to it."""
+    """A model that is ready to run, its processor and its mask codec."""
 
     model: Any
     """`PaliGemmaForConditionalGeneration`, in evaluation mode, on its device."""
@@ -50,26 +39,19 @@ class Checkpoint:
     """`PaliGemmaProcessor`."""
     codec: MaskCodec
 
-    def start_pipeline(self, settings: Settings) -> tuple[Pipeline, Engine]:
-        """Start an engine on this model, and the pipeline over it. The caller closes the pipeline."""
-        tokenizer = self.processor.tokenizer
-        engine = start_engine(self.model, tokenizer, settings.engine)
-        preprocessor = Preprocessor(self.processor, settings.engine.max_prompt_tokens)
-        return Pipeline(DecodingPool(settings.images), preprocessor, engine, tokenizer, self.codec), engine
 
-
-def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:
-    """Load the model this deployment serves.
+def load_checkpoint(served: ServedModel, settings: CheckpointSettings, models: ModelSettings) -> Checkpoint:
+    """Load a model. `models` locates the registry, where the base model of an adapter is looked up.
 
     Raises:
-        CheckpointError: it cannot be had or does not fit; says what to do.
+        CheckpointError: the checkpoint cannot be fetched or loaded, or does not fit. The message says what to do.
     """
-    folder = served.folder or fetch_checkpoint(served.name, settings.checkpoint)
+    folder = served.folder or fetch_checkpoint(served.name, settings)
     adapter = folder if is_adapter(folder) else None
     if adapter:
-        folder = _base_folder(adapter, settings)
-    device = choose_device(settings.checkpoint.device)
-    dtype = choose_dtype(settings.checkpoint.dtype, device)
+        folder = _base_folder(adapter, settings, models)
+    device = choose_device(settings.device)
+    dtype = choose_dtype(settings.dtype, device)
     logger.info("loading %s on %s in %s", served.name, device, dtype)
     with _explained(folder):
         _check_memory(folder, device, dtype)
@@ -80,43 +62,41 @@ def load_checkpoint(served: ServedModel, settings: Settings) -> Checkpoint:
         if adapter:
             merge_adapter(model, adapter)
         model = model.to(device).eval()
-        if device.type == "cpu" and model.num_parameters() < _SMALL_PARAMETERS:
-            torch.set_num_threads(1)
         images = SiglipImageProcessorPil.from_pretrained(folder, local_files_only=True)
         processor = PaliGemmaProcessor.from_pretrained(folder, image_processor=images, local_files_only=True)
-    return Checkpoint(model, processor, load_vae(find_vae(folder, settings.checkpoint.cache_dir)))
+    return Checkpoint(model, processor, load_vae(find_vae(folder, settings.cache_dir)))
 
 
-def _base_folder(adapter: Path, settings: Settings) -> Path:
-    """Where the model is that an adapter belongs to: known to the registry, or a local folder."""
-    base = find_model(base_of(adapter), settings.model.models_dir)
-    return base.folder or fetch_checkpoint(base.name, settings.checkpoint)
+def _base_folder(adapter: Path, settings: CheckpointSettings, models: ModelSettings) -> Path:
+    """The folder of the model that an adapter belongs to: a model of the registry, or a local folder."""
+    base = find_model(base_of(adapter), models.models_dir)
+    return base.folder or fetch_checkpoint(base.name, settings)
 
 
-def choose_device(wish: str) -> torch.device:
-    """`auto` is the first CUDA device, or the CPU where there is none.
+def choose_device(setting: str) -> torch.device:
+    """`auto` is the first CUDA device, or the CPU if there is none.
 
     Raises:
-        CheckpointError: a CUDA device is wished for and there is none.
+        CheckpointError: the setting names a CUDA device that does not exist.
     """
-    if wish == "auto":
+    if setting == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(wish)
+    device = torch.device(setting)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise CheckpointError(f"MASKQ_DEVICE={wish}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
+        raise CheckpointError(f"MASKQ_DEVICE={setting}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
     return device
 
 
-def choose_dtype(wish: str, device: torch.device) -> torch.dtype:
+def choose_dtype(setting: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 on CUDA and float32 on a CPU."""
-    return _DTYPES.get(wish, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    return _DTYPES.get(setting, torch.bfloat16 if device.type == "cuda" else torch.float32)
 
 
 def _read_config(folder: Path, *, softcap: bool) -> Any:
-    """The checkpoint's configuration, its soft-capping switched off unless the registry wants it."""
+    """The checkpoint's configuration, without soft-capping unless the registry switches it on."""
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if config.model_type != "paligemma":
-        raise CheckpointError(f"{folder} holds a {config.model_type}, not a PaliGemma")
+        raise CheckpointError(f"{folder} contains a {config.model_type}, not a PaliGemma")
     if not softcap:
         config.text_config.attn_logit_softcapping = None
         config.text_config.final_logit_softcapping = None
@@ -124,7 +104,7 @@ def _read_config(folder: Path, *, softcap: bool) -> Any:
 
 
 def _check_memory(folder: Path, device: torch.device, dtype: torch.dtype) -> None:
-    """Refuse at once what would fail, or drive the machine into swapping, minutes later."""
+    """Raise now what would fail, or make the machine swap, minutes later."""
     files = weight_files(folder)
     if not files:
         raise CheckpointError(f"{folder} has no complete model.safetensors; fetch the checkpoint again")
@@ -138,7 +118,7 @@ def _check_memory(folder: Path, device: torch.device, dtype: torch.dtype) -> Non
 
 
 def _free_ram() -> int:
-    """Bytes the kernel could give away without swapping."""
+    """Bytes of RAM that are available without swapping."""
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -148,10 +128,10 @@ def _free_ram() -> int:
 
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
-    """Turn what goes wrong while loading into something an operator can act on."""
+    """Turn errors of loading into a `CheckpointError` that says what to do."""
     try:
         yield
     except torch.cuda.OutOfMemoryError:
         raise CheckpointError("the model does not fit the GPU's memory: serve a smaller one or free the GPU") from None
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} does not hold a PaliGemma checkpoint that loads: {error}") from error
+        raise CheckpointError(f"{folder} does not contain a PaliGemma checkpoint that loads: {error}") from error

@@ -1,6 +1,6 @@
-"""Large files over HTTP: taken up where an earlier try broke off, even one of another process, and held to a digest.
+"""Downloads large files over HTTP, resumes interrupted downloads, also those of other processes, and checks digests.
 
-The hub's own library begins a file anew in every process, which for a shard of 5 GB is a long way back.
+The hub's own library starts a file again from its beginning in every process, which is slow for a shard of 5 GB.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ from shared.errors import CheckpointError
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_S = 30.0
-_TRIES = 5
+_MAX_ATTEMPTS = 5
 _PAUSE_S = 1.0
 _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
 
 
 def download(url: str, path: Path, sha256: str, headers: Mapping[str, str] | None = None) -> None:
-    """Put what `url` holds at `path`, whole and with this digest, or not at all. A path that is there is left alone.
+    """Store the content of `url` at `path`: complete and with this digest, or not at all. An existing file is not
+    changed.
 
-    What has arrived of a file stays beside it, as `.NAME.part`. Processes that want the same file wait for the first.
+    The part that has arrived is kept beside it, as `.NAME.part`. Processes that want the same file wait for the first.
 
     Raises:
-        CheckpointError: it has another digest; what has arrived is deleted.
-        httpx2.HTTPError: the server refuses, or broke off too often.
+        CheckpointError: the content has another digest. It is deleted.
+        httpx2.HTTPError: the server refuses, or the connection was interrupted too often.
         OSError: it cannot be stored.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,30 +50,30 @@ def download(url: str, path: Path, sha256: str, headers: Mapping[str, str] | Non
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal, in lower case."""
+    """The digest of a file, in lower-case hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fetch(url: str, headers: Mapping[str, str], file: BinaryIO) -> None:
-    """Complete `file`, in several tries if connections break."""
-    for tries_left in reversed(range(_TRIES)):
+    """Complete `file`, in several attempts if connections are interrupted."""
+    for attempts_left in reversed(range(_MAX_ATTEMPTS)):
         try:
-            _go_on(url, headers, file)
+            _resume(url, headers, file)
             break
         except httpx2.TransportError:
-            if not tries_left:
+            if not attempts_left:
                 raise
             time.sleep(_PAUSE_S)
 
 
-def _go_on(url: str, headers: Mapping[str, str], file: BinaryIO) -> None:
-    """Append what is missing; show how it goes on if somebody watches."""
+def _resume(url: str, headers: Mapping[str, str], file: BinaryIO) -> None:
+    """Append the missing part. Shows a progress bar on a terminal."""
     have = file.tell()
-    asked = {**headers, "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-    with httpx2.stream("GET", url, headers=asked, timeout=_TIMEOUT_S, follow_redirects=True) as response:
+    requested = {**headers, "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    with httpx2.stream("GET", url, headers=requested, timeout=_TIMEOUT_S, follow_redirects=True) as response:
         if have and response.status_code == _RANGE_NOT_SATISFIABLE:
-            return  # there is no more: the digest will tell whether what we have is all
+            return  # the server has no more bytes; the digest shows whether the file is complete
         response.raise_for_status()
         if response.status_code != _PARTIAL_CONTENT:
             file.truncate(have := 0)

@@ -1,7 +1,8 @@
-"""Official checkpoints: fetched from the Hugging Face hub into the cache, resumed where a fetch broke off, and checked.
+"""Fetches official checkpoints from the Hugging Face hub into the cache, resumes interrupted fetches, and checks files.
 
-`HF_ENDPOINT` names another hub or a mirror. The hub's library keeps the cache and its small files; large ones we put
-into that cache ourselves, and see to it that the disk has room and every byte is the published one.
+`HF_ENDPOINT` names another hub or a mirror. The hub's library manages the cache and fetches small files. This module
+puts large files into that cache, after it has checked that the disk has room, and checks that every byte is as
+published.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ from worker.loading.download import download, file_sha256
 _REVISION = "main"
 _WANTED_FILES = ["*.json", "*.safetensors", "*.model"]
 _SHA256 = 64
-"""Hexadecimal digits; git's digests have 40."""
+"""Length in hexadecimal digits. Digests of git have 40."""
 
 
 def fetch_checkpoint(name: str, settings: CheckpointSettings) -> Path:
-    """The folder of an official checkpoint: from the cache if it is all there, else from the hub, and then checked.
+    """The folder of an official checkpoint: from the cache if it is complete, else fetched from the hub and checked.
 
     Raises:
-        CheckpointError: it cannot be had; says what to do.
+        CheckpointError: it cannot be fetched. The message says what to do.
     """
     if cached := cached_checkpoint(name, settings):
         return cached
@@ -60,7 +61,7 @@ def fetch_checkpoint(name: str, settings: CheckpointSettings) -> Path:
 
 
 def _fetch(name: str, cache: Path, token: str) -> Path:
-    """Large files first, each under its digest in the cache, where the library then finds them."""
+    """Fetch large files first. Each is stored in the cache under its digest, where the hub's library finds it."""
     published = HfApi(token=token).model_info(name, revision=_REVISION, files_metadata=True)
     wanted = [file for file in published.siblings or [] if any(fnmatch(file.rfilename, like) for like in _WANTED_FILES)]
     blobs = cache / repo_folder_name(repo_id=name, repo_type="model") / "blobs"
@@ -73,7 +74,7 @@ def _fetch(name: str, cache: Path, token: str) -> Path:
 
 
 def cached_checkpoint(name: str, settings: CheckpointSettings) -> Path | None:
-    """The folder of a checkpoint whose weights are all in the cache."""
+    """The folder of a checkpoint if all its weights are in the cache, else None."""
     try:
         folder = snapshot_download(
             name, cache_dir=_cache(settings), allow_patterns=_WANTED_FILES, local_files_only=True
@@ -84,7 +85,7 @@ def cached_checkpoint(name: str, settings: CheckpointSettings) -> Path | None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The weights in a folder, or nothing if its index names files that are not there."""
+    """The files of weights in a folder. Empty if its index names a file that does not exist."""
     files = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if not index.exists():
@@ -94,16 +95,16 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def damaged_files(folder: Path) -> list[Path]:
-    """Files of a cached snapshot that are not what the hub published.
+    """Files of a cached snapshot that differ from what the hub published.
 
-    The cache keeps each file under the digest by which the hub knows it: SHA-256 for large files, git's for small ones.
-    A folder that is no such cache has no digests, and so nothing to hold against its files.
+    The cache stores each file under the hub's digest: SHA-256 for large files, git's digest for small ones. Other
+    folders have no digests, so none of their files counts as damaged.
     """
     return [path for path in sorted(folder.iterdir()) if not _is_intact(path)]
 
 
 def has_digests(folder: Path) -> bool:
-    """Whether `damaged_files` can tell: the folder is a snapshot in the hub's cache."""
+    """Whether `damaged_files` can check the folder: it is a snapshot in the hub's cache."""
     return any(_digest_in_name(path) for path in folder.iterdir())
 
 
@@ -115,12 +116,12 @@ def _is_intact(path: Path) -> bool:
 
 
 def _git_digest(data: bytes) -> str:
-    """How git, and so the hub, names a small file."""
+    """The digest of git, which the hub uses for small files."""
     return hashlib.sha1(f"blob {len(data)}\0".encode() + data, usedforsecurity=False).hexdigest()
 
 
 def _digest_in_name(path: Path) -> str:
-    """The digest under which the cache keeps the file, or nothing."""
+    """The digest under which the cache stores the file, or an empty string."""
     name = path.resolve().name
     return name if path.is_symlink() and re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) else ""
 
@@ -130,7 +131,7 @@ def _cache(settings: CheckpointSettings) -> Path:
 
 
 def _check_disk(name: str, cache: Path, needed: int) -> None:
-    """Refuse at once what would fill the disk minutes later. `needed` is in bytes."""
+    """Raise now if the fetch would fill the disk minutes later. `needed` is in bytes."""
     cache.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(cache).free
     if needed > free:
@@ -142,7 +143,7 @@ def _check_disk(name: str, cache: Path, needed: int) -> None:
 
 @contextmanager
 def _explained(name: str, cache: Path) -> Iterator[None]:
-    """Turn what goes wrong while fetching into something an operator can act on."""
+    """Turn errors of fetching into a `CheckpointError` that says what to do."""
     try:
         yield
     except GatedRepoError:
@@ -155,8 +156,8 @@ def _explained(name: str, cache: Path) -> Iterator[None]:
         raise CheckpointError(_refused(name, error.response)) from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, httpx2.TransportError):
         raise CheckpointError(
-            f"{name} is not in {cache} and the Hugging Face hub is out of reach, or broke off; what has arrived is "
-            "kept, and the next try goes on from there"
+            f"{name} is not in {cache}, and the Hugging Face hub is out of reach or the connection was interrupted; "
+            "what has arrived is kept, and the next attempt resumes from there"
         ) from None
     except OSError as error:
         raise CheckpointError(f"{name} could not be stored in {cache}: {error.strerror or error}") from error

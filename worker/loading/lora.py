@@ -1,8 +1,8 @@
-"""LoRA adapters in the format of `peft`: small fine-tunings kept apart from their base, merged into it at loading.
+"""Merges LoRA adapters in the format of `peft` into their base model when it is loaded.
 
 A layer's weight W becomes W + alpha / r * B A (https://arxiv.org/abs/2106.09685), or W + alpha / sqrt(r) * B A for
-rank-stabilized adapters (https://arxiv.org/abs/2312.03732). Only plain LoRA in safetensors is merged; anything else is
-refused, because merging it half would serve another model than the one that was trained.
+rank-stabilized adapters (https://arxiv.org/abs/2312.03732). Only plain LoRA in safetensors is merged. Everything else
+is refused, because a partly merged adapter would be another model than the trained one.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _RENAMED = (
     (r"^multi_modal_projector\.", "model.multi_modal_projector."),
     (r"^model\.vision_tower\.vision_model\.", "model.vision_tower."),
 )
-"""Layers were called otherwise before transformers 4.52; adapters of that time still are."""
+"""Old names of layers, before transformers 4.52, and their new names. Adapters of that time have the old ones."""
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter and not a whole model."""
+    """Whether a folder contains an adapter instead of a whole model."""
     return (folder / _CONFIG).exists()
 
 
@@ -44,7 +44,7 @@ def base_of(folder: Path) -> str:
     """The id or folder of the model that an adapter belongs to.
 
     Raises:
-        CheckpointError: it does not say.
+        CheckpointError: the adapter names none.
     """
     base = _read_config(folder).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
@@ -57,7 +57,7 @@ def merge_adapter(model: Any, folder: Path) -> None:
     """Add the adapter in `folder` to the weights of `model`, in place.
 
     Raises:
-        CheckpointError: not plain LoRA, or of another model.
+        CheckpointError: it is not plain LoRA, or belongs to another model.
     """
     scale = _scale(folder, _read_config(folder))
     for layer, factors in _factors(folder).items():
@@ -77,7 +77,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _scale(folder: Path, config: dict[str, Any]) -> float:
-    """What B A is multiplied by; refuses all that is not plain LoRA."""
+    """The factor of B A. Raises for everything that is not plain LoRA."""
     beyond = [name for name in _BEYOND_PLAIN if config.get(name)]
     beyond += ["bias"] if config.get("bias", "none") != "none" else []
     if config.get("peft_type") != "LORA" or beyond:
@@ -97,23 +97,24 @@ def _factors(folder: Path) -> dict[str, dict[str, Tensor]]:
     for name, value in load_file(folder / _WEIGHTS).items():
         found = _FACTOR.fullmatch(name)
         if not found:
-            raise CheckpointError(f"{folder} holds {name}, which is not a factor of plain LoRA")
-        layers.setdefault(_today(found["layer"]), {})[found["which"]] = value
+            raise CheckpointError(f"{folder} contains {name}, which is not a factor of plain LoRA")
+        layers.setdefault(_current_name(found["layer"]), {})[found["which"]] = value
     return layers
 
 
-def _today(layer: str) -> str:
+def _current_name(layer: str) -> str:
     for old, new in _RENAMED:
         layer = re.sub(old, new, layer)
     return layer
 
 
 def _weight(model: Any, layer: str, folder: Path) -> Tensor:
-    """The weight of a linear layer that is its own: the head is tied to the embeddings, which must not change."""
+    """The weight of a linear layer. Not of the head, which shares its weight with the embeddings: they must not
+    change."""
     try:
         module = model.get_submodule(layer)
     except AttributeError:
         module = None
     if not isinstance(module, torch.nn.Linear) or layer == "lm_head":
-        raise CheckpointError(f"{folder} changes {layer}, which is no linear layer of its base that can be changed")
+        raise CheckpointError(f"{folder} changes {layer}, which is not a linear layer of its base that can be changed")
     return module.weight

@@ -1,4 +1,4 @@
-"""Where the mask VQ-VAE's weights are: beside the checkpoint, in the cache, or at their publisher's."""
+"""Finds the weights of the mask VQ-VAE: beside the checkpoint, in the cache, or at their publisher."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from worker.loading.download import download, file_sha256
 
 OFFICIAL_URL = "https://storage.googleapis.com/big_vision/paligemma/vae-oid.npz"
 OFFICIAL_SHA256 = "5586010257b8536dddefab65e7755077f21d5672d5674dacf911f73ae95a4447"
-"""Of the 8,479,556 bytes published in the bucket `big_vision`."""
+"""Digest of the file in the bucket `big_vision`, 8,479,556 bytes."""
 _BESIDE = ("vae.npz", "vae-oid.npz")
 
 logger = logging.getLogger(__name__)
 
 
 def find_vae(folder: Path, cache_dir: Path) -> Path:
-    """A checkpoint folder may bring its own VQ-VAE; all others use the official one, fetched once.
+    """The file with the VQ-VAE of a checkpoint. If its folder has none, this is the official one, fetched once.
 
     Raises:
-        CheckpointError: it cannot be fetched, or is not what it should be; says what to do.
+        CheckpointError: it cannot be fetched, or has the wrong digest. The message says what to do.
     """
     beside = [folder / name for name in _BESIDE if (folder / name).exists()]
     return beside[0] if beside else fetch_once(OFFICIAL_URL, OFFICIAL_SHA256, cache_dir / "vae-oid.npz")
 
 
 def fetch_once(url: str, sha256: str, path: Path) -> Path:
-    """Download `url` to `path` unless it is there, and make sure that it has this digest.
+    """Download `url` to `path` unless the file exists, and check its digest.
 
     Raises:
         CheckpointError: as `find_vae`.

@@ -1,1 +1,1 @@
-"""The stages of the pipeline around the engine: preprocess, parse, decode masks, render."""
+"""The stages of a job before and after the engine: preprocess, parse, decode masks, render."""

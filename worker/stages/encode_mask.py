@@ -1,7 +1,8 @@
-"""The other way round: from a mask to the tokens that draw it, for fine-tuning data and to see what tokens can express.
+"""From a mask to its tokens: the inverse of parsing and rendering. Jobs do not need it. It makes fine-tuning data, and
+shows how exact tokens can be.
 
-As big_vision makes its training data (`pp/proj/paligemma/segmentation.py`, refcoco_mask2str): the mask is cropped to
-its box, resized bilinearly with antialiasing to 64 x 64, and encoded; locations are round(v * 1023).
+The steps are those that make big_vision's training data (`pp/proj/paligemma/segmentation.py`, refcoco_mask2str): the
+mask is cropped to its box, resized bilinearly with antialiasing to 64 x 64, and encoded.
 """
 
 from __future__ import annotations
@@ -12,30 +13,28 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from shared.domain.paligemma import to_location, write_tokens
 from worker.stages.mask_vqvae import MASK_SIDE, MaskCodec
-
-_LAST_LOCATION = 1023
 
 
 @dataclass(frozen=True)
 class MaskTokens:
-    """A mask in the model's words."""
+    """The tokens of one mask."""
 
     box_yxyx: tuple[int, int, int, int]
-    """y0, x0, y1, x1 in 0..1023."""
+    """y0, x0, y1, x1 as locations, 0..1023."""
     codes: tuple[int, ...]
     """16 mask codes in 0..127."""
 
     def __str__(self) -> str:
-        places = "".join(f"<loc{location:04d}>" for location in self.box_yxyx)
-        return places + "".join(f"<seg{code:03d}>" for code in self.codes)
+        return write_tokens(self.box_yxyx, self.codes)
 
 
 def encode_mask(codec: MaskCodec, mask: npt.NDArray[np.bool_]) -> MaskTokens:
-    """bool[H, W] -> the tokens that come nearest.
+    """bool[H, W] -> the tokens whose mask is the nearest.
 
     Raises:
-        ValueError: nothing is inside the mask.
+        ValueError: the mask has no pixel inside.
     """
     if not mask.any():
         raise ValueError("an empty mask has no tokens")
@@ -45,6 +44,5 @@ def encode_mask(codec: MaskCodec, mask: npt.NDArray[np.bool_]) -> MaskTokens:
     inside = np.asarray(crop.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BILINEAR))
     codes = codec.encode((2 * inside - 1)[None].astype(np.float32))[0]
     height, width = mask.shape
-    box = (y0 / height, x0 / width, y1 / height, x1 / width)
-    top, left, bottom, right = (round(edge * _LAST_LOCATION) for edge in box)
+    top, left, bottom, right = map(to_location, (y0 / height, x0 / width, y1 / height, x1 / width))
     return MaskTokens((top, left, bottom, right), tuple(codes.tolist()))

@@ -1,7 +1,8 @@
-"""The mask VQ-VAE: sixteen codes to a 64x64 soft mask, and back.
+"""The mask VQ-VAE: 16 codes to a soft mask of 64 x 64, and back.
 
-The network of google-research/big_vision (`proj/paligemma`, "Reconstruct masks"), in Flax, reading the arrays of
-`vae-oid.npz`: float32 in PyTorch's layout, one `.weight` and `.bias` a layer, named by their place in the network.
+The network of google-research/big_vision (`proj/paligemma`, "Reconstruct masks"), in Flax. It reads the arrays of
+`vae-oid.npz`: float32 in PyTorch's layout, one `.weight` and one `.bias` per layer, named by their place in the
+network.
 """
 
 from __future__ import annotations
@@ -11,23 +12,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")  # 81 MFLOP a mask are not worth sharing the GPU's memory for
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 from flax import linen as nn
 
+from shared.domain.paligemma import CODEBOOK_SIZE, MASK_TOKENS
 from shared.errors import CheckpointError
 
 MASK_SIDE = 64
-CODES = 16
-CODEBOOK_SIZE = 128
 CODE_WIDTH = 512
 _GRID = 4
 MAX_BUCKET = 64
-"""Largest batch that is compiled; more masks are decoded in several goes."""
+"""Largest batch that is compiled. More masks are decoded in several batches."""
 
 Params = Mapping[str, Any]
 
@@ -67,11 +65,22 @@ def _residual(x: jax.Array, name: str) -> jax.Array:
     return x + nn.Conv(128, (1, 1), name=f"{name}_net_4")(y)
 
 
+def keep_jax_on_cpu() -> None:
+    """Keep JAX off the GPUs in this process, unless `JAX_PLATFORMS` is set.
+
+    Entry points call it before JAX computes anything. JAX takes most of a GPU's memory as soon as it finds one, and
+    81 MFLOP per mask are not worth that beside the model.
+    """
+    if not os.environ.get("JAX_PLATFORMS"):
+        jax.config.update("jax_platforms", "cpu")
+
+
 class MaskCodec:
-    """Decodes and encodes masks. Compiled once for each power of two of a batch; safe to share between threads."""
+    """Decodes and encodes masks. Compiled once for each batch size that is a power of two. Safe to share between
+    threads."""
 
     def __init__(self, params: Params, codebook: npt.NDArray[np.float32]) -> None:
-        """`params` as `load_vae` reads them; `codebook` is float32[128, 512]."""
+        """`params` are those that `load_vae` reads; `codebook` is float32[128, 512]."""
         self._params = params
         self._codebook = jnp.asarray(codebook)
         self._decode = jax.jit(self._decode_bucket)
@@ -83,15 +92,15 @@ class MaskCodec:
         return np.concatenate(masks) if masks else np.zeros((0, MASK_SIDE, MASK_SIDE), np.float32)
 
     def encode(self, masks: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-        """float32[N, 64, 64] in [-1, 1] -> int32[N, 16] in 0..127. The inverse of `decode`, as near as codes can be."""
+        """float32[N, 64, 64] in [-1, 1] -> int32[N, 16] in 0..127: the codes whose mask is the nearest."""
         codes = [np.asarray(self._encode(bucket))[:size] for bucket, size in _buckets(masks)]
-        return np.concatenate(codes) if codes else np.zeros((0, CODES), np.int32)
+        return np.concatenate(codes) if codes else np.zeros((0, MASK_TOKENS), np.int32)
 
     def warm_up(self) -> None:
-        """Compile the decoder for every size of batch, so that no job waits for a compilation."""
+        """Compile the decoder for every batch size, so that no job waits for a compilation."""
         size = 1
         while size <= MAX_BUCKET:
-            self.decode(np.zeros((size, CODES), np.int32))
+            self.decode(np.zeros((size, MASK_TOKENS), np.int32))
             size *= 2
 
     def _decode_bucket(self, codes: jax.Array) -> jax.Array:
@@ -103,14 +112,14 @@ class MaskCodec:
         encoded = _Encoder().apply({"params": self._params}, masks[..., None])
         cells = jnp.asarray(encoded).reshape(-1, CODE_WIDTH)
         distances = jnp.sum(self._codebook**2, 1) - 2 * cells @ self._codebook.T  # |cell|^2 is the same for all codes
-        return jnp.argmin(distances, 1).astype(jnp.int32).reshape(-1, CODES)
+        return jnp.argmin(distances, 1).astype(jnp.int32).reshape(-1, MASK_TOKENS)
 
 
 def load_vae(path: Path) -> MaskCodec:
     """Read a file in the layout of `vae-oid.npz`.
 
     Raises:
-        CheckpointError: not such a file, or arrays are missing or of the wrong shape.
+        CheckpointError: it is not such a file, or arrays are missing or have the wrong shape.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -125,8 +134,8 @@ def load_vae(path: Path) -> MaskCodec:
 
 
 def _to_params(stored: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, dict[str, jax.Array]]:
-    """PyTorch's names and layouts to Flax's: [out, in, h, w] and, transposed, [in, out, h, w] both become [h, w, ...]
-    by the same permutation."""
+    """PyTorch's names and layouts to those of Flax. The same permutation makes [h, w, in, out] of [out, in, h, w] and
+    [h, w, out, in] of the [in, out, h, w] of transposed convolutions."""
     params: dict[str, dict[str, jax.Array]] = {}
     for name, array in stored.items():
         layer, _, kind = name.rpartition(".")
@@ -149,10 +158,10 @@ def _expected_shapes() -> dict[str, dict[str, tuple[int, ...]]]:
 
 
 def _buckets(batch: npt.NDArray[Any]) -> list[tuple[npt.NDArray[Any], int]]:
-    """Cut a batch into pieces of at most `MAX_BUCKET`, padded with zeros to a power of two, with its true size."""
-    pieces = []
+    """Cut a batch into parts of at most `MAX_BUCKET`, padded with zeros to a power of two, each with its true size."""
+    parts = []
     for start in range(0, len(batch), MAX_BUCKET):
-        piece = batch[start : start + MAX_BUCKET]
-        padding = (1 << (len(piece) - 1).bit_length()) - len(piece)
-        pieces.append((np.pad(piece, [(0, padding)] + [(0, 0)] * (batch.ndim - 1)), len(piece)))
-    return pieces
+        part = batch[start : start + MAX_BUCKET]
+        padding = (1 << (len(part) - 1).bit_length()) - len(part)
+        parts.append((np.pad(part, [(0, padding)] + [(0, 0)] * (batch.ndim - 1)), len(part)))
+    return parts

@@ -1,11 +1,6 @@
-"""Reads the model's answer: boxes, mask codes and labels, and whatever else it wrote.
+"""From the text of an answer to boxes, mask codes and labels. `shared.domain.paligemma` describes the form of answers.
 
-The grammar (google-research/big_vision, `proj/paligemma`): an object is four location tokens y0 x0 y1 x1, sixteen
-segmentation tokens and a label; ` ; ` stands between objects.
-
-    <loc0123><loc0045><loc0678><loc0901><seg012>...<seg127> cat ; <loc...
-
-Nothing is dropped silently: what is not an object is returned with the reason.
+Nothing is dropped silently: text that is not an object is returned with the reason.
 """
 
 from __future__ import annotations
@@ -16,43 +11,41 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from shared.domain.prompt import SEPARATOR
-from worker.engine.grammar import BOX_TOKENS, CODES, LOCATIONS, MASK_TOKENS
+from shared.domain.paligemma import BOX_TOKENS, CODEBOOK_SIZE, LOCATIONS, MASK_TOKENS, SEPARATOR, SPATIAL_TOKEN
 
-SPATIAL_TOKEN = re.compile(r"<(loc)(\d{4})>|<(seg)(\d{3})>")
 _SPATIAL_RUN = re.compile(rf"((?:{SPATIAL_TOKEN.pattern})+)")
 
 
 class SkipReason(StrEnum):
-    """Why a stretch of an answer is not an object."""
+    """Why a part of an answer is not an object."""
 
     STRAY_TEXT = "stray_text"
-    """Text that belongs to no object: the model talks instead of pointing."""
+    """Text that belongs to no object: the model answers in words instead of boxes."""
     WRONG_BOX = "wrong_number_of_location_tokens"
     WRONG_MASK = "wrong_number_of_segmentation_tokens"
     UNKNOWN_TOKEN = "location_or_segmentation_token_out_of_range"
     EMPTY_BOX = "empty_box"
-    """y1 <= y0 or x1 <= x0: not valid by the protocol."""
+    """y1 <= y0 or x1 <= x0. The scoring protocol of big_vision counts such a box as invalid."""
     CUT_SHORT = "cut_short"
-    """The answer reached its longest length in the middle of this object."""
+    """The answer reached its maximum length in the middle of this object."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """One object as the model wrote it."""
+    """One object, as the model wrote it."""
 
     label: str
     box_yxyx: tuple[int, int, int, int]
-    """y0, x0, y1, x1 in 0..1023; the fraction of the image's side is v / 1023."""
+    """y0, x0, y1, x1 as locations, 0..1023."""
     codes: tuple[int, ...] | None
-    """16 mask codes in 0..127, or None if the model gave only a box."""
+    """16 mask codes in 0..127, or None if the model wrote only a box."""
     score: float
-    """Geometric mean of the probabilities of its location and segmentation tokens, 0..1."""
+    """Geometric mean of the probabilities of its location and mask tokens, 0..1."""
 
 
 @dataclass(frozen=True)
 class SkippedText:
-    """A stretch of the answer that is not an object."""
+    """A part of the answer that is not an object."""
 
     reason: SkipReason
     text: str
@@ -60,7 +53,7 @@ class SkippedText:
 
 @dataclass(frozen=True)
 class ParsedAnswer:
-    """Everything the answer held, in its order."""
+    """Everything in an answer, in its order."""
 
     detections: list[Detection] = field(default_factory=list)
     skipped: list[SkippedText] = field(default_factory=list)
@@ -75,15 +68,15 @@ class _Token:
 
 
 def parse_answer(
-    text: str, logprobs: Sequence[float], *, things: Sequence[str] = (), truncated: bool = False
+    text: str, logprobs: Sequence[float], *, phrases: Sequence[str] = (), truncated: bool = False
 ) -> ParsedAnswer:
     """Read an answer.
 
     Args:
         text: The answer, decoded, without `<eos>`.
-        logprobs: Natural logarithms of the probabilities of its location and segmentation tokens, in order.
-        things: What was asked for. If it is one thing, objects without a label get its name.
-        truncated: The answer was stopped at its longest length.
+        logprobs: Natural logarithms of the probabilities of its location and mask tokens, in order.
+        phrases: The phrases of the prompt. If there is only one, it is the label of objects that have none.
+        truncated: The answer was stopped at its maximum length.
     """
     answer = ParsedAnswer()
     tokens = iter(logprobs)
@@ -96,7 +89,7 @@ def parse_answer(
         for position, group in enumerate(objects):
             ends_run = position == len(objects) - 1
             is_cut = truncated and ends_run and index == len(pieces) - 1 and not after
-            _read_object(answer, group, _label(label if ends_run else "", things), is_cut=is_cut)
+            _read_object(answer, group, _label(label if ends_run else "", phrases), is_cut=is_cut)
         for other in others:
             _skip_text(answer, other)
     return answer
@@ -105,8 +98,8 @@ def parse_answer(
 _GROUPS = SPATIAL_TOKEN.groups
 
 
-def _label(text: str, things: Sequence[str]) -> str:
-    return text.strip() or (things[0] if len(things) == 1 else "")
+def _label(text: str, phrases: Sequence[str]) -> str:
+    return text.strip() or (phrases[0] if len(phrases) == 1 else "")
 
 
 def _skip_text(answer: ParsedAnswer, text: str) -> None:
@@ -122,8 +115,8 @@ def _read_tokens(run: str, logprobs: Iterator[float]) -> Iterator[_Token]:
 
 
 def _split_run(tokens: Iterator[_Token]) -> Iterator[list[_Token]]:
-    """Cut a run of tokens into objects: before a location that follows a segmentation token, and after every four
-    locations that are followed by more of them (boxes without masks)."""
+    """Cut a run of tokens into objects: before a location that follows a mask token, and after every 4 locations that
+    are followed by more locations (boxes without masks)."""
     group: list[_Token] = []
     for token in tokens:
         is_box = len(group) == BOX_TOKENS and all(each.kind == "loc" for each in group)
@@ -147,14 +140,14 @@ def _read_object(answer: ParsedAnswer, group: list[_Token], label: str, *, is_cu
 
 
 def _fault(box: Sequence[int], codes: Sequence[int], *, is_cut: bool) -> SkipReason | None:
-    """What keeps these tokens from being an object, if anything does."""
+    """Why these tokens are not an object, or None if they are one."""
     if is_cut and (len(box) < BOX_TOKENS or len(codes) < MASK_TOKENS):
         return SkipReason.CUT_SHORT
     if len(box) != BOX_TOKENS:
         return SkipReason.WRONG_BOX
     if len(codes) not in (0, MASK_TOKENS):
         return SkipReason.WRONG_MASK
-    if max(box) >= LOCATIONS or max(codes, default=0) >= CODES:
+    if max(box) >= LOCATIONS or max(codes, default=0) >= CODEBOOK_SIZE:
         return SkipReason.UNKNOWN_TOKEN
     if box[2] <= box[0] or box[3] <= box[1]:
         return SkipReason.EMPTY_BOX

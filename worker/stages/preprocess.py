@@ -1,12 +1,13 @@
-"""From a picture and a prompt to what the model takes. Equal to Hugging Face's `PaliGemmaProcessor`, held by a test.
+"""From an image and a prompt to the input of the model. A test checks that it equals Hugging Face's
+`PaliGemmaProcessor`.
 
-Ours because theirs resizes with whatever backend is installed, and backends differ; this is always Pillow's.
+It does not use that class, because the class resizes with the backend that is installed, and backends differ. This one
+always resizes with Pillow.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,43 +15,33 @@ import numpy.typing as npt
 from PIL import Image
 
 from shared.errors import PromptTooLong
-
-
-@dataclass(frozen=True)
-class ModelInput:
-    """One job as the model sees it."""
-
-    pixel_values: npt.NDArray[np.float32]
-    """float32[3, S, S] in [-1, 1], RGB."""
-    token_ids: list[int]
-    """Image placeholders, `<bos>`, the prompt, a newline."""
-    image_digest: bytes
-    """The same for the same `pixel_values`, and for no others."""
+from worker.engine.model_input import ModelInput
 
 
 class Preprocessor:
     """Prepares inputs for one checkpoint. Safe to share between threads."""
 
     def __init__(self, processor: Any, max_prompt_tokens: int) -> None:
-        """`processor` is the checkpoint's `PaliGemmaProcessor`; sizes and token names are taken from it."""
+        """`processor` is the checkpoint's `PaliGemmaProcessor`: it provides sizes and the names of tokens."""
         self.side = int(processor.image_processor.size["height"])
         self._prefix = processor.image_token * processor.image_seq_length + processor.tokenizer.bos_token
-        self._longest = processor.image_seq_length + max_prompt_tokens
+        self._max_tokens = processor.image_seq_length + max_prompt_tokens
         self._tokenizer = processor.tokenizer.backend_tokenizer
 
     def prepare(self, image: Image.Image, prompt: str) -> ModelInput:
-        """`image` is upright RGB of any size; it is squashed to a square, as the model was trained.
+        """`image` is upright RGB of any size. It is resized to a square without keeping its proportions, as in the
+        model's training.
 
         Raises:
-            PromptTooLong: the prompt takes more tokens than there is room for.
+            PromptTooLong: the prompt has more than `max_prompt_tokens` tokens.
         """
         token_ids = self._tokenizer.encode(f"{self._prefix}{prompt}\n", add_special_tokens=False).ids
-        if len(token_ids) > self._longest:
+        if len(token_ids) > self._max_tokens:
             raise PromptTooLong("ask for fewer things, or in words the model knows")
         pixels = self._pixel_values(image)
         return ModelInput(pixels, list(token_ids), hashlib.sha256(pixels.data).digest())
 
     def _pixel_values(self, image: Image.Image) -> npt.NDArray[np.float32]:
-        square = image.resize((self.side, self.side), Image.Resampling.BICUBIC)  # costs nothing if it has this size
+        square = image.resize((self.side, self.side), Image.Resampling.BICUBIC)  # free if it has this size already
         scaled = np.asarray(square, np.float32) / np.float32(127.5) - np.float32(1)  # (x / 255 - 0.5) / 0.5
         return np.ascontiguousarray(scaled.transpose(2, 0, 1))

@@ -1,9 +1,9 @@
-"""From a soft mask to run lengths without making the mask: where its edge crosses each column is all they need.
+"""From a soft mask to run lengths without the pixels of the mask: only where its edge crosses each column is computed.
 
-Pillow resizes in two passes, along rows and then along columns. The first is done by Pillow itself; of the second only
-the rows next to a crossing are computed, with the very arithmetic of `Resample.c` (double precision, rounded to
-float32). Between two neighbouring samples of a column the weights move one way, so the sign changes once or not at all,
-and the edge that is found is, to the pixel, that of the mask which was resized as a whole and then cut.
+Pillow resizes in two passes, along rows and then along columns. Pillow itself does the first. Of the second pass only
+the rows next to a crossing are computed, with exactly the arithmetic of `Resample.c` (double precision, rounded to
+float32). Between two neighbouring samples of a column the weights change in one direction, so the sign changes at most
+once. The edge is therefore, to the pixel, that of the whole mask after it is resized and compared with 0.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ _Ints = npt.NDArray[np.int64]
 BoxXyxy = tuple[int, int, int, int]
 _BITS = 5
 _MAX_GROUPS = 8
-"""Groups of five bits that hold any run of an image of less than 2^39 pixels."""
+"""Groups of five bits. Enough for every run in an image of less than 2^39 pixels."""
 
 
 def soft_mask_runs(soft: npt.NDArray[np.float32], box: BoxXyxy, width: int, height: int) -> _Ints:
-    """Run lengths, int64[N], of `soft` resized bilinearly to `box` and cut at 0, in an image of `width` x `height`.
+    """Run lengths, int64[N], of `soft` resized bilinearly to `box` and compared with 0, in an image of `width` x
+    `height`.
 
-    Column by column from the top left, beginning with the stretch outside, which may be 0.
+    Column by column from the top left. The first run is outside and may be 0.
     """
     x0, y0, x1, y1 = box
     if y1 - y0 > soft.shape[0]:
@@ -35,12 +36,13 @@ def soft_mask_runs(soft: npt.NDArray[np.float32], box: BoxXyxy, width: int, heig
 
 
 def resize(soft: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.float32]:
-    """float32[h, w] -> float32[height, width], as the protocol does it: bilinearly, without a cut."""
+    """float32[h, w] -> float32[height, width], bilinearly, as the protocol of big_vision does it."""
     return np.asarray(Image.fromarray(soft).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def runs_to_counts(runs: _Ints) -> str:
-    """Pack run lengths into COCO's string, as `shared.domain.coco_rle.runs_to_counts`, all at once."""
+    """Pack run lengths into the string of COCO. `shared.domain.coco_rle.runs_to_counts` with NumPy: all runs at
+    once."""
     steps = runs.copy()
     steps[3:] -= runs[1:-2]
     magnitude = np.where(steps < 0, ~steps, steps)[:, None]  # bits beside the sign
@@ -52,19 +54,20 @@ def runs_to_counts(runs: _Ints) -> str:
 
 
 def _steps(inside: npt.NDArray[np.bool_]) -> tuple[_Ints, _Ints]:
-    """Where each column of bool[columns, rows] begins and ends to be inside, as (column, row), in order."""
+    """Where each column of bool[columns, rows] enters and leaves the mask, as (column, row), in order."""
     padded = np.pad(inside, ((0, 0), (1, 1)))
     columns, rows = np.nonzero(padded[:, 1:] != padded[:, :-1])
     return columns, rows
 
 
 def _crossings(samples: npt.NDArray[np.float32], height: int) -> tuple[_Ints, _Ints]:
-    """As `_steps`, of float32[columns, n], n < height, once each column is resized to `height` and cut at 0."""
+    """As `_steps`, for float32[columns, n], n < height, after each column is resized to `height` and compared with
+    0."""
     columns, steps = _steps(samples > 0)
     count = samples.shape[1]
     lower, weights = _column_weights(count, height)
-    first_rows = np.searchsorted(lower, np.arange(count))  # the rows that are made from sample j and the next one
-    rows = np.where(steps == 0, 0, height)  # at the ends of a column the edge is that of the box
+    first_rows = np.searchsorted(lower, np.arange(count))  # the rows computed from sample j and the next one
+    rows = np.where(steps == 0, 0, height)  # at the ends of a column the edge is the edge of the box
     between = (steps > 0) & (steps < count)
     upper = steps[between] - 1
     before, after = samples[columns[between], upper], samples[columns[between], upper + 1]
@@ -84,9 +87,9 @@ def _crossings(samples: npt.NDArray[np.float32], height: int) -> tuple[_Ints, _I
 
 
 def _column_weights(count: int, height: int) -> tuple[_Ints, npt.NDArray[np.float64]]:
-    """For each of `height` rows the first of the two samples, of `count`, it is made from, and their two weights.
+    """For each of `height` rows: the first of its two samples among `count`, and the weights of both.
 
-    `precompute_coeffs` of Pillow's `Resample.c`, for a bilinear filter that enlarges.
+    The same as `precompute_coeffs` in Pillow's `Resample.c`, for a bilinear filter that enlarges.
     """
     center = (np.arange(height) + 0.5) * (count / height)
     lower = np.maximum((center - 0.5).astype(np.int64), 0)
@@ -96,7 +99,7 @@ def _column_weights(count: int, height: int) -> tuple[_Ints, npt.NDArray[np.floa
 
 
 def _without_pairs(edges: _Ints) -> _Ints:
-    """Take out of sorted edges those that meet: a stretch of no length, or one that goes on in the next column."""
+    """Remove pairs of equal values from sorted edges: a run of length 0, or one that continues in the next column."""
     starts = np.flatnonzero(np.diff(edges, prepend=-1))
     times = np.diff(starts, append=len(edges))
     return edges[starts[times % 2 == 1]]

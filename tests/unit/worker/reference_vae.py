@@ -1,4 +1,4 @@
-"""The network of `vae-oid.npz` in PyTorch, written from the layout alone: what the Flax one is held against."""
+"""The network of `vae-oid.npz` in PyTorch, written from the layout alone. Tests compare the Flax network with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Residual(nn.Module):
 
 
 class ReferenceVae(nn.Module):
-    """Names of parameters are those of the arrays."""
+    """Its parameters have the names of the arrays."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,8 @@ class ReferenceVae(nn.Module):
         return torch.cdist(cells, self.codebook).argmin(1).reshape(-1, 16)
 
     def save(self, path: Path, without: str = "", **changed: Tensor) -> None:
-        """Write everything under the names of `vae-oid.npz`, as it is or `changed`, and one array left out."""
+        """Write all arrays under the names of `vae-oid.npz`. `changed` replaces some, and `without` names one to leave
+        out."""
         arrays = {**self.state_dict(), "_vq_vae._embedding": self.codebook, **changed}
         arrays.pop(without, None)
         np.savez(path, allow_pickle=False, **{name: value.numpy() for name, value in arrays.items()})

@@ -1,6 +1,6 @@
 import pytest
 
-from shared.domain.prompt import normalize_prompt, things_asked
+from shared.domain.prompt import normalize_prompt
 from shared.errors import InvalidField
 
 
@@ -9,15 +9,15 @@ from shared.errors import InvalidField
     [
         ("cat", "segment cat"),
         ("segment cat", "segment cat"),
-        ("Segment  left   wheel", "segment left wheel"),  # the task's name in any case, spaces folded
+        ("Segment  left   wheel", "segment left wheel"),  # the task word in any case; spaces become one
         ("cat;dog", "segment cat ; dog"),
-        ("segment cat ; dog ;", "segment cat ; dog"),  # empty things are left out
+        ("segment cat ; dog ;", "segment cat ; dog"),  # empty phrases are left out
         (" cat\n", "segment cat"),
-        ("Red Circle", "segment Red Circle"),  # the thing itself is not changed
+        ("Red Circle", "segment Red Circle"),  # the phrase itself is not changed
         ("ﬁsh", "segment fish"),  # NFKC
-        ("segmentation", "segment segmentation"),  # not the task's name
+        ("segmentation", "segment segmentation"),  # not the task word
         ("Straße 猫", "segment Straße 猫"),
-        ("a < b > c", "segment a < b > c"),  # not every bracket is a token
+        ("a < b > c", "segment a < b > c"),  # brackets alone are not a token
     ],
 )
 def test_prompts_get_the_form_the_model_was_trained_on(text: str, prompt: str) -> None:
@@ -63,7 +63,3 @@ def test_prompts_get_the_form_the_model_was_trained_on(text: str, prompt: str) -
 def test_what_cannot_be_asked_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidField, match=r"^prompt: "):
         normalize_prompt(text)
-
-
-def test_things_are_the_phrases_between_separators() -> None:
-    assert things_asked("segment red circle ; square") == ["red circle", "square"]

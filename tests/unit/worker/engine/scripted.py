@@ -1,4 +1,5 @@
-"""A runner without a model: each job writes its own name over and over; steps can be held, counted, made to fail."""
+"""A runner without a model: each job writes its own number repeatedly. Tests can block steps, count them, and make them
+fail."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from worker.engine.model_input import ModelInput
 from worker.engine.sequence import Answer, ChosenToken, Sequence
-from worker.stages.preprocess import ModelInput
 
 EOS = 0
 
@@ -21,7 +22,7 @@ def job(name: int, length: int = 1) -> ModelInput:
 
 
 def sequence(name: int = 1, length: int = 1, tokens: int = 2) -> Sequence:
-    """A sequence whose image and prompt take so many tokens."""
+    """A sequence whose image and prompt have this many tokens."""
     given = ModelInput(np.zeros((3, 2, 2), np.float32), [name, length, *range(tokens - 2)], b"")
     future: Future[Answer] = Future()
     return Sequence(given, future)
@@ -40,14 +41,14 @@ class _Step:
 
 @dataclass
 class ScriptedRunner:
-    """Keeps what each slot has written, as a cache would."""
+    """Keeps the state of each slot, as the cache of a real runner does."""
 
     fails_late: bool = False
-    """Errors come when a step is read, as on a GPU."""
+    """Raise errors when a step is read back, as on a GPU."""
     errors: dict[int, Exception] = field(default_factory=dict)
-    """By name of a job: what every step with it raises."""
-    most_at_once: int = 1 << 30
-    """A prefill of more raises `too_many`."""
+    """By number of a job: the error that every step with it raises."""
+    max_prefill: int = 1 << 30
+    """A prefill of more jobs raises `too_many`."""
     too_many: Exception = field(default_factory=RuntimeError)
     prefills: list[list[int]] = field(default_factory=list)
     decodes: list[list[int]] = field(default_factory=list)
@@ -62,7 +63,7 @@ class ScriptedRunner:
         self.running.set()
         assert self.gate.wait(10)
         self.prefills.append(_names(sequences))
-        if len(sequences) > self.most_at_once:
+        if len(sequences) > self.max_prefill:
             return self._fail(self.too_many)
         self._left.update((each.slot, each.input.token_ids[1]) for each in sequences)
         return self._step(sequences)

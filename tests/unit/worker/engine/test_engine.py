@@ -17,7 +17,7 @@ from worker.engine.engine import Engine
 from worker.engine.failures import StepOutOfMemory
 from worker.engine.scheduler import Scheduler
 
-_LONGEST = 30
+_MAX_TOKENS = 30
 _SLOTS = 4
 
 
@@ -33,20 +33,20 @@ def scheduler() -> Scheduler:
 
 @pytest.fixture(params=[0, 1, 3], ids=lambda lag: f"lag {lag}")
 def engine(request: pytest.FixtureRequest, runner: ScriptedRunner, scheduler: Scheduler) -> Iterator[Engine]:
-    engine = Engine(runner, scheduler, max_answer_tokens=_LONGEST, lag=request.param)
+    engine = Engine(runner, scheduler, max_answer_tokens=_MAX_TOKENS, lag=request.param)
     yield engine
     runner.gate.set()
     engine.close()
 
 
-def _hold(engine: Engine, runner: ScriptedRunner, length: int = 0) -> None:
-    """Keep the engine busy with one job, so that those after it wait."""
+def _occupy(engine: Engine, runner: ScriptedRunner, length: int = 0) -> None:
+    """Keep the engine busy with one job, so that the next jobs wait."""
     runner.gate.clear()
     engine.submit(job(99, length))
     assert runner.running.wait(10)
 
 
-def test_every_job_gets_its_own_answer_whole(engine: Engine) -> None:
+def test_every_job_gets_its_own_complete_answer(engine: Engine) -> None:
     futures = [engine.submit(job(name, length=name % 5)) for name in range(1, 50)]
     assert [future.result(10).token_ids for future in futures] == [[name] * (name % 5) for name in range(1, 50)]
 
@@ -56,7 +56,7 @@ def test_an_answer_holds_the_probability_of_each_token(engine: Engine) -> None:
 
 
 def test_jobs_that_wait_start_together_in_the_order_of_arrival(engine: Engine, runner: ScriptedRunner) -> None:
-    _hold(engine, runner)
+    _occupy(engine, runner)
     futures = [engine.submit(job(name, length=2)) for name in range(1, 9)]
     runner.gate.set()
     for future in futures:
@@ -65,33 +65,33 @@ def test_jobs_that_wait_start_together_in_the_order_of_arrival(engine: Engine, r
     assert max(map(len, runner.prefills)) >= _SLOTS - 1
 
 
-def test_a_job_joins_those_that_are_writing(engine: Engine, runner: ScriptedRunner) -> None:
-    long = engine.submit(job(1, length=_LONGEST - 1))
+def test_a_job_joins_a_running_batch(engine: Engine, runner: ScriptedRunner) -> None:
+    long = engine.submit(job(1, length=_MAX_TOKENS - 1))
     joined = [engine.submit(job(name, length=2)) for name in (2, 3)]
     for future in (*joined, long):
         future.result(10)
     assert any({1, 2} <= set(decode) for decode in runner.decodes)
 
 
-def test_nobody_waits_for_the_longest_answer_of_a_stranger(engine: Engine, runner: ScriptedRunner) -> None:
-    _hold(engine, runner, length=_LONGEST - 1)
+def test_short_answers_do_not_wait_for_long_ones(engine: Engine, runner: ScriptedRunner) -> None:
+    _occupy(engine, runner, length=_MAX_TOKENS - 1)
     order: list[int] = []
     for name in range(1, 20):
         engine.submit(job(name, length=1)).add_done_callback(lambda _, name=name: order.append(name))  # type: ignore[misc]
-    long = engine.submit(job(50, length=_LONGEST - 1))
+    long = engine.submit(job(50, length=_MAX_TOKENS - 1))
     runner.gate.set()
-    assert len(long.result(10).token_ids) == _LONGEST - 1
+    assert len(long.result(10).token_ids) == _MAX_TOKENS - 1
     assert order == list(range(1, 20))
 
 
-def test_an_answer_that_never_ends_is_cut(engine: Engine) -> None:
+def test_an_answer_that_never_ends_is_truncated(engine: Engine) -> None:
     answer = engine.submit(job(1, length=10_000)).result(10)
-    assert (len(answer.token_ids), answer.truncated) == (_LONGEST, True)
-    assert not engine.submit(job(1, length=_LONGEST - 1)).result(10).truncated
+    assert (len(answer.token_ids), answer.truncated) == (_MAX_TOKENS, True)
+    assert not engine.submit(job(1, length=_MAX_TOKENS - 1)).result(10).truncated
 
 
-def test_the_size_of_the_company_is_told(engine: Engine, runner: ScriptedRunner) -> None:
-    _hold(engine, runner)
+def test_an_answer_has_the_largest_batch_size(engine: Engine, runner: ScriptedRunner) -> None:
+    _occupy(engine, runner)
     futures = [engine.submit(job(name, length=5)) for name in range(1, 4)]
     runner.gate.set()
     (size,) = {future.result(10).batch_size for future in futures}
@@ -103,7 +103,7 @@ def test_the_size_of_the_company_is_told(engine: Engine, runner: ScriptedRunner)
 def test_a_poisonous_job_fails_alone(engine: Engine, runner: ScriptedRunner, fails_late: bool) -> None:
     runner.fails_late = fails_late
     runner.errors[13] = RuntimeError("poison")
-    _hold(engine, runner)
+    _occupy(engine, runner)
     futures = {name: engine.submit(job(name, length=3)) for name in (1, 2, 13, 3, 4)}
     runner.gate.set()
     poison = futures.pop(13)
@@ -113,9 +113,9 @@ def test_a_poisonous_job_fails_alone(engine: Engine, runner: ScriptedRunner, fai
     assert engine.submit(job(5)).result(10).token_ids == [5]
 
 
-def test_a_step_that_finds_no_memory_is_tried_again_with_half_the_jobs(engine: Engine, runner: ScriptedRunner) -> None:
-    runner.most_at_once, runner.too_many = 1, StepOutOfMemory()
-    _hold(engine, runner)
+def test_a_step_without_memory_is_repeated_with_half_the_jobs(engine: Engine, runner: ScriptedRunner) -> None:
+    runner.max_prefill, runner.too_many = 1, StepOutOfMemory()
+    _occupy(engine, runner)
     futures = [engine.submit(job(name, length=2)) for name in range(1, 5)]
     runner.gate.set()
     assert [future.result(10).token_ids for future in futures] == [[name] * 2 for name in range(1, 5)]
@@ -125,17 +125,17 @@ def test_a_step_that_finds_no_memory_is_tried_again_with_half_the_jobs(engine: E
     assert sizes[-1] == 1
 
 
-def test_after_a_lack_of_memory_fewer_jobs_start_at_once(runner: ScriptedRunner) -> None:
+def test_after_a_lack_of_memory_fewer_jobs_start_in_one_step(runner: ScriptedRunner) -> None:
     scheduler = Scheduler(_SLOTS, prefill_tokens=8)  # four jobs of two tokens
-    engine = Engine(runner, scheduler, max_answer_tokens=_LONGEST)
-    runner.most_at_once, runner.too_many = 2, StepOutOfMemory()
-    _hold(engine, runner)
+    engine = Engine(runner, scheduler, max_answer_tokens=_MAX_TOKENS)
+    runner.max_prefill, runner.too_many = 2, StepOutOfMemory()
+    _occupy(engine, runner)
     first = [engine.submit(job(name)) for name in range(1, 5)]
     runner.gate.set()
     for future in first:
         future.result(10)
     runner.prefills.clear()
-    _hold(engine, runner)
+    _occupy(engine, runner)
     second = [engine.submit(job(name)) for name in range(1, 5)]
     runner.gate.set()
     for future in second:
@@ -145,7 +145,7 @@ def test_after_a_lack_of_memory_fewer_jobs_start_at_once(runner: ScriptedRunner)
 
 
 def test_a_job_canceled_while_it_waits_is_never_run(engine: Engine, runner: ScriptedRunner) -> None:
-    _hold(engine, runner)
+    _occupy(engine, runner)
     canceled, kept = engine.submit(job(1), lambda: True), engine.submit(job(2))
     runner.gate.set()
     assert kept.result(10).token_ids == [2]
@@ -154,18 +154,18 @@ def test_a_job_canceled_while_it_waits_is_never_run(engine: Engine, runner: Scri
     assert [1] not in runner.prefills
 
 
-def test_a_job_canceled_while_it_writes_writes_no_more(engine: Engine, runner: ScriptedRunner) -> None:
+def test_a_job_canceled_while_it_runs_stops_running(engine: Engine, runner: ScriptedRunner) -> None:
     leave = threading.Event()
-    other = engine.submit(job(2, length=_LONGEST - 1))
-    canceled = engine.submit(job(1, length=_LONGEST - 1), leave.is_set)
+    other = engine.submit(job(2, length=_MAX_TOKENS - 1))
+    canceled = engine.submit(job(1, length=_MAX_TOKENS - 1), leave.is_set)
     leave.set()
     with pytest.raises(CancelledError):
         canceled.result(10)
-    assert len(other.result(10).token_ids) == _LONGEST - 1
-    assert sum(1 in decode for decode in runner.decodes) < _LONGEST
+    assert len(other.result(10).token_ids) == _MAX_TOKENS - 1
+    assert sum(1 in decode for decode in runner.decodes) < _MAX_TOKENS
 
 
-def test_slots_never_leak_whatever_joins_leaves_and_fails(
+def test_no_slot_is_lost_whichever_jobs_join_leave_and_fail(
     engine: Engine, runner: ScriptedRunner, scheduler: Scheduler
 ) -> None:
     chance = random.Random(7)
@@ -186,11 +186,11 @@ def test_slots_never_leak_whatever_joins_leaves_and_fails(
     assert scheduler.free_slots == _SLOTS
 
 
-def test_figures_tell_what_it_has_and_did(engine: Engine, runner: ScriptedRunner) -> None:
-    _hold(engine, runner)
+def test_stats_count_slots_jobs_steps_and_tokens(engine: Engine, runner: ScriptedRunner) -> None:
+    _occupy(engine, runner)
     futures = [engine.submit(job(name, length=2)) for name in (1, 2)]
-    held = engine.stats()
-    assert (held["slots"], held["slots_used"], held["steps_total"]) == (_SLOTS, 1, 0)
+    blocked = engine.stats()
+    assert (blocked["slots"], blocked["slots_used"], blocked["steps_total"]) == (_SLOTS, 1, 0)
     runner.gate.set()
     for future in futures:
         future.result(10)
@@ -201,9 +201,9 @@ def test_figures_tell_what_it_has_and_did(engine: Engine, runner: ScriptedRunner
     assert done["tokens_total"] >= 2 * 3 + 1
 
 
-def test_closing_answers_what_waits_and_takes_no_more(runner: ScriptedRunner, scheduler: Scheduler) -> None:
-    engine = Engine(runner, scheduler, max_answer_tokens=_LONGEST)
-    _hold(engine, runner)
+def test_closing_answers_waiting_jobs_and_refuses_new_ones(runner: ScriptedRunner, scheduler: Scheduler) -> None:
+    engine = Engine(runner, scheduler, max_answer_tokens=_MAX_TOKENS)
+    _occupy(engine, runner)
     waiting = engine.submit(job(1))
     runner.gate.set()
     engine.close()

@@ -17,7 +17,7 @@ def _add(scheduler: Scheduler, *tokens: int) -> list[Sequence]:
     return added
 
 
-def test_it_needs_no_torch(root: Path) -> None:
+def test_engine_and_scheduler_import_no_torch(root: Path) -> None:
     program = "import sys, worker.engine.engine, worker.engine.scheduler; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], cwd=root, timeout=30, check=True)
 
@@ -31,7 +31,7 @@ def test_sequences_start_in_the_order_of_arrival_until_the_slots_are_taken() -> 
     assert scheduler.admit() == first[3:]
 
 
-def test_the_lowest_free_slot_is_given_away_first() -> None:
+def test_the_lowest_free_slot_is_used_first() -> None:
     scheduler = Scheduler(slots=4, prefill_tokens=100)
     first = _add(scheduler, 2, 2, 2)
     scheduler.admit()
@@ -49,36 +49,36 @@ def test_no_more_tokens_start_in_one_step_than_allowed() -> None:
     assert scheduler.admit() == first[2:]
 
 
-def test_a_sequence_larger_than_allowed_starts_by_itself() -> None:
+def test_a_sequence_above_the_prefill_limit_starts_alone() -> None:
     scheduler = Scheduler(slots=8, prefill_tokens=10)
     first = _add(scheduler, 4, 50, 4)
     assert [scheduler.admit() for _ in range(3)] == [[each] for each in first]
 
 
-def test_nobody_overtakes_a_sequence_that_may_not_start_yet() -> None:
+def test_no_sequence_overtakes_one_that_may_not_start_yet() -> None:
     scheduler = Scheduler(slots=8, prefill_tokens=100)
     (running,) = _add(scheduler, 2)
     scheduler.admit()
-    (suspect,) = _add(scheduler, 2)
-    suspect.max_batch = 1
+    (alone,) = _add(scheduler, 2)
+    alone.max_batch = 1
     (behind,) = _add(scheduler, 2)
     assert scheduler.admit() == []
     scheduler.release(running)
-    assert scheduler.admit() == [suspect]
+    assert scheduler.admit() == [alone]
     assert scheduler.admit() == []
-    scheduler.release(suspect)
+    scheduler.release(alone)
     assert scheduler.admit() == [behind]
 
 
-def test_those_put_back_are_first_in_their_order() -> None:
+def test_sequences_added_first_keep_their_order() -> None:
     scheduler = Scheduler(slots=8, prefill_tokens=100)
     later = _add(scheduler, 2)
     earlier = [sequence(), sequence()]
-    scheduler.put_back(earlier)
+    scheduler.add_first(earlier)
     assert scheduler.admit() == earlier + later
 
 
-def test_every_sequence_runs_in_the_end_and_no_slot_is_lost_or_given_twice() -> None:
+def test_every_sequence_runs_and_no_slot_is_lost_or_used_twice() -> None:
     chance = random.Random(1)
     scheduler = Scheduler(slots=7, prefill_tokens=20)
     added: list[Sequence] = []

@@ -1,4 +1,4 @@
-"""Fetching official checkpoints from a server that plays the hub, faults included."""
+"""Fetching official checkpoints from a server that imitates the hub and its faults."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.usefixtures("url")
-def test_a_checkpoint_is_fetched_whole_and_only_once(hub: Hub, settings: Settings) -> None:
+def test_a_checkpoint_is_fetched_completely_and_once(hub: Hub, settings: Settings) -> None:
     folder = fetch_checkpoint(_NAME, settings.checkpoint)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {
         name: hub.files[name] for name in ("config.json", _WEIGHTS)
@@ -57,7 +57,7 @@ def test_a_checkpoint_is_fetched_whole_and_only_once(hub: Hub, settings: Setting
 
 
 @pytest.mark.usefixtures("url")
-def test_a_connection_that_is_cut_is_taken_up_where_it_broke_off(hub: Hub, settings: Settings) -> None:
+def test_an_interrupted_download_resumes_where_it_stopped(hub: Hub, settings: Settings) -> None:
     hub.cut[_WEIGHTS] = 1
     folder = fetch_checkpoint(_NAME, settings.checkpoint)
     assert (folder / _WEIGHTS).read_bytes() == hub.files[_WEIGHTS]
@@ -65,11 +65,9 @@ def test_a_connection_that_is_cut_is_taken_up_where_it_broke_off(hub: Hub, setti
 
 
 @pytest.mark.usefixtures("url")
-def test_a_connection_that_is_always_cut_is_explained_and_what_has_arrived_is_kept(
-    hub: Hub, settings: Settings
-) -> None:
+def test_a_download_that_is_always_interrupted_is_an_error_and_keeps_its_part(hub: Hub, settings: Settings) -> None:
     hub.cut[_WEIGHTS] = 1_000
-    with pytest.raises(CheckpointError, match="the next try goes on from there"):
+    with pytest.raises(CheckpointError, match="the next attempt resumes from there"):
         fetch_checkpoint(_NAME, settings.checkpoint)
     hub.cut.clear()
     hub.ranges.clear()
@@ -79,7 +77,7 @@ def test_a_connection_that_is_always_cut_is_explained_and_what_has_arrived_is_ke
 
 @pytest.mark.usefixtures("url")
 @pytest.mark.parametrize("begun", [150_000, 200_000], ids=["in the middle", "before it was named"])
-def test_a_fetch_that_was_ended_goes_on_at_the_next_try(
+def test_a_fetch_that_was_stopped_resumes_at_the_next_attempt(
     hub: Hub, settings: Settings, tmp_path: Path, begun: int
 ) -> None:
     blobs = tmp_path / "hub" / f"models--{_NAME.replace('/', '--')}" / "blobs"
@@ -92,7 +90,7 @@ def test_a_fetch_that_was_ended_goes_on_at_the_next_try(
 
 @pytest.mark.usefixtures("url")
 @pytest.mark.parametrize("name", ["config.json", _WEIGHTS])
-def test_wrong_bytes_are_deleted_and_can_be_fetched_again(hub: Hub, settings: Settings, name: str) -> None:
+def test_files_with_wrong_bytes_are_deleted_and_can_be_fetched_again(hub: Hub, settings: Settings, name: str) -> None:
     hub.swapped.add(name)
     with pytest.raises(CheckpointError, match=r"wrong (digest|SHA-256)"):
         fetch_checkpoint(_NAME, settings.checkpoint)
@@ -121,7 +119,7 @@ def test_a_refusal_says_what_to_do(
 
 
 @pytest.mark.usefixtures("url")
-def test_a_disk_without_room_is_said_before_anything_is_fetched(
+def test_a_full_disk_is_an_error_before_anything_is_fetched(
     hub: Hub, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000))
@@ -131,7 +129,7 @@ def test_a_disk_without_room_is_said_before_anything_is_fetched(
 
 
 @pytest.mark.usefixtures("url")
-def test_a_repository_without_weights_is_said(hub: Hub, settings: Settings) -> None:
+def test_a_repository_without_weights_is_an_error(hub: Hub, settings: Settings) -> None:
     del hub.files[_WEIGHTS]
     with pytest.raises(CheckpointError, match=r"no complete model\.safetensors"):
         fetch_checkpoint(_NAME, settings.checkpoint)
@@ -147,7 +145,7 @@ def test_a_file_that_was_damaged_on_disk_is_found(settings: Settings) -> None:
     assert [path.name for path in damaged_files(folder)] == [_WEIGHTS]
 
 
-def test_only_plain_files_of_the_cache_have_digests(tmp_path: Path) -> None:
+def test_a_local_folder_has_no_digests(tmp_path: Path) -> None:
     (tmp_path / ("0" * 64)).write_bytes(b"a local file that happens to be called so")
     assert worker_hub.has_digests(tmp_path) is False
     assert damaged_files(tmp_path) == []

@@ -44,7 +44,7 @@ def test_a_file_is_fetched_once(publisher: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["missing", "cut"])
-def test_a_fetch_that_fails_leaves_no_such_file_and_says_what_to_do(
+def test_a_failed_fetch_leaves_no_file_and_says_what_to_do(
     publisher: str, tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "_PAUSE_S", 0.01)
@@ -53,25 +53,25 @@ def test_a_fetch_that_fails_leaves_no_such_file_and_says_what_to_do(
     assert not (tmp_path / "vae.npz").exists()
 
 
-def test_no_network_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "_PAUSE_S", 0.01)
     with pytest.raises(CheckpointError, match="download it elsewhere"):
         fetch_once("http://127.0.0.1:9/vae", _SHA256, tmp_path / "vae.npz")
 
 
-def test_what_was_fetched_must_have_the_digest(publisher: str, tmp_path: Path) -> None:
+def test_a_fetched_file_must_have_the_digest(publisher: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="wrong SHA-256"):
         fetch_once(f"{publisher}/vae", "0" * 64, tmp_path / "vae.npz")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_lies_in_the_cache_must_have_the_digest(tmp_path: Path) -> None:
+def test_a_cached_file_must_have_the_digest(tmp_path: Path) -> None:
     (tmp_path / "vae.npz").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="delete it"):
         fetch_once("http://127.0.0.1:9/vae", _SHA256, tmp_path / "vae.npz")
 
 
 @pytest.mark.parametrize("name", ["vae.npz", "vae-oid.npz"])
-def test_a_checkpoint_may_bring_its_own(tmp_path: Path, name: str) -> None:
+def test_a_checkpoint_may_have_its_own_vae(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"")
     assert find_vae(tmp_path, tmp_path / "cache") == tmp_path / name

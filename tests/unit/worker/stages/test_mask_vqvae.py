@@ -18,7 +18,7 @@ def reference() -> ReferenceVae:
     last = vae.decoder[-1]
     assert isinstance(last, torch.nn.Conv2d)
     assert last.bias is not None
-    with torch.inference_mode():  # stretch what it writes over [-1, 1], as a trained decoder's is
+    with torch.inference_mode():  # scale its output to [-1, 1], like that of a trained decoder
         written = vae.decode(torch.randint(0, 128, (64, 16)))
         last.weight *= 0.5 / written.std()
         last.bias.copy_((last.bias - written.mean()) * 0.5 / written.std())
@@ -53,12 +53,12 @@ def test_encoding_equals_an_independent_implementation(codec: MaskCodec, referen
     assert (codec.encode(masks) == expected).all()
 
 
-def test_nothing_gives_nothing(codec: MaskCodec) -> None:
+def test_an_empty_batch_gives_an_empty_result(codec: MaskCodec) -> None:
     assert codec.decode(np.zeros((0, 16), np.int32)).shape == (0, 64, 64)
     assert codec.encode(np.zeros((0, 64, 64), np.float32)).shape == (0, 16)
 
 
-def test_batches_are_padded_so_that_few_shapes_are_compiled(codec: MaskCodec) -> None:
+def test_nothing_is_compiled_after_the_warm_up(codec: MaskCodec) -> None:
     events: list[str] = []
     jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: events.append(event))
     codec.warm_up()
@@ -70,7 +70,7 @@ def test_batches_are_padded_so_that_few_shapes_are_compiled(codec: MaskCodec) ->
     assert not any("compile" in event for event in events)
 
 
-def test_a_file_that_is_not_an_archive_is_explained(tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "vae.npz").write_bytes(b"not an archive")
     with pytest.raises(CheckpointError, match="fetch it again"):
         load_vae(tmp_path / "vae.npz")
@@ -83,7 +83,7 @@ def test_an_archive_of_pickles_is_not_loaded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["missing", "transposed"])
-def test_wrong_arrays_are_explained(reference: ReferenceVae, tmp_path: Path, change: str) -> None:
+def test_wrong_arrays_are_refused(reference: ReferenceVae, tmp_path: Path, change: str) -> None:
     if change == "missing":
         reference.save(tmp_path / "vae.npz", without="decoder.4.bias")
     else:

@@ -4,18 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.stages.parse import SPATIAL_TOKEN, Detection, SkipReason, parse_answer
+from shared.domain.paligemma import SPATIAL_TOKEN, mask_token, write_answer
+from worker.stages.parse import Detection, SkipReason, parse_answer
 
 BOX = "<loc0100><loc0200><loc0300><loc0400>"
 OTHER_BOX = "<loc0000><loc0000><loc1023><loc1023>"
-CODES = "".join(f"<seg{code:03d}>" for code in range(16))
-OTHER_CODES = "".join(f"<seg{code:03d}>" for code in range(112, 128))
+CODES = "".join(map(mask_token, range(16)))
+OTHER_CODES = "".join(map(mask_token, range(112, 128)))
 OBJECT = BOX + CODES
 
 _A = (100, 200, 300, 400)
 _B = (0, 0, 1023, 1023)
 
-# answer, things asked, truncated -> (label, box, has a mask)..., reasons of what was skipped
+# answer, phrases of the prompt, truncated -> (label, box, has a mask)..., reasons of skipped text
 _ROWS = [
     # nothing
     ("", ["cat"], False, [], []),
@@ -28,9 +29,9 @@ _ROWS = [
     (f"{OBJECT} red circle", ["red circle"], False, [("red circle", _A, True)], []),
     (f"{OBJECT} cat ;", ["cat"], False, [("cat", _A, True)], []),
     (f" {OBJECT} cat", ["cat"], False, [("cat", _A, True)], []),
-    # the label is what the model wrote, not what was asked
+    # the label is what the model wrote, not the phrase of the prompt
     (f"{OBJECT} lynx", ["cat"], False, [("lynx", _A, True)], []),
-    # no label: the only thing asked, or nothing when there are several
+    # no label: the only phrase of the prompt, or nothing if there are several
     (OBJECT, ["cat"], False, [("cat", _A, True)], []),
     (OBJECT, ["cat", "dog"], False, [("", _A, True)], []),
     # several objects
@@ -39,7 +40,7 @@ _ROWS = [
     (f"{OBJECT} cat;{OBJECT} cat", ["cat"], False, [("cat", _A, True)] * 2, []),
     (f"{OBJECT} cat {OBJECT} cat", ["cat"], False, [("cat", _A, True)] * 2, []),
     (" ; ".join([f"{OBJECT} cat"] * 7), ["cat"], False, [("cat", _A, True)] * 7, []),
-    # objects written one after another, the label only behind the last
+    # objects without separators, with a label only after the last
     (f"{OBJECT}{OTHER_BOX}{OTHER_CODES} cat", ["cat"], False, [("cat", _A, True), ("cat", _B, True)], []),
     (f"{OBJECT}{OBJECT} dog", ["cat", "dog"], False, [("", _A, True), ("dog", _A, True)], []),
     # boxes without masks
@@ -55,7 +56,7 @@ _ROWS = [
     (f"{OBJECT} cat ; {BOX}", ["cat"], True, [("cat", _A, True)], [SkipReason.CUT_SHORT]),
     (f"{OBJECT} ca", ["cat"], True, [("ca", _A, True)], []),
     (OBJECT, ["cat"], True, [("cat", _A, True)], []),
-    # the same without having been cut is simply wrong
+    # the same without truncation is a wrong number of tokens
     (f"{BOX}<seg001><seg002> cat", ["cat"], False, [], [SkipReason.WRONG_MASK]),
     (f"{BOX}{CODES[:-8]} cat", ["cat"], False, [], [SkipReason.WRONG_MASK]),
     # too many or too few tokens
@@ -66,7 +67,7 @@ _ROWS = [
     (f"{CODES} cat", ["cat"], False, [], [SkipReason.WRONG_BOX]),
     ("<loc0001> cat", ["cat"], False, [], [SkipReason.WRONG_BOX]),
     (f"{CODES}{OBJECT} cat", ["cat"], False, [("cat", _A, True)], [SkipReason.WRONG_BOX]),
-    # a broken object does not take its neighbours with it
+    # an invalid object does not affect its neighbours
     (
         f"{OBJECT} cat ; {BOX}<seg001> cat ; {OBJECT} cat",
         ["cat"],
@@ -78,10 +79,10 @@ _ROWS = [
     (f"<loc0300><loc0200><loc0100><loc0400>{CODES} cat", ["cat"], False, [], [SkipReason.EMPTY_BOX]),
     (f"<loc0100><loc0400><loc0300><loc0200>{CODES} cat", ["cat"], False, [], [SkipReason.EMPTY_BOX]),
     (f"<loc0100><loc0200><loc0100><loc0400>{CODES} cat", ["cat"], False, [], [SkipReason.EMPTY_BOX]),
-    # numbers there are no tokens for
+    # numbers without a token
     (f"<loc1024><loc0200><loc1030><loc0400>{CODES} cat", ["cat"], False, [], [SkipReason.UNKNOWN_TOKEN]),
     (f"{BOX}{CODES[:-8]}<seg128> cat", ["cat"], False, [], [SkipReason.UNKNOWN_TOKEN]),
-    # text that points at nothing
+    # text without an object
     ("I see no cat.", ["cat"], False, [], [SkipReason.STRAY_TEXT]),
     (f"cat {OBJECT} cat", ["cat"], False, [("cat", _A, True)], [SkipReason.STRAY_TEXT]),
     (f"{OBJECT} cat ; dog", ["cat", "dog"], False, [("cat", _A, True)], [SkipReason.STRAY_TEXT]),
@@ -91,11 +92,11 @@ _ROWS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "things", "truncated", "objects", "reasons"), _ROWS)
-def test_answers_are_read_by_the_grammar(
-    text: str, things: list[str], truncated: bool, objects: list[tuple[object, ...]], reasons: list[SkipReason]
+@pytest.mark.parametrize(("text", "phrases", "truncated", "objects", "reasons"), _ROWS)
+def test_an_answer_becomes_objects_and_skipped_text(
+    text: str, phrases: list[str], truncated: bool, objects: list[tuple[object, ...]], reasons: list[SkipReason]
 ) -> None:
-    answer = parse_answer(text, [0.0] * 1000, things=things, truncated=truncated)
+    answer = parse_answer(text, [0.0] * 1000, phrases=phrases, truncated=truncated)
     found = [(each.label, each.box_yxyx, each.codes is not None) for each in answer.detections]
     assert found == objects
     assert [each.reason for each in answer.skipped] == reasons
@@ -112,9 +113,23 @@ def test_the_score_is_the_geometric_mean_over_the_object_s_own_tokens() -> None:
     assert [each.score for each in answer.detections] == pytest.approx([0.9, math.sqrt(0.5 * 0.25)])
 
 
-def test_what_was_skipped_is_shown() -> None:
+def test_skipped_text_is_returned() -> None:
     skipped = parse_answer(f"hello ; {BOX}<seg001> cat", [0.0] * 5).skipped
     assert [each.text for each in skipped] == ["hello", f"{BOX}<seg001> cat"]
+
+
+_OBJECTS = st.tuples(
+    st.tuples(*[st.integers(0, 511)] * 2, *[st.integers(512, 1023)] * 2),
+    st.one_of(st.just(()), st.tuples(*[st.integers(0, 127)] * 16)),
+    st.sampled_from(["cat", "red circle"]),
+)
+
+
+@given(st.lists(_OBJECTS, max_size=5))
+def test_a_written_answer_is_read_back(objects: list[tuple[tuple[int, ...], tuple[int, ...], str]]) -> None:
+    answer = parse_answer(write_answer(objects), [0.0] * 100)
+    read = [(each.box_yxyx, each.codes or (), each.label) for each in answer.detections]
+    assert (read, answer.skipped) == (objects, [])
 
 
 _WORDS = st.sampled_from(
@@ -123,7 +138,7 @@ _WORDS = st.sampled_from(
 
 
 @given(st.lists(_WORDS, max_size=12).map("".join), st.booleans())
-def test_every_token_ends_in_an_object_or_among_the_skipped(text: str, truncated: bool) -> None:
+def test_every_token_is_in_an_object_or_in_skipped_text(text: str, truncated: bool) -> None:
     answer = parse_answer(text, [0.0] * 1000, truncated=truncated)
     in_objects = sum(4 + len(each.codes or ()) for each in answer.detections)
     in_skipped = sum(len(SPATIAL_TOKEN.findall(each.text)) for each in answer.skipped)

@@ -29,7 +29,7 @@ _INSIDE = np.ones((64, 64), np.float32)
 
 
 def _mask(inside: npt.NDArray[np.bool_], x0: int, y0: int, width: int, height: int) -> PixelMask:
-    """The mask whose window is `inside`: a soft mask as large as its box is only cut."""
+    """The mask whose box contains `inside`: a soft mask of the size of its box is not resized."""
     box = (x0, y0, x0 + inside.shape[1], y0 + inside.shape[0])
     return PixelMask(np.where(inside, 1, -1).astype(np.float32), box, width, height)
 
@@ -40,7 +40,7 @@ def _some_masks() -> list[PixelMask]:
     hole[3:6, 2:4] = False
     masks = [
         _mask(full, 0, 0, 7, 9),  # the whole image
-        _mask(full, 3, 0, 20, 9),  # whole columns: stretches join over column ends
+        _mask(full, 3, 0, 20, 9),  # whole columns: runs join over column ends
         _mask(hole, 3, 2, 20, 19),
         _mask(np.zeros((9, 7), np.bool_), 3, 2, 20, 19),  # nothing
         _mask(np.ones((1, 1), np.bool_), 0, 0, 1, 1),  # the whole of one pixel
@@ -63,7 +63,7 @@ def test_run_lengths_equal_pycocotools(mask: PixelMask) -> None:
 
 
 @pytest.mark.parametrize("mask", _some_masks())
-def test_run_lengths_unpack_to_the_mask_without_arrays(mask: PixelMask) -> None:
+def test_run_lengths_drawn_without_numpy_give_the_mask(mask: PixelMask) -> None:
     assert (np.asarray(mask_image(to_rle(mask))) == np.where(mask.full, 255, 0)).all()
 
 
@@ -96,11 +96,11 @@ def _draw(mask: PolygonMask, width: int, height: int) -> npt.NDArray[np.bool_]:
 @pytest.mark.parametrize(
     ("locations", "size", "box"),
     [
-        ((0, 0, 1023, 1023), (640, 480), (0, 0, 640, 480)),  # all four borders are reached
+        ((0, 0, 1023, 1023), (640, 480), (0, 0, 640, 480)),  # reaches all four borders
         ((0, 0, 1023, 1023), (1, 1), (0, 0, 1, 1)),
         ((0, 0, 1022, 1022), (640, 480), (0, 0, 639, 480)),
         ((512, 256, 1023, 768), (1023, 1023), (256, 512, 768, 1023)),
-        ((1022, 1022, 1023, 1023), (10, 10), (9, 9, 10, 10)),  # too small for a pixel: keeps one
+        ((1022, 1022, 1023, 1023), (10, 10), (9, 9, 10, 10)),  # smaller than a pixel: becomes one pixel
         ((0, 0, 1, 1), (10, 10), (0, 0, 1, 1)),
         ((500, 500, 501, 501), (10, 10), (5, 5, 6, 6)),
     ],

@@ -1,4 +1,4 @@
-"""Run lengths against the mask they stand for, made the slow way: resized, cut, and packed by pycocotools."""
+"""Run lengths equal those of the mask that is resized as a whole, compared with 0, and packed by pycocotools."""
 
 from collections.abc import Callable
 
@@ -33,18 +33,18 @@ def _smooth(seed: int) -> _Soft:
 
 
 def _flat(seed: int) -> _Soft:
-    """With long stretches of exactly 0, which are outside, and steps right at the samples."""
+    """With long parts of exactly 0, which are outside, and steps exactly at the samples."""
     return (np.round(_smooth(seed) * 2) / 2).astype(np.float32)
 
 
 _BOXES: list[tuple[BoxXyxy, int, int]] = [
-    ((0, 0, 400, 300), 400, 300),  # the whole image: stretches join over column ends
+    ((0, 0, 400, 300), 400, 300),  # the whole image: runs join over column ends
     ((10, 0, 60, 300), 400, 300),  # whole columns
     ((7, 5, 307, 200), 400, 300),
     ((0, 0, 64, 64), 64, 64),  # nothing to resize
     ((1, 1, 66, 66), 67, 67),
     ((3, 2, 30, 290), 400, 300),  # shrunk across, enlarged down
-    ((3, 2, 390, 30), 400, 300),  # and the other way round
+    ((3, 2, 390, 30), 400, 300),  # shrunk down, enlarged across
     ((0, 0, 128, 192), 128, 192),  # whole multiples: samples fall on pixels or between them
     ((0, 0, 1, 1), 1, 1),
     ((5, 5, 6, 300), 400, 300),
@@ -54,7 +54,7 @@ _BOXES: list[tuple[BoxXyxy, int, int]] = [
 
 @pytest.mark.parametrize("make", [_noise, _smooth, _flat])
 @pytest.mark.parametrize(("box", "width", "height"), _BOXES)
-def test_runs_are_those_of_the_mask_that_was_resized_and_then_cut(
+def test_runs_equal_those_of_the_resized_mask(
     make: Callable[[int], _Soft], box: BoxXyxy, width: int, height: int
 ) -> None:
     for seed in range(5):
@@ -73,7 +73,7 @@ def test_runs_are_right_for_boxes_of_any_size(seed: int, width: int, height: int
 
 
 @pytest.mark.parametrize("height", [192, 448, 576])
-def test_runs_are_right_where_the_edge_falls_right_on_a_row(height: int) -> None:
+def test_runs_are_right_if_the_edge_is_exactly_on_a_row(height: int) -> None:
     soft = (np.random.default_rng(0).integers(-4, 5, (64, 64)) / 4).astype(np.float32)
     box = (0, 0, 64, height)
     assert runs_to_counts(soft_mask_runs(soft, box, 64, height)) == _expected_counts(soft, box, 64, height)
@@ -86,14 +86,14 @@ def test_runs_are_right_at_twelve_megapixels() -> None:
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
-def test_a_flat_mask_is_one_stretch(value: float) -> None:
+def test_a_flat_mask_is_one_run(value: float) -> None:
     soft = np.full((64, 64), value, np.float32)
     runs = soft_mask_runs(soft, (0, 0, 100, 90), 100, 90)
     assert runs.tolist() == ([0, 9000] if value > 0 else [9000])
 
 
 @given(st.lists(st.integers(0, 2**28), min_size=1, max_size=50))
-def test_the_packed_string_is_the_one_made_without_arrays(runs: list[int]) -> None:
+def test_the_packed_string_equals_the_one_made_without_numpy(runs: list[int]) -> None:
     assert runs_to_counts(np.array(runs, np.int64)) == coco_rle.runs_to_counts(runs)
 
 

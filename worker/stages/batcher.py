@@ -1,4 +1,5 @@
-"""Does work for many threads at once: whatever waits is handed over together."""
+"""Batches the small work of many threads, such as decoding masks. The batches of the model are made in
+`worker.engine`."""
 
 from __future__ import annotations
 
@@ -13,10 +14,11 @@ Done = TypeVar("Done")
 
 
 class Batcher(Generic[Item, Done]):
-    """One thread that takes what has piled up while it was busy. Safe to share between threads."""
+    """One thread that processes, as one batch, all items that arrived while it was busy. Safe to share between
+    threads."""
 
     def __init__(self, work: Callable[[Sequence[Item]], Sequence[Done]], max_batch: int, name: str) -> None:
-        """`work` does 1 to `max_batch` items and returns what came of each."""
+        """`work` processes 1 to `max_batch` items and returns one result for each, in their order."""
         self._work = work
         self._max_batch = max_batch
         self._waiting: deque[tuple[Item, Future[Done]]] = deque()
@@ -24,11 +26,11 @@ class Batcher(Generic[Item, Done]):
         threading.Thread(target=self._loop, name=name, daemon=True).start()
 
     def __len__(self) -> int:
-        """How many items wait."""
+        """Number of waiting items."""
         return len(self._waiting)
 
     def do(self, items: Sequence[Item]) -> list[Done]:
-        """Have some items done, and wait. What `work` raises is raised here."""
+        """Wait for the results of some items, in their order. Raises what `work` raises."""
         futures: list[Future[Done]] = [Future() for _ in items]
         with self._changed:
             self._waiting.extend(zip(items, futures, strict=True))

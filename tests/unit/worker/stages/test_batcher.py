@@ -6,17 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from worker.stages.batching import Batcher
+from worker.stages.batcher import Batcher
 
 
-def test_everybody_gets_what_became_of_their_own_items() -> None:
+def test_every_caller_gets_the_results_of_its_own_items() -> None:
     batcher = Batcher[int, int](lambda items: [each * 2 for each in items], 8, "doubler")
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda start: batcher.do(range(start, start + 20)), range(100)))
     assert answers == [[2 * each for each in range(start, start + 20)] for start in range(100)]
 
 
-def test_what_waits_is_done_together_but_no_more_than_allowed() -> None:
+def test_waiting_items_share_a_batch_up_to_the_maximum() -> None:
     gate, started, sizes = threading.Event(), threading.Event(), list[int]()
 
     def work(items: Sequence[int]) -> Sequence[int]:
@@ -37,7 +37,7 @@ def test_what_waits_is_done_together_but_no_more_than_allowed() -> None:
     assert sizes == [1, 4, 2]
 
 
-def test_a_failure_reaches_those_it_concerns_and_the_next_are_done() -> None:
+def test_a_failure_reaches_its_callers_only() -> None:
     def work(items: Sequence[int]) -> Sequence[int]:
         if 13 in items:
             raise ValueError("unlucky")
@@ -49,5 +49,5 @@ def test_a_failure_reaches_those_it_concerns_and_the_next_are_done() -> None:
     assert batcher.do([1, 2]) == [1, 2]
 
 
-def test_nothing_to_do_is_done_at_once() -> None:
+def test_no_items_give_no_results() -> None:
     assert Batcher[int, int](lambda items: items, 4, "idle").do([]) == []

@@ -1,13 +1,13 @@
 import torch
 
-from worker.engine.features import FeatureCache
+from worker.engine.feature_cache import FeatureCache
 
 
 def _features(value: float) -> torch.Tensor:
     return torch.full((4,), value, dtype=torch.float32)  # 16 bytes
 
 
-def test_it_gives_back_what_it_was_given_also_when_that_has_changed_since() -> None:
+def test_kept_features_do_not_change_with_the_original() -> None:
     cache = FeatureCache(max_bytes=64)
     batch = torch.zeros(2, 4)
     cache.put(b"a", batch[0])
@@ -19,7 +19,7 @@ def test_it_gives_back_what_it_was_given_also_when_that_has_changed_since() -> N
     assert cache.get(b"b") is None
 
 
-def test_those_not_asked_for_longest_leave_first() -> None:
+def test_the_least_recently_used_features_are_removed_first() -> None:
     cache = FeatureCache(max_bytes=40)
     for name in (b"a", b"b"):
         cache.put(name, _features(1))
@@ -28,7 +28,7 @@ def test_those_not_asked_for_longest_leave_first() -> None:
     assert [cache.get(name) is not None for name in (b"a", b"b", b"c")] == [True, False, True]
 
 
-def test_what_is_put_again_is_not_counted_twice() -> None:
+def test_features_that_are_put_twice_count_once() -> None:
     cache = FeatureCache(max_bytes=32)
     for _ in range(5):
         cache.put(b"a", _features(1))
@@ -36,7 +36,7 @@ def test_what_is_put_again_is_not_counted_twice() -> None:
     assert cache.get(b"a") is not None
 
 
-def test_nothing_is_kept_that_is_larger_than_the_bound() -> None:
+def test_features_above_the_limit_are_not_kept() -> None:
     cache = FeatureCache(max_bytes=15)
     cache.put(b"a", _features(1))
     assert cache.get(b"a") is None
