@@ -32,8 +32,8 @@ from local.broker import free_port, running_broker
 from shared.domain.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.leases import LeaseStore, Outcome
+from testing.pictures import PHOTO_BYTES, photo_sized_png
 from testing.raw_http import Connection, form_request, get_request
-from testing.uploads import PHOTO_BYTES, photo_sized_png
 
 _CONNECTIONS = 16
 _ROUNDS = 3

@@ -28,7 +28,7 @@ import yaml
 from local.broker import free_port
 from testing.fleet import SCRIPTED_WORKER, Fleet
 from testing.load_clients import Clients
-from testing.uploads import photo_sized_png
+from testing.pictures import photo_sized_png
 
 _ROOT = Path(__file__).parent.parent
 DASHBOARD = _ROOT / "deploy" / "grafana" / "maskq.json"
@@ -82,7 +82,7 @@ def ask(url: str, query: str, begin: float, end: float) -> list[dict[str, Any]]:
 async def _come_and_go(fleet: Fleet, seconds: float) -> None:
     """Little load, much with a worker killed in the midst, too much, little again."""
     clients = Clients(fleet.url, photo_sized_png())
-    asyncio.get_running_loop().call_later(0.4 * seconds, fleet.kill, fleet.workers[0])
+    asyncio.get_running_loop().call_later(0.4 * seconds, fleet.workers[0].kill)
     try:
         for jobs_per_s in (5, 20, 32, 5):
             await clients.open_loop(jobs_per_s, seconds / 4)

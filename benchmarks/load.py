@@ -28,7 +28,7 @@ import psutil
 from benchmarks.report import report
 from testing.fleet import SCRIPTED_WORKER, Fleet
 from testing.load_clients import Clients
-from testing.uploads import photo_sized_png
+from testing.pictures import photo_sized_png
 
 _SLOTS = 4
 _WORK_MS = 400
@@ -128,7 +128,7 @@ def _course(values: list[float]) -> dict[str, float]:
 
 
 def _processes(fleet: Fleet) -> dict[str, psutil.Process]:
-    return {member.name: psutil.Process(member.process.pid) for member in fleet.members if member.process}
+    return {each.name: psutil.Process(each.process.pid) for each in fleet.processes if each.process}
 
 
 def _cpu_s(fleet: Fleet) -> dict[str, float]:

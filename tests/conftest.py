@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from shared.settings import Settings
-from tests.servers import embedded_broker, system_redis
+from testing.servers import embedded_broker, system_redis
 
 _SERVERS = {"valkey": embedded_broker, "redis": system_redis}
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
-from tests.servers import website
+from testing.servers import website
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _LARGE_BYTES = 1_000

@@ -14,8 +14,8 @@ import yaml
 
 from api.submission.intake import max_body_bytes
 from shared.settings import Settings
+from testing.servers import require_program
 from tests.deploy.memory import front_end_bytes
-from tests.servers import require_program
 
 _FILES = {
     "cpu": ["docker-compose.yml"],

@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.dashboard import ALERTS, DASHBOARD, ask, expressions, prometheus
 from testing.fleet import Fleet
 from testing.load_clients import Clients
-from testing.uploads import photo_sized_png
-from tests.servers import require_program
+from testing.pictures import photo_sized_png
+from testing.servers import require_program
 
 _OWN = re.compile(r"\b(?:maskq|process)_\w+")
 _ONLY_WITH_A_GPU = {"maskq_device_memory_bytes"}

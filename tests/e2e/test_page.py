@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from shared.settings import Settings
-from tests.servers import front_end, require_program
+from testing.servers import front_end, require_program
 
 pytestmark = pytest.mark.browser
 

@@ -15,8 +15,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from testing.fleet import Fleet
 from testing.load_clients import Clients
-from testing.uploads import photo_sized_png
-from tests.servers import website
+from testing.pictures import photo_sized_png
+from testing.servers import website
 
 
 class Collector(BaseHTTPRequestHandler):

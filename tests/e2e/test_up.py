@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from local.broker import free_port
-from tests.servers import system_redis
+from testing.servers import system_redis
 
 _PATIENCE_S = 120.0
 

@@ -14,8 +14,8 @@ from local.broker import free_port
 from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
 from testing.fleet import Fleet
-from testing.uploads import small_png
-from tests.receivers import webhook_secrets
+from testing.pictures import small_png
+from testing.signing_secrets import webhook_secrets
 
 _UNITS_S = {"s": 1, "min": 60, "h": 3_600}
 
@@ -41,7 +41,7 @@ def test_the_receiver_that_is_shown_takes_each_event_once(page: str, fleet: Flee
     (tmp_path / "shown_receiver.py").write_text(program, "utf-8")
     port, secret = free_port(), webhook_secrets(Settings.of(redis_url=fleet.broker_url), ANONYMOUS)[0]
     serve = ["--app-dir", str(tmp_path), "--port", str(port), "--log-level", "warning", "shown_receiver:app"]
-    receiver = fleet.invite("receiver", [sys.executable, "-m", "uvicorn", *serve], MASKQ_WEBHOOK_SECRET=secret)
+    receiver = fleet.start("receiver", [sys.executable, "-m", "uvicorn", *serve], MASKQ_WEBHOOK_SECRET=secret)
     with httpx2.Client(base_url=fleet.url, timeout=20) as client:
         data = {"prompt": "cat", "webhook_url": f"http://127.0.0.1:{port}/maskq"}
         job = client.post("/segment/", data=data, files={"image_file": ("a.png", small_png())}).json()
@@ -55,7 +55,7 @@ def test_the_receiver_that_is_shown_takes_each_event_once(page: str, fleet: Flee
         fleet.wait_for(is_delivered, "the second delivery")
         forged = httpx2.post(data["webhook_url"], json={"data": job}, headers={"webhook-id": "evt_1"})
     assert forged.status_code == 401
-    assert receiver.log.read_text("utf-8").splitlines() == [f"{job['id']} succeeded"]
+    assert fleet.log(receiver).read_text("utf-8").splitlines() == [f"{job['id']} succeeded"]
 
 
 def test_the_schedule_on_the_page_is_the_default(page: str) -> None:

@@ -10,7 +10,8 @@ import pytest
 from evaluation.example import DataError, Question, Truth, mask_to_rle
 from evaluation.metrics import figures
 from evaluation.scoring import box_iou, score
-from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
+from shared.domain.result import RleMask, SegmentationResult
+from testing.factories import segmentation_result, segmented_object
 
 _SIDE = 1023
 """So that a location is a pixel."""
@@ -31,16 +32,15 @@ def _truth(label: str, *box: int) -> Truth:
 def _answer(*objects: tuple[str, tuple[int, int, int, int]], text: str | None = None) -> SegmentationResult:
     """A result whose masks fill their boxes."""
     found = [
-        SegmentedObject(
+        segmented_object(
             label=label, score=1, box=(box[1], box[0], box[3], box[2]), area=1,
             mask=RleMask(size=(_SIDE, _SIDE), counts=_square(*box)["counts"].decode()),  # type: ignore[attr-defined]
         )
         for label, box in objects
     ]  # fmt: skip
     written = " ; ".join("".join(f"<loc{v:04d}>" for v in box) + _CODES + f" {label}" for label, box in objects)
-    size = ImageSize(width=_SIDE, height=_SIDE)
     raw_text = written if text is None else text
-    return SegmentationResult(image=size, objects=found, skipped=[], truncated=False, raw_text=raw_text)
+    return segmentation_result(*found, width=_SIDE, height=_SIDE, raw_text=raw_text)
 
 
 def _question(*truths: Truth, refers_to_one: bool = False) -> Question:

@@ -8,18 +8,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from shared.domain.job import JobRequest, JobStatus, MaskFormat, new_job_id
+from shared.domain.job import JobStatus
 from shared.errors import JobExpired
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
 from shared.store.submissions import NewJob, SubmissionStore
+from testing.factories import new_job
 from tests.jobs import finish_next
-
-_REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
 
 
 def _new(key: str = "") -> NewJob:
-    return NewJob(new_job_id(), _REQUEST, b"image", "me", idempotency_key=key)
+    return new_job(idempotency_key=key)
 
 
 @asynccontextmanager

@@ -26,8 +26,8 @@ from shared.settings import Settings
 from shared.store import key_names
 from shared.store.api_keys import ApiKeyStore
 from shared.store.leases import LeaseStore
+from testing.servers import front_end
 from tests.jobs import assert_problem, finish_next, submit
-from tests.servers import front_end
 
 _BOTH = (Scope.SUBMIT, Scope.READ)
 _OPEN_PATHS = {"/", "/livez", "/readyz", "/models", "/metrics"}

@@ -19,9 +19,9 @@ from shared.domain.api_key import Scope
 from shared.errors import ConfigurationError, MaskqError
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
+from testing.servers import front_end, website
 from tests.jobs import PNG
 from tests.schemathesis_hooks import IMAGE_URL_VARIABLE
-from tests.servers import front_end, website
 
 _RUN_S = int(os.environ.get("SCHEMATHESIS_S", "25"))
 """How long each run may look for faults."""

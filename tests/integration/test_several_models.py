@@ -16,7 +16,7 @@ import pytest
 
 from shared.settings import Settings
 from testing.pictures import encoded, gradient
-from tests.servers import front_end
+from testing.servers import front_end
 
 _PATIENCE_S = 120.0
 

@@ -16,8 +16,9 @@ from redis import Redis
 from api.routes import events
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
-from tests.jobs import PNG, assert_problem, finish_next, submit, success
-from tests.servers import front_end, front_end_server
+from testing.factories import segmented_object, success
+from testing.servers import front_end, front_end_server
+from tests.jobs import PNG, assert_problem, finish_next, submit
 
 _LONG_S = 15
 """What no wait may last that is answered by an event."""
@@ -149,7 +150,7 @@ def test_retry_after_grows_with_the_queue_and_shrinks_with_those_who_work_on_it(
     assert first is not None
     assert second is not None
     time.sleep(2.5)
-    leases.finish(first, success())  # so a job takes 2.5 s, and one is in hand
+    leases.finish(first, success(segmented_object()))  # so a job takes 2.5 s, and one is in hand
 
     def retry_after_s(job_id: str) -> int:
         return int(client.get(f"/jobs/{job_id}").headers["retry-after"])
@@ -187,7 +188,7 @@ def test_a_stream_shows_the_present_state_and_every_change_and_ends(client: http
         lease = leases.claim("demo", is_idle=True)
         assert lease is not None
         assert next(events)["data"]["status"] == "processing"
-        leases.finish(lease, success())
+        leases.finish(lease, success(segmented_object()))
         last = next(events)
         assert last["data"] == client.get(job["urls"]["self"]).json()
         assert list(events) == []

@@ -16,20 +16,19 @@ from typing import TypeVar
 import pytest
 from redis import Redis
 
-from shared.domain.job import Job, JobRequest, JobStatus, MaskFormat, new_job_id
-from shared.domain.result import ImageSize, SegmentationResult
+from shared.domain.job import Job, JobRequest, JobStatus
 from shared.domain.webhook import Webhook
 from shared.errors import ImageUnreadable
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
-from shared.store.submissions import JobState, NewJob, SubmissionStore
+from shared.store.submissions import JobState, SubmissionStore
+from testing.factories import new_job, segmentation_result
 from testing.scripted_worker import IdleEngine
 from worker.claims import Claims
 from worker.segmentation import Segmentation
 from worker.service import WorkerService
 
 _T = TypeVar("_T")
-_REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
 
 
 class ScriptedPipeline:
@@ -51,8 +50,7 @@ class ScriptedPipeline:
             if is_canceled():
                 raise CancelledError
             time.sleep(0.01)
-        size = ImageSize(width=1, height=1)
-        result = SegmentationResult(image=size, objects=[], skipped=[], truncated=False, raw_text=image_bytes.decode())
+        result = segmentation_result(raw_text=image_bytes.decode())
         return Segmentation(result, model_s=0.25, batch_size=4)
 
 
@@ -104,7 +102,7 @@ class FrontEnd:
         self._settings = settings
 
     def submit(self, image: bytes = b"x", timeout_s: float | None = None, webhook: Webhook | None = None) -> str:
-        new = NewJob(new_job_id(), _REQUEST, image, "me", timeout_s, webhook=webhook)
+        new = new_job(image=image, timeout_s=timeout_s, webhook=webhook)
         return self._call(lambda store: store.submit(new)).job.id
 
     def state(self, job_id: str) -> JobState:

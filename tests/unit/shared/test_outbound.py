@@ -21,7 +21,7 @@ from shared import outbound
 from shared.errors import UrlRefused
 from shared.outbound import FAILURES, Outbound, is_public
 from shared.settings import Settings
-from tests.servers import require_program, website
+from testing.servers import require_program, website
 
 _PUBLIC = "93.184.216.34"
 _NAMES = {
