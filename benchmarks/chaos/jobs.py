@@ -3,9 +3,10 @@
     python -m benchmarks.chaos.jobs [--jobs 2000] [--seconds 150] [--workers 3] [--demo] [--save NAME]
 
 The service is real: front end, Celery workers and broker, with short leases. The model is a script, or with `--demo`
-the demo checkpoint. The clients' own list of accepted jobs says what is right: each job must end once, with the right mask;
-canceled only if its client canceled it or its timeout passed; failed only if it kills workers, and then as
-`worker_lost`. The server's own log of writes says how often each ended. Exit status 1 if any is lost, wrong or double.
+the demo checkpoint. The clients' own list of accepted jobs says what is right: each job must end once, with the right
+mask; canceled only if its client canceled it or its timeout passed; failed only if it kills workers, and then as
+`worker_lost`. The server's own log of writes says how often each job ended. Exit status 1 if any is lost, wrong or
+double.
 """
 
 from __future__ import annotations

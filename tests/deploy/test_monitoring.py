@@ -21,6 +21,8 @@ from testing.load_clients import Clients
 from testing.pictures import photo_sized_png
 from testing.servers import require_program
 
+pytestmark = pytest.mark.slow
+
 _OWN = re.compile(r"\b(?:maskq|process)_\w+")
 _ONLY_WITH_A_GPU = {"maskq_device_memory_bytes"}
 

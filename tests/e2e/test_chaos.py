@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.chaos.jobs import Plan, has_passed, run_chaos
+
+pytestmark = pytest.mark.slow
 
 
 def test_no_accepted_job_is_lost_wrong_or_double_under_faults(tmp_path: Path) -> None:

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from evaluation.datasets.scenes import drawn_questions
 from evaluation.run import Asked, evaluate
 from shared.settings import Settings
+
+pytestmark = pytest.mark.slow
 
 
 def test_service_and_engine_give_the_same_numbers(service_url: str, root: Path, tmp_path: Path) -> None:

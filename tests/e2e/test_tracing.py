@@ -18,6 +18,8 @@ from testing.load_clients import Clients
 from testing.pictures import photo_sized_png
 from testing.servers import website
 
+pytestmark = pytest.mark.slow
+
 
 class Collector(BaseHTTPRequestHandler):
     """Takes spans as OTLP over HTTP."""

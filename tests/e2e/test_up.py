@@ -21,6 +21,8 @@ from PIL import Image
 from local.broker import free_port
 from testing.servers import system_redis
 
+pytestmark = pytest.mark.slow
+
 _PATIENCE_S = 120.0
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.chaos.webhooks import Plan, has_passed, run_chaos
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_webhook_arrives_whichever_process_is_killed(tmp_path: Path) -> None:

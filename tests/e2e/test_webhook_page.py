@@ -17,6 +17,8 @@ from testing.fleet import Fleet
 from testing.pictures import small_png
 from testing.signing_secrets import webhook_secrets
 
+pytestmark = pytest.mark.slow
+
 _UNITS_S = {"s": 1, "min": 60, "h": 3_600}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import pytest
 from PIL import Image
 
 from evaluation.datasets.scenes import drawn_questions
@@ -16,6 +17,8 @@ from evaluation.predictors import service_predictor
 from evaluation.run import Asked, evaluate
 from shared.settings import Settings
 from testing.pictures import encoded, gradient
+
+pytestmark = pytest.mark.slow
 
 
 def test_held_out_objects_are_cut_out(service_url: str, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from testing.fleet import DEMO_WORKER, Fleet
 from testing.pictures import small_png
 from testing.scripted_worker import POISON, SLOW, scripted_answer
 
+pytestmark = pytest.mark.slow
+
 _PATIENCE_S = 120.0
 _FOREVER = float("inf")
 _API_POINTS = ("api.read", "api.submitted")

@@ -48,6 +48,7 @@ def images() -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_keys", [True, False], ids=["with keys", "without keys"])
 def test_schemathesis_finds_no_answer_that_is_not_announced(
     settings: Settings, images: str, tmp_path: Path, has_keys: bool

@@ -18,6 +18,8 @@ from shared.settings import Settings
 from testing.pictures import encoded, gradient
 from testing.servers import front_end
 
+pytestmark = pytest.mark.slow
+
 _PATIENCE_S = 120.0
 
 

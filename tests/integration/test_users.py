@@ -22,6 +22,8 @@ from shared.store.submissions import SubmissionStore
 from testing.factories import new_job
 from testing.servers import require_program
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def secrets(root: Path, tmp_path: Path) -> Path:

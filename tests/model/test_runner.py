@@ -25,6 +25,8 @@ from worker.loading.checkpoint import Checkpoint
 from worker.stages.parse import parse_answer
 from worker.stages.preprocess import ModelInput, Preprocessor
 
+pytestmark = pytest.mark.slow
+
 _LONGEST = 60
 _SLOTS = 6
 _PROMPTS = [

@@ -15,6 +15,8 @@ from scenes.scene import HELD_OUT_SEEDS, draw_scene
 from worker.loading.checkpoint import Checkpoint
 from worker.stages.encode_mask import encode_mask
 
+pytestmark = pytest.mark.slow
+
 _CEILING = 0.95
 """Of boxes and codes together, in the pixels of the scene: models/demo/README.md."""
 

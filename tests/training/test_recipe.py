@@ -15,7 +15,7 @@ from training.__main__ import Recipe, run
 from training.curves import read_curves
 from training.export import Saved
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")]
 
 _STEPS = 4
 

@@ -29,6 +29,8 @@ from tests.integration.ledger.deployment import FAILURE, MODEL, SUCCESS, Deploym
 from tests.integration.ledger.model import LEASE_MS, Entry, Fairness, Model, Wanted
 from tests.machines import run_machine
 
+pytestmark = pytest.mark.slow
+
 _MAX_WAITING = 12
 _FOR_EVER, _MISSING = -1, -2
 """What Redis answers to TTL."""

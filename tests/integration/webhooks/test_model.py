@@ -23,6 +23,8 @@ from testing.servers import embedded_broker
 from tests.clock import MovedClock, patch_clock
 from tests.machines import run_machine
 
+pytestmark = pytest.mark.slow
+
 _HOSTS = ("a.example", "b.example", "c.example")
 _LEASE_MS = 30_000
 _RETENTION_MS = 1_000_000

@@ -23,6 +23,8 @@ from testing.pictures import small_png
 from testing.scripted_receiver import Receiver, slow, status
 from testing.signing_secrets import webhook_secrets
 
+pytestmark = pytest.mark.slow
+
 _SETTINGS = {
     "MASKQ_URL_ALLOW_HTTP": "true",
     "MASKQ_URL_ALLOW_PRIVATE": "true",
