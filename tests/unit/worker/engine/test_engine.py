@@ -5,12 +5,9 @@ import random
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from concurrent.futures import CancelledError
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -168,26 +165,22 @@ def test_a_job_canceled_while_it_writes_writes_no_more(engine: Engine, runner: S
     assert sum(1 in decode for decode in runner.decodes) < _LONGEST
 
 
-def _wait(future: Future[Any]) -> None:
-    with suppress(CancelledError, InferenceFailed):
-        future.result(30)
-
-
 def test_slots_never_leak_whatever_joins_leaves_and_fails(
     engine: Engine, runner: ScriptedRunner, scheduler: Scheduler
 ) -> None:
     chance = random.Random(7)
     runner.errors[13] = RuntimeError("poison")
-    futures: deque[Future[Any]] = deque()
+    futures = []
     for _ in range(10_000):
         name, length = chance.randrange(1, 40), chance.randrange(4)
         leaves_after = chance.randrange(1, 8) if chance.random() < 0.2 else 1 << 30
         looks = iter(range(1 << 30))
         futures.append(engine.submit(job(name, length), lambda looks=looks, last=leaves_after: next(looks) >= last))  # type: ignore[misc]
-        if len(futures) > 100:  # each step looks at all that wait
-            _wait(futures.popleft())
     for future in futures:
-        _wait(future)
+        try:
+            future.result(30)
+        except (CancelledError, InferenceFailed):
+            continue
     engine.close()
     assert not scheduler.has_work
     assert scheduler.free_slots == _SLOTS
