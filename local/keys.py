@@ -1,4 +1,4 @@
-"""Creates, lists and revokes API keys; without REDIS_URL, in the embedded broker of `scripts/up`."""
+"""Creates, lists and revokes API keys: of the deployment at REDIS_URL, or of `scripts/up` on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from local.broker import running_broker
 
 
 def main() -> int:
-    """Do what the command line says. Returns an exit status."""
+    """As `python -m api.auth.keys_command`, which needs REDIS_URL. Returns an exit status."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--data", type=Path, default=Path(".data"))
     options, command = parser.parse_known_args()

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from testing.fleet import Fleet
-from testing.load_clients import Clients
+from testing.load_clients import LoadClients
 from testing.pictures import photo_sized_png
 from testing.servers import website
 
@@ -65,7 +65,7 @@ def test_a_job_leaves_one_trace_from_the_request_to_the_device(collector: str, t
 
 
 async def _one_job(fleet: Fleet) -> None:
-    clients = Clients(fleet.url, photo_sized_png())
+    clients = LoadClients(fleet.url, photo_sized_png())
     load = await clients.closed_loop(1, 0.01)
     await clients.close()
     assert not load.refusals
