@@ -1,4 +1,4 @@
-"""A service and an engine in this process are asked the same, and score the same."""
+"""The evaluation of a service gives the same numbers as the evaluation of an engine in this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_service_and_engine_give_the_same_numbers(service_url: str, root: Path, 
     assert by_service["total"] >= 20
 
 
-def test_the_command_asks_a_service_about_its_own_model(service_url: str, root: Path, tmp_path: Path) -> None:
+def test_the_command_evaluates_the_model_of_a_service(service_url: str, root: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "evaluation", "drawn", "--scenes", "3", "--service", service_url]
     for _ in range(2):
         run = subprocess.run(

@@ -1,4 +1,4 @@
-"""The README's commands do what the README says."""
+"""The commands, links and variables of the README are right."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ def _run(command: str, root: Path, **env: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_the_requests_get_the_answer_that_is_shown(readme: str, root: Path, service_url: str) -> None:
+@pytest.mark.slow
+def test_the_requests_get_the_response_that_is_shown(readme: str, root: Path, service_url: str) -> None:
     curls = [block.replace("http://127.0.0.1:8000", service_url) for block in _blocks(readme, "sh") if "curl" in block]
     submit, poll = curls
     job = _run(submit, root)
-    for _ in range(3):  # a wait ends at each move
+    for _ in range(3):  # a wait ends at each transition
         if job["status"] in ("queued", "processing"):
             job = _run(poll, root, JOB_ID=job["id"])
     (shown,) = (json.loads(block) for block in _blocks(readme, "json"))
@@ -45,20 +46,20 @@ def test_the_requests_get_the_answer_that_is_shown(readme: str, root: Path, serv
 
 
 def _shape(value: Any) -> Any:
-    """The names in a document and the kinds of its values."""
+    """The names in a document and the types of its values."""
     if isinstance(value, dict):
         return {name: _shape(each) for name, each in value.items()}
     return [_shape(each) for each in value[:1]] if isinstance(value, list) else type(value).__name__
 
 
-def test_every_command_is_there_and_can_be_run(readme: str, root: Path) -> None:
+def test_every_command_exists_and_is_executable(readme: str, root: Path) -> None:
     commands = set(re.findall(r"\bscripts/[\w-]+", readme))
     assert {"scripts/demo", "scripts/test", "scripts/up"} <= commands
     for command in commands:
         assert os.access(root / command, os.X_OK), command
 
 
-def test_every_link_leads_somewhere(readme: str, root: Path) -> None:
+def test_every_link_points_to_an_existing_file(readme: str, root: Path) -> None:
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", readme) if not link.startswith("http")]
     assert links
     assert [link for link in links if not (root / link).exists()] == []

@@ -1,4 +1,4 @@
-"""A job leaves one trace from the request to the device at a collector, if there is one."""
+"""With a collector of traces, each job has one trace from the request to the device."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ pytestmark = pytest.mark.slow
 
 
 class Collector(BaseHTTPRequestHandler):
-    """Takes spans as OTLP over HTTP."""
+    """Receives spans as OTLP over HTTP."""
 
     spans: ClassVar[list[tuple[str, Span]]] = []
-    """With the name of the service that sent each."""
+    """Each span with the name of the service that sent it."""
 
     def do_POST(self) -> None:
         sent = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
@@ -37,7 +37,7 @@ class Collector(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def collector() -> Iterator[str]:
         yield url
 
 
-def test_a_job_leaves_one_trace_from_the_request_to_the_device(collector: str, tmp_path: Path) -> None:
+def test_a_job_has_one_trace_from_the_request_to_the_device(collector: str, tmp_path: Path) -> None:
     with Fleet(tmp_path, MASKQ_OTLP_ENDPOINT=collector, OTEL_BSP_SCHEDULE_DELAY="100") as fleet:
         asyncio.run(_one_job(fleet))
         deadline = time.monotonic() + 60

@@ -1,4 +1,4 @@
-"""A short run of `benchmarks.chaos.webhooks`: a few faults of each kind, and no webhook is lost."""
+"""A short run of `benchmarks.chaos.webhooks`: a few faults of each kind, and no webhook is lost or wrong."""
 
 from __future__ import annotations
 

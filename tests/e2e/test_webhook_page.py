@@ -1,4 +1,4 @@
-"""The receiver that docs/webhooks.md shows receives, and its list of retries is the default."""
+"""The receiver in docs/webhooks.md works, and the list of retries there is the default."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         yield fleet
 
 
-def test_the_receiver_that_is_shown_takes_each_event_once(page: str, fleet: Fleet, tmp_path: Path) -> None:
+def test_the_receiver_that_is_shown_handles_each_event_once(page: str, fleet: Fleet, tmp_path: Path) -> None:
     (program,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (tmp_path / "shown_receiver.py").write_text(program, "utf-8")
     port, secret = free_port(), webhook_secrets(Settings.of(redis_url=fleet.broker_url), ANONYMOUS)[0]

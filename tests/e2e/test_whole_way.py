@@ -1,4 +1,4 @@
-"""Claim-out scenes through the whole service, measured against the drawn truth by clients that know nothing of it."""
+"""Held-out scenes through the whole service: its results are compared with the ground truth of the drawn scenes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_held_out_objects_are_cut_out(service_url: str, tmp_path: Path) -> None:
     assert found["absent_right"] >= 0.8
 
 
-def test_several_things_in_one_prompt_are_labelled_one_by_one(service_url: str) -> None:
+def test_each_phrase_of_a_prompt_labels_its_own_objects(service_url: str) -> None:
     asked = [question for question in drawn_questions(300, first=3_000) if " ; " in question.prompt]
     assert len(asked) >= 20
     with service_predictor(service_url) as answer:
@@ -58,7 +58,7 @@ def test_every_format_shows_the_same_mask(client: httpx2.Client) -> None:
     assert masks["polygon"]["polygons"]
 
 
-def test_an_image_that_cannot_be_decoded_fails_its_job_and_no_other(client: httpx2.Client) -> None:
+def test_an_image_that_cannot_be_decoded_fails_only_its_own_job(client: httpx2.Client) -> None:
     noise = encoded(Image.effect_noise((200, 200), 90).convert("RGB"))
     damaged = noise[:2000] + bytes(500) + noise[2500:]
     jobs = [_submit(client, image) for image in (encoded(gradient()), damaged, encoded(gradient()))]
@@ -67,11 +67,11 @@ def test_an_image_that_cannot_be_decoded_fails_its_job_and_no_other(client: http
     assert done[1]["error"]["type"] == "image_unreadable"
 
 
-def test_an_image_of_one_pixel_gets_an_answer(client: httpx2.Client) -> None:
+def test_an_image_of_one_pixel_gets_a_result(client: httpx2.Client) -> None:
     assert _finished(client, _submit(client, encoded(Image.new("RGB", (1, 1)))))["status"] == "succeeded"
 
 
-def test_the_worker_is_seen(client: httpx2.Client) -> None:
+def test_readyz_and_models_show_the_live_worker(client: httpx2.Client) -> None:
     assert client.get("/readyz").json() == {"store": True, "live_workers": {"demo": 1}}
     assert client.get("/models").json()[0]["live_workers"] == 1
 

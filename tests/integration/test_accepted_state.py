@@ -57,6 +57,7 @@ def test_a_job_out_of_the_cache_is_answered_with_its_result(settings: Settings) 
     leases.close()
 
 
+@pytest.mark.slow
 def test_a_used_key_is_answered_with_its_job_for_as_long_as_that_is_kept(settings: Settings) -> None:
     async def submit() -> None:
         async with _store(settings.replace(retention_s=3, image_retention_s=3)) as store:

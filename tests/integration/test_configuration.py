@@ -16,6 +16,7 @@ _MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["api", "worker", "webhooks", "local.up", "local.demo"])
 @pytest.mark.parametrize("mistake", _MISTAKES)
 def test_a_wrong_setting_ends_the_process_with_its_name(root: Path, tmp_path: Path, module: str, mistake: str) -> None:

@@ -215,6 +215,7 @@ def test_a_share_gives_a_key_s_jobs_more_turns(url: str, make_key: MakeKey, leas
 # --- How often --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_rate_lets_a_burst_through_and_then_says_when_to_come_back(url: str, make_key: MakeKey) -> None:
     with _client(url, make_key(per_minute=20, burst=3)) as client, _client(url, make_key()) as other:
         answers = [client.get("/jobs") for _ in range(3)]
@@ -257,6 +258,7 @@ def _run(command: str, settings: Settings, *options: str, **env: str) -> subproc
     )
 
 
+@pytest.mark.slow
 def test_the_command_makes_shows_and_revokes_keys(settings: Settings) -> None:
     made = _run("local.keys", settings, "create", "Ada's laptop", "--scopes", "read", "--per-minute", "30")
     secret = made.stdout.strip()
@@ -274,6 +276,7 @@ def test_the_command_makes_shows_and_revokes_keys(settings: Settings) -> None:
     assert _run("local.keys", settings, "create", "x", "--scopes", "root").returncode == 2
 
 
+@pytest.mark.slow
 def test_the_command_finds_the_broker_of_a_folder_whether_it_runs_or_not(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
 
@@ -287,6 +290,7 @@ def test_the_command_finds_the_broker_of_a_folder_whether_it_runs_or_not(tmp_pat
         assert {"before", "meanwhile"} <= set(keys_command("list").split())
 
 
+@pytest.mark.slow
 def test_a_front_end_that_others_can_reach_does_not_start_without_keys(settings: Settings, make_key: MakeKey) -> None:
     port = str(free_port())
     refused = _run("api", settings, "--host", "0.0.0.0", "--port", port)

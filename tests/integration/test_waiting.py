@@ -88,6 +88,7 @@ def test_a_wait_is_answered_when_the_job_has_ended(client: httpx2.Client, leases
     assert time.monotonic() - begin < _LONG_S
 
 
+@pytest.mark.slow
 def test_nobody_asks_redis_again_and_again(
     client: httpx2.Client, leases: LeaseStore, settings: Settings, soon: Soon
 ) -> None:
@@ -142,6 +143,7 @@ def test_every_state_of_a_job_has_its_own_tag(client: httpx2.Client, leases: Lea
     assert len(set(tags)) == 6
 
 
+@pytest.mark.slow
 def test_retry_after_grows_with_the_queue_and_shrinks_with_those_who_work_on_it(
     client: httpx2.Client, leases: LeaseStore, settings: Settings
 ) -> None:

@@ -239,6 +239,7 @@ def test_a_worker_that_the_store_does_not_hear_drops_its_jobs(
         redis.client_pause(1_500)  # a server that is there and does not answer
 
 
+@pytest.mark.slow
 def test_a_job_that_was_claimed_after_a_long_silence_is_kept(
     settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
@@ -253,6 +254,7 @@ def test_a_job_that_was_claimed_after_a_long_silence_is_kept(
     service.stop()
 
 
+@pytest.mark.slow
 def test_a_claim_that_is_not_answered_does_not_hold_up_the_heartbeat(settings: Settings) -> None:
     store = LeaseStore.connect(settings)
     hands = Claims(store, "demo")
@@ -282,6 +284,7 @@ def test_the_reaper_ends_jobs_whose_deadline_has_passed(service: WorkerService, 
     _until(lambda: front.job(job_id).status is JobStatus.CANCELED)
 
 
+@pytest.mark.slow
 def test_an_engine_without_progress_ends_the_process(settings: Settings, root: Path) -> None:
     program = f"""
 import time, numpy

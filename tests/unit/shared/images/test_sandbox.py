@@ -68,6 +68,7 @@ def test_what_cannot_be_decoded_is_refused_and_the_helper_goes_on(
     assert _helpers() == [helper]
 
 
+@pytest.mark.slow
 def test_an_image_that_takes_too_long_is_given_up(decoders: Decoders) -> None:
     settings = _SETTINGS.model_copy(update={"decode_cpu_s": 1})
     with Decoders(settings) as hasty:
@@ -83,11 +84,13 @@ def test_an_image_that_takes_too_much_memory_is_given_up() -> None:
         assert tight.decode(_PNG, (64, 48)).width == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(costly_images()))
 def test_the_costliest_images_within_the_limits_are_decoded(decoders: Decoders, name: str) -> None:
     assert decoders.decode(costly_images()[name](), (224, 224)).image.size == (224, 224)
 
 
+@pytest.mark.slow
 def test_a_helper_that_was_killed_or_froze_is_replaced() -> None:
     with Decoders(_SETTINGS.model_copy(update={"decode_cpu_s": 1})) as decoders:
         for blow in (signal.SIGKILL, signal.SIGSTOP):
@@ -124,6 +127,7 @@ def test_a_helper_knows_no_secrets_and_can_write_no_file(decoders: Decoders, mon
     assert [file.path for file in helper.open_files()] == []
 
 
+@pytest.mark.slow
 def test_helpers_end_with_the_process_that_uses_them(root: Path) -> None:
     program = """
 import sys, time
@@ -149,6 +153,7 @@ def test_ctrl_c_does_not_reach_a_helper(decoders: Decoders) -> None:
     assert os.getpgid(helper.pid) != os.getpgid(0)
 
 
+@pytest.mark.slow
 def test_time_spent_on_earlier_images_does_not_count() -> None:
     with Decoders(_SETTINGS.model_copy(update={"decode_cpu_s": 1, "decode_processes": 1})) as decoders:
         large = encoded(gradient(4000, 3000), "PNG", compress_level=1)
