@@ -1,1 +1,1 @@
-"""Every figure the README quotes comes from a program here."""
+"""Programs that measure the service. Every measured number in README and docs comes from one of them."""

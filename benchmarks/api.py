@@ -1,10 +1,10 @@
-"""What one front end process carries: submits and polls a second, and thousands of clients that wait.
+"""Measures one front end process: submits and polls per second, and thousands of clients that wait.
 
     python -m benchmarks.api [--seconds 10] [--waiters 2000] [--save NAME]
 
-Submits are measured against the thinnest endpoint one can write with FastAPI: it reads the same upload and pushes it to
-the same server, and does nothing else. Rounds of the two take turns, so that a busy machine is busy for both; figures
-by CPU time do not depend on who else is busy. No worker runs, so the queue is deep and soon no notifier rings.
+Submits are compared with the thinnest endpoint in FastAPI: it reads the same upload, pushes it to the same server, and
+does nothing else. Rounds of the two alternate, so that other load on the machine affects both; results in CPU time do
+not depend on other load. No worker runs, so the queue is long and soon no notification is sent.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from redis import Redis
 
 from benchmarks.report import report
 from local.broker import free_port, running_broker
-from shared.domain.result import ImageSize, SegmentationResult
 from shared.settings import Settings
-from shared.store.leases import LeaseStore, Outcome
+from shared.store.leases import LeaseStore
+from testing.factories import success
+from testing.pictures import PHOTO_BYTES, photo_sized_png
 from testing.raw_http import Connection, form_request, get_request
-from testing.uploads import PHOTO_BYTES, photo_sized_png
 
 _CONNECTIONS = 16
 _ROUNDS = 3
 _PUSHES = 1_000
 
 Server = tuple[int, psutil.Process]
-"""Its port and its process."""
+"""The port and the process of a server."""
 
 
 def main() -> None:
-    """Measure, and print the figures as JSON."""
+    """Measure, and print the results as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of each measurement")
     parser.add_argument("--waiters", type=int, default=2_000)
-    parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
+    parser.add_argument("--save", help="keep the results in benchmarks/results/NAME.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, running_broker(Path(folder)) as redis_url:
-        figures = _throughput(redis_url, options.seconds) | _waiting(redis_url, options.waiters)
-    report("benchmarks.api", {"connections": _CONNECTIONS, "image_bytes": PHOTO_BYTES, **figures}, options.save)
+        results = _throughput(redis_url, options.seconds) | _waiting(redis_url, options.waiters)
+    report("benchmarks.api", {"connections": _CONNECTIONS, "image_bytes": PHOTO_BYTES, **results}, options.save)
 
 
 # --- Submits and polls ------------------------------------------------------------------------------------------------
@@ -71,16 +71,16 @@ def _throughput(redis_url: str, seconds: float) -> dict[str, Any]:
 
 
 def _round(redis_url: str, ours: Server, thinnest: Server, submit: bytes, seconds: float) -> dict[str, float]:
-    figures: dict[str, float] = {}
+    results: dict[str, float] = {}
     for name, server in (("thinnest_submit", thinnest), ("submit", ours)):
         _forget_jobs(redis_url)
-        figures |= _load(name, server, submit, seconds)
+        results |= _load(name, server, submit, seconds)
     job = httpx2.get(f"http://127.0.0.1:{ours[0]}/jobs").json()["jobs"][0]
-    return figures | _load("poll", ours, get_request(f"/jobs/{job['id']}"), seconds)
+    return results | _load("poll", ours, get_request(f"/jobs/{job['id']}"), seconds)
 
 
 def _load(name: str, server: Server, request: bytes, seconds: float) -> dict[str, float]:
-    """Requests a second, and milliseconds of a core that the process spends on one."""
+    """Requests per second, and CPU milliseconds of the process per request."""
     port, process = server
     before = process.cpu_times()
     rate = asyncio.run(_rate(port, request, seconds))
@@ -90,7 +90,7 @@ def _load(name: str, server: Server, request: bytes, seconds: float) -> dict[str
 
 
 async def _rate(port: int, request: bytes, seconds: float) -> float:
-    """Requests a second over some connections, each of which sends one after the other."""
+    """Requests per second over `_CONNECTIONS` connections. Each sends one request after the other."""
     deadline = time.perf_counter() + seconds
     begin = time.perf_counter()
 
@@ -98,7 +98,7 @@ async def _rate(port: int, request: bytes, seconds: float) -> float:
         done = 0
         async with Connection.to(port) as connection:
             while time.perf_counter() < deadline:
-                await connection.ask(request)
+                await connection.request(request)
                 done += 1
         return done
 
@@ -110,7 +110,7 @@ async def _rate(port: int, request: bytes, seconds: float) -> float:
 
 
 def _waiting(redis_url: str, waiters: int) -> dict[str, Any]:
-    figures: dict[str, Any] = {"waiters": waiters}
+    results: dict[str, Any] = {"waiters": waiters}
     kinds: dict[str, Callable[[str], bytes]] = {
         "long_poll": lambda job_id: get_request(f"/jobs/{job_id}?wait=60"),
         "stream": lambda job_id: get_request(f"/jobs/{job_id}/events"),
@@ -118,18 +118,18 @@ def _waiting(redis_url: str, waiters: int) -> dict[str, Any]:
     for name, request in kinds.items():
         _forget_jobs(redis_url)
         with _server("api", redis_url) as (port, process):
-            figures[name] = asyncio.run(_pushes(port, process, redis_url, waiters, request))
-    return figures
+            results[name] = asyncio.run(_pushes(port, process, redis_url, waiters, request))
+    return results
 
 
 async def _pushes(
     port: int, process: psutil.Process, redis_url: str, waiters: int, request: Callable[[str], bytes]
 ) -> dict[str, float]:
-    """Let clients wait, each for its own job; end some of those jobs, and see how soon their clients know."""
+    """Let clients wait, each for its own job, end some of the jobs, and measure how soon their clients are told."""
     submit = form_request("/segment/", {"prompt": "cat"}, "image_file", _pixel())
     async with Connection.to(port) as connection:
         for _ in range(waiters):
-            await connection.ask(submit)
+            await connection.request(submit)
     job_ids = [job.decode() for job in await _ids(redis_url)]
     before = process.memory_info().rss
     known: dict[str, float] = {}
@@ -158,17 +158,15 @@ async def _wait(port: int, request: bytes, job_id: str, known: dict[str, float])
 
 
 def _end_jobs(redis_url: str, count: int) -> dict[str, float]:
-    """Do what workers do, for one job after the other. Returns when each was ended."""
+    """Claim and finish one job after the other, as a worker does. Returns the time at which each was finished."""
     store = LeaseStore.connect(Settings.of(redis_url=redis_url))
-    size = ImageSize(width=1, height=1)
-    nothing = Outcome(result=SegmentationResult(image=size, objects=[], skipped=[], truncated=False, raw_text=""))
     ended: dict[str, float] = {}
     for _ in range(count):
         lease = store.claim("demo", is_idle=True)
         if lease is None:
             break
         ended[lease.job.id] = time.perf_counter()
-        store.finish(lease, nothing)
+        store.finish(lease, success())
         time.sleep(0.005)
     store.close()
     return ended
@@ -193,7 +191,7 @@ async def _ids(redis_url: str) -> list[bytes]:
 
 @contextmanager
 def _server(module: str, redis_url: str) -> Iterator[Server]:
-    """One process of this module, listening. Yields its port and itself."""
+    """Run this module as a process that listens. Yields its port and the process."""
     port = free_port()
     env = {**os.environ, "REDIS_URL": redis_url, "MASKQ_MAX_QUEUED_JOBS": "1000000", "MASKQ_ACCEPT_UNSERVED": "true"}
     command = [sys.executable, "-m", module, "--port", str(port)]
@@ -218,7 +216,7 @@ def _wait_for_port(port: int) -> None:
 
 
 def _forget_jobs(redis_url: str) -> None:
-    """So that the memory of the server does not grow, and the first round has it no easier than the last."""
+    """Empty the store, so that its memory does not grow and all rounds have the same conditions."""
     with Redis.from_url(redis_url) as redis:
         redis.flushall()
 

@@ -1,4 +1,4 @@
-"""Gives an engine a core to itself, as it would have a GPU. Linux only."""
+"""Gives the thread of an engine a core of its own, as it would have a GPU of its own. Linux only."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _ENGINE, _OTHERS = {0}, {1}
 
 @dataclass(frozen=True)
 class Thread:
-    """One of a process."""
+    """One thread of a process."""
 
     process: psutil.Process
     id: int
 
     def cpu_s(self) -> float:
-        """What it has taken so far."""
+        """CPU seconds it has used so far."""
         return _cpu_s(self.process)[self.id]
 
 
 def busiest_thread(process: psutil.Process, during: Callable[[], object]) -> Thread:
-    """The one that computes most while `during` runs: the engine's, if that does jobs."""
+    """The thread that uses most CPU time while `during` runs. If that runs jobs, it is the engine's."""
     before = _cpu_s(process)
     during()
     after = _cpu_s(process)
@@ -36,7 +36,7 @@ def _cpu_s(process: psutil.Process) -> dict[int, float]:
 
 
 def set_apart(engine: Thread, processes: Iterable[psutil.Process]) -> None:
-    """Leave core 0 to the engine's thread, and core 1 to all others of these processes and their children."""
+    """Pin the engine's thread to core 0, and all other threads of these processes and their children to core 1."""
     for parent in processes:
         for process in (parent, *parent.children(recursive=True)):
             for thread in process.threads():

@@ -1,11 +1,11 @@
-"""The dashboard of deploy/grafana, drawn from a real run: a real Prometheus asks a real service, and its answers to the
+"""Draws the dashboard of deploy/grafana from a real run: Prometheus scrapes a running service, and the responses to the
 dashboard's own queries are plotted.
 
     python -m benchmarks.dashboard [--seconds 60] [--png docs/images/dashboard.png]
 
-Needs the program `prometheus` (Debian: apt install prometheus). The service runs on loopback, with a script in place of
-the model. Load comes and goes, and on the way a worker is killed. Exit status 1 if a query has no answer, except those
-about a GPU.
+Needs the program `prometheus` (Debian: apt install prometheus). The service runs on loopback; the model is a script.
+The load changes, and in the middle a worker is killed. Exit status 1 if a query returns nothing, except those about a
+GPU.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ import yaml
 
 from local.broker import free_port
 from testing.fleet import SCRIPTED_WORKER, Fleet
-from testing.load_clients import Clients
-from testing.uploads import photo_sized_png
+from testing.load_clients import LoadClients
+from testing.pictures import photo_sized_png
 
 _ROOT = Path(__file__).parent.parent
 DASHBOARD = _ROOT / "deploy" / "grafana" / "maskq.json"
@@ -39,7 +39,7 @@ _COLUMNS = 3
 
 
 def expressions(dashboard: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Title, query and legend of everything the dashboard shows, its variables filled in."""
+    """Title, query and legend of everything that the dashboard shows, with its variables replaced."""
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
             query = target["expr"].replace("$__rate_interval", _WINDOW).replace("$model", ".*")
@@ -48,7 +48,7 @@ def expressions(dashboard: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 @contextmanager
 def prometheus(folder: Path, targets: dict[str, list[int]]) -> Iterator[str]:
-    """Run Prometheus on loopback with the project's alert rules, asking these ports. Yields its address."""
+    """Run Prometheus on loopback with the project's alert rules, scraping these ports. Yields its address."""
     jobs = [
         {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
         for name, ports in targets.items()
@@ -71,18 +71,18 @@ def prometheus(folder: Path, targets: dict[str, list[int]]) -> Iterator[str]:
             process.wait()
 
 
-def ask(url: str, query: str, begin: float, end: float) -> list[dict[str, Any]]:
-    """The series that answer a query over this time."""
+def query_range(url: str, query: str, begin: float, end: float) -> list[dict[str, Any]]:
+    """The series that Prometheus returns for a query over this time, in Unix seconds."""
     span: dict[str, str | float] = {"query": query, "start": begin, "end": end, "step": _SCRAPE_S}
     answer = httpx2.get(f"{url}/api/v1/query_range", params=span).raise_for_status().json()
     found: list[dict[str, Any]] = answer["data"]["result"]
     return found
 
 
-async def _come_and_go(fleet: Fleet, seconds: float) -> None:
-    """Little load, much with a worker killed in the midst, too much, little again."""
-    clients = Clients(fleet.url, photo_sized_png())
-    asyncio.get_running_loop().call_later(0.4 * seconds, fleet.kill, fleet.workers[0])
+async def _change_load(fleet: Fleet, seconds: float) -> None:
+    """Low load, high load while a worker is killed, overload, low load."""
+    clients = LoadClients(fleet.url, photo_sized_png())
+    asyncio.get_running_loop().call_later(0.4 * seconds, fleet.workers[0].kill)
     try:
         for jobs_per_s in (5, 20, 32, 5):
             await clients.open_loop(jobs_per_s, seconds / 4)
@@ -91,7 +91,7 @@ async def _come_and_go(fleet: Fleet, seconds: float) -> None:
 
 
 def draw(dashboard: dict[str, Any], answers: dict[str, list[tuple[str, list[dict[str, Any]]]]], path: Path) -> None:
-    """A picture with a plot for each panel."""
+    """Write an image with a plot for each panel."""
     from matplotlib.figure import Figure
 
     rows = -(-len(dashboard["panels"]) // _COLUMNS)
@@ -114,7 +114,7 @@ def draw(dashboard: dict[str, Any], answers: dict[str, list[tuple[str, list[dict
 
 
 def run(seconds: float, png: Path) -> int:
-    """Load the service, ask Prometheus, draw. Returns an exit status."""
+    """Load the service, query Prometheus, draw. Returns an exit status."""
     dashboard = json.loads(DASHBOARD.read_text("utf-8"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -123,14 +123,13 @@ def run(seconds: float, png: Path) -> int:
             targets = {"maskq-api": [fleet.port], "maskq-worker": fleet.metrics_ports}
             with prometheus(folder, targets) as url:
                 begin = time.time()
-                asyncio.run(_come_and_go(fleet, seconds))
+                asyncio.run(_change_load(fleet, seconds))
                 time.sleep(2 * _SCRAPE_S)
                 answers: dict[str, list[tuple[str, list[dict[str, Any]]]]] = {}
                 for title, query, legend in expressions(dashboard):
-                    answers.setdefault(title, []).append((legend, ask(url, query, begin, time.time())))
-                alerts = {
-                    each["metric"]["alertname"] for each in ask(url, 'ALERTS{alertstate="firing"}', begin, time.time())
-                }
+                    answers.setdefault(title, []).append((legend, query_range(url, query, begin, time.time())))
+                firing = query_range(url, 'ALERTS{alertstate="firing"}', begin, time.time())
+    alerts = {each["metric"]["alertname"] for each in firing}
     draw(dashboard, answers, png)
     silent = [f"{title}: {legend}" for title, all_ in answers.items() for legend, found in all_ if not found]
     print(json.dumps({"alerts": sorted(alerts), "without_answer": silent}, indent=2))

@@ -32,14 +32,14 @@ from redis import Redis
 
 from benchmarks.report import report
 from local.broker import EmbeddedBroker
-from shared.domain.job import JobRequest, MaskFormat, new_job_id
-from shared.domain.result import ImageSize, SegmentationResult
+from shared.domain.job import JobRequest
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.leases import LeaseStore
 from shared.store.lua_script import Argument, LuaScript
 from shared.store.new_job import NewJob
 from shared.store.submissions import SubmissionStore
+from testing.factories import new_job, segmentation_result
 from testing.scripted_worker import IdleEngine
 from worker.pipeline_result import PipelineResult
 from worker.service import WorkerService
@@ -51,10 +51,6 @@ _FILLED_AT_ONCE = 2_000
 _OWNERS = 1_000
 _TIMED = 500
 _WARM_UP = 50
-_REQUEST = JobRequest(model_id=_MODEL, prompt="segment cat", mask_formats=(MaskFormat.RLE,))
-_NOTHING = SegmentationResult(
-    image=ImageSize(width=1, height=1), objects=[], skipped=[], truncated=False, raw_text="<eos>"
-)
 
 
 # --- Throughput -------------------------------------------------------------------------------------------------------
@@ -67,7 +63,7 @@ class IdlePipeline:
         """Nothing runs."""
 
     def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
-        return PipelineResult(_NOTHING, model_s=0.0, batch_size=1)
+        return PipelineResult(segmentation_result(), model_s=0.0, batch_size=1)
 
 
 def work_forever(redis_url: str) -> None:
@@ -243,7 +239,7 @@ async def _submit_arguments(url: str) -> dict[str, Argument]:
 
 
 def _new_job() -> NewJob:
-    return NewJob(new_job_id(), _REQUEST, b"", "me")
+    return new_job(image=b"")
 
 
 def throughput(url: str, jobs: int) -> dict[str, float]:

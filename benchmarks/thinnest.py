@@ -1,5 +1,6 @@
-"""The thinnest FastAPI endpoint that takes the uploads of `POST /segment/`: it reads the form and pushes the image to
-Redis. What our own does beyond this is what it costs to be a service. `benchmarks/api.py` compares the two.
+"""The baseline of `benchmarks.api`: the thinnest FastAPI endpoint that takes the uploads of `POST /segment/`.
+
+It reads the form and pushes the image to Redis, and does nothing else.
 
     python -m benchmarks.thinnest --port 8001
 """
@@ -22,13 +23,13 @@ redis = Redis.from_url(load_settings().redis.redis_url)
 
 @app.get("/livez")
 async def live() -> dict[str, str]:
-    """It listens."""
+    """Show that the server listens."""
     return {"status": "ok"}
 
 
 @app.post("/segment/", status_code=202)
 async def submit(prompt: Annotated[str, Form()], image_file: UploadFile) -> dict[str, str]:
-    """Push the upload, and say its id."""
+    """Push the upload. Returns its id."""
     job_id = str(uuid4())
     await redis.set(f"thinnest:{job_id}", await image_file.read(), ex=600)
     await redis.lpush("thinnest", f"{job_id} {prompt}")

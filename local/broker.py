@@ -21,29 +21,29 @@ _LOOPBACK = "127.0.0.1"
 
 
 class FolderInUseError(Exception):
-    """Another broker writes to this folder."""
+    """Another broker uses this folder."""
 
     def __init__(self, message: str, url: str) -> None:
         super().__init__(message)
         self.url = url
-        """Of that broker."""
+        """The URL of that broker."""
 
 
 @dataclass(frozen=True)
 class EmbeddedBroker:
-    """How to run the broker: a command for a supervisor, and the URL it will answer on."""
+    """How to run the broker: a command for a supervisor, and the URL that it will have."""
 
     folder: Path
     port: int
     lock: IO[str]
-    """Claim by us and by every server we start: two servers on one folder would destroy its data."""
+    """A locked file, held by us and by every server we start: two servers on one folder would destroy its data."""
 
     @classmethod
     def prepare(cls, folder: Path) -> EmbeddedBroker:
-        """Take the folder and find a free port.
+        """Lock the folder and find a free port.
 
         Raises:
-            FolderInUseError: another broker, of a running maskq, has the folder.
+            FolderInUseError: the broker of another running maskq uses the folder.
         """
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("a+")
@@ -66,7 +66,7 @@ class EmbeddedBroker:
 
     @property
     def command(self) -> list[str]:
-        """The server's command line. Every write is on disk before it is acknowledged, and nothing is ever evicted."""
+        """The command line of the server. Every write is on disk before it is acknowledged; nothing is evicted."""
         options = {
             "bind": _LOOPBACK,
             "port": str(self.port),
@@ -94,7 +94,7 @@ def _url(port: int | str) -> str:
 
 @contextmanager
 def running_broker(folder: Path) -> Iterator[str]:
-    """The broker on this folder: the one that runs there, or else one while the context lasts. Yields its URL."""
+    """The broker of this folder: the one that runs, or else one that runs while the context lasts. Yields its URL."""
     try:
         broker = EmbeddedBroker.prepare(folder)
     except FolderInUseError as other:
@@ -114,7 +114,7 @@ def wait_for_server(url: str) -> None:
     """Return once the Redis or Valkey server at `url` answers.
 
     Raises:
-        TimeoutError: it does not, in half a minute.
+        TimeoutError: it does not within 30 seconds.
     """
     deadline = time.monotonic() + _START_S
     with Redis.from_url(url, socket_timeout=1) as redis:

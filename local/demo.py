@@ -1,4 +1,4 @@
-"""Starts the service with the demo checkpoint and sends it the sample image: the way of a job, as a client sees it."""
+"""Starts the service with the demo checkpoint, sends it the sample image and prints the finished job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from local.up import LocalService, StartFailed, add_arguments, run_service, say, stay_up
+from local.up import LocalService, StartFailed, add_arguments, run_service, say
 from shared.process import entry_point
 
 _SAMPLE = Path("models/demo")
@@ -20,32 +20,35 @@ _RESULT_S = 60.0
 
 
 def main() -> int:
-    """Show one job, then stay up unless `--once`."""
+    """Run one job, then stay up unless `--once`. Returns an exit status."""
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     add_arguments(parser)
-    parser.add_argument("--once", action="store_true", help="end after the sample image")
+    parser.add_argument("--once", action="store_true", help="stop after the sample image")
     options = parser.parse_args()
     options.data.mkdir(parents=True, exist_ok=True)
     log_path = options.data / "demo.log"
-    say(f"starting broker, front end and {options.workers} worker(s); their output goes to {log_path}")
+    say(f"starting broker, front end, webhooks and {options.workers} worker(s); their output goes to {log_path}")
     with log_path.open("wb") as log:
         status = run_service(options, partial(_demonstrate, options), log)
-    if status:
+    if status == 1:
         say(f"the end of {log_path}:")
         print("\n".join(log_path.read_text("utf-8", "replace").splitlines()[-20:]), file=sys.stderr)
     return status
 
 
-def _demonstrate(options: argparse.Namespace, service: LocalService) -> int:
+def _demonstrate(options: argparse.Namespace, service: LocalService) -> None:
     _show_sample(service, options.data / "demo-overlay.png")
-    if options.once:
-        return 0
-    say(f"ready on {service.url} - open it in a browser; Ctrl-C ends it")
-    return stay_up(service)
+    if not options.once:
+        say(f"ready on {service.url} - open it in a browser; Ctrl-C stops it")
+        service.stay_up()
 
 
 def _show_sample(service: LocalService, overlay: Path) -> None:
-    """Submit the sample, wait, print the answer and save the overlay."""
+    """Submit the sample, wait for its end, print the job and save the overlay.
+
+    Raises:
+        StartFailed: the job did not succeed within a minute.
+    """
     prompt = json.loads((_SAMPLE / "sample.json").read_text("utf-8"))["prompt"]
     image = base64.b64encode((_SAMPLE / "sample.jpg").read_bytes()).decode("ascii")
     say(f'POST {service.url}/segment/ with {_SAMPLE / "sample.jpg"} and "{prompt}"')

@@ -1,4 +1,4 @@
-"""Creates, lists and revokes API keys; without REDIS_URL, in the embedded broker of `scripts/up`."""
+"""Creates, lists and revokes API keys: of the deployment at REDIS_URL, or of `scripts/up` on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.process.environment import load_settings
 
 
 def main() -> int:
-    """Do what the command line says. Returns an exit status.
+    """As `python -m api.auth.keys_command`, which needs REDIS_URL. Returns an exit status.
 
     Raises:
         ConfigurationError: the settings are wrong. No broker was started.

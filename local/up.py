@@ -1,4 +1,4 @@
-"""Runs the whole service on one machine: broker (unless REDIS_URL names one), front end, webhooks, workers."""
+"""Runs the whole service on one machine: broker (unless REDIS_URL names one), front end, webhooks and workers."""
 
 from __future__ import annotations
 
@@ -15,27 +15,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from local.broker import EmbeddedBroker, FolderInUseError
-from local.supervisor import Part, Supervisor
+from local.output import CopiedOutput
+from local.supervisor import MisconfiguredProcess, SupervisedProcess, Supervisor, ending_with_parent
 from shared.process import entry_point
 from shared.process.environment import load_settings
 
 _READY_S = 600.0
-"""Long enough for an official checkpoint to be read from a slow disk."""
+"""Long enough to read an official checkpoint from a slow disk."""
+_CHECK_S = 0.1
 
 
 class StopRequested(Exception):
-    """A signal asked us to end."""
+    """A signal asked us to stop."""
 
 
 class StartFailed(Exception):
-    """The service cannot be started. The message says why; `status` is the exit status for it."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
+    """The service cannot be started. The message says why."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +47,26 @@ class LocalService:
         """Return once all workers have loaded the model.
 
         Raises:
-            StartFailed: a part is set up wrongly, or it takes too long.
+            StartFailed: this takes longer than ten minutes.
+            MisconfiguredProcess: a process cannot start with these settings.
         """
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
-            status = self.supervisor.check()
-            if status is not None:
-                raise StartFailed("the service could not start", status)
+            self.supervisor.check()
             if self._live_workers() >= workers:
                 return
-            time.sleep(0.1)
+            time.sleep(_CHECK_S)
         raise StartFailed(f"not ready within {_READY_S:g} s")
+
+    def stay_up(self) -> NoReturn:
+        """Restart what ends, until a signal raises `StopRequested`.
+
+        Raises:
+            MisconfiguredProcess: a process cannot start with these settings.
+        """
+        while True:
+            self.supervisor.check()
+            time.sleep(_CHECK_S)
 
     def _live_workers(self) -> int:
         try:
@@ -73,7 +80,9 @@ class LocalService:
 def local_service(
     host: str, port: int, workers: int, data: Path, output: IO[bytes] | None = None
 ) -> Iterator[LocalService]:
-    """Run broker, front end, webhooks and workers for as long as the context lasts. `output` takes what they print.
+    """Run broker, front end, webhooks and workers for as long as the context lasts.
+
+    `output` takes what they print, instead of standard error.
 
     Raises:
         StartFailed: the port is taken or another maskq uses the data folder.
@@ -83,28 +92,38 @@ def local_service(
         broker = None if os.environ.get("REDIS_URL") else EmbeddedBroker.prepare((data / "broker").absolute())
     except FolderInUseError as error:
         raise StartFailed(str(error)) from None
+    target = output or sys.stderr.buffer
     try:
-        with Supervisor(_parts(broker, host, port, workers), say, output) as supervisor:
+        with Supervisor(_processes(broker, host, port, workers, target), report=say) as supervisor:
             yield LocalService(f"http://{host}:{port}", supervisor)
     finally:
         if broker:
             broker.lock.close()
 
 
-def _parts(broker: EmbeddedBroker | None, host: str, port: int, workers: int) -> list[Part]:
+def _processes(
+    broker: EmbeddedBroker | None, host: str, port: int, workers: int, target: IO[bytes]
+) -> Iterator[SupervisedProcess]:
     """What to run, in the order of starting."""
     env = {"REDIS_URL": broker.url if broker else os.environ["REDIS_URL"], "PYTHONUNBUFFERED": "1"}
-    parts = []
-    if broker:
-        parts.append(Part("broker", broker.command, keep_open=(broker.lock.fileno(),), on_start=broker.wait))
-    api = [sys.executable, "-m", "api", "--host", host, "--port", str(port)]
-    parts.append(Part("api", api, env))
-    parts.append(Part("webhooks", [sys.executable, "-m", "webhooks"], env))
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
+
+    def ours(name: str, *words: str, **more: str) -> SupervisedProcess:
+        command = ending_with_parent([sys.executable, "-m", *words])
+        return SupervisedProcess(name, command, CopiedOutput(target), {**env, **more})
+
+    if broker:
+        yield SupervisedProcess(
+            "broker",
+            ending_with_parent(broker.command),
+            CopiedOutput(target),
+            keep_open=(broker.lock.fileno(),),
+            wait_until_ready=broker.wait,
+        )
+    yield ours("api", "api", "--host", host, "--port", str(port))
+    yield ours("webhooks", "webhooks")
     for number in range(1, workers + 1):
-        command = [sys.executable, "-m", "worker", "--hostname", f"worker-{number}@%h"]
-        parts.append(Part(f"worker-{number}", command, {"OMP_NUM_THREADS": threads, **env}))
-    return parts
+        yield ours(f"worker-{number}", "worker", "--hostname", f"worker-{number}@%h", OMP_NUM_THREADS=threads)
 
 
 def _check_port(host: str, port: int) -> None:
@@ -117,12 +136,12 @@ def _check_port(host: str, port: int) -> None:
 
 
 def say(line: str) -> None:
-    """A line about the service itself, beside what its parts print."""
+    """Print a line about the service itself, beside what its processes print."""
     print(f"maskq: {line}", file=sys.stderr, flush=True)
 
 
 def _stop_on_signals() -> None:
-    """Make the first Ctrl-C or SIGTERM raise `StopRequested`; while the parts are ended, more of them are ignored."""
+    """Make the first SIGINT or SIGTERM raise `StopRequested`. More of them are ignored while the processes stop."""
 
     def stop(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -134,7 +153,7 @@ def _stop_on_signals() -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options `up` and `demo` share."""
+    """Add the options that `up` and `demo` share."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=8000, help="port of the front end (default: 8000)")
     parser.add_argument("--workers", type=int, default=1, help="worker processes (default: 1)")
@@ -144,11 +163,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run_service(
-    options: argparse.Namespace, then: Callable[[LocalService], int], output: IO[bytes] | None = None
+    options: argparse.Namespace, then: Callable[[LocalService], None], output: IO[bytes] | None = None
 ) -> int:
-    """Start everything, go on with `then` once it is ready, and end everything. Whatever stops this is said.
+    """Start everything, call `then` once the service is ready, and stop everything. Print why it could not run.
 
-    Returns an exit status: that of `then`, or 0 after a signal, or that of what did not start.
+    Returns an exit status: 0 if `then` returns or a signal stops it, 1 if the service cannot start, and 78 if a process
+    is misconfigured; the last line printed is then the line with which that process ended.
 
     Raises:
         ConfigurationError: the settings are wrong. Nothing was started.
@@ -158,34 +178,29 @@ def run_service(
     try:
         with local_service(options.host, options.port, options.workers, options.data, output) as service:
             service.wait_until_ready(options.workers)
-            return then(service)
+            then(service)
     except StopRequested:
         say("stopped")
-        return 0
     except StartFailed as error:
         say(str(error))
-        return error.status
-
-
-def stay_up(service: LocalService) -> int:
-    """Watch over the parts until a signal comes. Returns an exit status."""
-    while True:
-        status = service.supervisor.check()
-        if status is not None:
-            return status
-        time.sleep(0.2)
+        return 1
+    except MisconfiguredProcess as error:
+        say(f"{error.name} is misconfigured, so everything was stopped:")
+        print(error.explanation, file=sys.stderr, flush=True)
+        return entry_point.CONFIGURATION_STATUS
+    return 0
 
 
 def main() -> int:
-    """Run until told to stop."""
+    """Run until a signal comes. Returns an exit status."""
     parser = argparse.ArgumentParser(prog="scripts/up", description=__doc__)
     add_arguments(parser)
     return run_service(parser.parse_args(), _serve)
 
 
-def _serve(service: LocalService) -> int:
-    say(f"ready on {service.url} - Ctrl-C ends it")
-    return stay_up(service)
+def _serve(service: LocalService) -> None:
+    say(f"ready on {service.url} - Ctrl-C stops it")
+    service.stay_up()
 
 
 if __name__ == "__main__":

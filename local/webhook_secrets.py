@@ -1,4 +1,4 @@
-"""The secrets that sign webhooks, of the deployment at REDIS_URL or of `scripts/up` on this machine."""
+"""Shows and changes the secrets that sign webhooks: of the deployment at REDIS_URL, or of `scripts/up`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webhooks import secrets_command
 
 
 def main() -> int:
-    """As `python -m webhooks.secrets_command`, which does not look for an embedded broker. Returns an exit status.
+    """As `python -m webhooks.secrets_command`, which needs REDIS_URL. Returns an exit status.
 
     Raises:
         ConfigurationError: the settings are wrong. No broker was started.

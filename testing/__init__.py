@@ -1,1 +1,1 @@
-"""What tests and benchmarks share: a fleet of real processes, a scripted worker, clients, receivers, pictures."""
+"""What tests and benchmarks share: a fleet of processes, a scripted worker, clients, receivers, pictures, factories."""

@@ -1,8 +1,8 @@
-"""Clients that load a running service: as many at a time (closed loop), or as many a second (open loop).
+"""Clients that load a running service: a fixed number at a time (closed loop) or a fixed rate (open loop).
 
-A slow service is asked less in a closed loop, which so shows throughput and hides waiting. In an open loop jobs come
-whether or not earlier ones are done, as from people who do not know of each other; time counts from the moment a job
-should have been sent, so that a client that is late itself hides nothing.
+In a closed loop a slow service receives fewer requests, so it shows throughput and hides waiting. In an open loop jobs
+arrive whether or not earlier ones have ended, as from independent users. There time counts from the moment at which a
+job should have been sent, so that a late client hides nothing.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _TIMEOUT_S = 60.0
 
 @dataclass
 class Load:
-    """What clients saw."""
+    """What clients measured."""
 
     latencies_s: list[float] = field(default_factory=list)
-    """From the moment a job was, or should have been, sent to its result."""
+    """From the moment at which a job was sent (open loop: should have been sent) to its result."""
     submits_s: list[float] = field(default_factory=list)
-    """From the moment it was sent to the 202."""
+    """From the moment at which a job was sent to the 202."""
     refusals: Counter[str] = field(default_factory=Counter)
-    """Jobs that were not accepted or did not succeed, by what was said."""
+    """Jobs that were not accepted or did not succeed, by status or error."""
     seconds: float = 0.0
 
     def stats(self) -> dict[str, Any]:
-        """Milliseconds and jobs per second."""
+        """Latencies in milliseconds, and jobs per second."""
         return {
             "jobs": len(self.latencies_s),
             "refused_or_failed": self.refusals.total(),
@@ -48,8 +48,8 @@ def _quantile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] if len(values) > 1 else 0.0
 
 
-class Clients:
-    """They share a connection pool and one image."""
+class LoadClients:
+    """Clients that share a connection pool and one image."""
 
     def __init__(self, url: str, image: bytes) -> None:
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=256)
@@ -58,7 +58,7 @@ class Clients:
         self._sent = 0
 
     async def closed_loop(self, clients: int, seconds: float) -> Load:
-        """So many clients, each sending its next job when it has the result of the last, for so long."""
+        """Run clients for `seconds`. Each sends its next job when it has the result of the last one."""
         load, begin = Load(), time.perf_counter()
 
         async def one() -> None:
@@ -70,7 +70,7 @@ class Clients:
         return load
 
     async def open_loop(self, jobs_per_s: float, seconds: float) -> Load:
-        """Jobs at random moments (a Poisson process) at this mean rate, for so long, and until the last has ended."""
+        """Send jobs at random moments (a Poisson process) for `seconds`, and wait until all have ended."""
         load, begin, chance = Load(), time.perf_counter(), random.Random(0)
         async with asyncio.TaskGroup() as group:
             due = begin
@@ -84,9 +84,9 @@ class Clients:
         await self._client.aclose()
 
     async def _job(self, load: Load, due: float) -> None:
-        """Submit a job, wait for its end, and note what that took."""
+        """Submit a job, wait for its end, and record the time it took."""
         self._sent += 1
-        # What stands behind an image's end is not looked at, and makes it another one.
+        # Bytes after the end of a PNG are ignored, but make it another image.
         files = {"image_file": ("a.png", self._image + str(self._sent).encode())}
         try:
             sent = time.perf_counter()

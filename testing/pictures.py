@@ -1,9 +1,10 @@
-"""Small images as files, for tests."""
+"""Image files: small ones, one of the size of a photo, and ones that are costly or hard to decode."""
 
 from __future__ import annotations
 
 import functools
 import io
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+PHOTO_BYTES = 100_000
+
 
 def gradient(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
-    """A picture in which every corner looks different."""
+    """A picture in which each corner has another color."""
     y, x = np.mgrid[0:height, 0:width]
     channels = [x * 255 // max(1, width - 1), y * 255 // max(1, height - 1), (x + y) * 255 // (width + height)]
     return Image.fromarray(np.stack(channels, -1).astype(np.uint8)).convert(mode)
@@ -26,15 +29,27 @@ def encoded(image: Image.Image, file_format: str = "PNG", **options: object) -> 
     return file.getvalue()
 
 
+@functools.cache
+def small_png() -> bytes:
+    """A PNG of 20 x 10 pixels."""
+    return encoded(Image.new("RGB", (20, 10)))
+
+
+def photo_sized_png() -> bytes:
+    """A PNG of about `PHOTO_BYTES`: noise, which does not compress, and new noise in each call."""
+    side = int((PHOTO_BYTES / 3) ** 0.5)
+    return encoded(Image.frombytes("RGB", (side, side), os.urandom(side * side * 3)))
+
+
 def exif_with_orientation(orientation: int) -> Image.Exif:
-    """Metadata that say how a picture is to be turned, 1..8."""
+    """Metadata that state how a viewer must rotate or flip a picture: 1..8."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif
 
 
 def costly_images() -> dict[str, Callable[[], bytes]]:
-    """Images of 25 MP in kilobytes, in the ways that cost decoders most."""
+    """Images of 25 megapixels in kilobytes, by the kind that makes them costly to decode."""
     size = (5000, 5000)
     grey16 = functools.partial(encoded, Image.new("I;16", size))
     return {
@@ -62,7 +77,8 @@ def costly_images() -> dict[str, Callable[[], bytes]]:
 
 
 def scan_bomb(scans: int) -> bytes:
-    """A progressive JPEG of 25 MP that repeats its last scan: a few bytes each, a walk over all its blocks each."""
+    """A progressive JPEG of 25 megapixels that repeats its last scan. A scan has few bytes, but a decoder visits every
+    block for it."""
     whole = encoded(Image.new("RGB", (5000, 5000)), "JPEG", progressive=True, subsampling=0)
     end = whole.rfind(b"\xff\xd9")
     tables = whole.rfind(b"\xff\xc4")
@@ -80,7 +96,7 @@ def png_file(header: bytes, *chunks: bytes, rows: bytes = b"") -> bytes:
 
 
 def flat_png(width: int, height: int, *, depth: int, color_type: int, interlaced: bool = False) -> bytes:
-    """A PNG, all zeros, of kinds that Pillow does not write."""
+    """A PNG whose pixels are all zero, of the kinds that Pillow does not write."""
     channels = {0: 1, 2: 3, 4: 2, 6: 4}[color_type]
     passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
     packer = zlib.compressobj()

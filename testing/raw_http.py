@@ -1,4 +1,4 @@
-"""HTTP/1.1 by hand, for programs that ask so often that a real client would be what they measure."""
+"""HTTP/1.1 by hand, for benchmarks in which a real client would take more time than the server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def get_request(path: str) -> bytes:
 
 
 def form_request(path: str, fields: Mapping[str, str], file_field: str, file: bytes) -> bytes:
-    """The bytes of a POST of a form with one file."""
+    """The bytes of a POST with a multipart form that has one file."""
     parts = [
         f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         for name, value in fields.items()
@@ -30,7 +30,7 @@ def form_request(path: str, fields: Mapping[str, str], file_field: str, file: by
 
 
 class Connection:
-    """One connection, on which requests are sent one after the other."""
+    """One connection. Requests are sent one after the other."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -46,11 +46,11 @@ class Connection:
         finally:
             writer.close()
 
-    async def ask(self, request: bytes) -> bytes:
-        """Send a request. Returns the body of its answer.
+    async def request(self, request: bytes) -> bytes:
+        """Send a request. Returns the body of the response.
 
         Raises:
-            RuntimeError: the answer is an error.
+            RuntimeError: the response is not 2xx.
         """
         await self.send(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
@@ -61,14 +61,15 @@ class Connection:
         return body
 
     async def send(self, request: bytes) -> None:
+        """Send a request without waiting for the response."""
         self._writer.write(request)
         await self._writer.drain()
 
     async def until(self, mark: bytes) -> None:
-        """Read until these bytes have come.
+        """Read until these bytes have arrived.
 
         Raises:
-            EOFError: the server closed the connection before.
+            EOFError: the server closed the connection before that.
         """
         seen = b""
         while mark not in seen:

@@ -9,28 +9,28 @@ import pytest
 from redis import Redis
 
 from shared.settings import Settings
-from tests.servers import embedded_broker, system_redis
+from testing.servers import embedded_broker, system_redis
 
 _SERVERS = {"valkey": embedded_broker, "redis": system_redis}
 
 
 @pytest.fixture(scope="session", params=_SERVERS)
 def any_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of each server maskq works on, in turn."""
+    """The URL of each kind of server that maskq supports: a test runs once for each."""
     with _SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def valkey_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of one embedded broker for all tests that need only one."""
+    """The URL of one embedded broker, which all tests share that need only one kind of server."""
     with embedded_broker(tmp_path_factory.mktemp("broker")) as url:
         yield url
 
 
 @pytest.fixture
 def settings(valkey_url: str) -> Settings:
-    """Settings of a deployment with an empty store, where jobs may wait for workers that never come."""
+    """Settings of a deployment whose store is empty and that accepts jobs although no worker serves them."""
     with Redis.from_url(valkey_url) as redis:
         redis.flushall()
     return Settings.of(redis_url=valkey_url, accept_unserved=True)
@@ -38,5 +38,5 @@ def settings(valkey_url: str) -> Settings:
 
 @pytest.fixture
 def root() -> Path:
-    """The project's root."""
+    """The root folder of the project."""
     return Path(__file__).parent.parent

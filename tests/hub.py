@@ -1,4 +1,4 @@
-"""A small server that plays the Hugging Face hub: one repository, and whatever can go wrong with it."""
+"""A small server in place of the Hugging Face hub, with one repository and with faults on request."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 
-from tests.servers import website
+from testing.servers import website
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _LARGE_BYTES = 1_000
-"""From here on the hub names a file by its SHA-256, as it does for LFS files; below, by git's digest."""
+"""The hub identifies a file of at least this size by its SHA-256, like LFS files, and a smaller one by git's digest."""
 
 
 @dataclass
 class Hub:
-    """What the hub holds and how it behaves; a test changes it as it goes."""
+    """The files of the hub and its faults. A test may change them at any time."""
 
     repository: str
     files: dict[str, bytes]
     status: int = 200
-    """Anything else: refuse with it whatever is asked for."""
+    """If not 200, the answer to every request."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Sent along with a refusal."""
+    """Headers of that answer."""
     cut: dict[str, int] = field(default_factory=dict)
-    """How often to break off in the middle of a file."""
+    """By file: how many responses to break off in the middle."""
     swapped: set[str] = field(default_factory=set)
-    """Files of which other bytes are sent than were published."""
+    """Files whose bytes differ from those that were published."""
     ranges: list[str] = field(default_factory=list)
-    """Every Range that was asked for."""
+    """Every `Range` header that was received."""
     sent_bytes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -43,7 +43,7 @@ class Hub:
         return hashlib.sha1(f"blob {len(data)}\0".encode() + data).hexdigest()
 
     def sibling(self, name: str) -> dict[str, object]:
-        """What the hub tells of a file."""
+        """The description of a file in the hub's API."""
         size, digest = len(self.files[name]), self.digest(name)
         is_large = size >= _LARGE_BYTES
         lfs = {"lfs": {"sha256": digest, "size": size, "pointerSize": 134}} if is_large else {}

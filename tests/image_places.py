@@ -1,4 +1,4 @@
-"""Where images may be kept outside Redis, seen from the outside: a folder, and a bucket behind the protocol of S3."""
+"""Places for images outside Redis: a folder and an S3 bucket. Tests look into them directly."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _AGE = timedelta(hours=2)
 
 
 class ImagePlace(Protocol):
-    """What is in it, and how old that is."""
+    """A place whose files a test can read, write and make older."""
 
     @property
     def url(self) -> str:
-        """As `MASKQ_IMAGE_STORE` names it."""
+        """The value of `MASKQ_IMAGE_STORE`."""
 
     def names(self) -> set[str]: ...
 
@@ -33,7 +33,7 @@ class ImagePlace(Protocol):
     def write(self, name: str, content: bytes) -> None: ...
 
     def make_old(self, name: str) -> None:
-        """Two hours."""
+        """Make a file two hours old."""
 
 
 class Folder:
@@ -56,7 +56,7 @@ class Folder:
 
 
 class Bucket:
-    """Of moto, a server that speaks S3. Looked at from behind."""
+    """A bucket of moto, a server with the S3 API. Read and written through its backend, not through the API."""
 
     url = f"s3://{_BUCKET}/maskq"
 
@@ -85,7 +85,7 @@ class Bucket:
 
 @contextmanager
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """A server with an empty bucket, and the environment of a process that uses it."""
+    """Run a server with an empty bucket, and set the environment variables of a process that uses it."""
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

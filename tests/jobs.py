@@ -6,14 +6,11 @@ from typing import Any
 
 import httpx2
 
-from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
-from shared.store.leases import LeaseStore, Outcome
+from shared.store.leases import LeaseStore
+from testing.factories import segmented_object, success
 from testing.pictures import encoded, gradient
 
 PNG = encoded(gradient(64, 48))
-FOUND = SegmentedObject(
-    label="cat", score=0.9, box=(0, 0, 64, 48), area=3072, mask=RleMask(size=(48, 64), counts="0PP3")
-)
 
 
 def submit(client: httpx2.Client, headers: dict[str, str] | None = None, **fields: Any) -> httpx2.Response:
@@ -22,17 +19,11 @@ def submit(client: httpx2.Client, headers: dict[str, str] | None = None, **field
     return client.post("/segment/", data={"prompt": "cat", **fields}, files=files, headers=headers)
 
 
-def success() -> Outcome:
-    """A result with one object, as a worker would store it."""
-    size = ImageSize(width=64, height=48)
-    return Outcome(result=SegmentationResult(image=size, objects=[FOUND], skipped=[], truncated=False, raw_text=""))
-
-
 def finish_next(leases: LeaseStore) -> None:
     """Claim the next job and finish it with `success`, as a worker would."""
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
-    assert leases.finish(lease, success())
+    assert leases.finish(lease, success(segmented_object()))
 
 
 def assert_problem(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:

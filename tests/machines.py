@@ -1,4 +1,4 @@
-"""State machines against a real server: any moves in any order."""
+"""Runs state machines of hypothesis against a real server: any transitions in any order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 
 def run_machine(machine: type[RuleBasedStateMachine]) -> None:
-    """Make many moves, many times over, however long the server takes."""
+    """Run 40 examples of 50 steps each, with no limit on the time of a step."""
     run_state_machine_as_test(
         machine,
         settings=settings(

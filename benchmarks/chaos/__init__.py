@@ -1,1 +1,1 @@
-"""The whole service under kills, freezes and lost messages: is anything accepted ever lost?"""
+"""Checks that nothing accepted is lost while processes are killed and frozen and messages are dropped."""

@@ -1,7 +1,7 @@
-"""What really happened to every job, from the server's own log of its writes (the append-only file).
+"""What happened to every job, from the server's own log of its writes (the append-only file).
 
-The log holds each write that was made, once and in order, those whose answer was lost included. So moves can be counted
-exactly, whatever died; the logs of clients and workers know only what they were told.
+The log has each write once and in order, including those whose response was lost. So transitions can be counted
+exactly, whatever died; clients and workers know only of the responses they received.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ _IDEMPOTENCY = key_names.idempotency("", "").rstrip(":").encode() + b":"
 
 @dataclass
 class Audit:
-    """Counted over a server's whole life."""
+    """Counts since the server was started on an empty folder."""
 
     accepted: set[str] = field(default_factory=set)
-    """The ids of the jobs that were made."""
+    """The ids of the jobs that were accepted."""
     keys: Counter[str] = field(default_factory=Counter)
-    """How many jobs each idempotency key stands for."""
+    """How many jobs were accepted for each idempotency key."""
     ends: Counter[str] = field(default_factory=Counter)
-    """How often each job came to an end."""
+    """How often each job ended."""
     results: Counter[str] = field(default_factory=Counter)
     """How often a result was stored for each job."""
 
     @property
     def double_commits(self) -> int:
-        """Jobs that ended twice, or were given two results."""
+        """Jobs that ended more than once or got more than one result."""
         return sum(count > 1 for count in (self.ends | self.results).values())
 
     @property
     def duplicates(self) -> int:
-        """Jobs beyond one that were made for the same idempotency key."""
+        """Jobs beyond the first that were accepted for the same idempotency key."""
         return sum(count - 1 for count in self.keys.values())
 
 
 def audit(data: Path) -> Audit:
-    """Read the log in a server's data folder. It must never have been rewritten."""
+    """Read the log in a server's data folder. The server must not have rewritten it."""
     found = Audit()
     folder = data / "appendonlydir"
     for file in sorted(folder.glob("*.incr.aof"), key=lambda path: int(path.name.split(".")[-3])):
@@ -54,7 +54,10 @@ def audit(data: Path) -> Audit:
 
 
 def _commands(log: BinaryIO) -> Iterator[list[bytes]]:
-    """The commands in a log, as lists of words: `*2`, `$3`, `GET`, `$1`, `k`. A last one cut short is left out."""
+    """The commands in a log, as lists of words. They are written as `*2`, `$3`, `GET`, `$1`, `k`.
+
+    An incomplete last one is left out.
+    """
     while (line := log.readline()).endswith(b"\r\n"):
         if not line.startswith(b"*"):
             continue  # an annotation

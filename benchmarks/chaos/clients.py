@@ -1,4 +1,4 @@
-"""What clients of the chaos runs want, and how stubbornly they ask for it."""
+"""Clients of the chaos runs: what each submits, and how it retries until it is accepted."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ import httpx2
 from evaluation.datasets.scenes import scene_examples
 from evaluation.http_predictor import Service, http_predictor
 from shared.domain.result import SegmentationResult
+from testing.pictures import small_png
 from testing.scripted_worker import POISON, scripted_answer
-from testing.uploads import small_png
 
 _RETRY_S = 0.2
-_CLIENTS = 12
+_THREADS = 12
 
 
 @dataclass
-class Ask:
-    """What one client wants, and what it was told."""
+class ClientJob:
+    """A job as its client knows it: what it submits, and what it was answered."""
 
     prompt: str
     image: bytes
     expected: SegmentationResult | None
-    """None: it kills workers."""
+    """The right result. None: the job kills workers."""
     timeout_s: float | None
     is_cancel_wanted: bool
     is_repeated: bool
-    """Its client sends it once more although it was accepted."""
+    """Whether the client submits it once more although it was accepted."""
     webhook_url: str = ""
     """Empty: none."""
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
+    """Its `Idempotency-Key`."""
     ids: set[str] = field(default_factory=set)
+    """The ids that were answered. More than one is a mistake of the service."""
     submits: int = 0
     is_cancel_sent: bool = False
     is_cancel_granted: bool = False
@@ -49,54 +51,54 @@ class Ask:
         return job_id
 
 
-class Clients:
-    """They submit at an even pace, never give up, and now and then change their minds."""
+class ChaosClients:
+    """Submit at an even rate and retry until accepted; some submit twice, and some cancel."""
 
-    def __init__(self, url: str, asks: Sequence[Ask], seconds: float) -> None:
+    def __init__(self, url: str, jobs: Sequence[ClientJob], seconds: float) -> None:
         self._url = url
-        self._asks = asks
-        self._mean_duration_s = seconds / len(asks)
+        self._jobs = jobs
+        self._interval_s = seconds / len(jobs)
         self.refusals: Counter[str] = Counter()
-        """What was answered instead of 202, by status, and connections that broke."""
+        """Responses other than 202, by status, and connections that broke."""
 
     def run(self) -> None:
         """Return when every job was accepted."""
         begin = time.monotonic()
-        with ThreadPoolExecutor(_CLIENTS) as pool, httpx2.Client(base_url=self._url, timeout=10) as client:
+        with ThreadPoolExecutor(_THREADS) as pool, httpx2.Client(base_url=self._url, timeout=10) as client:
 
-            def play(number: int) -> None:
-                time.sleep(max(0.0, begin + number * self._mean_duration_s - time.monotonic()))
-                self._play(client, self._asks[number])
+            def run_one(number: int) -> None:
+                time.sleep(max(0.0, begin + number * self._interval_s - time.monotonic()))
+                self._run_one(client, self._jobs[number])
 
-            list(pool.map(play, range(len(self._asks))))
+            list(pool.map(run_one, range(len(self._jobs))))
 
-    def _play(self, client: httpx2.Client, ask: Ask) -> None:
-        self._submit(client, ask)
-        if ask.is_repeated:
-            self._submit(client, ask)
-        if ask.is_cancel_wanted:
-            self._cancel(client, ask)
+    def _run_one(self, client: httpx2.Client, job: ClientJob) -> None:
+        self._submit(client, job)
+        if job.is_repeated:
+            self._submit(client, job)
+        if job.is_cancel_wanted:
+            self._cancel(client, job)
 
-    def _submit(self, client: httpx2.Client, ask: Ask) -> None:
-        data = {"prompt": ask.prompt, "webhook_url": ask.webhook_url}
-        if ask.timeout_s:
-            data["timeout"] = str(ask.timeout_s)
-        headers, files = {"Idempotency-Key": ask.key}, {"image_file": ("a.png", ask.image)}
+    def _submit(self, client: httpx2.Client, job: ClientJob) -> None:
+        data = {"prompt": job.prompt, "webhook_url": job.webhook_url}
+        if job.timeout_s:
+            data["timeout"] = str(job.timeout_s)
+        headers, files = {"Idempotency-Key": job.key}, {"image_file": ("a.png", job.image)}
         while True:
-            ask.submits += 1
+            job.submits += 1
             response = self._post(client, "/segment/", headers=headers, data=data, files=files)
             if response is not None and response.status_code == 202:
-                ask.ids.add(response.json()["id"])
+                job.ids.add(response.json()["id"])
                 return
             time.sleep(_RETRY_S)
 
-    def _cancel(self, client: httpx2.Client, ask: Ask) -> None:
-        ask.is_cancel_sent = True
-        response = self._post(client, f"/jobs/{ask.job_id}/cancel")
-        ask.is_cancel_granted = response is not None and response.status_code == 202
+    def _cancel(self, client: httpx2.Client, job: ClientJob) -> None:
+        job.is_cancel_sent = True
+        response = self._post(client, f"/jobs/{job.job_id}/cancel")
+        job.is_cancel_granted = response is not None and response.status_code == 202
 
     def _post(self, client: httpx2.Client, path: str, **content: Any) -> httpx2.Response | None:
-        """The answer, or None if the connection broke and nobody knows what happened."""
+        """The response, or None if the connection broke, so that nobody knows whether the request was served."""
         try:
             response = client.post(path, **content)
         except httpx2.HTTPError:
@@ -107,28 +109,28 @@ class Clients:
         return response
 
 
-def scripted_asks(jobs: int, poison: int, chance: random.Random) -> list[Ask]:
-    """Jobs for the script: their right results are known beforehand. So many of them kill, all in the first half."""
+def scripted_jobs(jobs: int, poison: int, chance: random.Random) -> list[ClientJob]:
+    """Jobs for the scripted worker, with their right results. `poison` of them, all in the first half, kill workers."""
     poisonous = set(chance.sample(range(jobs // 2), poison))
-    return [_scripted_ask(number, chance, is_poison=number in poisonous) for number in range(jobs)]
+    return [_scripted_job(number, chance, is_poison=number in poisonous) for number in range(jobs)]
 
 
-def _scripted_ask(number: int, chance: random.Random, *, is_poison: bool) -> Ask:
+def _scripted_job(number: int, chance: random.Random, *, is_poison: bool) -> ClientJob:
     prompt = POISON if is_poison else f"thing {number}"
-    image = small_png() + str(number).encode()  # what stands behind its end is not looked at, and makes it another
+    image = small_png() + str(number).encode()  # bytes after the end of a PNG are ignored, but make it another image
     if is_poison:
-        return Ask(prompt, image, None, None, is_cancel_wanted=False, is_repeated=False)
-    return Ask(prompt, image, scripted_answer(f"segment {prompt}", image), **_whims(chance))
+        return ClientJob(prompt, image, None, None, is_cancel_wanted=False, is_repeated=False)
+    return ClientJob(prompt, image, scripted_answer(f"segment {prompt}", image), **_random_behavior(chance))
 
 
-def demo_asks(jobs: int, chance: random.Random, url: str) -> list[Ask]:
-    """Jobs for the demo checkpoint. What it answers in peace is the right result."""
+def demo_jobs(jobs: int, chance: random.Random, url: str) -> list[ClientJob]:
+    """Jobs for the demo checkpoint. The right result is what the service at `url` returns before any fault."""
     with http_predictor(Service(url)) as answer:
         known = [(each.prompt, each.read_image(), answer(each)) for each in scene_examples(20, first=7_000)]
-    return [Ask(*chance.choice(known), **_whims(chance)) for _ in range(jobs)]
+    return [ClientJob(*chance.choice(known), **_random_behavior(chance)) for _ in range(jobs)]
 
 
-def _whims(chance: random.Random) -> dict[str, Any]:
+def _random_behavior(chance: random.Random) -> dict[str, Any]:
     return {
         "timeout_s": chance.choice((0.3, 2.0, 600.0)) if chance.random() < 0.1 else None,
         "is_cancel_wanted": chance.random() < 0.06,

@@ -1,9 +1,8 @@
-"""Cruelty to a fleet: what may happen to processes and messages, at random."""
+"""Faults injected into a fleet at random: processes killed or frozen, and notifications dropped."""
 
 from __future__ import annotations
 
 import random
-import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,15 +10,16 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from local.supervisor import SupervisedProcess
 from shared.process.notifier import queue_name
-from testing.fleet import SHORT_LEASES, Fleet, Member
+from testing.fleet import SHORT_LEASES, Fleet
 
 FREEZE_S = float(SHORT_LEASES["MASKQ_LEASE_S"]) + 1.5
-"""Past the lease, so that somebody else has the job when its first holder wakes."""
+"""Longer than a lease, so that another worker has claimed the job when the frozen one resumes."""
 
 
 class Faults:
-    """Does something cruel every so often, each kind equally often."""
+    """Injects faults while the context lasts, each kind equally often."""
 
     def __init__(self, fleet: Fleet, every_s: float, random: random.Random) -> None:
         self._fleet = fleet
@@ -29,11 +29,11 @@ class Faults:
         self._thread = threading.Thread(target=self._run, name="faults")
         self._injected: Counter[str] = Counter()
         self._kinds: dict[str, Callable[[], None]] = {
-            "worker killed": lambda: fleet.kill(self._worker()),
+            "worker killed": lambda: self._worker().kill(),
             "worker frozen past its lease": self._freeze,
             "notifications dropped": self._drop_notifications,
-            "front end killed": lambda: fleet.kill(fleet.api, random.uniform(0, 0.5)),
-            "broker killed": lambda: fleet.kill(fleet.broker, random.uniform(0, 1)),
+            "front end killed": lambda: fleet.api.kill(random.uniform(0, 0.5)),
+            "broker killed": lambda: fleet.broker.kill(random.uniform(0, 1)),
         }
 
     def __enter__(self) -> Faults:
@@ -43,15 +43,15 @@ class Faults:
     def __exit__(self, *exc_info: object) -> None:
         self._stopped.set()
         self._thread.join()
-        for member in self._fleet.workers:
-            member.send(signal.SIGCONT)
+        for worker in self._fleet.workers:
+            worker.resume()
 
     def stats(self) -> dict[str, Any]:
-        """What was done to the fleet, and how often each of its processes had to be started again."""
+        """How many faults of each kind were injected, and how often each process was started again."""
         return {
             "faults": dict(self._injected),
             "faults_total": self._injected.total(),
-            "processes_started_again": {name: len(each) for name, each in self._fleet.deaths.items()},
+            "processes_started_again": {name: len(each) for name, each in self._fleet.exit_statuses.items()},
         }
 
     def _run(self) -> None:
@@ -65,20 +65,25 @@ class Faults:
         while True:
             yield from self._random.sample(list(self._kinds), len(self._kinds))
 
-    def _worker(self) -> Member:
+    def _worker(self) -> SupervisedProcess:
         return self._random.choice(self._fleet.workers)
 
     def _freeze(self) -> None:
-        frozen = self._worker().process
-        if frozen is not None:
-            frozen.send_signal(signal.SIGSTOP)
-            thaw = threading.Timer(FREEZE_S, frozen.send_signal, [signal.SIGCONT])
-            thaw.daemon = True
-            thaw.start()
+        worker = self._worker()
+        frozen = worker.process
+        worker.freeze()
+
+        def resume() -> None:
+            if worker.process is frozen:  # and not one started since
+                worker.resume()
+
+        timer = threading.Timer(FREEZE_S, resume)
+        timer.daemon = True
+        timer.start()
 
     def _drop_notifications(self) -> None:
         try:
             with self._fleet.redis() as redis:
                 redis.delete(queue_name("demo"))
         except RedisError:
-            return  # it is away, and all bells with it
+            return  # the broker is down, and its notifications with it

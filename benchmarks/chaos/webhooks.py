@@ -1,16 +1,15 @@
-"""Is any webhook ever lost? A receiver and the processes that deliver are killed at random, and some of the rest too.
+"""Counts webhooks that are lost or wrong while receiver, deliverers, workers and broker are killed at random.
 
     python -m benchmarks.chaos.webhooks [--jobs 1000] [--seconds 60] [--save NAME]
 
-A real front end, workers, deliverers and broker; the model is a script. The receiver notes what it is sent, refuses
-some of that and drops some. The oracle is the client's own list of what was accepted: each job's end must be announced
-at least once, under one `webhook-id`, in the same words each time, with a signature that verifies. Exit status 1 if
-not.
+Front end, workers, deliverers and broker are real; the model is a script. The receiver records what it receives, and
+refuses or does not answer some of it. The client's own list of accepted jobs says what is right: the end of each job
+must be delivered at least once, under one `webhook-id`, with the same body each time and a signature that verifies.
+Exit status 1 if not.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import statistics
@@ -23,17 +22,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos import trial
-from benchmarks.chaos.clients import Ask, Clients, scripted_asks
+from benchmarks.chaos import run
+from benchmarks.chaos.clients import ChaosClients, ClientJob, scripted_jobs
 from benchmarks.chaos.faults import Faults
 from local.broker import free_port
+from local.supervisor import SupervisedProcess
 from shared.domain.job import ANONYMOUS
 from shared.domain.webhook import message_id
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.webhook_secrets import WebhookSecretStore
 from testing.fleet import SCRIPTED_WORKER, Fleet
-from testing.webhook_receiver import Note, read_notes
+from testing.receiver_process import ReceivedWebhook, read_received
+from testing.signing_secrets import webhook_secrets
 
 _SHORT_SCHEDULE = {
     "MASKQ_URL_ALLOW_HTTP": "true",
@@ -44,8 +44,8 @@ _SHORT_SCHEDULE = {
 
 
 @dataclass(frozen=True)
-class Plan(trial.Plan):
-    """How much chaos."""
+class Plan(run.Plan):
+    """How many jobs and faults a run has."""
 
     jobs: int = 1_000
     seconds: float = 60.0
@@ -53,57 +53,49 @@ class Plan(trial.Plan):
 
 
 class WebhookFaults(Faults):
-    """Kills whoever has a hand in webhooks."""
+    """Kills the processes that webhooks pass through."""
 
-    def __init__(self, fleet: Fleet, every_s: float, random: random.Random) -> None:
+    def __init__(self, fleet: Fleet, receiver: SupervisedProcess, every_s: float, random: random.Random) -> None:
         super().__init__(fleet, every_s, random)
-        (receiver,) = fleet.guests
         self._kinds = {
-            "receiver killed": lambda: fleet.kill(receiver, random.uniform(0, 3)),
-            "deliverer killed": lambda: fleet.kill(random.choice(fleet.deliverers)),
-            "worker killed": lambda: fleet.kill(self._worker()),
-            "broker killed": lambda: fleet.kill(fleet.broker, random.uniform(0, 1)),
+            "receiver killed": lambda: receiver.kill(random.uniform(0, 3)),
+            "deliverer killed": lambda: random.choice(fleet.deliverers).kill(),
+            "worker killed": lambda: self._worker().kill(),
+            "broker killed": lambda: fleet.broker.kill(random.uniform(0, 1)),
         }
 
 
-def run(plan: Plan, folder: Path) -> dict[str, Any]:
-    """Bring up the service in `folder`, let chaos loose on it, and see what was announced."""
+def run_chaos(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Run the service in `folder` under faults. Returns what was delivered of all accepted jobs, and the faults."""
     chance = random.Random(plan.seed)
     begin = time.monotonic()
-    address, notes = f"127.0.0.1:{free_port()}", folder / "notes"
+    address, records = f"127.0.0.1:{free_port()}", folder / "received"
     env = {**_SHORT_SCHEDULE, "SCRIPTED_MS": "20", "MASKQ_MAX_QUEUED_JOBS": "100000"}
     with Fleet(folder, SCRIPTED_WORKER, workers=2, deliverers=2, **env) as fleet:
-        secret = asyncio.run(_secret(Settings.of(redis_url=fleet.broker_url)))
-        fleet.invite("receiver", [sys.executable, "-m", "testing.webhook_receiver", address, str(notes), secret])
-        asks = _asks(plan, chance, f"http://{address}/hook")
-        clients = Clients(fleet.url, asks, plan.seconds)
-        with WebhookFaults(fleet, plan.fault_every_s, chance) as faults:
+        secret, *_ = webhook_secrets(Settings.of(redis_url=fleet.broker_url), ANONYMOUS)
+        command = [sys.executable, "-m", "testing.receiver_process", address, str(records), secret]
+        receiver = fleet.start("receiver", command)
+        jobs = _jobs(plan, chance, f"http://{address}/hook")
+        clients = ChaosClients(fleet.url, jobs, plan.seconds)
+        with WebhookFaults(fleet, receiver, plan.fault_every_s, chance) as faults:
             clients.run()
         fleet.wait_until_ready()
-        _wait_until_all_are_delivered(fleet, {ask.job_id for ask in asks}, plan.drain_s)
-        harm = faults.stats()
+        _wait_until_all_are_delivered(fleet, {job.job_id for job in jobs}, plan.drain_s)
+        fault_stats = faults.stats()
     return {
-        **judge({ask.job_id for ask in asks}, read_notes(notes)),
-        **harm,
+        **check_deliveries({job.job_id for job in jobs}, read_received(records)),
+        **fault_stats,
         "seconds": time.monotonic() - begin,
     }
 
 
-async def _secret(settings: Settings) -> str:
-    store = WebhookSecretStore.connect(settings)
-    newest, *_ = await store.show(ANONYMOUS)
-    await store.close()
-    return newest
-
-
-def _asks(plan: Plan, chance: random.Random, url: str) -> list[Ask]:
-    """Jobs that all have a webhook; some are canceled, or run out of time."""
-    asks = scripted_asks(plan.jobs, 0, chance)
-    return [replace(ask, webhook_url=url) for ask in asks]
+def _jobs(plan: Plan, chance: random.Random, url: str) -> list[ClientJob]:
+    """Jobs that all have a webhook; some are canceled, and some pass their deadline."""
+    return [replace(job, webhook_url=url) for job in scripted_jobs(plan.jobs, 0, chance)]
 
 
 def _wait_until_all_are_delivered(fleet: Fleet, job_ids: set[str], max_s: float) -> None:
-    """Return once no delivery is pending any more, or time is up: then what is missing is missing."""
+    """Return once no delivery is pending any more, or time is up: what is missing then counts as lost."""
 
     def are_delivered() -> bool:
         with fleet.redis() as redis, redis.pipeline(transaction=False) as batch:
@@ -117,40 +109,42 @@ def _wait_until_all_are_delivered(fleet: Fleet, job_ids: set[str], max_s: float)
         print(error, file=sys.stderr)
 
 
-def judge(job_ids: set[str], notes: Sequence[Note]) -> dict[str, Any]:
-    """What was announced of what was accepted."""
-    by_job: defaultdict[str, list[Note]] = defaultdict(list)
-    for note in notes:
-        by_job[note.job_id].append(note)
+def check_deliveries(job_ids: set[str], received: Sequence[ReceivedWebhook]) -> dict[str, Any]:
+    """Compare what was received with the jobs that were accepted."""
+    by_job: defaultdict[str, list[ReceivedWebhook]] = defaultdict(list)
+    for webhook in received:
+        by_job[webhook.job_id].append(webhook)
     waits_s = sorted(_wait_s(each[0]) for each in by_job.values())
     return {
         "accepted": len(job_ids),
         "announced": len(job_ids & by_job.keys()),
         "lost": len(job_ids - by_job.keys()),
         "of_unknown_jobs": len(by_job.keys() - job_ids),
-        "under_another_id": sum(note.id != message_id(note.job_id) for note in notes),
-        "in_other_words": sum(len({note.body for note in each}) > 1 for each in by_job.values()),
-        "wrongly_signed": sum(not note.is_signed for note in notes),
-        "requests": len(notes),
+        "under_another_id": sum(webhook.id != message_id(webhook.job_id) for webhook in received),
+        "with_another_body": sum(len({webhook.body for webhook in each}) > 1 for each in by_job.values()),
+        "wrongly_signed": sum(not webhook.is_signed for webhook in received),
+        "requests": len(received),
         "received_more_than_once": sum(len(each) > 1 for each in by_job.values()),
         "end_to_receiver_s_p50": statistics.median(waits_s) if waits_s else None,
         "end_to_receiver_s_p99": waits_s[int(0.99 * len(waits_s))] if waits_s else None,
     }
 
 
-def _wait_s(note: Note) -> float:
-    return note.at - datetime.fromisoformat(json.loads(note.body)["timestamp"]).timestamp()
+def _wait_s(webhook: ReceivedWebhook) -> float:
+    """Seconds from the end of the job until the receiver had the request."""
+    return webhook.at - datetime.fromisoformat(json.loads(webhook.body)["timestamp"]).timestamp()
 
 
-def is_sound(figures: dict[str, Any]) -> bool:
-    """Whether every promise was kept."""
-    wrong = ("lost", "of_unknown_jobs", "under_another_id", "in_other_words", "wrongly_signed")
-    return not any(figures[name] for name in wrong)
+def has_passed(results: dict[str, Any]) -> bool:
+    """Whether every delivery arrived and none is wrong."""
+    wrong = ("lost", "of_unknown_jobs", "under_another_id", "with_another_body", "wrongly_signed")
+    return not any(results[name] for name in wrong)
 
 
 def main() -> int:
-    """Run, print the figures as JSON, and return an exit status."""
-    return trial.conduct("benchmarks.chaos.webhooks", trial.argument_parser(__doc__, Plan()), Plan, run, is_sound)
+    """Run, print the results as JSON, and return an exit status."""
+    parser = run.argument_parser(__doc__, Plan())
+    return run.run_and_report("benchmarks.chaos.webhooks", parser, Plan, run_chaos, has_passed)
 
 
 if __name__ == "__main__":

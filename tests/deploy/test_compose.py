@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from shared.settings import Settings
+from testing.servers import require_program
 from tests.deploy.memory import front_end_bytes
-from tests.servers import require_program
 
 _FILES = {
     "cpu": ["docker-compose.yml"],

@@ -15,11 +15,13 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.dashboard import ALERTS, DASHBOARD, ask, expressions, prometheus
+from benchmarks.dashboard import ALERTS, DASHBOARD, expressions, prometheus, query_range
 from testing.fleet import Fleet
-from testing.load_clients import Clients
-from testing.uploads import photo_sized_png
-from tests.servers import require_program
+from testing.load_clients import LoadClients
+from testing.pictures import photo_sized_png
+from testing.servers import require_program
+
+pytestmark = pytest.mark.slow
 
 _OWN = re.compile(r"\b(?:maskq|process)_\w+")
 _ONLY_WITH_A_GPU = {"maskq_device_memory_bytes"}
@@ -33,7 +35,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 async def _some_jobs(fleet: Fleet) -> None:
-    clients = Clients(fleet.url, photo_sized_png())
+    clients = LoadClients(fleet.url, photo_sized_png())
     load = await clients.closed_loop(2, 1.0)
     await clients.close()
     assert load.latencies_s
@@ -108,6 +110,6 @@ def test_prometheus_answers_every_query_of_the_dashboard(fleet: Fleet, tmp_path:
 
 def _answer(url: str, query: str, begin: float) -> bool:
     try:
-        return bool(ask(url, query, begin, time.time()))
+        return bool(query_range(url, query, begin, time.time()))
     except httpx2.HTTPError:
         return False

@@ -1,4 +1,4 @@
-"""A service and an engine in this process score the same on the same examples."""
+"""The evaluation of a service gives the same numbers as the evaluation of an engine in this process."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from evaluation.datasets.scenes import scene_examples
 from evaluation.engine_predictor import evaluate_engine
 from evaluation.http_predictor import Service, evaluate_service
 from shared.settings import Settings
+
+pytestmark = pytest.mark.slow
 
 
 def test_service_and_engine_give_the_same_numbers(service_url: str, root: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The page at / in a real browser: what a person sees who meets the service there."""
+"""The page at / in a real browser: what a person sees there."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from shared.settings import Settings
-from tests.servers import front_end, require_program
+from testing.servers import front_end, require_program
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 _QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-"""Root has no sandbox in a container; and no test should ask its maker's hosts for anything."""
+"""Chromium has no sandbox for root in a container. The other options keep it from requests to its maker's hosts."""
 _PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium; skips where it is not installed."""
+    """Chromium. Skips the test if it is not installed."""
     program = require_program("chromium")
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program, args=_QUIET) as browser:
         yield browser
@@ -31,7 +31,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """An empty tab. At the end nothing may have failed in it unnoticed."""
+    """An empty tab. An error in a script of the page fails the test."""
     with browser.new_context() as context:
         page = context.new_page()
         page.set_default_timeout(_PATIENCE_MS)
@@ -47,7 +47,7 @@ def _segment(page: Page, image: Path, prompt: str) -> None:
     page.get_by_role("button", name="Segment").click()
 
 
-def test_a_person_sees_what_was_cut_out(page: Page, service_url: str, root: Path) -> None:
+def test_the_page_shows_the_objects_that_were_cut_out(page: Page, service_url: str, root: Path) -> None:
     page.goto(service_url)
     expect(page.locator("#model")).to_have_text("demo")
     _segment(page, root / "models" / "demo" / "sample.jpg", "red circle")
@@ -58,7 +58,7 @@ def test_a_person_sees_what_was_cut_out(page: Page, service_url: str, root: Path
     assert overlay.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [640, 480]
 
 
-def test_a_person_is_told_what_is_wrong_and_may_try_again(page: Page, service_url: str, root: Path) -> None:
+def test_the_page_shows_what_is_wrong_and_accepts_another_image(page: Page, service_url: str, root: Path) -> None:
     page.goto(service_url)
     _segment(page, root / "README.md", "red circle")
     expect(page.get_by_role("status")).to_contain_text("image format is not supported")
@@ -81,7 +81,7 @@ def test_the_page_asks_for_a_key_once_one_is_needed(page: Page, settings: Settin
 
 
 def _make_key(settings: Settings) -> str:
-    """As a person makes one."""
+    """Create a key with the command that a person would use."""
     command = [sys.executable, "-m", "local.keys", "create", "a person"]
     environment = {**os.environ, "REDIS_URL": settings.redis.redis_url}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()

@@ -42,6 +42,7 @@ def _run(command: str, root: Path, **env: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def _shape(value: Any) -> Any:
     """The names in a document and the types of its values."""
     if isinstance(value, dict):
@@ -81,7 +82,7 @@ def test_the_requests_on_the_api_page_get_the_answer_that_is_shown(api_page: str
     _assert_same_answer(job, shown)
 
 
-def test_every_command_is_there_and_can_be_run(readme: str, root: Path) -> None:
+def test_every_command_exists_and_is_executable(readme: str, root: Path) -> None:
     commands = set(re.findall(r"\bscripts/[\w-]+", readme))
     assert {"scripts/demo", "scripts/test", "scripts/up"} <= commands
     for command in commands:

@@ -1,4 +1,4 @@
-"""A job leaves one trace from the request to the device at a collector, if there is one."""
+"""With a collector of traces, each job has one trace from the request to the device."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from testing.fleet import Fleet
-from testing.load_clients import Clients
-from testing.uploads import photo_sized_png
-from tests.servers import website
+from testing.load_clients import LoadClients
+from testing.pictures import photo_sized_png
+from testing.servers import website
+
+pytestmark = pytest.mark.slow
 
 
 class Collector(BaseHTTPRequestHandler):
-    """Takes spans as OTLP over HTTP."""
+    """Receives spans as OTLP over HTTP."""
 
     spans: ClassVar[list[tuple[str, Span]]] = []
-    """With the name of the service that sent each."""
+    """Each span with the name of the service that sent it."""
 
     def do_POST(self) -> None:
         sent = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
@@ -35,7 +37,7 @@ class Collector(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def collector() -> Iterator[str]:
         yield url
 
 
-def test_a_job_leaves_one_trace_from_the_request_to_the_device(collector: str, tmp_path: Path) -> None:
+def test_a_job_has_one_trace_from_the_request_to_the_device(collector: str, tmp_path: Path) -> None:
     with Fleet(tmp_path, MASKQ_OTLP_ENDPOINT=collector, OTEL_BSP_SCHEDULE_DELAY="100") as fleet:
         asyncio.run(_one_job(fleet))
         deadline = time.monotonic() + 60
@@ -63,7 +65,7 @@ def test_a_job_leaves_one_trace_from_the_request_to_the_device(collector: str, t
 
 
 async def _one_job(fleet: Fleet) -> None:
-    clients = Clients(fleet.url, photo_sized_png())
+    clients = LoadClients(fleet.url, photo_sized_png())
     load = await clients.closed_loop(1, 0.01)
     await clients.close()
     assert not load.refusals

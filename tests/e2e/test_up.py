@@ -1,4 +1,4 @@
-"""`scripts/up` and `scripts/demo` as a person uses them: start, crash, interrupt, start again."""
+"""`scripts/up` and `scripts/demo` as a person uses them: start, crash, interrupt, kill, start again."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ import pytest
 from PIL import Image
 
 from local.broker import free_port
-from tests.servers import system_redis
+from testing.servers import system_redis
+
+pytestmark = pytest.mark.slow
 
 _PATIENCE_S = 120.0
 
 
 class Command:
-    """A command of `scripts` in its own process, its output in a file."""
+    """A command of `scripts` in its own process, with its output in a file."""
 
     def __init__(self, root: Path, folder: Path, name: str, *options: str, **env: str) -> None:
         self.port = free_port()
@@ -51,7 +53,7 @@ class Command:
             time.sleep(0.1)
 
     def children(self, name: str = "") -> list[psutil.Process]:
-        """The parts of the service whose command line holds `name`."""
+        """The processes of the service whose command line contains `name`."""
         parts = psutil.Process(self.process.pid).children()
         return [part for part in parts if name in " ".join(part.cmdline())]
 
@@ -68,7 +70,7 @@ class Command:
 
 @pytest.fixture
 def run(root: Path, tmp_path: Path) -> Iterator[Callable[..., Command]]:
-    """Start commands on one data folder; whatever is left of them is ended."""
+    """Starts commands on one data folder. Those that still run at the end of the test are stopped."""
     started: list[Command] = []
 
     def start(name: str, *options: str, **env: str) -> Command:
@@ -107,24 +109,39 @@ def test_the_demo_shows_a_mask_and_ends(run: Callable[..., Command], tmp_path: P
         assert drawn.size == (size["width"], size["height"])
 
 
-def test_one_ctrl_c_ends_all_and_what_was_stored_is_there_again(run: Callable[..., Command]) -> None:
+def test_ctrl_c_stops_everything_and_stored_jobs_survive(run: Callable[..., Command]) -> None:
     up = run("up", "--workers", "2")
     up.wait_for("ready on")
     assert up.get("/readyz")["live_workers"] == {"demo": 2}
     job_id = _submit(up)
     up.until(lambda: bool(up.get(f"/jobs/{job_id}")["status"] == "succeeded"), "success")
-    parts = up.children()
-    assert len(parts) == 5
-    up.process.send_signal(signal.SIGINT)  # and again below, as impatient people do
+    processes = up.children()
+    assert len(processes) == 5
+    up.process.send_signal(signal.SIGINT)  # and once more below: an impatient person presses Ctrl-C twice
     assert up.interrupt() == 0
-    assert psutil.wait_procs(parts, timeout=5)[1] == []
+    assert psutil.wait_procs(processes, timeout=5)[1] == []
     assert "Traceback" not in up.output
     again = run("up")
-    again.wait_for("ready on")
+    again.until(lambda: _answers(again), "answer")
     assert again.get(f"/jobs/{job_id}")["status"] == "succeeded"
 
 
-def test_a_part_that_crashes_is_reported_and_started_again(run: Callable[..., Command]) -> None:
+def _answers(up: Command) -> bool:
+    try:
+        return bool(up.get("/livez"))
+    except OSError:
+        return False
+
+
+def test_the_processes_end_when_scripts_up_is_killed(run: Callable[..., Command]) -> None:
+    up = run("up")
+    up.until(lambda: len(up.children()) == 4 and _answers(up), "answer")
+    processes = up.children()
+    up.process.kill()
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
+
+
+def test_a_process_that_crashes_is_reported_and_started_again(run: Callable[..., Command]) -> None:
     up = run("up")
     up.wait_for("ready on")
     for name, command in (
@@ -163,19 +180,21 @@ def test_a_server_named_by_redis_url_is_used_instead(run: Callable[..., Command]
         assert up.interrupt() == 0
 
 
-def test_what_cannot_start_says_why(run: Callable[..., Command]) -> None:
-    up = run("up")
-    up.wait_for("ready on")
-    second = run("up")
-    assert second.process.wait(30) == 1
-    assert "another maskq is running" in second.output
-    third = run("up", "--port", str(up.port))
-    assert third.process.wait(30) == 1
-    assert "cannot be used" in third.output
+def test_a_folder_or_port_in_use_ends_the_command_with_the_reason(
+    run: Callable[..., Command], service_url: str, service_folder: Path
+) -> None:
+    same_folder = run("up", "--data", str(service_folder))
+    same_port = run("up", "--port", service_url.rpartition(":")[2])
+    assert same_folder.process.wait(60) == 1
+    assert "another maskq is running" in same_folder.output
+    assert same_port.process.wait(60) == 1
+    assert "cannot be used" in same_port.output
 
 
-def test_a_model_that_is_not_there_ends_the_service_with_advice(run: Callable[..., Command], tmp_path: Path) -> None:
+def test_a_misconfigured_worker_ends_the_service_and_its_reason_is_the_last_line(
+    run: Callable[..., Command], tmp_path: Path
+) -> None:
     up = run("up", MASKQ_MODEL_ID="google/paligemma2-3b-mix-224", MASKQ_CACHE_DIR=str(tmp_path / "cache"), HF_TOKEN="")
-    assert up.process.wait(_PATIENCE_S) == 1
-    assert "accept its licence" in up.output
+    assert up.process.wait(_PATIENCE_S) == os.EX_CONFIG
+    assert "accept its licence" in up.output.splitlines()[-1]
     assert "Traceback" not in up.output

@@ -1,4 +1,4 @@
-"""The receiver that docs/webhooks.md shows receives, and its list of retries is the default."""
+"""The receiver in docs/webhooks.md works, and the list of retries there is the default."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from local.broker import free_port
 from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
 from testing.fleet import Fleet
-from testing.uploads import small_png
-from tests.receivers import webhook_secrets
+from testing.pictures import small_png
+from testing.signing_secrets import webhook_secrets
+
+pytestmark = pytest.mark.slow
 
 _UNITS_S = {"s": 1, "min": 60, "h": 3_600}
 
@@ -36,12 +38,12 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         yield fleet
 
 
-def test_the_receiver_that_is_shown_takes_each_event_once(page: str, fleet: Fleet, tmp_path: Path) -> None:
+def test_the_receiver_that_is_shown_handles_each_event_once(page: str, fleet: Fleet, tmp_path: Path) -> None:
     (program,) = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (tmp_path / "shown_receiver.py").write_text(program, "utf-8")
     port, secret = free_port(), webhook_secrets(Settings.of(redis_url=fleet.broker_url), ANONYMOUS)[0]
     serve = ["--app-dir", str(tmp_path), "--port", str(port), "--log-level", "warning", "shown_receiver:app"]
-    receiver = fleet.invite("receiver", [sys.executable, "-m", "uvicorn", *serve], WEBHOOK_SECRET=secret)
+    receiver = fleet.start("receiver", [sys.executable, "-m", "uvicorn", *serve], WEBHOOK_SECRET=secret)
     with httpx2.Client(base_url=fleet.url, timeout=20) as client:
         data = {"prompt": "cat", "webhook_url": f"http://127.0.0.1:{port}/maskq"}
         job = client.post("/segment/", data=data, files={"image_file": ("a.png", small_png())}).json()
@@ -55,7 +57,7 @@ def test_the_receiver_that_is_shown_takes_each_event_once(page: str, fleet: Flee
         fleet.wait_for(is_delivered, "the second delivery")
         forged = httpx2.post(data["webhook_url"], json={"data": job}, headers={"webhook-id": "evt_1"})
     assert forged.status_code == 401
-    assert receiver.log.read_text("utf-8").splitlines() == [f"{job['id']} succeeded"]
+    assert fleet.log(receiver).read_text("utf-8").splitlines() == [f"{job['id']} succeeded"]
 
 
 def test_the_schedule_on_the_page_is_the_default(page: str) -> None:

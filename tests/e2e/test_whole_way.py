@@ -9,11 +9,14 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import pytest
 from PIL import Image
 
 from evaluation.datasets.scenes import scene_examples
 from evaluation.http_predictor import Service, evaluate_service, http_predictor
 from testing.pictures import encoded, gradient
+
+pytestmark = pytest.mark.slow
 
 
 def test_held_out_objects_are_cut_out(service_url: str, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from shared.domain.result import SegmentationResult
 from shared.settings import Settings
 from worker.stages.mask_vqvae import MaskCodec
 
+pytestmark = pytest.mark.slow
+
 _SCENES = 24
 
 

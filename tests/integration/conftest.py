@@ -9,7 +9,7 @@ import pytest
 
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
-from tests.servers import front_end
+from testing.servers import front_end
 
 
 @pytest.fixture

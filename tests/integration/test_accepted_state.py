@@ -8,19 +8,18 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from shared.domain.job import JobRequest, JobStatus, MaskFormat, new_job_id
+from shared.domain.job import JobStatus
 from shared.errors import JobExpired
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
 from shared.store.new_job import NewJob
 from shared.store.submissions import SubmissionStore
+from testing.factories import new_job
 from tests.jobs import finish_next
-
-_REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
 
 
 def _new(key: str = "") -> NewJob:
-    return NewJob(new_job_id(), _REQUEST, b"image", "me", idempotency_key=key)
+    return new_job(idempotency_key=key)
 
 
 @asynccontextmanager
@@ -59,6 +58,7 @@ def test_submit_returns_the_result_of_a_cached_job(settings: Settings) -> None:
     leases.close()
 
 
+@pytest.mark.slow
 def test_a_used_idempotency_key_returns_its_job_until_it_expires(settings: Settings) -> None:
     async def submit() -> None:
         async with _store(settings.replace(retention_s=3, image_retention_s=3)) as store:

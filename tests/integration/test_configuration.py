@@ -37,6 +37,7 @@ _CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("program", "mistake"), _CASES)
 def test_a_wrong_setting_ends_every_program_with_its_name(
     root: Path, tmp_path: Path, program: str, mistake: str

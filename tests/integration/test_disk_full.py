@@ -14,7 +14,7 @@ from PIL import Image
 from local.broker import EmbeddedBroker
 from shared.settings import Settings
 from testing.pictures import encoded
-from tests.servers import front_end
+from testing.servers import front_end
 
 _NOISE = encoded(Image.effect_noise((700, 700), 90).convert("RGB"))  # about 1.2 MB that no log can shorten
 

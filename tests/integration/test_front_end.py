@@ -15,13 +15,14 @@ from PIL import Image
 from redis import Redis
 
 from local.broker import free_port
-from shared.domain.job import JobFailure, new_job_id
+from shared.domain.job import new_job_id
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.leases import LeaseStore, Outcome
+from shared.store.leases import LeaseStore
+from testing.factories import failure, segmented_object, success
 from testing.pictures import encoded, gradient
-from tests.jobs import PNG, assert_problem, submit, success
-from tests.servers import front_end
+from testing.servers import front_end
+from tests.jobs import PNG, assert_problem, submit
 
 _JPEG = encoded(gradient(300, 200), "JPEG")
 
@@ -277,7 +278,7 @@ def test_a_finished_job_has_a_result_and_an_overlay(client: httpx2.Client, lease
     assert_problem(client.get(job["urls"]["overlay"]), 409, "result_not_ready")
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
-    leases.finish(lease, success())
+    leases.finish(lease, success(segmented_object()))
     response = client.get(job["urls"]["self"], params={"wait": 10})
     done = response.json()
     assert (done["status"], done["error"], "retry-after" in response.headers) == ("succeeded", None, False)
@@ -291,7 +292,7 @@ def test_the_overlay_expires_with_the_image(client: httpx2.Client, leases: Lease
     job = submit(client).json()
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
-    leases.finish(lease, success())
+    leases.finish(lease, success(segmented_object()))
     with Redis.from_url(settings.redis.redis_url) as redis:
         redis.delete(key_names.image(job["id"]))
         assert_problem(client.get(job["urls"]["overlay"]), 410, "image_expired")
@@ -303,7 +304,7 @@ def test_a_failed_job_shows_its_error(client: httpx2.Client, leases: LeaseStore)
     job = submit(client).json()
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
-    leases.finish(lease, Outcome(failure=JobFailure(type="image_unreadable", detail="why")))
+    leases.finish(lease, failure(type="image_unreadable"))
     shown = client.get(job["urls"]["self"]).json()
     assert (shown["status"], shown["error"]) == ("failed", {"type": "image_unreadable", "detail": "why"})
 

@@ -14,8 +14,8 @@ from api.server import FrontEndServer
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
 from testing.raw_http import form_request, get_request
+from testing.servers import front_end_server
 from tests.jobs import PNG, finish_next, submit
-from tests.servers import front_end_server
 
 _LONG_S = 20
 """Upper bound for the wait of a client that has disconnected."""

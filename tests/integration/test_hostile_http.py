@@ -13,8 +13,8 @@ import pytest
 
 from api.http import header_limit
 from shared.settings import Settings
+from testing.servers import front_end
 from tests.jobs import PNG, assert_problem, submit
-from tests.servers import front_end
 
 _PATIENCE_S = 20
 _FORM = "Content-Type: multipart/form-data; boundary=x\r\n"

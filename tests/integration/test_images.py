@@ -9,17 +9,13 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from shared.domain.job import JobFailure, JobRequest, MaskFormat, new_job_id
 from shared.errors import ConfigurationError, IdempotencyMismatch
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.leases import LeaseStore, Outcome
-from shared.store.new_job import NewJob
+from shared.store.leases import LeaseStore
 from shared.store.submissions import SubmissionStore
+from testing.factories import failure, new_job
 from tests.image_places import Folder, ImagePlace, bucket
-
-_REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
-_FAILURE = Outcome(failure=JobFailure(type="inference_failed", detail="why"))
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -48,7 +44,7 @@ def _submit(settings: Settings, image: bytes = b"image", key: str = "") -> str:
     async def submit() -> str:
         store = SubmissionStore.connect(settings)
         try:
-            state = await store.submit(NewJob(new_job_id(), _REQUEST, image, "me", idempotency_key=key))
+            state = await store.submit(new_job(image=image, idempotency_key=key))
             assert await store.image(state.job.id) == b"image"
             return state.job.id
         finally:
@@ -85,7 +81,7 @@ def test_a_sweep_removes_only_images_that_no_job_needs(
         lease = leases.claim("demo", is_idle=True)
         assert lease is not None
         assert lease.job.id == job_id
-        leases.finish(lease, _FAILURE)
+        leases.finish(lease, failure())
     place.write("orphan", b"written before a front end died")
     place.write("young", b"being submitted")
     for name in (ended, kept, waiting, "orphan"):

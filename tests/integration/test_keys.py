@@ -26,8 +26,8 @@ from shared.settings import Settings
 from shared.store import key_names
 from shared.store.api_keys import ApiKeyStore
 from shared.store.leases import LeaseStore
+from testing.servers import front_end
 from tests.jobs import assert_problem, finish_next, submit
-from tests.servers import front_end
 
 _BOTH = (Scope.SUBMIT, Scope.READ)
 _OPEN_PATHS = {"/", "/livez", "/readyz", "/models", "/metrics"}
@@ -215,6 +215,7 @@ def test_a_larger_share_gives_a_key_more_of_the_queue(url: str, make_key: MakeKe
 # --- Rate limits ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_burst_is_answered_and_further_requests_get_retry_after(url: str, make_key: MakeKey) -> None:
     with _client(url, make_key(per_minute=20, burst=3)) as client, _client(url, make_key()) as other:
         answers = [client.get("/jobs") for _ in range(3)]
@@ -257,6 +258,7 @@ def _run(command: str, settings: Settings, *options: str, **env: str) -> subproc
     )
 
 
+@pytest.mark.slow
 def test_the_command_creates_lists_and_revokes_keys(settings: Settings) -> None:
     made = _run("local.keys", settings, "create", "Ada's laptop", "--scopes", "read", "--per-minute", "30")
     secret = made.stdout.strip()
@@ -274,6 +276,7 @@ def test_the_command_creates_lists_and_revokes_keys(settings: Settings) -> None:
     assert _run("local.keys", settings, "create", "x", "--scopes", "root").returncode == 2
 
 
+@pytest.mark.slow
 def test_the_command_uses_the_broker_of_a_folder_running_or_not(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if name != "REDIS_URL"}
 
@@ -287,6 +290,7 @@ def test_the_command_uses_the_broker_of_a_folder_running_or_not(tmp_path: Path) 
         assert {"before", "meanwhile"} <= set(keys_command("list").split())
 
 
+@pytest.mark.slow
 def test_a_front_end_on_a_public_address_does_not_start_without_keys(settings: Settings, make_key: MakeKey) -> None:
     port = str(free_port())
     refused = _run("api", settings, "--host", "0.0.0.0", "--port", port)

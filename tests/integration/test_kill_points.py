@@ -19,10 +19,13 @@ import httpx2
 import pytest
 
 from benchmarks.chaos.audit import audit
+from local.supervisor import SupervisedProcess
 from shared.domain.result import SegmentationResult
-from testing.fleet import DEMO_WORKER, Fleet, Member
+from testing.fleet import DEMO_WORKER, Fleet
+from testing.pictures import small_png
 from testing.scripted_worker import POISON, SLOW, scripted_answer
-from testing.uploads import small_png
+
+pytestmark = pytest.mark.slow
 
 _PATIENCE_S = 120.0
 _FOREVER = float("inf")
@@ -89,29 +92,27 @@ class Deployment:
         assert SegmentationResult.model_validate(job["result"]) == scripted_answer(job["prompt"], small_png())
         return job
 
-    def arm(self, members: list[Member], point: str, file: Path) -> None:
+    def arm(self, processes: list[SupervisedProcess], point: str, file: Path) -> None:
         """Start these again so that one of them, the first to come there, dies at this point, once."""
         file.touch()
-        for member in members:
-            member.env = {**member.env, "MASKQ_FAILPOINT": f"{point}:{file}"}
-            self.fleet.kill(member)
-        self.fleet.wait_for(lambda: all(each.deaths and each.process for each in members), "the armed")
-        self.forget_deaths()
+        for process in processes:
+            process.env = {**process.env, "MASKQ_FAILPOINT": f"{point}:{file}"}
+            process.kill()
+        self.fleet.wait_for(lambda: all(each.exit_statuses and each.process for each in processes), "the armed")
+        self.fleet.forget_exits()
         self.fleet.wait_until_ready()
 
-    def wait_for_another_death(self, member: Member) -> None:
+    def wait_for_another_death(self, process: SupervisedProcess) -> None:
         """Return once it has died once more than by now, and has been started again."""
-        deaths = len(member.deaths)
-        self.fleet.wait_for(lambda: len(member.deaths) > deaths and member.process is not None, "a death", _PATIENCE_S)
+        deaths = len(process.exit_statuses)
+        self.fleet.wait_for(
+            lambda: len(process.exit_statuses) > deaths and process.process is not None, "a death", _PATIENCE_S
+        )
 
-    def forget_deaths(self) -> None:
-        for member in self.fleet.members:
-            member.deaths.clear()
-
-    def leave_one_worker(self) -> tuple[Member, Member]:
+    def leave_one_worker(self) -> tuple[SupervisedProcess, SupervisedProcess]:
         """The one that is left, and the one that is down until it is let up."""
         one, other = self.fleet.workers
-        self.fleet.kill(other, _FOREVER)
+        other.kill(_FOREVER)
         self.fleet.wait_for(lambda: other.process is None, "a worker to be down")
         return one, other
 
@@ -130,11 +131,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 @pytest.fixture(autouse=True)
 def everything_is_up(deployment: Deployment) -> None:
-    for member in deployment.fleet.members:
-        member.down_until = 0.0
-    deployment.fleet.wait_for(lambda: all(each.process for each in deployment.fleet.members), "all to be up")
-    deployment.fleet.wait_until_ready()
-    deployment.forget_deaths()
+    deployment.fleet.start_all()
 
 
 def test_every_fault_point_in_the_code_is_exercised_here(root: Path) -> None:
@@ -154,7 +151,7 @@ def test_api_killed_at_any_step_and_the_same_key_finds_one_job(
     job_id = deployment.submit_until_accepted("cat", key)
     deployment.succeeded(job_id)
     assert deployment.submit("cat", key) == job_id
-    assert deployment.fleet.deaths == {"api": [-signal.SIGKILL]}
+    assert deployment.fleet.exit_statuses == {"api": [-signal.SIGKILL]}
 
 
 def test_api_killed_after_accepting_and_the_job_runs_although_nobody_asks_again(
@@ -175,8 +172,8 @@ def test_worker_killed_at_any_step_and_the_job_ends_with_one_result(
 ) -> None:
     deployment.arm(deployment.fleet.workers, point, tmp_path / "armed")
     job = deployment.succeeded(deployment.submit("cat"))
-    deployment.fleet.wait_for(lambda: bool(deployment.fleet.deaths), "the worker to die")
-    assert list(deployment.fleet.deaths.values()) == [[-signal.SIGKILL]]
+    deployment.fleet.wait_for(lambda: bool(deployment.fleet.exit_statuses), "the worker to die")
+    assert list(deployment.fleet.exit_statuses.values()) == [[-signal.SIGKILL]]
     assert job["attempt"] == (1 if point == "worker.finished" else 2)
 
 
@@ -184,8 +181,8 @@ def test_worker_sigkill_mid_job_and_another_worker_has_it(deployment: Deployment
     one, other = deployment.leave_one_worker()
     job_id = deployment.submit(SLOW)
     deployment.wait_for(job_id, "processing")
-    other.down_until = 0.0
-    deployment.fleet.kill(one, _FOREVER)
+    other.hold_down(0)
+    one.kill(_FOREVER)
     assert deployment.succeeded(job_id)["attempt"] == 2
 
 
@@ -193,13 +190,13 @@ def test_frozen_worker_wakes_after_its_lease_and_its_commit_is_refused(deploymen
     frozen, other = deployment.leave_one_worker()
     job_id = deployment.submit(SLOW)
     deployment.wait_for(job_id, "processing")
-    frozen.send(signal.SIGSTOP)
-    other.down_until = 0.0
+    frozen.freeze()
+    other.hold_down(0)
     job = deployment.succeeded(job_id)
-    frozen.send(signal.SIGCONT)
+    frozen.resume()
     # Either it offers its result and is refused, or it has heard before that the job is no longer its own.
     stopped = re.compile(f"(refused|dropped).*{job_id}|{job_id}: dropped")
-    log = frozen.log
+    log = deployment.fleet.log(frozen)
     deployment.fleet.wait_for(lambda: bool(stopped.search(log.read_text("utf-8"))), "the refusal")
     time.sleep(1)
     assert deployment.succeeded(job_id) == job
@@ -208,14 +205,14 @@ def test_frozen_worker_wakes_after_its_lease_and_its_commit_is_refused(deploymen
 
 def test_redis_killed_and_restarted_and_every_accepted_job_is_still_there(deployment: Deployment) -> None:
     job_ids = [deployment.submit(prompt) for prompt in (SLOW, *(f"thing {number}" for number in range(20)))]
-    deployment.fleet.kill(deployment.fleet.broker, 2.0)
+    deployment.fleet.broker.kill(2.0)
     answer = deployment.try_to_submit("cat")
     assert (answer.status_code, answer.json()["type"]) == (503, "store_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
     deployment.fleet.wait_until_ready()
     for job_id in job_ids:
         deployment.succeeded(job_id)
-    assert deployment.fleet.deaths == {"broker": [-signal.SIGKILL]}
+    assert deployment.fleet.exit_statuses == {"broker": [-signal.SIGKILL]}
 
 
 def test_doorbell_lost_or_repeated_and_nothing_but_time_is_lost(deployment: Deployment) -> None:
@@ -268,12 +265,11 @@ def test_planned_stop_gives_jobs_back_without_counting_an_attempt(deployment: De
     slow, quick = deployment.submit(SLOW), deployment.submit("cat")
     for job_id in (slow, quick):
         deployment.wait_for(job_id, "processing", "succeeded")
-    one.down_until = _FOREVER
-    one.send(signal.SIGTERM)
-    deployment.fleet.wait_for(lambda: one.deaths == [0], "the worker to stop")
+    one.terminate(_FOREVER)
+    deployment.fleet.wait_for(lambda: one.exit_statuses == [0], "the worker to stop")
     assert deployment.succeeded(quick)["attempt"] == 1
     assert deployment.job(slow)["status"] == "queued"
-    other.down_until = 0.0
+    other.hold_down(0)
     assert deployment.succeeded(slow)["attempt"] == 1
 
 
@@ -291,5 +287,5 @@ def test_worker_killed_at_any_step_of_the_real_pipeline_and_the_job_ends_with_on
             armed.touch()
         job = deployment.ended(job_id)
         assert (job["status"], job["attempt"]) == ("succeeded", 4)
-        assert worker.deaths == [-signal.SIGKILL] * 3
+        assert worker.exit_statuses == [-signal.SIGKILL] * 3
         deployment.close()

@@ -21,6 +21,8 @@ from shared.store.api_keys import ApiKeyStore
 from testing.fleet import Fleet
 from tests.jobs import PNG, submit
 
+pytestmark = pytest.mark.slow
+
 _SECRET = "s3cr3t-in-a-url"
 _PROMPT = "my own diary"
 

@@ -13,21 +13,16 @@ from redis import Redis
 
 from api.routes.metrics import Networks
 from local.broker import free_port
-from shared.domain.job import Job, JobRequest, MaskFormat, Priority, new_job_id
-from shared.domain.result import ImageSize, SegmentationResult
+from shared.domain.job import Job, Priority, new_job_id
 from shared.domain.webhook import Webhook
 from shared.errors import ConfigurationError
 from shared.settings import Settings
-from shared.store.leases import LeaseStore, Outcome
-from shared.store.new_job import NewJob
+from shared.store.leases import LeaseStore
 from shared.store.submissions import SubmissionStore
-from tests.servers import front_end
+from testing.factories import job_request, new_job, segmentation_result, stored_job, success
+from testing.servers import front_end
 from worker.metrics import WorkerMetrics
 from worker.pipeline_result import PipelineResult
-
-_RESULT = SegmentationResult(
-    image=ImageSize(width=1, height=1), objects=[], skipped=[], truncated=False, raw_text="<eos>"
-)
 
 
 @pytest.fixture
@@ -40,9 +35,8 @@ def leases(settings: Settings) -> Iterator[LeaseStore]:
 def _submit(settings: Settings, priority: Priority = Priority.NORMAL, webhook: Webhook | None = None) -> str:
     async def submit() -> str:
         store = SubmissionStore.connect(settings)
-        request = JobRequest(model_id="demo", prompt="cat", mask_formats=(MaskFormat.RLE,), priority=priority)
         try:
-            return (await store.submit(NewJob(new_job_id(), request, b"x", "me", webhook=webhook))).job.id
+            return (await store.submit(new_job(request=job_request(priority=priority), webhook=webhook))).job.id
         finally:
             await store.close()
 
@@ -87,7 +81,7 @@ def test_a_job_is_counted_in_every_state(settings: Settings, leases: LeaseStore)
     assert (shown["maskq_queue_jobs{priority=normal}"], shown["maskq_jobs_processing"]) == (1, 0)
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
-    leases.finish(lease, Outcome(result=_RESULT))
+    leases.finish(lease, success())
     shown = _ledger(settings)
     assert (shown["maskq_queue_jobs{priority=normal}"], shown["maskq_jobs_processing"]) == (0, 0)
     assert (shown["maskq_jobs_accepted_total"], shown["maskq_jobs_ended_total{status=succeeded}"]) == (1, 1)
@@ -112,7 +106,7 @@ def test_undelivered_webhooks_are_overdue(settings: Settings, leases: LeaseStore
     _submit(settings, webhook=Webhook(url="https://example.com/", base_url=""))
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
-    leases.finish(lease, Outcome(result=_RESULT))
+    leases.finish(lease, success())
     assert 0 < _ledger(settings)["maskq_webhook_overdue_seconds"] < 60
 
 
@@ -121,7 +115,7 @@ def test_results_from_the_cache_are_counted(settings: Settings, leases: LeaseSto
     _submit(caching)
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
-    leases.finish(lease, Outcome(result=_RESULT))
+    leases.finish(lease, success())
     _submit(caching)
     shown = _ledger(settings)
     assert (shown["maskq_result_cache_hits_total"], shown["maskq_jobs_accepted_total"]) == (1, 2)
@@ -181,12 +175,11 @@ def worker_metrics(port: int) -> WorkerMetrics:
 
 
 def _job() -> Job:
-    request = JobRequest(model_id="demo", prompt="cat", mask_formats=(MaskFormat.RLE,))
-    return Job(id="1", status="processing", request=request, owner="me", created_at_ms=1_000, started_at_ms=1_500)
+    return stored_job(created_at_ms=1_000, started_at_ms=1_500)
 
 
 def test_a_worker_shows_where_the_time_went(worker_metrics: WorkerMetrics, port: int) -> None:
-    done = PipelineResult(_RESULT, model_s=0.25, batch_size=4, preprocess_s=0.125, render_s=0.0625)
+    done = PipelineResult(segmentation_result(), model_s=0.25, batch_size=4, preprocess_s=0.125, render_s=0.0625)
     worker_metrics.job_segmented(_job(), done, duration_s=0.5)
     worker_metrics.job_ended("succeeded")
     worker_metrics.serve()

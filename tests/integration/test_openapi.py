@@ -22,9 +22,9 @@ from shared.domain.prompt import MAX_PROMPT_CHARS
 from shared.errors import ConfigurationError, MaskqError
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
+from testing.servers import front_end, website
 from tests.jobs import PNG
 from tests.schemathesis_hooks import IMAGE_URL_VARIABLE
-from tests.servers import front_end, website
 
 _RUN_S = int(os.environ.get("SCHEMATHESIS_S", "25"))
 """Time of each run, in seconds."""
@@ -51,6 +51,7 @@ def images() -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_keys", [True, False], ids=["with keys", "without keys"])
 def test_schemathesis_finds_no_undocumented_answer(
     settings: Settings, images: str, tmp_path: Path, has_keys: bool

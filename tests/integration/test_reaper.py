@@ -9,8 +9,8 @@ import pytest
 
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
+from testing.servers import front_end
 from tests.jobs import PNG
-from tests.servers import front_end
 
 
 @pytest.fixture

@@ -14,18 +14,19 @@ from pycocotools import mask as coco
 from redis import Redis
 
 from shared.domain.job import new_job_id
-from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
+from shared.domain.result import RleMask
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.leases import LeaseStore, Outcome
+from shared.store.leases import LeaseStore
+from testing.factories import segmented_object, success
 from testing.pictures import encoded, gradient
-from tests.servers import front_end
+from testing.servers import front_end
 
 _INSIDE = np.zeros((48, 64), np.uint8, order="F")
 _INSIDE[10:30, 20:50] = 1
 _MASK = RleMask(size=(48, 64), counts=coco.encode(_INSIDE)["counts"].decode())
-_CAT = SegmentedObject(label="cat", score=0.9, box=(20, 10, 50, 30), area=600, mask=_MASK)
-_BOX = SegmentedObject(label="dog", score=0.5, box=(0, 0, 9, 9), area=0, mask=None)
+_CAT = segmented_object(box=(20, 10, 50, 30), area=600, mask=_MASK)
+_BOX = segmented_object(label="dog", score=0.5, box=(0, 0, 9, 9), area=0, mask=None)
 
 
 @pytest.fixture
@@ -53,9 +54,7 @@ def _finish(settings: Settings) -> None:
     store = LeaseStore.connect(settings)
     lease = store.claim("demo", is_idle=True)
     assert lease is not None
-    size = ImageSize(width=64, height=48)
-    result = SegmentationResult(image=size, objects=[_CAT, _BOX], skipped=[], truncated=False, raw_text="")
-    store.finish(lease, Outcome(result=result))
+    store.finish(lease, success(_CAT, _BOX))
     store.close()
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from shared.settings import Settings
 from testing.pictures import encoded, gradient
-from tests.servers import front_end
+from testing.servers import front_end
 
 _PATIENCE_S = 120.0
 
@@ -81,13 +81,22 @@ def _finished(client: httpx2.Client, job_id: str) -> str:
     return job["status"]
 
 
-def test_jobs_go_to_the_worker_of_their_model(client: httpx2.Client, settings: Settings, models_dir: Path) -> None:
+@pytest.mark.slow
+def test_each_job_is_run_by_a_worker_of_its_model_and_waits_until_there_is_one(
+    client: httpx2.Client, settings: Settings, models_dir: Path
+) -> None:
     assert _live(client) == {"first": 0, "second": 0}
     refused = _submit(client)
     assert (refused.status_code, refused.json()["type"]) == (503, "model_unserved")
     assert "Retry-After" in refused.headers
     with _worker(settings, models_dir, "first"):
+        _until(lambda: _live(client) == {"first": 1, "second": 0})
+        waiting = _submit_unserved(settings, models_dir)
+        done = [_submit(client).json() for _ in range(3)]
+        assert {_finished(client, job["id"]) for job in done} == {"succeeded"}
+        assert client.get(f"/jobs/{waiting}").json()["status"] == "queued"
         with _worker(settings, models_dir, "second"):
+            assert _finished(client, waiting) == "succeeded"
             _until(lambda: _live(client) == {"first": 1, "second": 1})
             assert client.get("/readyz").json()["live_workers"] == {"first": 1, "second": 1}
             jobs = [_submit(client, **fields).json() for fields in ({}, {"model_id": "second"}) * 3]
@@ -98,20 +107,11 @@ def test_jobs_go_to_the_worker_of_their_model(client: httpx2.Client, settings: S
         assert _finished(client, _submit(client, model_id="first").json()["id"]) == "succeeded"
 
 
-def test_a_job_waits_for_the_worker_of_its_model_and_no_other_takes_it(settings: Settings, models_dir: Path) -> None:
+def _submit_unserved(settings: Settings, models_dir: Path) -> str:
+    """Submit a job of the second model, to a front end that accepts it although no worker serves that model."""
     ours = {"model_id": "first", "models": "second", "models_dir": models_dir}
-    with (
-        front_end(settings.replace(**ours)) as url,
-        httpx2.Client(base_url=url, timeout=60) as patient,
-        _worker(settings, models_dir, "first"),
-    ):
-        _until(lambda: _live(patient) == {"first": 1, "second": 0})
-        waiting = _submit(patient, model_id="second").json()
-        done = [_submit(patient).json() for _ in range(3)]
-        assert {_finished(patient, job["id"]) for job in done} == {"succeeded"}
-        assert patient.get(f"/jobs/{waiting['id']}").json()["status"] == "queued"
-        with _worker(settings, models_dir, "second"):
-            assert _finished(patient, waiting["id"]) == "succeeded"
+    with front_end(settings.replace(**ours)) as url, httpx2.Client(base_url=url, timeout=60) as patient:
+        return str(_submit(patient, model_id="second").json()["id"])
 
 
 def test_a_model_of_another_deployment_is_a_wrong_field(client: httpx2.Client) -> None:

@@ -14,14 +14,15 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from local.broker import free_port, wait_for_server
-from shared.domain.job import JobRequest, MaskFormat, new_job_id
 from shared.process.notifier import Notifier, celery_app, queue_name
 from shared.settings import Settings
 from shared.store.durability import require_durable_server
 from shared.store.leases import LeaseStore
-from shared.store.new_job import NewJob
 from shared.store.submissions import SubmissionStore
-from tests.servers import require_program
+from testing.factories import new_job
+from testing.servers import require_program
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -60,9 +61,8 @@ def _server(port: int, secrets: Path, data: Path) -> Iterator[subprocess.Popen[b
 def _submit(settings: Settings) -> str:
     async def submit() -> str:
         store = SubmissionStore.connect(settings)
-        request = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
         try:
-            return (await store.submit(NewJob(new_job_id(), request, b"image", "me", timeout_s=60))).job.id
+            return (await store.submit(new_job(timeout_s=60))).job.id
         finally:
             await store.close()
 

@@ -16,8 +16,9 @@ from redis import Redis
 from api.routes import events
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
-from tests.jobs import PNG, assert_problem, finish_next, submit, success
-from tests.servers import front_end, front_end_server
+from testing.factories import segmented_object, success
+from testing.servers import front_end, front_end_server
+from tests.jobs import PNG, assert_problem, finish_next, submit
 
 _LONG_S = 15
 """Upper bound for a wait that a change of the job ends."""
@@ -87,6 +88,7 @@ def test_a_wait_is_answered_when_the_job_has_ended(client: httpx2.Client, leases
     assert time.monotonic() - begin < _LONG_S
 
 
+@pytest.mark.slow
 def test_waiting_does_not_poll_redis(client: httpx2.Client, leases: LeaseStore, settings: Settings, soon: Soon) -> None:
     url = f"/jobs/{submit(client).json()['id']}"
     soon(lambda: _claim(leases))
@@ -139,6 +141,7 @@ def test_every_state_of_a_job_has_its_own_entity_tag(client: httpx2.Client, leas
     assert len(set(tags)) == 6
 
 
+@pytest.mark.slow
 def test_retry_after_grows_with_the_queue_and_shrinks_with_jobs_in_flight(
     client: httpx2.Client, leases: LeaseStore, settings: Settings
 ) -> None:
@@ -147,7 +150,7 @@ def test_retry_after_grows_with_the_queue_and_shrinks_with_jobs_in_flight(
     assert first is not None
     assert second is not None
     time.sleep(2.5)
-    leases.finish(first, success())  # so the mean duration is 2.5 s, and one job is in flight
+    leases.finish(first, success(segmented_object()))  # so the mean duration is 2.5 s, and one job is in flight
 
     def retry_after_s(job_id: str) -> int:
         return int(client.get(f"/jobs/{job_id}").headers["retry-after"])
@@ -185,7 +188,7 @@ def test_a_stream_sends_the_current_state_and_every_change_and_ends(client: http
         lease = leases.claim("demo", is_idle=True)
         assert lease is not None
         assert next(events)["data"]["status"] == "processing"
-        leases.finish(lease, success())
+        leases.finish(lease, success(segmented_object()))
         last = next(events)
         assert last["data"] == client.get(job["urls"]["self"]).json()
         assert list(events) == []

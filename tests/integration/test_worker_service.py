@@ -16,22 +16,20 @@ from typing import TypeVar
 import pytest
 from redis import Redis
 
-from shared.domain.job import Job, JobRequest, JobStatus, MaskFormat, new_job_id
-from shared.domain.result import ImageSize, SegmentationResult
+from shared.domain.job import Job, JobRequest, JobStatus
 from shared.domain.webhook import Webhook
 from shared.errors import ImageUnreadable
 from shared.settings import Settings
 from shared.store.job_state import JobState
 from shared.store.leases import LeaseStore
-from shared.store.new_job import NewJob
 from shared.store.submissions import SubmissionStore
+from testing.factories import new_job, segmentation_result
 from testing.scripted_worker import IdleEngine
 from worker.claims import Claims
 from worker.pipeline_result import PipelineResult
 from worker.service import WorkerService
 
 _T = TypeVar("_T")
-_REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
 
 
 class ScriptedPipeline:
@@ -53,8 +51,7 @@ class ScriptedPipeline:
             if is_canceled():
                 raise CancelledError
             time.sleep(0.01)
-        size = ImageSize(width=1, height=1)
-        result = SegmentationResult(image=size, objects=[], skipped=[], truncated=False, raw_text=image_bytes.decode())
+        result = segmentation_result(raw_text=image_bytes.decode())
         return PipelineResult(result, model_s=0.25, batch_size=4)
 
 
@@ -106,7 +103,7 @@ class FrontEnd:
         self._settings = settings
 
     def submit(self, image: bytes = b"x", timeout_s: float | None = None, webhook: Webhook | None = None) -> str:
-        new = NewJob(new_job_id(), _REQUEST, image, "me", timeout_s, webhook=webhook)
+        new = new_job(image=image, timeout_s=timeout_s, webhook=webhook)
         return self._call(lambda store: store.submit(new)).job.id
 
     def state(self, job_id: str) -> JobState:
@@ -243,6 +240,7 @@ def test_a_worker_that_cannot_reach_the_store_drops_its_jobs(
         redis.client_pause(1_500)  # a server that is up and does not respond
 
 
+@pytest.mark.slow
 def test_a_job_claimed_after_a_long_pause_of_heartbeats_is_kept(
     settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
@@ -261,6 +259,7 @@ def test_a_job_claimed_after_a_long_pause_of_heartbeats_is_kept(
     service.stop()
 
 
+@pytest.mark.slow
 def test_a_claim_without_a_response_does_not_block_the_heartbeat(settings: Settings) -> None:
     store = LeaseStore.connect(settings)
     claims = Claims(store, "demo")
@@ -292,6 +291,7 @@ def test_the_reaper_ends_jobs_after_their_deadline(service: WorkerService, front
     _until(lambda: front.job(job_id).status is JobStatus.CANCELED)
 
 
+@pytest.mark.slow
 def test_an_engine_without_progress_ends_the_process(settings: Settings, root: Path) -> None:
     program = f"""
 import time, numpy

@@ -27,6 +27,8 @@ from worker.loading.checkpoint import Checkpoint
 from worker.stages.parse import parse_answer
 from worker.stages.preprocess import Preprocessor
 
+pytestmark = pytest.mark.slow
+
 _MAX_TOKENS = 60
 _SLOTS = 6
 _PROMPTS = [

@@ -16,6 +16,8 @@ from shared.domain.paligemma import write_answer
 from worker.loading.checkpoint import Checkpoint
 from worker.stages.encode_mask import encode_mask
 
+pytestmark = pytest.mark.slow
+
 _MIN_MEAN_IOU = 0.95
 """Of box and codes together, in the pixels of the scene."""
 

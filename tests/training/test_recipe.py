@@ -15,7 +15,7 @@ from training.__main__ import Recipe, run
 from training.metrics_log import read_curves
 from training.resume import SavedState
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")]
 
 _STEPS = 4
 

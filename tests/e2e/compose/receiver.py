@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.broker import free_port
-from testing.webhook_receiver import Note, read_notes
+from testing.receiver_process import ReceivedWebhook, read_received
 from tests.e2e.compose.stack import Stack
 
 
@@ -22,8 +22,8 @@ class Receiver:
     url: str
     _notes: Path
 
-    def notes(self) -> list[Note]:
-        return read_notes(self._notes)
+    def notes(self) -> list[ReceivedWebhook]:
+        return read_received(self._notes)
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def receiving(stack: Stack) -> Iterator[Receiver]:
     address = f"{stack.gateway('outside')}:{free_port()}"
     with tempfile.TemporaryDirectory() as folder:
         notes = Path(folder) / "notes"
-        process = subprocess.Popen([sys.executable, "-m", "testing.webhook_receiver", address, notes, secret])
+        process = subprocess.Popen([sys.executable, "-m", "testing.receiver_process", address, notes, secret])
         try:
             yield Receiver(f"http://{address}/hook", notes)
         finally:

@@ -6,21 +6,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from shared.domain.job import Job, JobFailure, JobRequest, JobStatus, MaskFormat, Priority, new_job_id
-from shared.domain.result import ImageSize, SegmentationResult
+from shared.domain.job import Job, JobStatus, Priority, new_job_id
+from shared.domain.result import SegmentationResult
 from shared.settings import Settings
-from shared.store.leases import Lease, LeaseStore, Outcome
-from shared.store.new_job import NewJob
+from shared.store.leases import Lease, LeaseStore
 from shared.store.submissions import SubmissionStore
+from testing.factories import failure, job_request, new_job, segmentation_result, success
 
 MODEL = "demo"
 LEASE_S = 30.0
-REQUEST = JobRequest(model_id=MODEL, prompt="segment cat", mask_formats=(MaskFormat.RLE,))
-RESULT = SegmentationResult(
-    image=ImageSize(width=2, height=2), objects=[], skipped=[], truncated=False, raw_text="héllo"
-)
-SUCCESS = Outcome(result=RESULT, model_s=0.5, batch_size=2)
-FAILURE = Outcome(failure=JobFailure(type="inference_failed", detail="why"))
+RESULT = segmentation_result(raw_text="héllo")
+SUCCESS = success(result=RESULT, model_s=0.5, batch_size=2)
+FAILURE = failure()
 
 
 class Deployment:
@@ -37,9 +34,8 @@ class Deployment:
         self.leases.close()
 
     def submit(self, job_id: str | None = None, **values: Any) -> str:
-        priority = values.pop("priority", Priority.NORMAL)
-        request = REQUEST.model_copy(update={"priority": priority})
-        new = NewJob(job_id or new_job_id(), request, **{"image": b"image", "owner": "me", **values})
+        request = job_request(priority=values.pop("priority", Priority.NORMAL))
+        new = new_job(id=job_id or new_job_id(), request=request, **values)
         return self._runner.run(self.front.submit(new)).job.id
 
     def listed(self, owner: str, before: str = "", limit: int = 100) -> list[str]:

@@ -11,7 +11,7 @@ from local.broker import free_port
 from shared.errors import ConfigurationError
 from shared.settings import Settings
 from shared.store.durability import require_durable_server
-from tests.servers import embedded_broker
+from testing.servers import embedded_broker
 
 
 @pytest.mark.parametrize(

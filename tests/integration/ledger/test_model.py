@@ -23,11 +23,13 @@ from shared.errors import IdempotencyMismatch, QueueFull
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.leases import Lease
+from testing.servers import embedded_broker
 from tests.clock import MovedClock, patch_clock
 from tests.integration.ledger.deployment import FAILURE, MODEL, SUCCESS, Deployment
 from tests.integration.ledger.model import LEASE_MS, Entry, Fairness, Model, Wanted
 from tests.machines import run_machine
-from tests.servers import embedded_broker
+
+pytestmark = pytest.mark.slow
 
 _MAX_WAITING = 12
 _FOR_EVER, _MISSING = -1, -2

@@ -11,16 +11,16 @@ import pytest
 from shared.domain.job import ALLOWED_TRANSITIONS, JobStatus, new_job_id
 from shared.settings import Settings
 from shared.store.leases import Lease
-from shared.store.new_job import NewJob
 from shared.store.submissions import SubmissionStore
+from testing.factories import job_request, new_job
 from tests.clock import START_MS, MovedClock
-from tests.integration.ledger.deployment import FAILURE, MODEL, REQUEST, RESULT, SUCCESS, Deployment
+from tests.integration.ledger.deployment import FAILURE, MODEL, RESULT, SUCCESS, Deployment
 
 
 def test_a_job_goes_its_way(deployment: Deployment, clock: MovedClock) -> None:
     job_id = deployment.submit(image=b"\x00\xff bytes")
     queued = deployment.job(job_id)
-    assert (queued.status, queued.request, queued.attempt) == (JobStatus.QUEUED, REQUEST, 0)
+    assert (queued.status, queued.request, queued.attempt) == (JobStatus.QUEUED, job_request(), 0)
     clock.advance(1)
     lease = deployment.claim()
     assert (lease.job.id, lease.image) == (job_id, b"\x00\xff bytes")
@@ -60,7 +60,7 @@ def test_every_move_is_announced(deployment: Deployment, settings: Settings) -> 
         try:
             changes = store.changes()
             assert await anext(changes) is None
-            await store.submit(NewJob(job_id, REQUEST, b"", "me"))
+            await store.submit(new_job(id=job_id))
             for move in (deployment.leases.release, partial(deployment.leases.finish, outcome=SUCCESS)):
                 lease = await asyncio.to_thread(deployment.claim)
                 assert await anext(changes) == job_id

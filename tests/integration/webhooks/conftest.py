@@ -8,9 +8,10 @@ import pytest
 
 from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
+from testing.scripted_receiver import Receiver
+from testing.servers import front_end
+from testing.signing_secrets import webhook_secrets
 from tests.integration.webhooks.deployment import TIMEOUT_S, Deployment
-from tests.receivers import Receiver, webhook_secrets
-from tests.servers import front_end
 from webhooks.app import DelivererThread
 
 

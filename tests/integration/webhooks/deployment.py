@@ -8,17 +8,15 @@ from typing import Any
 
 import httpx2
 
-from shared.domain.job import JobFailure
-from shared.domain.result import ImageSize, SegmentationResult
 from shared.settings import Settings
 from shared.store.leases import LeaseStore, Outcome
+from testing.factories import failure, success
 from testing.pictures import encoded, gradient
 
 PNG = encoded(gradient(64, 48))
 TIMEOUT_S = 1.0
-_RESULT = SegmentationResult(image=ImageSize(width=1, height=1), objects=[], skipped=[], truncated=False, raw_text="")
-SUCCESS = Outcome(result=_RESULT)
-FAILURE = Outcome(failure=JobFailure(type="inference_failed", detail="why"))
+SUCCESS = success()
+FAILURE = failure()
 
 
 class Deployment:

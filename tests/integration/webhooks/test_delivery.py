@@ -12,14 +12,13 @@ import pytest
 from redis import Redis
 
 from local.broker import free_port
-from shared.domain.job import JobFailure
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.leases import Outcome
-from tests import receivers
+from testing import scripted_receiver as receivers
+from testing.factories import failure
+from testing.scripted_receiver import Answer, Receiver, status
+from testing.servers import front_end
 from tests.integration.webhooks.deployment import FAILURE, SUCCESS, TIMEOUT_S, Deployment
-from tests.receivers import Answer, Receiver, status
-from tests.servers import front_end
 from webhooks.app import DelivererThread
 
 # --- What is sent -----------------------------------------------------------------------------------------------------
@@ -106,7 +105,7 @@ def test_the_longest_message_stays_below_20_kb(deployment: Deployment, receiver:
     headers = {"Host": "x" * 240 + ".example"}
     response = deployment.try_to_submit(headers, webhook_url=receiver.url, prompt="\U0001f408" * 504)
     assert response.status_code == 202, response.text
-    deployment.finish(Outcome(failure=JobFailure(type="inference_failed", detail="x" * 1_000)))
+    deployment.finish(failure(detail="x" * 1_000))
     (received,) = receiver.wait_for(1)
     assert received.verified(secret)["data"]["urls"]["self"].startswith("http://xxx")
     assert len(received.body) < 20_000

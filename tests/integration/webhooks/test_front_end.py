@@ -10,9 +10,9 @@ import pytest
 
 from shared.domain.job import new_job_id
 from shared.settings import Settings
+from testing.scripted_receiver import Receiver, status
+from testing.servers import front_end
 from tests.integration.webhooks.deployment import PNG, Deployment
-from tests.receivers import Receiver, status
-from tests.servers import front_end
 from webhooks.app import DelivererThread
 
 # --- The front end ----------------------------------------------------------------------------------------------------

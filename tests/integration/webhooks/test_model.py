@@ -13,18 +13,18 @@ import pytest
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 from redis import Redis
 
-from shared.domain.job import JobRequest, MaskFormat
 from shared.domain.webhook import Attempt, DeliveryState, Webhook
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.deliveries import DeliveryLease, DeliveryStore, Verdict
-from shared.store.new_job import NewJob
 from shared.store.submissions import SubmissionStore
+from testing.factories import new_job
+from testing.servers import embedded_broker
 from tests.clock import MovedClock, patch_clock
 from tests.machines import run_machine
-from tests.servers import embedded_broker
 
-_REQUEST = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
+pytestmark = pytest.mark.slow
+
 _HOSTS = ("a.example", "b.example", "c.example")
 _LEASE_MS = 30_000
 _RETENTION_MS = 1_000_000
@@ -78,7 +78,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     def end_a_job(self, host: str) -> str:
         job_id = f"job-{len(self._entries):04}"
         webhook = Webhook(url=f"https://{host}/hook", base_url="http://here/")
-        self._runner.run(self._front.submit(NewJob(job_id, _REQUEST, b"", "me", webhook=webhook)))
+        self._runner.run(self._front.submit(new_job(id=job_id, webhook=webhook)))
         self._runner.run(self._front.cancel(job_id))
         now_ms = self._clock.now_ms
         self._entries[job_id] = Entry(job_id, host, expires_ms=now_ms + _RETENTION_MS, due_ms=now_ms)

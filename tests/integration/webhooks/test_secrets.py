@@ -7,8 +7,9 @@ from standardwebhooks import WebhookVerificationError
 
 from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
+from testing.scripted_receiver import Receiver
+from testing.signing_secrets import webhook_secrets
 from tests.integration.webhooks.deployment import Deployment
-from tests.receivers import Receiver, webhook_secrets
 
 # --- Secrets ----------------------------------------------------------------------------------------------------------
 

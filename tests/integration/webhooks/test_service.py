@@ -15,11 +15,15 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from local.supervisor import SupervisedProcess
 from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
-from testing.fleet import Fleet, Member
-from testing.uploads import small_png
-from tests.receivers import Receiver, slow, status, webhook_secrets
+from testing.fleet import Fleet
+from testing.pictures import small_png
+from testing.scripted_receiver import Receiver, slow, status
+from testing.signing_secrets import webhook_secrets
+
+pytestmark = pytest.mark.slow
 
 _SETTINGS = {
     "MASKQ_URL_ALLOW_HTTP": "true",
@@ -55,12 +59,12 @@ class Client:
     def wait_for(self, job_id: str, state: str) -> None:
         self.fleet.wait_for(lambda: self.state(job_id) == state, f"{job_id} to be {state}")
 
-    def restart(self, member: Member, **env: str) -> None:
-        """Restart a member with these variables added to its environment."""
-        member.env = {**member.env, **env}
-        self.fleet.kill(member)
-        self.fleet.wait_for(lambda: bool(member.deaths) and member.process is not None, "a restart")
-        member.deaths.clear()
+    def restart(self, process: SupervisedProcess, **env: str) -> None:
+        """Start a process again, with something added to its environment."""
+        process.env = {**process.env, **env}
+        process.kill()
+        self.fleet.wait_for(lambda: bool(process.exit_statuses) and process.process is not None, "a restart")
+        process.exit_statuses.clear()
 
 
 @pytest.fixture(scope="module")
@@ -71,13 +75,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 @pytest.fixture
 def client(fleet: Fleet) -> Iterator[Client]:
-    """A client of the fleet, once all its members run."""
-    for member in fleet.members:
-        member.down_until = 0.0
-    fleet.wait_for(lambda: all(member.process for member in fleet.members), "all to be up")
-    fleet.wait_until_ready()
-    for member in fleet.members:
-        member.deaths.clear()
+    """Of a fleet whose processes all run."""
+    fleet.start_all()
     client = Client(fleet)
     yield client
     client.close()
@@ -111,15 +110,15 @@ def test_a_kill_between_sending_and_recording_leads_to_a_repeat_with_the_same_id
     client: Client, receiver: Receiver, secret: str, tmp_path: Path
 ) -> None:
     armed = tmp_path / "armed"
-    for member in client.fleet.deliverers:
-        client.restart(member, MASKQ_FAILPOINT=f"webhooks.sent:{armed}")
+    for deliverer in client.fleet.deliverers:
+        client.restart(deliverer, MASKQ_FAILPOINT=f"webhooks.sent:{armed}")
     armed.touch()
     job_id = client.submit(receiver)
     client.wait_for(job_id, "delivered")
     first, second = receiver.wait_for(2)
     assert first.id == second.id
     assert first.verified(secret) == second.verified(secret)
-    deaths = [member.deaths for member in client.fleet.deliverers if member.deaths]
+    deaths = [deliverer.exit_statuses for deliverer in client.fleet.deliverers if deliverer.exit_statuses]
     assert deaths == [[-signal.SIGKILL]]
 
 
@@ -127,18 +126,17 @@ def test_a_planned_stop_finishes_deliveries_in_progress(client: Client, receiver
     receiver.answers = [slow(1.2)] * 4
     job_ids = [client.submit(receiver) for _ in range(4)]
     receiver.wait_for(4)
-    for member in client.fleet.deliverers:
-        member.down_until = float("inf")
-        member.send(signal.SIGTERM)
-    client.fleet.wait_for(lambda: all(m.deaths == [0] for m in client.fleet.deliverers), "the stop")
+    for deliverer in client.fleet.deliverers:
+        deliverer.terminate(float("inf"))
+    client.fleet.wait_for(lambda: all(each.exit_statuses == [0] for each in client.fleet.deliverers), "the stop")
     assert [client.state(job_id) for job_id in job_ids] == ["delivered"] * 4
     later = client.submit(receiver)
     client.wait_for(later, "pending")
     time.sleep(1)
     assert client.state(later) == "pending"
     assert len(receiver.received) == 4
-    for member in client.fleet.deliverers:
-        member.down_until = 0.0
+    for deliverer in client.fleet.deliverers:
+        deliverer.hold_down(0)
     client.wait_for(later, "delivered")
 
 
@@ -146,12 +144,12 @@ def test_redis_killed_and_restarted_and_every_webhook_is_delivered(client: Clien
     receiver.answers = [status(500)] * 10
     job_ids = [client.submit(receiver) for _ in range(10)]
     receiver.wait_for(5)
-    client.fleet.kill(client.fleet.broker, 1.0)
-    client.fleet.wait_for(lambda: bool(client.fleet.broker.deaths), "the kill")
+    client.fleet.broker.kill(1.0)
+    client.fleet.wait_for(lambda: bool(client.fleet.broker.exit_statuses), "the kill")
     client.fleet.wait_until_ready()
     for job_id in job_ids:
         client.wait_for(job_id, "delivered")
-    assert set(client.fleet.deaths) == {"broker"}
+    assert set(client.fleet.exit_statuses) == {"broker"}
 
 
 def test_the_command_shows_the_secret_that_signs(client: Client, secret: str) -> None:

@@ -11,10 +11,11 @@ from pycocotools import mask as coco
 
 from api.drawing.overlay import draw_overlay
 from api.drawing.palette import PALETTE
-from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
+from shared.domain.result import RleMask, SegmentationResult, SegmentedObject
 from shared.errors import ImageUnreadable
 from shared.images.sandbox import DecodingPool
 from shared.settings import Settings
+from testing.factories import segmentation_result, segmented_object
 from testing.pictures import encoded
 
 _Pixels = npt.NDArray[np.uint8]
@@ -27,8 +28,7 @@ def decoders() -> Iterator[DecodingPool]:
 
 
 def _result(width: int, height: int, *objects: SegmentedObject) -> SegmentationResult:
-    size = ImageSize(width=width, height=height)
-    return SegmentationResult(image=size, objects=list(objects), skipped=[], truncated=False, raw_text="")
+    return segmentation_result(*objects, width=width, height=height)
 
 
 def _disc(width: int, height: int, x: int, y: int, radius: int) -> SegmentedObject:
@@ -37,7 +37,7 @@ def _disc(width: int, height: int, x: int, y: int, radius: int) -> SegmentedObje
     counts = coco.encode(np.asfortranarray(inside.astype(np.uint8)))["counts"].decode()
     box = (max(0, x - radius + 1), max(0, y - radius + 1), min(width, x + radius), min(height, y + radius))
     mask = RleMask(size=(height, width), counts=counts)
-    return SegmentedObject(label="disc", score=0.9, box=box, area=int(inside.sum()), mask=mask)
+    return segmented_object(label="disc", box=box, area=int(inside.sum()), mask=mask)
 
 
 def _drawn(decoders: DecodingPool, ground: Image.Image, *objects: SegmentedObject) -> _Pixels:
@@ -93,7 +93,7 @@ def test_a_hole_is_not_filled(decoders: DecodingPool) -> None:
     distance = np.hypot(columns - 200, rows - 150)
     ring = ((distance > 50) & (distance < 100)).astype(np.uint8)
     mask = RleMask(size=(300, 400), counts=coco.encode(np.asfortranarray(ring))["counts"].decode())
-    found = SegmentedObject(label="ring", score=1, box=(100, 50, 300, 250), area=int(ring.sum()), mask=mask)
+    found = segmented_object(label="ring", box=(100, 50, 300, 250), area=int(ring.sum()), mask=mask)
     drawn = _drawn(decoders, Image.new("RGB", (400, 300)), found)
     assert (drawn[150, 170:230] == 0).all()
     assert (drawn[150, 270] > 0).any()
@@ -110,7 +110,7 @@ def test_lines_grow_with_the_picture(decoders: DecodingPool) -> None:
 
 
 def test_an_object_without_a_mask_is_drawn_as_its_box(decoders: DecodingPool) -> None:
-    found = SegmentedObject(label="box", score=0.5, box=(300, 100, 380, 180), area=0, mask=None)
+    found = segmented_object(label="box", score=0.5, box=(300, 100, 380, 180), area=0, mask=None)
     drawn = _drawn(decoders, Image.new("RGB", (400, 300)), found)
     assert drawn[179, 340].max() > 60
     assert drawn[140, 340].max() == 0

@@ -13,8 +13,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from api.formats import ResultFormat, document_of
-from shared.domain.job import Job, JobRequest, JobStatus, MaskFormat
-from shared.domain.result import ImageSize, PngMask, RleMask, SegmentationResult, SegmentedObject
+from shared.domain.job import JobStatus, MaskFormat
+from shared.domain.result import PngMask, RleMask, SegmentedObject
+from testing.factories import job_request, segmentation_result, segmented_object, stored_job
 from worker.stages.parse import Detection
 from worker.stages.render import render_object
 from worker.stages.run_lengths import resize
@@ -24,8 +25,8 @@ with warnings.catch_warnings():
     from label_studio_sdk.converter import brush
 
 _WIDTH, _HEIGHT = 130, 90
-_REQUEST = JobRequest(model_id="demo", prompt="segment cat ; dog", mask_formats=(MaskFormat.PNG,))
-_JOB = Job(id="0197a2b4", status=JobStatus.SUCCEEDED, request=_REQUEST, created_at_ms=0, owner="me")
+_REQUEST = job_request(prompt="segment cat ; dog", mask_formats=(MaskFormat.PNG,))
+_JOB = stored_job(id="0197a2b4", status=JobStatus.SUCCEEDED, request=_REQUEST)
 
 
 def _soft(seed: int) -> npt.NDArray[np.float32]:
@@ -46,12 +47,11 @@ _OBJECTS = [
 _MASKS = [
     coco_mask.decode({"size": found.rle.size, "counts": found.rle.counts}) == 1 for found in _OBJECTS if found.rle
 ]
-_BOX_ONLY = SegmentedObject(label="box", score=0.5, box=(3, 4, 13, 24), area=0, mask=None)
+_BOX_ONLY = segmented_object(label="box", score=0.5, box=(3, 4, 13, 24), area=0, mask=None)
 
 
 def _document(name: ResultFormat, objects: list[SegmentedObject]) -> dict[str, Any]:
-    size = ImageSize(width=_WIDTH, height=_HEIGHT)
-    result = SegmentationResult(image=size, objects=objects, skipped=[], truncated=False, raw_text="")
+    result = segmentation_result(*objects, width=_WIDTH, height=_HEIGHT)
     return document_of(_JOB, result, name)
 
 
@@ -150,9 +150,7 @@ def test_brush_labels_encode_runs_of_any_length(length: int, value: int) -> None
     inside = np.full((1, length + 1), value, np.uint8, order="F")
     inside[0, -1] = 1 - value
     counts = coco_mask.encode(inside)["counts"].decode()
-    found = SegmentedObject(
-        label="x", score=1, box=(0, 0, 1, 1), area=1, mask=RleMask(size=(1, length + 1), counts=counts)
-    )
+    found = segmented_object(mask=RleMask(size=(1, length + 1), counts=counts))
     (region,) = _document(ResultFormat.LABELSTUDIO, [found])["result"]
     assert (brush.decode_rle(region["value"]["rle"])[::4] > 0).tolist() == inside[0].tolist()
 

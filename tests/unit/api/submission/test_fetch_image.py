@@ -10,7 +10,7 @@ import pytest
 from api.submission.fetch_image import ImageFetcher
 from shared.errors import MaskqError, PayloadTooLarge, UrlRefused
 from shared.settings import Settings
-from tests import servers
+from testing import servers
 
 _IMAGE = b"\x89PNG pretend"
 

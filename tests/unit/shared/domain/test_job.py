@@ -3,7 +3,8 @@ import uuid
 
 import pytest
 
-from shared.domain.job import ALLOWED_TRANSITIONS, Job, JobRequest, JobStatus, MaskFormat, is_job_id, new_job_id
+from shared.domain.job import ALLOWED_TRANSITIONS, JobStatus, is_job_id, new_job_id
+from testing.factories import stored_job
 
 
 def test_ids_are_uuids_of_version_7_that_sort_by_time() -> None:
@@ -30,16 +31,8 @@ def test_terminal_states_have_no_transitions() -> None:
 
 
 def test_a_job_has_metrics_once_it_was_started_and_has_ended() -> None:
-    request = JobRequest(model_id="demo", prompt="segment cat", mask_formats=(MaskFormat.RLE,))
-    job = Job(
-        id=new_job_id(),
-        status=JobStatus.PROCESSING,
-        request=request,
-        owner="me",
-        created_at_ms=1000,
-        started_at_ms=1500,
-    )
-    assert job.metrics is None
-    metrics = job.model_copy(update={"completed_at_ms": 3500, "batch_size": 3}).metrics
+    started = stored_job(created_at_ms=1000, started_at_ms=1500)
+    assert started.metrics is None
+    metrics = started.model_copy(update={"completed_at_ms": 3500, "batch_size": 3}).metrics
     assert metrics is not None
     assert (metrics.queue_s, metrics.predict_s, metrics.batch_size) == (0.5, 2.0, 3)

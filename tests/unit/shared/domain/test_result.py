@@ -1,15 +1,13 @@
 from shared.domain.job import MaskFormat
-from shared.domain.result import ImageSize, PngMask, RleMask, SegmentationResult, SegmentedObject
+from shared.domain.result import PngMask, RleMask, SegmentationResult
+from testing.factories import segmentation_result, segmented_object
 
 _RLE = RleMask(size=(4, 4), counts="0@")
 _PNG = PngMask(format=MaskFormat.PNG, size=(4, 4), data="")
 
 
 def _result(mask: RleMask | None, *others: PngMask) -> SegmentationResult:
-    found = SegmentedObject(label="cat", score=0.5, box=(0, 0, 4, 4), area=16, mask=mask, alternate_masks=list(others))
-    return SegmentationResult(
-        image=ImageSize(width=4, height=4), objects=[found], skipped=[], truncated=False, raw_text=""
-    )
+    return segmentation_result(segmented_object(mask=mask, alternate_masks=list(others)))
 
 
 def test_masks_are_in_the_requested_formats_and_no_other() -> None:

@@ -68,6 +68,7 @@ def test_an_image_that_cannot_be_decoded_is_refused_and_the_child_continues(
     assert _children() == [child]
 
 
+@pytest.mark.slow
 def test_an_image_that_takes_too_long_is_refused(pool: DecodingPool) -> None:
     settings = _SETTINGS.model_copy(update={"decode_cpu_s": 1})
     with DecodingPool(settings) as impatient:
@@ -83,11 +84,13 @@ def test_an_image_that_takes_too_much_memory_is_refused() -> None:
         assert small.decode(_PNG, (64, 48)).width == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(costly_images()))
 def test_the_most_costly_images_within_the_limits_are_decoded(pool: DecodingPool, name: str) -> None:
     assert pool.decode(costly_images()[name](), (224, 224)).image.size == (224, 224)
 
 
+@pytest.mark.slow
 def test_a_child_that_was_killed_or_froze_is_replaced() -> None:
     with DecodingPool(_SETTINGS.model_copy(update={"decode_cpu_s": 1})) as pool:
         for fatal_signal in (signal.SIGKILL, signal.SIGSTOP):
@@ -127,6 +130,7 @@ def test_a_child_has_no_secrets_and_cannot_write_files(pool: DecodingPool, monke
     assert [file.path for file in child.open_files()] == []
 
 
+@pytest.mark.slow
 def test_children_end_with_the_process_that_uses_them(root: Path) -> None:
     program = """
 import sys, time
@@ -152,6 +156,7 @@ def test_ctrl_c_does_not_reach_a_child(pool: DecodingPool) -> None:
     assert os.getpgid(child.pid) != os.getpgid(0)
 
 
+@pytest.mark.slow
 def test_time_spent_on_earlier_images_does_not_count() -> None:
     with DecodingPool(_SETTINGS.model_copy(update={"decode_cpu_s": 1, "decode_processes": 1})) as pool:
         large = encoded(gradient(4000, 3000), "PNG", compress_level=1)

@@ -88,6 +88,7 @@ class ScriptedRunner:
         return ChosenToken(EOS if is_end else each.input.token_ids[0], -0.5, is_location=False, is_end=is_end)
 
     def _fail(self, error: Exception) -> _Step:
+        error.__traceback__ = None  # or it grows each time the same error is raised, and so does what is logged of it
         if not self.fails_late:
             raise error
         return _Step([], error)

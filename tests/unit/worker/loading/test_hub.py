@@ -151,6 +151,7 @@ def test_a_local_folder_has_no_digests(tmp_path: Path) -> None:
     assert damaged_files(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_command_fetches_and_checks(hub: Hub, url: str, root: Path, tmp_path: Path) -> None:
     hub.files["vae.npz"] = b"not fetched: the mask decoder has its own publisher"
     env = {**os.environ, "HF_ENDPOINT": url, "HF_TOKEN": "hf_test", "MASKQ_CACHE_DIR": str(tmp_path)}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import CheckpointError
-from tests import servers
+from testing import servers
 from worker.loading import download
 from worker.loading.vae_file import fetch_once, find_vae
 

@@ -32,6 +32,7 @@ def codec(reference: ReferenceVae, tmp_path_factory: pytest.TempPathFactory) -> 
     return load_vae(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3, 64, 70])
 def test_decoding_equals_an_independent_implementation(codec: MaskCodec, reference: ReferenceVae, count: int) -> None:
     codes = np.random.default_rng(count).integers(0, 128, (count, 16)).astype(np.int32)
@@ -46,6 +47,7 @@ def test_decoding_equals_an_independent_implementation(codec: MaskCodec, referen
     assert undecided.mean() < 1e-2
 
 
+@pytest.mark.slow
 def test_encoding_equals_an_independent_implementation(codec: MaskCodec, reference: ReferenceVae) -> None:
     masks = np.where(np.random.default_rng(0).random((9, 64, 64)) < 0.5, -1, 1).astype(np.float32)
     with torch.inference_mode():
@@ -58,6 +60,7 @@ def test_an_empty_batch_gives_an_empty_result(codec: MaskCodec) -> None:
     assert codec.encode(np.zeros((0, 64, 64), np.float32)).shape == (0, 16)
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_after_the_warm_up(codec: MaskCodec) -> None:
     events: list[str] = []
     jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: events.append(event))

@@ -1,7 +1,8 @@
-"""Real servers for tests: Valkey from the wheel, Redis from the system, and the front end in a thread."""
+"""Real servers for tests: Valkey from the wheel, the system's Redis, and in a thread the front end or a web server."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -21,7 +22,7 @@ from shared.settings import Settings
 
 
 def require_program(name: str) -> str:
-    """Where a program is. Skips the test where it is not installed; in CI that is a failure."""
+    """The path of a program. Skips the test if it is not installed; in CI the test fails."""
     program = shutil.which(name)
     if program is None:
         reason = f"{name} is not installed"
@@ -31,9 +32,9 @@ def require_program(name: str) -> str:
 
 @contextmanager
 def website(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A web server on loopback. Yields its address."""
+    """A web server on loopback, with this handler. Yields its address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])  # seconds until it notices the end
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
@@ -44,7 +45,7 @@ def website(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 @contextmanager
 def embedded_broker(folder: Path) -> Iterator[str]:
-    """The embedded broker on its own folder. Yields its URL."""
+    """The embedded broker with its data in `folder`. Yields its URL."""
     broker = EmbeddedBroker.prepare(folder)
     with subprocess.Popen(broker.command, pass_fds=(broker.lock.fileno(),)) as process:
         try:
@@ -57,7 +58,7 @@ def embedded_broker(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def system_redis(folder: Path) -> Iterator[str]:
-    """The system's redis-server. Skips where there is none; in CI that is a failure."""
+    """The system's redis-server. Skips the test if there is none; in CI the test fails. Yields its URL."""
     program = require_program("redis-server")
     port = free_port()
     options = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder), "--appendonly", "yes", "--save", ""]
@@ -71,12 +72,24 @@ def system_redis(folder: Path) -> Iterator[str]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a server to end, and make it if it will not: one that is writing its first AOF does not listen."""
+    """Stop a server with SIGTERM, or with SIGKILL after 10 s: while it writes its first AOF it ignores SIGTERM."""
     process.terminate()
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:
         process.kill()
+
+
+class _QuickToStop(FrontEndServer):
+    """Notices within 5 ms that it must stop. uvicorn needs up to 100 ms, and hundreds of tests stop a front end."""
+
+    async def main_loop(self) -> None:
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += 1
+            for _ in range(20):  # uvicorn ticks every 100 ms
+                if not self.should_exit:
+                    await asyncio.sleep(0.005)
 
 
 @contextmanager
@@ -88,8 +101,8 @@ def front_end(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def front_end_server(settings: Settings) -> Iterator[FrontEndServer]:
-    """The same, for tests that look inside. Yields the running server."""
-    server = FrontEndServer(settle_access(settings, "127.0.0.1"), "127.0.0.1", free_port())
+    """As `front_end`, for tests that need the server object. Yields the running server."""
+    server = _QuickToStop(settle_access(settings, "127.0.0.1"), "127.0.0.1", free_port())
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

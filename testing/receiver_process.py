@@ -1,9 +1,9 @@
-"""A receiver of webhooks that one may kill: notes in a file what it was sent, then answers, or does not.
+"""A receiver of webhooks in a process of its own, which can be killed: it records in a file what it received.
 
-    python -m testing.webhook_receiver HOST:PORT FILE SECRET
+    python -m testing.receiver_process HOST:PORT FILE SECRET
 
-Every tenth request, by chance, is answered 500 or not at all although it was noted. A note is on its way to the disk
-before its sender hears anything, so killing the receiver loses none that was answered.
+About every tenth request is recorded and then answered 500, or not answered at all. A record is written before the
+answer, so killing the receiver loses nothing that was answered.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from typing import Any
 from standardwebhooks import Webhook, WebhookVerificationError
 
 _REFUSED_SHARE = 0.05
-_DROPPED_SHARE = 0.05
+_UNANSWERED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class Note:
-    """What was received once."""
+class ReceivedWebhook:
+    """One request."""
 
     id: str
     body: str
     is_signed: bool
-    """By the secret, as the library of Standard Webhooks sees it."""
+    """Whether the library of Standard Webhooks accepts its signature by the secret."""
     at: float
     """Unix seconds."""
 
@@ -40,10 +40,10 @@ class Note:
         return str(json.loads(self.body)["data"]["id"])
 
 
-def read_notes(file: Path) -> list[Note]:
-    """All notes in a file; the last one may be cut short if its writer was killed."""
+def read_received(file: Path) -> list[ReceivedWebhook]:
+    """All records in a file. An incomplete last line is left out: the receiver was killed while it wrote."""
     lines = file.read_text("utf-8").splitlines(keepends=True) if file.exists() else []
-    return [Note(**json.loads(line)) for line in lines if line.endswith("\n")]
+    return [ReceivedWebhook(**json.loads(line)) for line in lines if line.endswith("\n")]
 
 
 def serve(address: str, file: Path, secret: str) -> None:
@@ -51,21 +51,21 @@ def serve(address: str, file: Path, secret: str) -> None:
     host, _, port = address.rpartition(":")
     verifier = Webhook(secret)
     lock = threading.Lock()
-    notes = file.open("ab", buffering=0)
+    records = file.open("ab", buffering=0)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
             body = self.rfile.read(length)
             if len(body) < length:
-                return  # its sender was killed while it wrote
-            note = _note(verifier, dict(self.headers.items()), body)
+                return  # the sender was killed while it wrote
+            record = _record(verifier, dict(self.headers.items()), body)
             with lock:
-                notes.write(json.dumps(note).encode() + b"\n")
+                records.write(json.dumps(record).encode() + b"\n")
             chance = random.random()
-            if chance < _DROPPED_SHARE:
+            if chance < _UNANSWERED_SHARE:
                 return
-            self.send_response(500 if chance < _DROPPED_SHARE + _REFUSED_SHARE else 204)
+            self.send_response(500 if chance < _UNANSWERED_SHARE + _REFUSED_SHARE else 204)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
@@ -75,7 +75,7 @@ def serve(address: str, file: Path, secret: str) -> None:
         server.serve_forever()
 
 
-def _note(verifier: Webhook, headers: dict[str, str], body: bytes) -> dict[str, Any]:
+def _record(verifier: Webhook, headers: dict[str, str], body: bytes) -> dict[str, Any]:
     try:
         verifier.verify(body, headers)
     except WebhookVerificationError:

@@ -1,20 +1,16 @@
-"""A receiver of webhooks: a real HTTP server that notes what it is sent and misbehaves as it is told."""
+"""A receiver of webhooks in a thread: a real HTTP server that keeps what it received and answers by a script."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal
+from typing import Any
 
 from standardwebhooks import Webhook as Verifier
-
-from shared.settings import Settings
-from shared.store.webhook_secrets import WebhookSecretStore
 
 
 @dataclass(frozen=True)
@@ -25,10 +21,14 @@ class Received:
     headers: Mapping[str, str]
     body: bytes
     at: float
-    """On the monotonic clock."""
+    """Seconds of the monotonic clock."""
 
     def verified(self, secret: str) -> Any:
-        """The message in it. Raises if the signature is not of this secret."""
+        """The message in it.
+
+        Raises:
+            WebhookVerificationError: it is not signed with this secret.
+        """
         return Verifier(secret).verify(self.body, dict(self.headers))
 
     @property
@@ -37,10 +37,11 @@ class Received:
 
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
+"""Writes the response to one request."""
 
 
 def status(code: int, **headers: str) -> Answer:
-    """Answer with a status and headers; `_` in their names is `-`."""
+    """Answer with a status and headers; `_` in their names becomes `-`."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(code)
@@ -53,7 +54,7 @@ def status(code: int, **headers: str) -> Answer:
 
 
 def slow(seconds: float) -> Answer:
-    """Answer well, but late."""
+    """Answer 200 after so many seconds."""
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         time.sleep(seconds)
@@ -68,25 +69,25 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
 
 
 def half_a_head(handler: BaseHTTPRequestHandler) -> None:
-    """Close the connection in the middle of the answer's head."""
+    """Close the connection in the middle of the response header."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Le")
     handler.close_connection = True
 
 
 def not_http(handler: BaseHTTPRequestHandler) -> None:
-    """Answer in another language."""
+    """Answer in another protocol."""
     handler.wfile.write(b"220 mail.example ESMTP\r\n")
     handler.close_connection = True
 
 
 def endless_head(handler: BaseHTTPRequestHandler) -> None:
-    """Never come to the end of the head."""
+    """Send a response header that does not end."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
     _write_until_closed(handler, b"X-More: " + b"x" * 1_000 + b"\r\n")
 
 
 def endless_body(handler: BaseHTTPRequestHandler) -> None:
-    """Answer 200 and never come to the end of the body."""
+    """Answer 200 with a body that does not end."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
     _write_until_closed(handler, bytes(65_536))
 
@@ -102,42 +103,43 @@ def _write_until_closed(handler: BaseHTTPRequestHandler, part: bytes) -> None:
 
 @dataclass
 class Receiver:
-    """What it received, and how it answers: `answers` one after the other, then 204 for ever."""
+    """Keeps what it received. Answers with `answers`, one after the other, and then always with 204."""
 
     port: int = 0
     received: list[Received] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
-    _noted: threading.Condition = field(default_factory=threading.Condition)
+    _has_received: threading.Condition = field(default_factory=threading.Condition)
 
     @property
     def url(self) -> str:
+        """Where to send webhooks."""
         return f"http://127.0.0.1:{self.port}/hook"
 
     def wait_for(self, count: int, max_s: float = 60.0) -> list[Received]:
-        """What it received, once that is so many."""
-        with self._noted:
-            assert self._noted.wait_for(lambda: len(self.received) >= count, max_s), self.received
+        """All that it received, once that is at least `count` requests."""
+        with self._has_received:
+            assert self._has_received.wait_for(lambda: len(self.received) >= count, max_s), self.received
             return list(self.received)
 
-    def take(self, handler: BaseHTTPRequestHandler) -> None:
+    def _take(self, handler: BaseHTTPRequestHandler) -> None:
         body = handler.rfile.read(int(handler.headers.get("Content-Length", "0")))
         headers = {name.lower(): value for name, value in handler.headers.items()}
-        with self._noted:
+        with self._has_received:
             self.received.append(Received(handler.path, headers, body, time.monotonic()))
             answer = self.answers.pop(0) if self.answers else status(204)
-            self._noted.notify_all()
+            self._has_received.notify_all()
         answer(handler)
 
     @contextmanager
     def listening(self) -> Iterator[Receiver]:
-        """Listen inside the context, each time on the same port."""
+        """Listen while the context lasts, each time on the same port."""
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                receiver.take(self)
+                receiver._take(self)
 
             do_GET = do_POST  # noqa: N815
 
@@ -161,16 +163,4 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever sent this has hung up."""
-
-
-def webhook_secrets(settings: Settings, owner: str, how: Literal["show", "rotate", "replace"] = "show") -> list[str]:
-    """The secrets that sign, newest first, after showing, rotating or replacing them."""
-
-    async def ask() -> list[str]:
-        store = WebhookSecretStore.connect(settings)
-        found = await getattr(store, how)(owner)
-        await store.close()
-        return list(found)
-
-    return asyncio.run(ask())
+        """Ignore it: the client closed the connection."""
