@@ -1,4 +1,4 @@
-"""State machines against a real server: any moves in any order."""
+"""State machines against a real server: any commands in any order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 
 def run_machine(machine: type[RuleBasedStateMachine]) -> None:
-    """Make many moves, many times over, however long the server takes."""
+    """Run 40 examples of up to 50 commands each, without a time limit for one of them."""
     run_state_machine_as_test(
         machine,
         settings=settings(
