@@ -23,6 +23,9 @@ from worker.tracing import traced
 _FINISH_RETRY_S = 0.5
 """Pause before an outcome is offered to the store again."""
 
+REFUSED = "refused, another worker may have the job"
+"""Logged when the lease of a job had expired before its outcome was stored. Chaos runs count these lines."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -111,7 +114,7 @@ class JobLoop:
         failpoint("worker.finished")
 
     def _record_finished(self, claim: Claim, outcome: Outcome, *, is_stored: bool) -> None:
-        logger.info("%s", outcome.status if is_stored else "refused, another worker may have the job")
+        logger.info("%s", outcome.status if is_stored else REFUSED)
         self._metrics.job_ended(outcome.status if is_stored else "refused")
         if is_stored and claim.lease.job.webhook:
             self._notify_webhooks(claim.job_id)

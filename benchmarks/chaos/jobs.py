@@ -30,6 +30,7 @@ from benchmarks.chaos.clients import ChaosClients, ClientJob, demo_jobs, scripte
 from benchmarks.chaos.faults import FREEZE_S, Faults
 from shared.domain.result import SegmentationResult
 from testing.fleet import DEMO_WORKER, SCRIPTED_WORKER, Fleet
+from worker.job_loop import REFUSED
 
 Jobs: TypeAlias = dict[str, dict[str, Any]]
 """Jobs as the service shows them, by their idempotency key."""
@@ -63,7 +64,7 @@ def run_chaos(plan: Plan, folder: Path) -> dict[str, Any]:
         ended = _wait_for_ends(fleet, jobs, plan.drain_s)
         time.sleep(FREEZE_S)  # workers that still believe they have a job report now
         again = _read_all(fleet.url, jobs)
-        refused = fleet.worker_logs().count("refused, it is not ours")
+        refused = fleet.worker_logs().count(REFUSED)
         fault_stats = faults.stats()
     written = audit(folder / "broker")
     return {

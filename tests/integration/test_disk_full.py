@@ -1,4 +1,4 @@
-"""Disk full: clear refusals, no corruption, and everything accepted before is there afterwards."""
+"""Disk full: jobs are refused clearly, nothing is corrupted, and every job accepted before is kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shared.settings import Settings
 from testing.pictures import encoded
 from testing.servers import front_end
 
-_NOISE = encoded(Image.effect_noise((700, 700), 90).convert("RGB"))  # about 1.2 MB that no log can shorten
+_NOISE = encoded(Image.effect_noise((700, 700), 90).convert("RGB"))  # about 1.2 MB that cannot be compressed
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_full_disk_refuses_jobs_and_keeps_those_accepted(small_disk: Path) -> 
         accepted = _submit_until_refused(client)
         assert len(accepted) > 1
         subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
-        if server.poll() is not None:  # with `appendfsync always` it ends rather than acknowledge what it cannot keep
+        if server.poll() is not None:  # with `appendfsync always` it exits when it cannot write
             server = subprocess.Popen(broker.command, stdout=subprocess.DEVNULL)
         broker.wait()
         assert [client.get(f"/jobs/{job_id}").json()["status"] for job_id in accepted] == ["queued"] * len(accepted)
@@ -57,7 +57,7 @@ def _submit(client: httpx2.Client) -> httpx2.Response:
 
 
 def _submit_until_refused(client: httpx2.Client) -> list[str]:
-    """Submit until the disk is full. Returns the ids of what was accepted."""
+    """Submit until the disk is full. Returns the ids of the accepted jobs."""
     accepted: list[str] = []
     for _ in range(50):
         response = _submit(client)

@@ -1,8 +1,7 @@
-"""What must happen when a process dies, freezes or is told to stop, on real processes: a test for each promise.
+"""What must happen when a process dies, freezes or is stopped, with real processes: one test per promise.
 
-The model is a script, but for the steps inside the pipeline, which need the real one.
-
-`failpoint` marks the steps of a job in the code; each is a place to die here.
+Workers have a scripted model, except where the steps inside the pipeline need the real one. Each `failpoint` in the
+code marks a step of a job; here a process is killed at each of them.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from testing.scripted_worker import POISON, SLOW, scripted_answer
 
 pytestmark = pytest.mark.slow
 
-_PATIENCE_S = 120.0
-_FOREVER = float("inf")
+_TIMEOUT_S = 120.0
+_NO_END = float("inf")
 _API_POINTS = ("api.read", "api.submitted")
 _SERVICE_POINTS = ("worker.claimed", "worker.finishing", "worker.finished")
 _PIPELINE_POINTS = ("worker.prepared", "worker.answered", "worker.rendered")
 
 
 class Deployment:
-    """A fleet, and a client of it."""
+    """A fleet and a client of it."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -47,20 +46,20 @@ class Deployment:
     def post(self, path: str, **content: Any) -> httpx2.Response:
         return self._client.post(path, **content)
 
-    def try_to_submit(self, prompt: str, key: str = "", **fields: str) -> httpx2.Response:
+    def post_job(self, prompt: str, key: str = "", **fields: str) -> httpx2.Response:
         files = {"image_file": ("a.png", small_png())}
         headers = {"Idempotency-Key": key} if key else {}
         return self.post("/segment/", data={"prompt": prompt, **fields}, files=files, headers=headers)
 
     def submit(self, prompt: str, key: str = "", **fields: str) -> str:
-        response = self.try_to_submit(prompt, key, **fields)
+        response = self.post_job(prompt, key, **fields)
         assert response.status_code == 202, response.text
         job_id: str = response.json()["id"]
         return job_id
 
     def submit_until_accepted(self, prompt: str, key: str) -> str:
-        """As a client does who was not answered: again, with the same key."""
-        deadline = time.monotonic() + _PATIENCE_S
+        """Submit again with the same key until there is a response, as a client should."""
+        deadline = time.monotonic() + _TIMEOUT_S
         while time.monotonic() < deadline:
             try:
                 return self.submit(prompt, key)
@@ -73,11 +72,11 @@ class Deployment:
         return job
 
     def wait_for(self, job_id: str, *statuses: str) -> dict[str, Any]:
-        self.fleet.wait_for(lambda: self.job(job_id)["status"] in statuses, f"{job_id} to be {statuses}", _PATIENCE_S)
+        self.fleet.wait_for(lambda: self.job(job_id)["status"] in statuses, f"{job_id} to be {statuses}", _TIMEOUT_S)
         return self.job(job_id)
 
     def ended(self, job_id: str) -> dict[str, Any]:
-        """The job, once it has ended. It has ended once, as the server's own log of writes says."""
+        """The job after its end. Checks in the server's append-only file that it ended once."""
         job = self.wait_for(job_id, "succeeded", "failed", "canceled")
         written = audit(self.fleet.folder / "broker")
         assert written.ends[job_id] == 1
@@ -86,40 +85,40 @@ class Deployment:
         return job
 
     def succeeded(self, job_id: str) -> dict[str, Any]:
-        """The job, once it has succeeded, with the one right result."""
+        """The job after its success. Checks its result."""
         job = self.ended(job_id)
         assert (job["status"], job["error"]) == ("succeeded", None)
         assert SegmentationResult.model_validate(job["result"]) == scripted_answer(job["prompt"], small_png())
         return job
 
     def arm(self, processes: list[SupervisedProcess], point: str, file: Path) -> None:
-        """Start these again so that one of them, the first to come there, dies at this point, once."""
+        """Restart these so that the first of them to reach this failpoint is killed there, once."""
         file.touch()
         for process in processes:
             process.env = {**process.env, "MASKQ_FAILPOINT": f"{point}:{file}"}
             process.kill()
-        self.fleet.wait_for(lambda: all(each.exit_statuses and each.process for each in processes), "the armed")
+        self.fleet.wait_for(lambda: all(each.exit_statuses and each.process for each in processes), "the restart")
         self.fleet.forget_exits()
         self.fleet.wait_until_ready()
 
     def wait_for_another_death(self, process: SupervisedProcess) -> None:
-        """Return once it has died once more than by now, and has been started again."""
+        """Wait until this process has died once more and has been restarted."""
         deaths = len(process.exit_statuses)
         self.fleet.wait_for(
-            lambda: len(process.exit_statuses) > deaths and process.process is not None, "a death", _PATIENCE_S
+            lambda: len(process.exit_statuses) > deaths and process.process is not None, "a death", _TIMEOUT_S
         )
 
     def leave_one_worker(self) -> tuple[SupervisedProcess, SupervisedProcess]:
-        """The one that is left, and the one that is down until it is let up."""
+        """Stop one worker. Returns the worker that runs, and the one that is down until it is started again."""
         one, other = self.fleet.workers
-        other.kill(_FOREVER)
+        other.kill(_NO_END)
         self.fleet.wait_for(lambda: other.process is None, "a worker to be down")
         return one, other
 
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """A front end and two workers on a script: 100 ms for a job, 2 s for a slow one."""
+    """A front end and two scripted workers: a job takes 100 ms, a slow one 2 s."""
     folder = tmp_path_factory.mktemp("fleet")
     with Fleet(
         folder, workers=2, SCRIPTED_MS="100", MASKQ_MAX_BATCH="4", MASKQ_WORKER_THREADS="4", MASKQ_DRAIN_S="0.5"
@@ -134,7 +133,7 @@ def everything_is_up(deployment: Deployment) -> None:
     deployment.fleet.start_all()
 
 
-def test_every_fault_point_in_the_code_is_exercised_here(root: Path) -> None:
+def test_every_failpoint_in_the_code_is_tested_here(root: Path) -> None:
     sources = [path.read_text("utf-8") for folder in ("api", "worker") for path in (root / folder).rglob("*.py")]
     points = set(re.findall(r'failpoint\("([^"]+)"\)', "".join(sources)))
     assert points == {*_API_POINTS, *_SERVICE_POINTS, *_PIPELINE_POINTS}
@@ -147,7 +146,7 @@ def test_api_killed_at_any_step_and_the_same_key_finds_one_job(
     deployment.arm([deployment.fleet.api], point, tmp_path / "armed")
     key = str(uuid.uuid4())
     with pytest.raises(httpx2.HTTPError):
-        deployment.try_to_submit("cat", key)
+        deployment.post_job("cat", key)
     job_id = deployment.submit_until_accepted("cat", key)
     deployment.succeeded(job_id)
     assert deployment.submit("cat", key) == job_id
@@ -160,7 +159,7 @@ def test_api_killed_after_accepting_and_the_job_runs_although_nobody_asks_again(
     deployment.arm([deployment.fleet.api], "api.submitted", tmp_path / "armed")
     before = set(audit(deployment.fleet.folder / "broker").accepted)
     with pytest.raises(httpx2.HTTPError):
-        deployment.try_to_submit("cat")
+        deployment.post_job("cat")
     deployment.fleet.wait_until_ready()
     (job_id,) = audit(deployment.fleet.folder / "broker").accepted - before
     deployment.succeeded(job_id)
@@ -182,7 +181,7 @@ def test_worker_sigkill_mid_job_and_another_worker_has_it(deployment: Deployment
     job_id = deployment.submit(SLOW)
     deployment.wait_for(job_id, "processing")
     other.hold_down(0)
-    one.kill(_FOREVER)
+    one.kill(_NO_END)
     assert deployment.succeeded(job_id)["attempt"] == 2
 
 
@@ -194,7 +193,7 @@ def test_frozen_worker_wakes_after_its_lease_and_its_commit_is_refused(deploymen
     other.hold_down(0)
     job = deployment.succeeded(job_id)
     frozen.resume()
-    # Either it offers its result and is refused, or it has heard before that the job is no longer its own.
+    # Either its result is refused, or a heartbeat has returned before that its lease is stale.
     stopped = re.compile(f"(refused|dropped).*{job_id}|{job_id}: dropped")
     log = deployment.fleet.log(frozen)
     deployment.fleet.wait_for(lambda: bool(stopped.search(log.read_text("utf-8"))), "the refusal")
@@ -206,7 +205,7 @@ def test_frozen_worker_wakes_after_its_lease_and_its_commit_is_refused(deploymen
 def test_redis_killed_and_restarted_and_every_accepted_job_is_still_there(deployment: Deployment) -> None:
     job_ids = [deployment.submit(prompt) for prompt in (SLOW, *(f"thing {number}" for number in range(20)))]
     deployment.fleet.broker.kill(2.0)
-    answer = deployment.try_to_submit("cat")
+    answer = deployment.post_job("cat")
     assert (answer.status_code, answer.json()["type"]) == (503, "store_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
     deployment.fleet.wait_until_ready()
@@ -215,7 +214,7 @@ def test_redis_killed_and_restarted_and_every_accepted_job_is_still_there(deploy
     assert deployment.fleet.exit_statuses == {"broker": [-signal.SIGKILL]}
 
 
-def test_doorbell_lost_or_repeated_and_nothing_but_time_is_lost(deployment: Deployment) -> None:
+def test_a_lost_notification_only_delays_jobs(deployment: Deployment) -> None:
     _, _ = deployment.leave_one_worker()
     with deployment.fleet.redis() as redis:
         blockers = [deployment.submit(SLOW) for _ in range(4)]
@@ -225,14 +224,16 @@ def test_doorbell_lost_or_repeated_and_nothing_but_time_is_lost(deployment: Depl
         assert deployment.succeeded(job_id)["attempt"] == 1
 
 
-def test_poison_image_fails_alone_after_3_tries_and_its_neighbours_succeed(deployment: Deployment) -> None:
-    neighbours = [deployment.submit(SLOW) for _ in range(3)]
+def test_an_image_that_kills_workers_fails_alone_after_3_attempts_and_other_jobs_succeed(
+    deployment: Deployment,
+) -> None:
+    others = [deployment.submit(SLOW) for _ in range(3)]
     poison = deployment.submit(POISON)
-    neighbours += [deployment.submit(f"thing {number}") for number in range(3)]
+    others += [deployment.submit(f"thing {number}") for number in range(3)]
     job = deployment.ended(poison)
     assert (job["status"], job["error"]["type"]) == ("failed", "worker_lost")
-    assert job["attempt"] == 4  # the first loss may have been a neighbour's fault
-    for job_id in neighbours:
+    assert job["attempt"] == 4  # another job may have caused the first loss
+    for job_id in others:
         assert deployment.succeeded(job_id)["attempt"] <= 2
 
 
@@ -245,7 +246,7 @@ def test_cancel_ends_queued_and_running_jobs_and_there_is_never_a_result_afterwa
     for job_id in (queued, *running):
         answer = deployment.post(f"/jobs/{job_id}/cancel")
         assert (answer.status_code, answer.json()["status"]) == (202, "canceled")
-    deployment.succeeded(deployment.submit("dog"))  # hands are free at once, not after 2 s
+    deployment.succeeded(deployment.submit("dog"))  # the workers are free at once, not after 2 s
     time.sleep(2.5)
     for job_id in (queued, *running):
         assert deployment.ended(job_id)["result"] is None
@@ -260,12 +261,12 @@ def test_deadline_passes_and_the_job_is_canceled_in_the_queue_or_running(deploym
         assert (job["status"], job["error"]["type"]) == ("canceled", "deadline_exceeded")
 
 
-def test_planned_stop_gives_jobs_back_without_counting_an_attempt(deployment: Deployment) -> None:
+def test_planned_stop_releases_jobs_without_counting_an_attempt(deployment: Deployment) -> None:
     one, other = deployment.leave_one_worker()
     slow, quick = deployment.submit(SLOW), deployment.submit("cat")
     for job_id in (slow, quick):
         deployment.wait_for(job_id, "processing", "succeeded")
-    one.terminate(_FOREVER)
+    one.terminate(_NO_END)
     deployment.fleet.wait_for(lambda: one.exit_statuses == [0], "the worker to stop")
     assert deployment.succeeded(quick)["attempt"] == 1
     assert deployment.job(slow)["status"] == "queued"
@@ -279,7 +280,7 @@ def test_worker_killed_at_any_step_of_the_real_pipeline_and_the_job_ends_with_on
     with Fleet(tmp_path / "fleet", DEMO_WORKER, MASKQ_FAILPOINT=f"{_PIPELINE_POINTS[0]}:{armed}") as fleet:
         (worker,) = fleet.workers
         deployment = Deployment(fleet)
-        # Each life of the worker ends one step further than the one before; the last one finishes the job.
+        # Each worker process is killed one step later than the one before; the last one finishes the job.
         job_id = deployment.submit("red circle")
         for point in (*_PIPELINE_POINTS[1:], "none"):
             worker.env = {**worker.env, "MASKQ_FAILPOINT": f"{point}:{armed}"}

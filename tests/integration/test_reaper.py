@@ -1,4 +1,4 @@
-"""No worker is alive: the front end moves on what has to move all the same."""
+"""The front end reaps jobs too, because no worker may be alive."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.jobs import PNG
 
 
 @pytest.fixture
-def hasty(settings: Settings) -> Settings:
+def quick(settings: Settings) -> Settings:
     return settings.replace(heartbeat_s=0.1, give_up_s=0.2, lease_s=0.3, restart_grace_s=0.0)
 
 
 @pytest.fixture
-def client(hasty: Settings) -> Iterator[httpx2.Client]:
-    with front_end(hasty) as url, httpx2.Client(base_url=url, timeout=60) as client:
+def client(quick: Settings) -> Iterator[httpx2.Client]:
+    with front_end(quick) as url, httpx2.Client(base_url=url, timeout=60) as client:
         yield client
 
 
@@ -30,14 +30,16 @@ def _submit(client: httpx2.Client, **fields: str) -> str:
     return path
 
 
-def test_a_deadline_passes_although_no_worker_is_alive(client: httpx2.Client) -> None:
+def test_a_job_is_canceled_at_its_deadline_although_no_worker_is_alive(client: httpx2.Client) -> None:
     job = client.get(_submit(client, timeout="0.3"), params={"wait": 30}).json()
     assert (job["status"], job["error"]["type"]) == ("canceled", "deadline_exceeded")
 
 
-def test_a_job_of_a_lost_worker_waits_again_although_no_other_is_alive(client: httpx2.Client, hasty: Settings) -> None:
+def test_a_job_of_a_lost_worker_is_queued_again_although_no_other_is_alive(
+    client: httpx2.Client, quick: Settings
+) -> None:
     url = _submit(client)
-    store = LeaseStore.connect(hasty)
+    store = LeaseStore.connect(quick)
     assert store.claim("demo", is_idle=True)
     etag = client.get(url).headers["ETag"]
     job = client.get(url, params={"wait": 30}, headers={"If-None-Match": etag}).json()

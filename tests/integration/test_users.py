@@ -1,4 +1,4 @@
-"""Redis under the users that compose gives it: maskq can do what it must and no more, and a restart loses nothing."""
+"""Redis with the users that compose gives it: maskq may do what it needs and no more, and a restart loses nothing."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _submit(settings: Settings) -> str:
     return asyncio.run(submit())
 
 
-def test_what_was_accepted_is_there_after_the_server_was_killed(
+def test_accepted_jobs_survive_a_kill_of_the_server(
     settings: Settings, port: int, secrets: Path, tmp_path: Path
 ) -> None:
     with _server(port, secrets, tmp_path / "data"):
@@ -82,7 +82,9 @@ def test_what_was_accepted_is_there_after_the_server_was_killed(
         store.close()
 
 
-def test_every_move_and_the_doorbell_are_allowed(settings: Settings, port: int, secrets: Path, tmp_path: Path) -> None:
+def test_every_command_and_the_notifier_are_allowed(
+    settings: Settings, port: int, secrets: Path, tmp_path: Path
+) -> None:
     with _server(port, secrets, tmp_path / "data"):
         require_durable_server(settings.redis)
         _submit(settings)
@@ -100,10 +102,10 @@ def test_every_move_and_the_doorbell_are_allowed(settings: Settings, port: int, 
 
 
 def _notify(settings: Settings) -> None:
-    """A message through Celery's transport, there and back."""
-    bell = Notifier(settings.redis)
-    bell.notify(queue_name("demo"), "job")
-    bell.close()
+    """Send a message through Celery's transport and receive it."""
+    notifier = Notifier(settings.redis)
+    notifier.notify(queue_name("demo"), "job")
+    notifier.close()
     app = celery_app(settings.redis, "demo")
     deadline = time.monotonic() + 30
     with app.connection_for_read() as connection, connection.SimpleQueue("maskq.demo") as queue:
@@ -113,7 +115,7 @@ def _notify(settings: Settings) -> None:
     app.close()
 
 
-def test_nobody_else_gets_in_and_maskq_cannot_reconfigure_the_server(
+def test_other_users_are_refused_and_maskq_cannot_reconfigure_the_server(
     settings: Settings, port: int, secrets: Path, tmp_path: Path
 ) -> None:
     with _server(port, secrets, tmp_path / "data"):

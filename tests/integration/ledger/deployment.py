@@ -1,4 +1,4 @@
-"""Both sides of the store, for tests."""
+"""The store of front ends and the store of workers, for tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAILURE = failure()
 
 
 class Deployment:
-    """Both sides of the store, the async one driven from plain tests."""
+    """Both stores. Tests that are not async can call the async one."""
 
     def __init__(self, settings: Settings) -> None:
         self._runner = asyncio.Runner()
@@ -66,4 +66,4 @@ class Deployment:
 
 
 Deploy: TypeAlias = Callable[..., Deployment]
-"""Makes a deployment with such settings changed."""
+"""Makes a deployment with some settings changed."""

@@ -1,4 +1,4 @@
-"""What the ledger promises, as a plain model without a server."""
+"""The behaviour of the ledger, as a plain model without a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_LOSSES_ALONE = 3
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a client asks for; equal ones may share an idempotency key."""
+    """A request of a client. Equal requests may have the same idempotency key."""
 
     owner: str
     priority: Priority
@@ -27,19 +27,19 @@ class Wanted:
 
 @dataclass
 class Entry:
-    """A job as the model sees it."""
+    """A job in the model."""
 
     id: str
     wanted: Wanted
-    place: float
+    start_tag: float
     created_ms: int
     status: JobStatus = JobStatus.QUEUED
     attempt: int = 0
     fence: int = 0
     is_quarantined: bool = False
     losses_alone: int = 0
-    waits_at: float = 0.0
-    """Its score among those that wait."""
+    position: float = 0.0
+    """Its score in the queue: the start tag, or the virtual time at which it was queued again if that is lower."""
     lease_until_ms: int = 0
     completed_ms: int | None = None
     error: str | None = None
@@ -61,27 +61,27 @@ class Entry:
 
 @dataclass
 class Model:
-    """What the ledger promises, without a server: every job there is, and the order of service."""
+    """All jobs and the fair queue."""
 
     now_ms: int = START_MS
     entries: dict[str, Entry] = field(default_factory=dict)
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
-    service_at: float = 0.0
+    virtual_time: float = 0.0
     flows: dict[tuple[str, Priority], float] = field(default_factory=dict)
 
     def waiting(self, *, quarantined: bool) -> list[Entry]:
-        """Those that wait, in the order of service."""
+        """Queued jobs in the order of the fair queue."""
         found = [each for each in self.of(JobStatus.QUEUED) if each.is_quarantined == quarantined]
-        return sorted(found, key=lambda each: (each.waits_at, each.id))
+        return sorted(found, key=lambda each: (each.position, each.id))
 
     def of(self, status: JobStatus) -> list[Entry]:
         return [each for each in self.entries.values() if each.status is status]
 
     def accept(self, job_id: str, wanted: Wanted) -> None:
         flow = (wanted.owner, wanted.priority)
-        place = max(self.service_at, self.flows.get(flow, 0.0))
-        self.flows[flow] = place + 1 / wanted.priority.weight
-        self.entries[job_id] = Entry(job_id, wanted, place, self.now_ms, waits_at=place)
+        start_tag = max(self.virtual_time, self.flows.get(flow, 0.0))
+        self.flows[flow] = start_tag + 1 / wanted.priority.weight
+        self.entries[job_id] = Entry(job_id, wanted, start_tag, self.now_ms, position=start_tag)
 
     def next_for(self, *, is_idle: bool) -> Entry | None:
         quarantined = self.waiting(quarantined=True)
@@ -98,14 +98,14 @@ class Model:
         if entry.is_quarantined:
             return
         if self.waiting(quarantined=False):
-            self.service_at = max(self.service_at, entry.waits_at)
+            self.virtual_time = max(self.virtual_time, entry.position)
         else:
-            self.service_at = 0.0
+            self.virtual_time = 0.0
             self.flows.clear()
 
     def requeue(self, entry: Entry) -> None:
         entry.status = JobStatus.QUEUED
-        entry.waits_at = min(entry.place, self.service_at)
+        entry.position = min(entry.start_tag, self.virtual_time)
 
     def end(self, entry: Entry, status: JobStatus, error: str | None) -> None:
         entry.status = status
@@ -135,10 +135,10 @@ class Model:
 
 
 class Fairness:
-    """Counts who is served while flows wait side by side.
+    """Checks that flows which have jobs waiting at the same time are served in proportion to their weights.
 
-    Start-time fair queueing (Goyal, Vin, Cheng 1996, theorem 1): over any time in which two flows both have jobs
-    waiting, what they are served, each over its weight, differs by at most one job of each over its weight.
+    Start-time fair queueing (Goyal, Vin, Cheng 1996, theorem 1): while two flows both have jobs waiting, let each have
+    a number of jobs served, divided by its weight. The two differ by at most 1 / weight + 1 / other weight.
     """
 
     def __init__(self) -> None:
@@ -146,11 +146,11 @@ class Fairness:
         self._with_gaps: set[tuple[str, Priority]] = set()
 
     def on_canceled(self, entry: Entry) -> None:
-        """A job withdrawn from the queue has taken a turn nobody sees: its flow is left out from here on."""
+        """A job that is canceled in the queue has used a turn that is not counted: its flow is ignored from here on."""
         self._with_gaps.add(entry.flow)
 
     def on_started(self, entry: Entry, waiting_before: list[Entry]) -> None:
-        """A job began for the first time; `waiting_before` are those that had not begun by then, itself included."""
+        """A job starts for the first time. `waiting_before`: the jobs that had not started before, itself included."""
         backlogged = {each.flow for each in waiting_before} - self._with_gaps
         pairs = {frozenset(pair) for pair in combinations(backlogged, 2)}
         self._served = {pair: self._served.get(pair, dict.fromkeys(pair, 0)) for pair in pairs}

@@ -1,4 +1,4 @@
-"""The benchmark fills the queue by a call of its own: it must be the one that submits."""
+"""The benchmark queues many jobs in one call of the script that submits them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from shared.settings import Settings
 from shared.store.leases import LeaseStore
 
 
-def test_what_the_benchmark_queues_is_queued(settings: Settings) -> None:
+def test_jobs_that_the_benchmark_queues_can_be_claimed(settings: Settings) -> None:
     fill(settings.redis.redis_url, 10)
     leases = LeaseStore.connect(settings)
     lease = leases.claim("demo", is_idle=True)

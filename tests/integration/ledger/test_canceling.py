@@ -1,4 +1,4 @@
-"""Jobs that are canceled, by their client or by their deadline."""
+"""Jobs that are canceled by their client or at their deadline."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_a_canceled_job_never_gets_a_result(deployment: Deployment) -> None:
     assert deployment.leases.claim(MODEL, is_idle=True) is None
 
 
-def test_a_cancel_is_heard_by_the_workers(deployment: Deployment, redis: Redis) -> None:
+def test_workers_receive_the_id_of_a_canceled_job(deployment: Deployment, redis: Redis) -> None:
     job_id = deployment.submit()
-    heard: list[str] = []
+    received: list[str] = []
     stopped = threading.Event()
 
     def listen() -> None:
         for each in deployment.leases.canceled(stopped.is_set):
-            heard.append(each)
+            received.append(each)
             stopped.set()
 
     listener = threading.Thread(target=listen)
@@ -45,10 +45,10 @@ def test_a_cancel_is_heard_by_the_workers(deployment: Deployment, redis: Redis) 
     listener.join(60)
     stopped.set()
     listener.join()
-    assert heard == [job_id]
+    assert received == [job_id]
 
 
-def test_a_job_whose_deadline_passes_is_canceled_wherever_it_is(deployment: Deployment, clock: MovedClock) -> None:
+def test_a_job_is_canceled_at_its_deadline_both_queued_and_running(deployment: Deployment, clock: MovedClock) -> None:
     running, waiting, timeless = (deployment.submit(timeout_s=t) for t in (5, 10, None))
     lease = deployment.claim()
     assert lease.job.id == running

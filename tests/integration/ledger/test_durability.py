@@ -1,4 +1,4 @@
-"""Servers that would lose jobs."""
+"""Servers that would lose jobs are refused."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def test_a_server_that_would_lose_jobs_is_refused(tmp_path: Path, option: str, v
         require_durable_server(settings.replace(allow_data_loss=True).redis)
 
 
-def test_a_server_that_is_not_there_yet_is_not_judged() -> None:
+def test_a_server_that_is_not_reachable_yet_is_not_refused() -> None:
     require_durable_server(Settings.of(redis_url=f"redis://127.0.0.1:{free_port()}/0").redis)

@@ -1,4 +1,4 @@
-"""Workers that beat, fall silent, stop, or are lost to a job."""
+"""Leases of workers that send heartbeats, fall silent, stop, or are killed by a job."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_silent_worker_loses_its_job_and_cannot_finish_it(deployment: Deployme
     assert deployment.leases.finish(second, SUCCESS)
 
 
-def test_a_worker_that_beats_keeps_its_job_and_hears_which_it_has_lost(
+def test_a_heartbeat_renews_leases_and_returns_the_jobs_that_were_lost(
     deployment: Deployment, clock: MovedClock
 ) -> None:
     deployment.submit()
@@ -37,7 +37,7 @@ def test_a_worker_that_beats_keeps_its_job_and_hears_which_it_has_lost(
     assert deployment.leases.finish(kept, SUCCESS)
 
 
-def test_nothing_is_reaped_while_the_server_is_up_for_a_short_time(deploy: Deploy, clock: MovedClock) -> None:
+def test_nothing_is_reaped_soon_after_the_server_has_started(deploy: Deploy, clock: MovedClock) -> None:
     patient = deploy(restart_grace_s=100_000)
     patient.submit()
     patient.claim()
@@ -45,14 +45,14 @@ def test_nothing_is_reaped_while_the_server_is_up_for_a_short_time(deploy: Deplo
     assert patient.leases.reap(MODEL) == Reaped()
 
 
-def test_a_job_given_back_keeps_its_turn_and_its_count(deployment: Deployment) -> None:
+def test_a_released_job_keeps_its_position_and_its_attempt_is_not_counted(deployment: Deployment) -> None:
     first, _ = deployment.submit(), deployment.submit()
     assert deployment.leases.release(deployment.claim())
     again = deployment.claim()
     assert (again.job.id, again.job.attempt, again.job.quarantined) == (first, 1, False)
 
 
-def test_a_suspect_runs_alone_and_before_all_others(deployment: Deployment, clock: MovedClock) -> None:
+def test_a_quarantined_job_runs_alone_and_before_all_others(deployment: Deployment, clock: MovedClock) -> None:
     quarantined_id = deployment.submit()
     deployment.claim()
     clock.advance(LEASE_S)
@@ -65,9 +65,11 @@ def test_a_suspect_runs_alone_and_before_all_others(deployment: Deployment, cloc
     assert deployment.claim().job.id == other_id
 
 
-def test_a_job_that_costs_three_workers_alone_fails_as_worker_lost(deployment: Deployment, clock: MovedClock) -> None:
+def test_a_job_that_loses_three_workers_while_alone_fails_as_worker_lost(
+    deployment: Deployment, clock: MovedClock
+) -> None:
     job_id = deployment.submit()
-    for _ in range(4):  # the first loss may have been a neighbour's fault
+    for _ in range(4):  # another job may have caused the first loss
         assert deployment.job(job_id).status is JobStatus.QUEUED
         deployment.claim()
         clock.advance(LEASE_S)
@@ -78,7 +80,7 @@ def test_a_job_that_costs_three_workers_alone_fails_as_worker_lost(deployment: D
     assert job.error.type == "worker_lost"
 
 
-def test_workers_are_counted_until_they_leave_or_fall_silent(deployment: Deployment, clock: MovedClock) -> None:
+def test_workers_are_counted_until_they_deregister_or_fall_silent(deployment: Deployment, clock: MovedClock) -> None:
     assert deployment.live_workers() == 0
     for worker in ("a", "b", "a"):
         deployment.leases.heartbeat(MODEL, worker)

@@ -1,8 +1,8 @@
-"""The ledger against a plain model of it: any moves in any order, clocks moved, on a real server.
+"""The ledger against a plain model: any commands in any order at any time, on a real server.
 
-The model says what each move must answer and what the server must hold after it, to the last key. What follows from
-that but is said nowhere in the model is checked besides: a fence token is given once, an owner's jobs of one priority
-start in the order they came, and flows that wait side by side are served in proportion to their weights.
+The model defines the result of each command, and every key on the server after it. Three consequences are checked
+besides: a fence token is given once, an owner's jobs of one priority start in the order of submission, and flows with
+jobs waiting at the same time are served in proportion to their weights.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from tests.machines import run_machine
 pytestmark = pytest.mark.slow
 
 _MAX_WAITING = 12
-_FOR_EVER, _MISSING = -1, -2
-"""What Redis answers to TTL."""
+_NO_EXPIRY, _MISSING = -1, -2
+"""What TTL returns for a key that does not expire, and for one that does not exist."""
 _OUTCOMES = {JobStatus.SUCCEEDED: SUCCESS, JobStatus.FAILED: FAILURE}
 
 _WANTED = st.builds(
@@ -47,10 +47,10 @@ _WANTED = st.builds(
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Makes the same moves in the ledger and in the model."""
+    """Gives the same commands to the ledger and to the model."""
 
     jobs: Bundle[str] = Bundle("jobs")
-    given: Bundle[Lease] = Bundle("given")
+    claimed: Bundle[Lease] = Bundle("claimed")
 
     ledger: ClassVar[Deployment]
     redis: ClassVar[Redis]
@@ -69,7 +69,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.redis.flushall()
         self._clock = MovedClock(self.redis)
 
-    # --- Moves --------------------------------------------------------------------------------------------------------
+    # --- Commands -----------------------------------------------------------------------------------------------------
 
     @rule(target=jobs, wanted=_WANTED, key=st.sampled_from(("", "", "", "key")))
     def submit(self, wanted: Wanted, key: str) -> Any:
@@ -81,9 +81,9 @@ class LedgerMachine(RuleBasedStateMachine):
             return multiple()
         if len(self._model.waiting(quarantined=False)) >= _MAX_WAITING:
             with pytest.raises(QueueFull):
-                self._ask(job_id, wanted, key)
+                self._submit(job_id, wanted, key)
             return multiple()
-        assert self._ask(job_id, wanted, key) == job_id
+        assert self._submit(job_id, wanted, key) == job_id
         self._model.accept(job_id, wanted)
         if key:
             self._model.keys[wanted.owner, key] = job_id
@@ -95,19 +95,19 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def _submit_with_used_key(self, job_id: str, wanted: Wanted, key: str, earlier: str) -> None:
         if wanted == self._model.entries[earlier].wanted:
-            assert self._ask(job_id, wanted, key) == earlier
+            assert self._submit(job_id, wanted, key) == earlier
         else:
             with pytest.raises(IdempotencyMismatch):
-                self._ask(job_id, wanted, key)
+                self._submit(job_id, wanted, key)
 
-    def _ask(self, job_id: str, wanted: Wanted, key: str = "") -> str:
+    def _submit(self, job_id: str, wanted: Wanted, key: str = "") -> str:
         return self.ledger.submit(job_id, idempotency_key=key, **vars(wanted))
 
     @rule(job_id=jobs)
     def submit_the_same_id_again(self, job_id: str) -> None:
-        assert self._ask(job_id, self._model.entries[job_id].wanted) == job_id
+        assert self._submit(job_id, self._model.entries[job_id].wanted) == job_id
 
-    @rule(target=given, is_idle=st.booleans())
+    @rule(target=claimed, is_idle=st.booleans())
     def claim(self, is_idle: bool) -> Any:
         entry = self._model.next_for(is_idle=is_idle)
         lease = self.ledger.leases.claim(MODEL, is_idle=is_idle)
@@ -118,16 +118,16 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (lease.job.id, lease.image) == (entry.id, entry.wanted.image)
         assert (lease.job.id, lease.job.fence) not in self._leases
         self._leases[lease.job.id, lease.job.fence] = lease
-        self._note_first_start(entry)
+        self._check_first_start(entry)
         self._model.start(entry)
         assert (lease.job.fence, lease.job.attempt) == (entry.fence, entry.attempt)
         return lease
 
-    @rule(target=given)
+    @rule(target=claimed)
     def claim_while_idle(self) -> Any:
         return self.claim(is_idle=True)
 
-    def _note_first_start(self, entry: Entry) -> None:
+    def _check_first_start(self, entry: Entry) -> None:
         if entry.was_started:
             return
         assert self._started.get(entry.flow, "") < entry.id
@@ -135,19 +135,19 @@ class LedgerMachine(RuleBasedStateMachine):
         waiting = [each for each in self._model.waiting(quarantined=False) if not each.was_started]
         self._fairness.on_started(entry, waiting)
 
-    @rule(held=st.lists(given, max_size=4))
-    def beat(self, held: list[Lease]) -> None:
-        lost = self.ledger.leases.heartbeat(MODEL, "worker", held)
-        assert lost == {lease.job.id for lease in held if not self._is_present(lease)}
-        for lease in held:
+    @rule(leases=st.lists(claimed, max_size=4))
+    def heartbeat(self, leases: list[Lease]) -> None:
+        lost = self.ledger.leases.heartbeat(MODEL, "worker", leases)
+        assert lost == {lease.job.id for lease in leases if not self._is_present(lease)}
+        for lease in leases:
             if self._is_present(lease):
                 self._model.entries[lease.job.id].lease_until_ms = self._model.now_ms + LEASE_MS
 
     @rule()
-    def beat_with_all_that_was_ever_given(self) -> None:
-        self.beat(list(self._leases.values()))
+    def heartbeat_with_every_lease_so_far(self) -> None:
+        self.heartbeat(list(self._leases.values()))
 
-    @rule(lease=given, status=st.sampled_from(list(_OUTCOMES)))
+    @rule(lease=claimed, status=st.sampled_from(list(_OUTCOMES)))
     def finish(self, lease: Lease, status: JobStatus) -> None:
         is_present = self._is_present(lease)
         assert self.ledger.leases.finish(lease, _OUTCOMES[status]) == is_present
@@ -157,11 +157,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(status=st.sampled_from(list(_OUTCOMES)))
     def finish_the_latest(self, status: JobStatus) -> None:
-        """As a move of its own, because most of the leases that were ever given are stale."""
+        """A rule of its own, because most of the leases so far are stale."""
         if self._leases:
             self.finish(list(self._leases.values())[-1], status)
 
-    @rule(lease=given)
+    @rule(lease=claimed)
     def release(self, lease: Lease) -> None:
         is_present = self._is_present(lease)
         assert self.ledger.leases.release(lease) == is_present
@@ -193,7 +193,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def lose_every_worker(self) -> None:
-        """All that is in hand is lost; as a move of its own, because poison needs four of these in a row."""
+        """Every claimed job is lost. A rule of its own, because a job fails only after four of these in a row."""
         self.let_time_pass(LEASE_MS / 1000)
         self.reap()
 
@@ -201,17 +201,17 @@ class LedgerMachine(RuleBasedStateMachine):
         entry = self._model.entries[lease.job.id]
         return entry.status is JobStatus.PROCESSING and entry.fence == lease.job.fence
 
-    # --- What must hold after every move ------------------------------------------------------------------------------
+    # --- Invariants ---------------------------------------------------------------------------------------------------
 
     def _scores(self, key: str) -> list[tuple[str, float]]:
-        """A sorted set from its lowest score on."""
+        """Members and scores of a sorted set, lowest score first."""
         return cast(list[tuple[str, float]], self.redis.zrange(key, 0, -1, withscores=True))
 
     @invariant()
-    def every_job_is_in_the_one_place_of_its_state(self) -> None:
+    def every_job_is_in_exactly_the_sets_of_its_state(self) -> None:
         model = self._model
-        ready = [(each.id, each.waits_at) for each in model.waiting(quarantined=False)]
-        quarantined = [(each.id, each.waits_at) for each in model.waiting(quarantined=True)]
+        ready = [(each.id, each.position) for each in model.waiting(quarantined=False)]
+        quarantined = [(each.id, each.position) for each in model.waiting(quarantined=True)]
         running = {each.id: each.lease_until_ms for each in model.of(JobStatus.PROCESSING)}
         deadlines = {
             each.id: each.deadline_ms
@@ -224,8 +224,8 @@ class LedgerMachine(RuleBasedStateMachine):
         assert dict(self._scores(key_names.DEADLINES)) == deadlines
 
     @invariant()
-    def a_stale_lease_is_of_no_use(self) -> None:
-        """Tried after every move, because few leases are stale while their job waits or is in other hands."""
+    def a_stale_lease_has_no_effect(self) -> None:
+        """An invariant, because few leases are stale while their job is queued or claimed by another worker."""
         for lease in self._leases.values():
             if not self._model.entries[lease.job.id].is_ended and not self._is_present(lease):
                 assert not self.ledger.leases.finish(lease, SUCCESS)
@@ -233,7 +233,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert self.ledger.leases.heartbeat(MODEL, "worker", [lease]) == {lease.job.id}
 
     @invariant()
-    def figures_are_those_of_the_model(self) -> None:
+    def stats_equal_those_of_the_model(self) -> None:
         model = self._model
         for priority in Priority:
             waiting = {each.id: each.created_ms for each in model.of(JobStatus.QUEUED) if each.flow[1] is priority}
@@ -244,7 +244,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert int(counted.get(status, 0)) == len(model.of(status))
 
     @invariant()
-    def every_record_is_what_the_model_says(self) -> None:
+    def every_record_equals_that_of_the_model(self) -> None:
         assert set(self.redis.keys(key_names.job("*"))) == {key_names.job(job_id) for job_id in self._model.entries}
         for entry in self._model.entries.values():
             record = self.redis.hgetall(key_names.job(entry.id))
@@ -269,20 +269,20 @@ class LedgerMachine(RuleBasedStateMachine):
             )
 
     @invariant()
-    def only_what_has_ended_can_expire_and_only_success_has_a_result(self) -> None:
+    def only_ended_jobs_expire_and_only_successful_ones_have_results(self) -> None:
         for entry in self._model.entries.values():
-            places = (key_names.job, key_names.image, key_names.result, key_names.tombstone)
-            record, image, result, tombstone = (self.redis.ttl(place(entry.id)) for place in places)
+            names = (key_names.job, key_names.image, key_names.result, key_names.tombstone)
+            record, image, result, tombstone = (self.redis.ttl(name(entry.id)) for name in names)
             has_result = entry.status is JobStatus.SUCCEEDED
             assert (result > 0) if has_result else (result == _MISSING)
             if entry.is_ended:
                 assert min(record, image) > 0
                 assert tombstone > record
             else:
-                assert (record, image, tombstone) == (_FOR_EVER, _FOR_EVER, _MISSING)
+                assert (record, image, tombstone) == (_NO_EXPIRY, _NO_EXPIRY, _MISSING)
 
     @invariant()
-    def every_end_of_a_job_with_a_webhook_is_to_be_delivered_and_nothing_else(self) -> None:
+    def exactly_the_ended_jobs_with_a_webhook_have_a_delivery(self) -> None:
         ended = {
             each.id: each.completed_ms for each in self._model.entries.values() if each.is_ended and each.wanted.webhook
         }
@@ -292,7 +292,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self._scores(key_names.DELIVERY_HOSTS) == first
 
     @invariant()
-    def only_allowed_moves_are_made(self) -> None:
+    def only_allowed_transitions_are_made(self) -> None:
         for job_id in self._model.entries:
             status = JobStatus(str(self.redis.hget(key_names.job(job_id), "status")))
             before = self._last_status.get(job_id, status)
@@ -300,7 +300,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self._last_status[job_id] = status
 
 
-def test_any_moves_in_any_order_leave_the_ledger_as_the_model_says(
+def test_after_any_commands_in_any_order_the_ledger_equals_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patch_clock(monkeypatch)

@@ -1,4 +1,4 @@
-"""How long a job is kept, and the list of those that are."""
+"""How long a job is kept, and the list of the jobs that are kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tests.clock import MovedClock
 from tests.integration.ledger.deployment import SUCCESS, Deployment
 
 
-def test_an_ended_job_is_kept_for_its_retention_and_a_queued_one_for_ever(deployment: Deployment, redis: Redis) -> None:
+def test_an_ended_job_is_kept_for_its_retention_and_a_queued_one_without_limit(
+    deployment: Deployment, redis: Redis
+) -> None:
     job_id = deployment.submit()
     assert {redis.ttl(key) for key in (key_names.job(job_id), key_names.image(job_id))} == {-1}
     deployment.leases.finish(deployment.claim(), SUCCESS)
@@ -25,21 +27,19 @@ def test_an_ended_job_is_kept_for_its_retention_and_a_queued_one_for_ever(deploy
     assert job.expires_at_ms == job.completed_at_ms + 100_000
 
 
-def test_an_expired_job_is_not_one_that_never_was(deployment: Deployment, redis: Redis) -> None:
+def test_an_expired_job_is_distinguished_from_one_that_never_existed(deployment: Deployment, redis: Redis) -> None:
     job_id = deployment.submit()
     deployment.leases.finish(deployment.claim(), SUCCESS)
-    redis.delete(
-        key_names.job(job_id), key_names.result(job_id), key_names.image(job_id)
-    )  # what the server does when the time is up
-    for ask in (deployment.job, deployment.cancel):
+    redis.delete(key_names.job(job_id), key_names.result(job_id), key_names.image(job_id))  # as if they expired
+    for read in (deployment.job, deployment.cancel):
         with pytest.raises(JobExpired):
-            ask(job_id)
+            read(job_id)
         with pytest.raises(JobNotFound):
-            ask(new_job_id())
+            read(new_job_id())
     assert deployment.image(job_id) is None
 
 
-def test_an_owner_s_jobs_are_listed_newest_first_page_by_page(
+def test_jobs_of_an_owner_are_listed_newest_first_in_pages(
     deployment: Deployment, clock: MovedClock, redis: Redis
 ) -> None:
     ids = []

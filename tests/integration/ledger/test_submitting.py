@@ -1,4 +1,4 @@
-"""What is accepted, what is refused, and what is known already."""
+"""Jobs that are accepted, refused, or known already."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_submitting_the_same_id_again_changes_nothing(deployment: Deployment) ->
     assert deployment.job(job_id).status is JobStatus.PROCESSING
 
 
-def test_an_idempotency_key_stands_for_one_job_of_its_owner(deployment: Deployment, redis: Redis) -> None:
+def test_an_idempotency_key_belongs_to_one_job_of_one_owner(deployment: Deployment, redis: Redis) -> None:
     first = deployment.submit(idempotency_key="k")
     assert deployment.submit(idempotency_key="k") == first
     assert deployment.submit(idempotency_key="other") != first
@@ -32,7 +32,7 @@ def test_an_idempotency_key_stands_for_one_job_of_its_owner(deployment: Deployme
     assert 0 < redis.ttl(key_names.idempotency("me", "k")) <= 86_400
 
 
-def test_the_same_question_is_answered_from_the_cache_if_there_is_one(
+def test_a_repeated_request_gets_its_result_from_the_cache_if_that_is_on(
     deployment: Deployment, deploy: Deploy, redis: Redis
 ) -> None:
     cached = deploy(result_cache_s=1_000)
@@ -51,7 +51,7 @@ def test_the_same_question_is_answered_from_the_cache_if_there_is_one(
     assert cached.job(cached.submit()).status is JobStatus.QUEUED
 
 
-def test_a_full_queue_refuses_and_keeps_nothing(deploy: Deploy, redis: Redis) -> None:
+def test_a_full_queue_refuses_a_job_and_stores_nothing_of_it(deploy: Deploy, redis: Redis) -> None:
     limited = deploy(max_queued_jobs=3)
     for _ in range(3):
         limited.submit()

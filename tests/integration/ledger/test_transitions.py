@@ -1,4 +1,4 @@
-"""The moves of a job: those that are allowed, by whom, and that everybody hears of them."""
+"""Transitions of a job: which are allowed, who may make them, and that each is announced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.clock import START_MS, MovedClock
 from tests.integration.ledger.deployment import FAILURE, MODEL, RESULT, SUCCESS, Deployment
 
 
-def test_a_job_goes_its_way(deployment: Deployment, clock: MovedClock) -> None:
+def test_a_job_is_queued_then_processing_then_succeeded(deployment: Deployment, clock: MovedClock) -> None:
     job_id = deployment.submit(image=b"\x00\xff bytes")
     queued = deployment.job(job_id)
     assert (queued.status, queued.request, queued.attempt) == (JobStatus.QUEUED, job_request(), 0)
@@ -37,14 +37,14 @@ def test_a_job_goes_its_way(deployment: Deployment, clock: MovedClock) -> None:
     assert (done.metrics.model_s, done.metrics.batch_size) == (0.5, 2)
 
 
-def test_a_failed_job_says_why(deployment: Deployment) -> None:
+def test_a_failed_job_has_its_error(deployment: Deployment) -> None:
     job_id = deployment.submit()
     assert deployment.leases.finish(deployment.claim(), FAILURE)
     job = deployment.job(job_id)
     assert (job.status, job.error) == (JobStatus.FAILED, FAILURE.failure)
 
 
-def test_only_the_holder_of_the_present_fence_may_finish(deployment: Deployment) -> None:
+def test_a_job_is_finished_once_and_only_with_the_present_fence_token(deployment: Deployment) -> None:
     job_id = deployment.submit()
     lease = deployment.claim()
     stale = Lease(lease.job.model_copy(update={"fence": lease.job.fence - 1}), lease.image)
@@ -54,26 +54,26 @@ def test_only_the_holder_of_the_present_fence_may_finish(deployment: Deployment)
     assert deployment.job(job_id).status is JobStatus.SUCCEEDED
 
 
-def test_every_move_is_announced(deployment: Deployment, settings: Settings) -> None:
-    async def move_and_listen() -> None:
+def test_every_transition_is_announced(deployment: Deployment, settings: Settings) -> None:
+    async def make_transitions_and_listen() -> None:
         store, job_id = SubmissionStore.connect(settings), new_job_id()
         try:
             changes = store.changes()
             assert await anext(changes) is None
             await store.submit(new_job(id=job_id))
-            for move in (deployment.leases.release, partial(deployment.leases.finish, outcome=SUCCESS)):
+            for end_claim in (deployment.leases.release, partial(deployment.leases.finish, outcome=SUCCESS)):
                 lease = await asyncio.to_thread(deployment.claim)
                 assert await anext(changes) == job_id
-                await asyncio.to_thread(move, lease)
+                await asyncio.to_thread(end_claim, lease)
                 assert await anext(changes) == job_id
         finally:
             await store.close()
 
-    asyncio.run(asyncio.wait_for(move_and_listen(), 60))
+    asyncio.run(asyncio.wait_for(make_transitions_and_listen(), 60))
 
 
 def _bring_to(deployment: Deployment, status: JobStatus) -> tuple[str, Lease]:
-    """A job in this status, and the lease that a worker has or would have on it."""
+    """A job in this status, and the lease of its worker, or one that a worker could have made up."""
     job_id = deployment.submit()
     if status is JobStatus.QUEUED:
         return job_id, Lease(deployment.job(job_id), b"")
@@ -85,7 +85,7 @@ def _bring_to(deployment: Deployment, status: JobStatus) -> tuple[str, Lease]:
     return job_id, lease
 
 
-def _try_to_move(deployment: Deployment, job_id: str, lease: Lease, status: JobStatus) -> None:
+def _attempt_transition(deployment: Deployment, job_id: str, lease: Lease, status: JobStatus) -> None:
     match status:
         case JobStatus.QUEUED:
             deployment.leases.release(lease)
@@ -100,10 +100,10 @@ def _try_to_move(deployment: Deployment, job_id: str, lease: Lease, status: JobS
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(JobStatus, JobStatus)))
-def test_the_scripts_make_the_allowed_moves_and_no_others(
+def test_scripts_make_the_allowed_transitions_and_no_others(
     deployment: Deployment, before: JobStatus, after: JobStatus
 ) -> None:
     job_id, lease = _bring_to(deployment, before)
     assert deployment.job(job_id).status is before
-    _try_to_move(deployment, job_id, lease, after)
+    _attempt_transition(deployment, job_id, lease, after)
     assert deployment.job(job_id).status is (after if after in ALLOWED_TRANSITIONS[before] else before)
