@@ -70,7 +70,7 @@ def test_a_circle_of_two_folders_that_type_checking_hides_is_found(copy: Path) -
         ("api/app.py", "webhooks.app"),
         ("worker/app.py", "testing.fleet"),
         ("worker/app.py", "tests"),
-        ("shared/settings.py", "numpy"),
+        ("shared/registry.py", "numpy"),
         ("shared/errors.py", "shared.store.leases"),
         ("worker/stages/parse.py", "worker.app"),
         ("evaluation/scoring.py", "training.stages"),
