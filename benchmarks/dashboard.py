@@ -1,11 +1,11 @@
-"""The dashboard of deploy/grafana, drawn from a real run: a real Prometheus asks a real service, and its answers to the
-dashboard's own queries are plotted.
+"""Plots the dashboard of deploy/grafana from a real run: Prometheus reads the metrics of a running service, and the
+results of the dashboard's own queries are plotted.
 
     python -m benchmarks.dashboard [--seconds 60] [--png docs/images/dashboard.png]
 
-Needs the program `prometheus` (Debian: apt install prometheus). The service runs on loopback, with a script in place of
-the model. Load comes and goes, and on the way a worker is killed. Exit status 1 if a query has no answer, except those
-about a GPU.
+Needs the program `prometheus` (Debian: apt install prometheus). The service runs on loopback, with a scripted
+worker in place of the model. The load varies, and one worker is killed. The exit status is 1 if a query has no result,
+except queries about a GPU.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _COLUMNS = 3
 
 
 def expressions(dashboard: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Title, query and legend of everything the dashboard shows, its variables filled in."""
+    """Title, query and legend of every series of the dashboard, with its variables replaced."""
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
             query = target["expr"].replace("$__rate_interval", _WINDOW).replace("$model", ".*")
@@ -48,7 +48,7 @@ def expressions(dashboard: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 @contextmanager
 def prometheus(folder: Path, targets: dict[str, list[int]]) -> Iterator[str]:
-    """Run Prometheus on loopback with the project's alert rules, asking these ports. Yields its address."""
+    """Run Prometheus on loopback with the project's alert rules and these ports as targets. Yields its URL."""
     jobs = [
         {"job_name": name, "static_configs": [{"targets": [f"127.0.0.1:{port}" for port in ports]}]}
         for name, ports in targets.items()
@@ -72,15 +72,15 @@ def prometheus(folder: Path, targets: dict[str, list[int]]) -> Iterator[str]:
 
 
 def ask(url: str, query: str, begin: float, end: float) -> list[dict[str, Any]]:
-    """The series that answer a query over this time."""
+    """The series that a query returns for this range of time (Unix seconds)."""
     span: dict[str, str | float] = {"query": query, "start": begin, "end": end, "step": _SCRAPE_S}
     answer = httpx2.get(f"{url}/api/v1/query_range", params=span).raise_for_status().json()
     found: list[dict[str, Any]] = answer["data"]["result"]
     return found
 
 
-async def _come_and_go(fleet: Fleet, seconds: float) -> None:
-    """Little load, much with a worker killed in the midst, too much, little again."""
+async def _varying_load(fleet: Fleet, seconds: float) -> None:
+    """Low load, high load during which a worker is killed, overload, low load again."""
     clients = Clients(fleet.url, photo_sized_png())
     asyncio.get_running_loop().call_later(0.4 * seconds, fleet.kill, fleet.workers[0])
     try:
@@ -91,7 +91,7 @@ async def _come_and_go(fleet: Fleet, seconds: float) -> None:
 
 
 def draw(dashboard: dict[str, Any], answers: dict[str, list[tuple[str, list[dict[str, Any]]]]], path: Path) -> None:
-    """A picture with a plot for each panel."""
+    """Write an image with one plot per panel."""
     from matplotlib.figure import Figure
 
     rows = -(-len(dashboard["panels"]) // _COLUMNS)
@@ -114,7 +114,7 @@ def draw(dashboard: dict[str, Any], answers: dict[str, list[tuple[str, list[dict
 
 
 def run(seconds: float, png: Path) -> int:
-    """Load the service, ask Prometheus, draw. Returns an exit status."""
+    """Put load on the service, query Prometheus, plot. Returns an exit status."""
     dashboard = json.loads(DASHBOARD.read_text("utf-8"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -123,7 +123,7 @@ def run(seconds: float, png: Path) -> int:
             targets = {"maskq-api": [fleet.port], "maskq-worker": fleet.metrics_ports}
             with prometheus(folder, targets) as url:
                 begin = time.time()
-                asyncio.run(_come_and_go(fleet, seconds))
+                asyncio.run(_varying_load(fleet, seconds))
                 time.sleep(2 * _SCRAPE_S)
                 answers: dict[str, list[tuple[str, list[dict[str, Any]]]]] = {}
                 for title, query, legend in expressions(dashboard):
@@ -138,7 +138,7 @@ def run(seconds: float, png: Path) -> int:
 
 
 def main() -> int:
-    """Run and draw. Returns an exit status."""
+    """Run and plot. Returns an exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--png", type=Path, default=_ROOT / "docs" / "images" / "dashboard.png")

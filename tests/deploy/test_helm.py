@@ -48,7 +48,7 @@ def _of_kind(manifests: list[dict[str, Any]], kind: str) -> dict[str, dict[str, 
 
 
 def unknown_fields(value: Any, kind: str, path: str = "") -> Iterator[str]:
-    """Every field in `value` that is unknown to the API. `kind` is a type as the models write it: `List[V1Container]`."""
+    """Every field in `value` that is unknown to the API. `kind`: a type as in the models, `List[V1Container]`."""
     if match := re.fullmatch(r"List\[(.+)\]", kind):
         for number, each in enumerate(value):
             yield from unknown_fields(each, match[1], f"{path}[{number}]")
