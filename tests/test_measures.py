@@ -100,3 +100,12 @@ def test_public_names_are_documented(modules: dict[Path, ast.Module]) -> None:
 def test_every_function_is_annotated(modules: dict[Path, ast.Module]) -> None:
     missing = {place: _unannotated(function) for place, function in _functions(modules)}
     assert {place: names for place, names in missing.items() if names} == {}
+
+
+def test_the_measures_find_what_is_wrong() -> None:
+    source = '"""A module."""\n\n\nclass Public:\n    def method(self, value) -> None:\n        pass\n'
+    module = ast.parse(source)
+    ((place, function),) = _functions({Path("a.py"): module})
+    assert (place, _lines(function), _unannotated(function)) == ("a.py:5 method", 2, ["value"])
+    assert dict(_public(Path("a.py"), module)) == {"a.py": True, "a.py.Public": False, "a.py.Public.method": False}
+    assert list(_public(Path("_a.py"), module)) == []
