@@ -137,7 +137,7 @@ def run(seconds: float, png: Path) -> int:
 
 
 def main() -> int:
-    """Run and draw. Returns an exit status."""
+    """Run and plot. Returns an exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--png", type=Path, default=_ROOT / "docs" / "images" / "dashboard.png")

@@ -1,5 +1,5 @@
-# Sourced by the commands: makes .venv in the project's root when it is missing or out of date, and sets PYTHON.
-# DEVELOPMENT=yes adds what tests and checks need.
+# The commands source this file: it makes .venv in the project's root if it is missing or out of date, and sets PYTHON.
+# DEVELOPMENT=yes also installs what tests and checks need. INSTALL=no makes and installs nothing.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -22,19 +22,21 @@ install() {
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$extras]"
 }
 
-# Two packages bring cv2, and only this one runs where there is no display; a tool of the tests wants the other.
+# Two packages contain cv2. A tool of the tests requires opencv-python, which does not work without a display.
 keep_headless_opencv() {
     "$PYTHON" -m pip uninstall --quiet --yes opencv-python
     "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
         --force-reinstall --no-deps opencv-python-headless
 }
 
-# A stamp holds what was installed, so that the next command starts at once and a changed version is noticed.
+# A stamp is a copy of what was installed: the next command starts at once, and a changed version is installed.
 is_installed() { cat pyproject.toml constraints.txt | cmp --silent - ".venv/$1"; }
 stamp() { cat pyproject.toml constraints.txt >".venv/$1"; }
 
 PYTHON="$PWD/.venv/bin/python"
-if [ "${DEVELOPMENT:-no}" = yes ]; then
+if [ "${INSTALL:-yes}" = no ]; then
+    :
+elif [ "${DEVELOPMENT:-no}" = yes ]; then
     is_installed for-development ||
         { install api,worker,local,tracing,dev && keep_headless_opencv && stamp for-use && stamp for-development; }
 else

@@ -1,4 +1,4 @@
-"""Writes the pages of docs/ that are made from code: settings and errors. A test holds them up to date.
+"""Writes the pages of docs/ that are generated from code: settings and errors. A test checks that they are up to date.
 
 python -m scripts.generate_docs
 """
@@ -16,8 +16,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 _SETTINGS_HEAD = [
     "# Settings",
     "",
-    "Environment variables, read once when a process starts. A name that ends in `_S` is a number of seconds. What is",
-    "not in the environment is taken from a file of that name, in lower case, in `/run/secrets`.",
+    "Environment variables, read once when a process starts. A name that ends in `_S` is a number of seconds. A",
+    "variable that is not set is read from the file with its name, in lower case, in `/run/secrets`.",
     "",
     "A variable that begins with `MASKQ_` and is not listed here is refused, and so are values that contradict each",
     "other: the process ends with status 78 and names them.",
@@ -26,7 +26,7 @@ _SETTINGS_HEAD = [
 
 
 def settings_page() -> str:
-    """Every setting with its default and what it is for, in the groups of the code."""
+    """Every setting with its default and its purpose, in the groups of the code."""
     return "\n".join([*_SETTINGS_HEAD, *(line for group in GROUPS.values() for line in _settings_table(group))])
 
 
@@ -37,11 +37,11 @@ def _settings_table(group: type[SettingsGroup]) -> list[str]:
         for name, field in group.model_fields.items()
     ]
     head = [f"## {group.__doc__}", "", f"Read by {group.read_by}.", ""]
-    return [*head, "| variable | default | what for |", "|---|---|---|", *rows, ""]
+    return [*head, "| variable | default | purpose |", "|---|---|---|", *rows, ""]
 
 
 def errors_page() -> str:
-    """Every error a client can meet, with its HTTP status."""
+    """Every error that a client can get, with its HTTP status."""
     refusals = sorted(_leaves(MaskqError), key=lambda error: (error.status, error.type))
     rows = [
         f"| `{error.type}` | {error.status} | {error.title} | {(error.__doc__ or '').splitlines()[0]} |"
@@ -51,9 +51,9 @@ def errors_page() -> str:
     head = [
         "# Errors",
         "",
-        "Every refusal is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail` and `instance`.",
-        "A failed job carries `error: {type, detail}` with the same types. Branch on `type`: it is stable.",
-        "Paths and methods that do not exist answer 404 and 405 in the same form, `type` being the HTTP phrase.",
+        "Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail` and `instance`.",
+        "A failed job has `error: {type, detail}` with the same types. Branch on `type`: it is stable.",
+        "Unknown paths and methods return 404 and 405 in the same form; their `type` is the HTTP phrase.",
         "",
     ]
     return "\n".join([*head, "| type | status | title | when |", "|---|---|---|---|", *rows, ""])

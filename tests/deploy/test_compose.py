@@ -1,4 +1,4 @@
-"""The container files are well-formed and keep their promises. `tests/e2e/compose` runs them on a real engine."""
+"""The container files are valid and set what the documentation says. `tests/e2e/compose` runs them on a real engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MONITORING = {"prometheus", "grafana"}
 
 @pytest.fixture(params=_FILES)
 def compose(request: pytest.FixtureRequest, root: Path) -> dict[str, Any]:
-    """What docker-compose makes of the files."""
+    """The configuration that docker-compose reads from the files."""
     return _config(root, *_FILES[request.param])
 
 
@@ -41,12 +41,12 @@ def _config(root: Path, *files: str, profiles: Sequence[str] = ()) -> dict[str, 
 
 
 @pytest.mark.docker
-def test_compose_is_accepted_and_has_all_services(compose: dict[str, Any]) -> None:
+def test_compose_accepts_the_files_and_has_all_services(compose: dict[str, Any]) -> None:
     assert _kinds(compose["services"]) - _MONITORING == {"secrets", "redis", "api", "proxy", "webhooks", "worker"}
 
 
 def _kinds(services: Iterable[str]) -> set[str]:
-    """Names of services; those of workers of further GPUs are the same as the first's."""
+    """Names of services, without the number of a GPU: `worker-1` is `worker`."""
     return {name.partition("-")[0] for name in services}
 
 
@@ -66,7 +66,7 @@ def test_only_the_proxy_is_published_and_only_to_this_machine(compose: dict[str,
 
 
 @pytest.mark.docker
-def test_redis_is_reached_by_those_who_need_it_only(compose: dict[str, Any]) -> None:
+def test_only_services_that_need_redis_can_reach_it(compose: dict[str, Any]) -> None:
     assert compose["networks"]["store"]["internal"] is True
     assert set(compose["services"]["redis"]["networks"]) == {"store"}
     inside = {name for name, service in compose["services"].items() if "store" in service.get("networks", {})}
@@ -74,7 +74,7 @@ def test_redis_is_reached_by_those_who_need_it_only(compose: dict[str, Any]) -> 
 
 
 @pytest.mark.docker
-def test_each_of_several_gpus_has_a_worker_that_is_like_the_first(root: Path) -> None:
+def test_the_workers_of_several_gpus_differ_in_the_gpu_only(root: Path) -> None:
     services = _config(root, *_FILES["gpu"], profiles=["gpus-4"])["services"]
     workers = [service for name, service in services.items() if name.startswith("worker")]
     reserved = [each.pop("deploy")["resources"]["reservations"]["devices"][0]["device_ids"] for each in workers]
@@ -92,27 +92,27 @@ def test_no_password_is_in_an_environment(compose: dict[str, Any]) -> None:
 
 
 @pytest.mark.docker
-def test_a_worker_has_the_time_to_drain(compose: dict[str, Any]) -> None:
+def test_a_worker_has_enough_time_to_drain(compose: dict[str, Any]) -> None:
     grace = compose["services"]["worker"]["stop_grace_period"]
     assert float(grace.removesuffix("s")) > Settings.of().liveness.drain_s
 
 
 @pytest.mark.docker
-def test_a_front_end_has_the_memory_that_its_settings_let_it_take(compose: dict[str, Any]) -> None:
+def test_the_memory_limit_of_a_front_end_covers_its_settings(compose: dict[str, Any]) -> None:
     front = compose["services"]["api"]
     limit = int(front["deploy"]["resources"]["limits"]["memory"].removesuffix("g")) * 2**30
     assert front_end_bytes(front["environment"]) < limit
 
 
 @pytest.mark.docker
-def test_redis_keeps_what_it_acknowledged(compose: dict[str, Any]) -> None:
+def test_redis_writes_to_disk_before_it_acknowledges(compose: dict[str, Any]) -> None:
     command = compose["services"]["redis"]["command"]
     for words in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"):
         assert words in (command if isinstance(command, str) else " ".join(command))
 
 
 @pytest.mark.docker
-def test_workers_can_be_scaled(compose: dict[str, Any]) -> None:
+def test_the_number_of_workers_can_be_changed(compose: dict[str, Any]) -> None:
     worker = compose["services"]["worker"]
     assert "container_name" not in worker
     assert "ports" not in worker
@@ -126,19 +126,19 @@ def test_dockerfiles_pass_the_linter(root: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["Dockerfile.api", "Dockerfile.worker"])
-def test_containers_run_as_nobody_in_particular(root: Path, name: str) -> None:
+def test_containers_run_as_an_unprivileged_user(root: Path, name: str) -> None:
     assert "\nUSER 10001\n" in (root / name).read_text()
 
 
 @pytest.mark.parametrize("name", ["Dockerfile.api", "Dockerfile.worker"])
-def test_what_is_copied_into_an_image_is_let_into_its_build(root: Path, name: str) -> None:
+def test_dockerignore_admits_everything_that_an_image_copies(root: Path, name: str) -> None:
     copied = re.findall(r"^COPY ([^-].*) \S+$", (root / name).read_text(), re.MULTILINE)
     allowed = set((root / ".dockerignore").read_text().split())
     folders = {word.partition("/")[0] for words in copied for word in words.split()}
     assert {f"!{folder}" for folder in folders} <= allowed
 
 
-def test_the_front_end_s_image_has_no_torch(root: Path) -> None:
+def test_the_image_of_the_front_end_copies_no_worker(root: Path) -> None:
     assert "worker" not in (root / "Dockerfile.api").read_text().split("COPY", 1)[1]
 
 
@@ -147,7 +147,7 @@ def test_a_change_of_code_does_not_install_torch_again(root: Path) -> None:
     assert steps.index("torch==") < steps.index("COPY pyproject.toml") < steps.index("COPY worker worker")
 
 
-def test_the_proxy_lets_through_what_the_front_end_takes_and_waits_for_as_long(root: Path) -> None:
+def test_the_proxy_allows_the_body_size_and_waiting_time_of_the_front_end(root: Path) -> None:
     nginx = (root / "deploy/nginx/nginx.conf").read_text()
     settings = Settings.of()
     (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", nginx)

@@ -1,7 +1,7 @@
-"""The chart renders, Kubernetes knows every field it writes, and the pods have no more rights than they need.
+"""The chart renders, Kubernetes knows every field in it, and the pods have no more rights than they need.
 
-Helm's own engine renders it (helm-python-sdk carries it). Fields are held against the models of Kubernetes' official
-client, which are made from the API's description.
+Helm's own engine, which helm-python-sdk contains, renders the chart. The fields are compared with the models of the
+official Kubernetes client, which are generated from the description of the API.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _of_kind(manifests: list[dict[str, Any]], kind: str) -> dict[str, dict[str, 
 
 
 def unknown_fields(value: Any, kind: str, path: str = "") -> Iterator[str]:
-    """Every field in `value` that a model of the API does not have. `kind` is as in the models: `List[V1Container]`."""
+    """Every field in `value` that is unknown to the API. `kind`: a type as in the models, `List[V1Container]`."""
     if match := re.fullmatch(r"List\[(.+)\]", kind):
         for number, each in enumerate(value):
             yield from unknown_fields(each, match[1], f"{path}[{number}]")
@@ -64,7 +64,7 @@ def unknown_fields(value: Any, kind: str, path: str = "") -> Iterator[str]:
                 yield from unknown_fields(each, model.openapi_types[known[written]], f"{path}.{written}")
 
 
-def test_every_field_is_one_that_kubernetes_knows(manifests: list[dict[str, Any]]) -> None:
+def test_kubernetes_knows_every_field(manifests: list[dict[str, Any]]) -> None:
     for manifest in manifests:
         kind = manifest["kind"]
         if kind in _OTHERS:
@@ -73,7 +73,7 @@ def test_every_field_is_one_that_kubernetes_knows(manifests: list[dict[str, Any]
             assert list(unknown_fields(manifest, _MODELS[kind], kind)) == []
 
 
-def test_a_misspelt_field_is_noticed() -> None:
+def test_a_misspelt_field_is_found() -> None:
     spec = {"template": {"spec": {"containers": [{"name": "a", "imagePullPolcy": "Always"}]}}}
     found = list(unknown_fields({"spec": spec}, "V1Deployment"))
     assert found == [".spec.template.spec.containers[0].imagePullPolcy"]
@@ -96,7 +96,7 @@ def test_no_pod_has_more_rights_than_it_needs(manifests: list[dict[str, Any]]) -
             assert not [each for each in container.get("env", []) if "URL" in each["name"] or "TOKEN" in each["name"]]
 
 
-def test_the_address_of_redis_is_a_file_and_must_be_given(root: Path, manifests: list[dict[str, Any]]) -> None:
+def test_the_address_of_redis_is_required_and_is_mounted_as_a_file(root: Path, manifests: list[dict[str, Any]]) -> None:
     for deployment in _of_kind(manifests, "Deployment").values():
         (secrets,) = [each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "secrets"]
         assert secrets["projected"]["sources"][0]["secret"]["name"] == "maskq-redis"
@@ -110,7 +110,7 @@ def test_wrong_values_are_refused(root: Path, values: dict[str, Any]) -> None:
         render(root, {**_SECRET, **values})
 
 
-def test_every_part_survives_a_drained_node_and_is_selected_by_its_own_labels(manifests: list[dict[str, Any]]) -> None:
+def test_every_deployment_has_its_own_labels_and_a_disruption_budget(manifests: list[dict[str, Any]]) -> None:
     budgets = _of_kind(manifests, "PodDisruptionBudget")
     for name, deployment in _of_kind(manifests, "Deployment").items():
         labels = deployment["spec"]["template"]["metadata"]["labels"]
@@ -118,7 +118,7 @@ def test_every_part_survives_a_drained_node_and_is_selected_by_its_own_labels(ma
         assert deployment["spec"]["selector"]["matchLabels"] == labels
 
 
-def test_workers_are_scaled_on_what_waits_and_on_how_long(manifests: list[dict[str, Any]]) -> None:
+def test_workers_are_scaled_with_the_number_and_the_age_of_jobs(manifests: list[dict[str, Any]]) -> None:
     (scaled,) = _of_kind(manifests, "ScaledObject").values()
     by_number, by_age = scaled["spec"]["triggers"]
     assert 'maskq_queue_jobs{model="demo"}' in by_number["metadata"]["query"]
@@ -128,7 +128,7 @@ def test_workers_are_scaled_on_what_waits_and_on_how_long(manifests: list[dict[s
     assert "replicas" not in _of_kind(manifests, "Deployment")["demo-worker"]["spec"]
 
 
-def test_a_worker_has_one_gpu_and_the_time_to_drain(root: Path, manifests: list[dict[str, Any]]) -> None:
+def test_a_worker_has_one_gpu_and_enough_time_to_drain(root: Path, manifests: list[dict[str, Any]]) -> None:
     pod = _of_kind(manifests, "Deployment")["demo-worker"]["spec"]["template"]["spec"]
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert pod["terminationGracePeriodSeconds"] > Settings.of().liveness.drain_s
@@ -139,13 +139,13 @@ def test_a_worker_has_one_gpu_and_the_time_to_drain(root: Path, manifests: list[
     assert {"name": "MASKQ_DEVICE", "value": "cpu"} in worker["template"]["spec"]["containers"][0]["env"]
 
 
-def test_settings_of_the_chart_are_settings_of_maskq(manifests: list[dict[str, Any]]) -> None:
+def test_every_setting_of_the_chart_is_a_setting_of_maskq(manifests: list[dict[str, Any]]) -> None:
     (config,) = _of_kind(manifests, "ConfigMap").values()
     known = {variable_of(name, field) for _, name, field in all_settings()} | {"FORWARDED_ALLOW_IPS"}
     assert set(config["data"]) <= known
 
 
-def test_a_front_end_has_the_memory_that_its_settings_let_it_take(manifests: list[dict[str, Any]]) -> None:
+def test_the_memory_limit_of_a_front_end_covers_its_settings(manifests: list[dict[str, Any]]) -> None:
     (config,) = _of_kind(manifests, "ConfigMap").values()
     (front,) = _of_kind(manifests, "Deployment")["demo-api"]["spec"]["template"]["spec"]["containers"]
     limit = int(front["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30

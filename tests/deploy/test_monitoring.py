@@ -1,4 +1,4 @@
-"""Alerts and dashboard are accepted by Prometheus' own tools, and ask for nothing that the service does not show."""
+"""Prometheus' own tools accept the alerts and the dashboard, which use only metrics that the service exposes."""
 
 from __future__ import annotations
 
@@ -43,31 +43,31 @@ async def _some_jobs(fleet: Fleet) -> None:
 
 
 @pytest.fixture
-def shown(fleet: Fleet) -> set[str]:
-    """The names of all samples that the running service shows."""
+def exposed(fleet: Fleet) -> set[str]:
+    """The names of all samples that the running service exposes."""
     ports = [fleet.port, *fleet.metrics_ports]
     texts = [httpx2.get(f"http://127.0.0.1:{port}/metrics").raise_for_status().text for port in ports]
     families = [family for text in texts for family in text_string_to_metric_families(text)]
     return {sample.name for family in families for sample in family.samples}
 
 
-def _asked() -> list[str]:
+def _queries() -> list[str]:
     rules = yaml.safe_load(ALERTS.read_text())["groups"]
     alerts = [rule["expr"] for group in rules for rule in group["rules"]]
     return [*alerts, *(query for _, query, _ in expressions(json.loads(DASHBOARD.read_text())))]
 
 
-def test_every_name_that_alerts_and_dashboard_ask_for_is_shown(shown: set[str]) -> None:
-    asked = {name for query in _asked() for name in _OWN.findall(query)}
-    assert len(asked) > 15
-    assert asked - shown == _ONLY_WITH_A_GPU
+def test_the_service_exposes_every_metric_of_alerts_and_dashboard(exposed: set[str]) -> None:
+    used = {name for query in _queries() for name in _OWN.findall(query)}
+    assert len(used) > 15
+    assert used - exposed == _ONLY_WITH_A_GPU
 
 
-def test_names_follow_the_rules_of_prometheus(fleet: Fleet) -> None:
+def test_metric_names_follow_the_rules_of_prometheus(fleet: Fleet) -> None:
     promtool = require_program("promtool")
     for port in (fleet.port, *fleet.metrics_ports):
         text = httpx2.get(f"http://127.0.0.1:{port}/metrics").text
-        # The tool wants no times of creation, which the exposition format of the library has had since it was new.
+        # The library exposes creation times (`_created`), which promtool reports as errors.
         kept = "\n".join(line for line in text.splitlines() if "_created" not in line) + "\n"
         checked = subprocess.run(
             [promtool, "check", "metrics"], input=kept, capture_output=True, text=True, check=False
@@ -75,7 +75,7 @@ def test_names_follow_the_rules_of_prometheus(fleet: Fleet) -> None:
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_alert_rules_do_what_their_own_tests_say(root: Path) -> None:
+def test_the_alert_rules_pass_their_own_tests(root: Path) -> None:
     promtool = require_program("promtool")
     folder = root / "deploy" / "prometheus"
     for words in (["test", "rules", "alerts.test.yml"], ["check", "config", "prometheus.yml"]):
@@ -83,7 +83,7 @@ def test_the_alert_rules_do_what_their_own_tests_say(root: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_each_alert_is_explained(root: Path) -> None:
+def test_the_documentation_explains_each_alert(root: Path) -> None:
     page = (root / "docs" / "operations.md").read_text()
     for group in yaml.safe_load(ALERTS.read_text())["groups"]:
         for rule in group["rules"]:
@@ -91,7 +91,7 @@ def test_each_alert_is_explained(root: Path) -> None:
             assert rule["labels"]["severity"] in ("critical", "warning")
 
 
-def test_prometheus_answers_every_query_of_the_dashboard(fleet: Fleet, tmp_path: Path) -> None:
+def test_every_query_of_the_dashboard_has_a_result(fleet: Fleet, tmp_path: Path) -> None:
     require_program("prometheus")
     begin = time.time()
     targets = {"maskq-api": [fleet.port], "maskq-worker": fleet.metrics_ports}
@@ -104,11 +104,11 @@ def test_prometheus_answers_every_query_of_the_dashboard(fleet: Fleet, tmp_path:
         deadline = time.monotonic() + 90
         while pending and time.monotonic() < deadline:
             asyncio.run(_some_jobs(fleet))
-            pending = {query: title for query, title in pending.items() if not _answer(url, query, begin)}
+            pending = {query: title for query, title in pending.items() if not _has_result(url, query, begin)}
     assert not pending
 
 
-def _answer(url: str, query: str, begin: float) -> bool:
+def _has_result(url: str, query: str, begin: float) -> bool:
     try:
         return bool(query_range(url, query, begin, time.time()))
     except httpx2.HTTPError:

@@ -1,1 +1,1 @@
-"""The service as `docker compose` runs it, on a real engine: `python -m tests.e2e.compose`."""
+"""The service as `docker compose` runs it, on a real container engine: `python -m tests.e2e.compose`."""

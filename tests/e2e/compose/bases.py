@@ -1,8 +1,8 @@
-"""Stand-ins for the official base images, made from Debian's packages where no registry of images can be reached.
+"""Replacements for the official base images, made from Debian's packages: they need no registry of images.
 
-Only what the project's files rely on is like the originals: `python` and `pip` 3.11, a `redis-server` 7 that runs as
-user 999 with its data in /data, and an `nginx` that may run as user 101. How this host installs Python packages (its
-certificates, mirrors, folders of wheels) is put into the stand-in, so that the project's own files need not know.
+They have only what the project's files need: `python` and `pip` 3.11, a `redis-server` 7 that runs as user 999 with its
+data in /data, and an `nginx` that can run as user 101. They also get the host's configuration of pip (certificates,
+mirrors, folders of wheels), so that the project's own files need none of it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from tests.e2e.compose.shell import run
 
 PYTHON, REDIS, NGINX = "python:3.11-slim", "redis:7", "nginx:1"
 _SUITE = "bookworm"
-"""Debian 12, whose Python is 3.11 and whose Redis is 7."""
+"""Debian 12, which has Python 3.11 and Redis 7."""
 _UNREAD = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache/apt", "var/lib/apt/lists")
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _WHEELS_PORT = 18_099
-"""Always the same: were it in a layer and another one each time, nothing could be built from the cache."""
+"""Always the same port: it is part of a layer, and another port would make the build cache useless."""
 
 _SERVICES = {
     REDIS: """
@@ -43,7 +43,7 @@ CMD ["nginx", "-g", "daemon off;"]
 
 
 def make_bases(folder: Path) -> None:
-    """Make those of the stand-ins that the engine does not have yet."""
+    """Make the base images that the engine does not have yet."""
     if not _has(PYTHON):
         root = folder / "root"
         if not root.exists():
@@ -80,7 +80,7 @@ def _import(root: Path, name: str) -> None:
 
 @contextmanager
 def served_wheels(folder: Path) -> Iterator[None]:
-    """Let builds on this host's network read the folders of wheels that the host's pip is told of."""
+    """Serve the folders of wheels in the configuration of the host's pip, for builds on the host's network."""
     links = folder / "wheels"
     links.mkdir(exist_ok=True)
     for number, wheels in enumerate(_wheel_folders()):
@@ -98,11 +98,11 @@ def served_wheels(folder: Path) -> Iterator[None]:
 
 class _QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _pip_conf() -> str:
-    """What the host's pip is told, for a pip in a container: folders of wheels by loopback, no other local paths."""
+    """The configuration of the host's pip for a container: folders of wheels as URLs, no other local paths."""
     found = [f"http://127.0.0.1:{_WHEELS_PORT}/{number}/" for number, _ in enumerate(_wheel_folders())]
     lines = ["[global]", f"cert = {_CERTIFICATES}", "timeout = 180"]
     lines += [f"index-url = {url}" for url in _pip_values("index-url") if not url.startswith("file:")]
@@ -114,7 +114,7 @@ def _wheel_folders() -> list[str]:
 
 
 def _pip_values(name: str) -> list[str]:
-    """Every value of a setting of the host's pip, wherever it is set."""
+    """Every value of a setting of the host's pip, from all its configuration files and variables."""
     listed = run([sys.executable, "-m", "pip", "config", "list"])
     lines = (line.partition("=") for line in listed.splitlines())
     return [word for key, _, value in lines if key.endswith(f".{name}") for word in value.strip("'").split()]

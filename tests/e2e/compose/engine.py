@@ -1,4 +1,4 @@
-"""A Docker engine of the trial's own, all in one folder. Debian's is installed where there is none."""
+"""A Docker engine for the trials only, with all its data in one folder. Installs Debian's engine if there is none."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _START_S = 60.0
 
 @contextmanager
 def own_engine(folder: Path) -> Iterator[None]:
-    """Run an engine for as long as the context lasts, and make `docker` and `docker-compose` speak to it.
+    """Run an engine for the duration of the context. `docker` and `docker-compose` use it through DOCKER_HOST.
 
-    It does not touch the host's firewall: containers reach each other, and the host reaches what they publish.
+    It leaves the host's firewall as it is: containers reach each other, and the host reaches published ports.
 
     Raises:
-        CannotRun: not root, not Debian, or the kernel has not what containers need.
+        CannotRun: the user is not root, the system is not Debian, or the kernel cannot run containers.
     """
     _install_missing()
     address = f"unix://{folder}/docker.sock"
@@ -44,11 +44,11 @@ def own_engine(folder: Path) -> Iterator[None]:
 def _install_missing() -> None:
     missing = [package for program, package in _PACKAGES.items() if shutil.which(program) is None]
     if os.geteuid() != 0:
-        raise CannotRun("an engine can be started by root only")
+        raise CannotRun("only root can start an engine")
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise CannotRun(f"{', '.join(missing)} not found, and this is not a Debian that could install them")
+        raise CannotRun(f"{', '.join(missing)} not found, and there is no apt-get to install them")
     run(["apt-get", "update", "-qq"])
     run(["apt-get", "install", "--yes", "-qq", *missing], env={"DEBIAN_FRONTEND": "noninteractive"})
 

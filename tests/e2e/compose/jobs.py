@@ -1,4 +1,4 @@
-"""Jobs whose right answers are known, and clients that do not give up."""
+"""Jobs with known results, and clients that retry until a job has ended."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _CLIENTS = 8
 _RETRY_S = 0.3
 _MAX_S = 240.0
 _SAME = 0.98
-"""Jobs that share a batch are added up in another order, which may move the edge of a mask by a pixel."""
+"""Minimum IoU. Jobs in a batch are summed in another order, which can shift the edge of a mask by a pixel."""
 
 
 class KnownJobs:
-    """Questions about drawn scenes; what an engine in this process answers to them is the truth."""
+    """Examples from drawn scenes. The ground truth is the prediction of an engine in this process."""
 
     def __init__(self, scenes: int) -> None:
         with engine_predictor(Settings.of(max_batch=1)) as (answer, _):
             self.questions = [_answered(each, answer(each)) for each in scene_examples(scenes, first=9_000)]
 
     def is_right(self, number: int, job: dict[str, Any]) -> bool:
-        """Whether a job about question `number` ended as it must."""
+        """Whether the job for example `number` ended with the right result."""
         if job["status"] != "succeeded":
             return False
         scored = score(self.questions[number], SegmentationResult.model_validate(job["result"]))
@@ -49,27 +49,27 @@ def _answered(question: Example, result: SegmentationResult) -> Example:
 
 
 class Clients:
-    """Submit many jobs and wait for each, whatever happens meanwhile."""
+    """Clients that submit many jobs and wait for each, and retry after every failure."""
 
     def __init__(self, url: str, known: KnownJobs, receiver: Receiver) -> None:
         self._known = known
         self.receiver = receiver
-        """Where every job's end is announced."""
+        """Receives a webhook when a job ends."""
         self._client = httpx2.Client(base_url=url, timeout=40)
         self._pool = ThreadPoolExecutor(_CLIENTS)
         self._waiters = ThreadPoolExecutor(_CLIENTS)
         self._has_given_up = False
         self.accepted: set[str] = set()
-        """The ids of all jobs so far."""
+        """Ids of all jobs accepted so far."""
         self.refusals: Counter[str] = Counter()
-        """What was answered instead of what was asked for, and connections that broke."""
+        """Numbers of other status codes than the expected one, and of broken connections."""
 
     def start(self, jobs: int) -> list[Future[dict[str, Any]]]:
-        """Submit so many jobs; returns at once. Each future gets the job as it ended."""
+        """Submit so many jobs. Returns at once; each future gets the number of its example and the job's path."""
         return [self._pool.submit(self._submit, number % len(self._known.questions)) for number in range(jobs)]
 
     def results(self, submitted: Sequence[Future[dict[str, Any]]]) -> dict[str, int]:
-        """Wait for all of them. Returns how many were accepted, and how many of those are lost or wrong."""
+        """Wait for all jobs to end. Returns how many there are, and how many of those are lost or wrong."""
         wait(submitted)
         ended = list(self._waiters.map(self._end_of, [each.result() for each in submitted]))
         numbers = [each.result()["number"] for each in submitted]
@@ -84,20 +84,20 @@ class Clients:
         question = self._known.questions[number]
         headers, files = {"Idempotency-Key": str(uuid.uuid4())}, {"image_file": ("scene.png", question.read_image())}
         fields = {"prompt": question.prompt, "webhook_url": self.receiver.url}
-        job = self._ask("POST", "/segment/", 202, headers=headers, data=fields, files=files)
+        job = self._request("POST", "/segment/", 202, headers=headers, data=fields, files=files)
         self.accepted.add(job["id"])
         return {"number": number, "path": f"/jobs/{job['id']}"}
 
     def _end_of(self, submitted: dict[str, Any]) -> dict[str, Any] | None:
-        """The job once it has ended; None if it never does."""
+        """The job after its end; None if it does not end in time."""
         deadline = time.monotonic() + _MAX_S
         while time.monotonic() < deadline and not self._has_given_up:
-            job = self._ask("GET", submitted["path"], 200, params={"wait": 10})
+            job = self._request("GET", submitted["path"], 200, params={"wait": 10})
             if job["status"] not in ("queued", "processing"):
                 return job
         return None
 
-    def _ask(self, method: str, path: str, wanted: int, **content: Any) -> dict[str, Any]:
+    def _request(self, method: str, path: str, wanted: int, **content: Any) -> dict[str, Any]:
         deadline = time.monotonic() + _MAX_S
         while time.monotonic() < deadline and not self._has_given_up:
             try:
@@ -110,10 +110,10 @@ class Clients:
                     return body
                 self.refusals[str(answer.status_code)] += 1
             time.sleep(_RETRY_S)
-        raise TrialFailed(f"{method} {path} was not answered with {wanted} in {_MAX_S:g} s")
+        raise TrialFailed(f"{method} {path} did not return {wanted} in {_MAX_S:g} s")
 
     def give_up(self) -> None:
-        """Wait for nothing any more."""
+        """Stop all waiting and retrying."""
         self._has_given_up = True
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this host, as a client of the service would have one."""
+"""A receiver of webhooks on this host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.e2e.compose.stack import Stack
 
 @dataclass(frozen=True)
 class Receiver:
-    """Notes all that it is sent, and refuses some of that."""
+    """Records every webhook, and refuses some of them."""
 
     url: str
     _notes: Path
@@ -28,7 +28,7 @@ class Receiver:
 
 @contextmanager
 def receiving(stack: Stack) -> Iterator[Receiver]:
-    """Receive for as long as the context lasts, at the address that this host has for the containers that deliver."""
+    """Run a receiver for the duration of the context, at an address that the deliverer's container can reach."""
     (deliverer,) = stack.containers("webhooks")
     (secret,) = stack.execute(deliverer, "python", "-m", "webhooks.secrets_command", "show").split()
     address = f"{stack.gateway('outside')}:{free_port()}"

@@ -1,4 +1,4 @@
-"""Programs that the trial runs: what they print goes to the log, and their failure ends the trial."""
+"""Runs programs; a failure of one ends the trial and shows its output."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 
 class TrialFailed(Exception):
-    """Something is not as it must be. The message says what."""
+    """The service did something wrong. The message explains what."""
 
 
 class CannotRun(Exception):
-    """This machine cannot run containers. The message says why."""
+    """This machine cannot run containers. The message is the reason."""
 
 
 def run(command: Sequence[str | Path], *, stdin: str | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a program to its end and return what it printed to standard output.
+    """Run a program to its end. Returns its standard output.
 
     Raises:
-        TrialFailed: it ended with another status than 0; shows the end of what it printed.
+        TrialFailed: its exit status is not 0; the message has the last 3,000 characters of its output.
     """
     words = [str(word) for word in command]
     done = subprocess.run(
@@ -33,10 +33,10 @@ def run(command: Sequence[str | Path], *, stdin: str | None = None, env: dict[st
 
 
 def wait_until(happened: Callable[[], bool], what: str, max_s: float) -> float:
-    """Return once `happened` says so, and how many seconds that took.
+    """Wait until `happened` returns true. Returns the seconds that this took.
 
     Raises:
-        TrialFailed: it does not, in `max_s` seconds.
+        TrialFailed: it did not happen in `max_s` seconds.
     """
     begin = time.monotonic()
     while not happened():

@@ -1,4 +1,4 @@
-"""What befalls the service while clients use it. Each trial returns its figures; what is wrong raises."""
+"""Failures and maintenance while clients use the service. Each trial returns its results, or raises TrialFailed."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tests.e2e.compose.stack import ROOT, SERVICES, Stack
 
 _JOBS = 150
 _ACCEPTED = 30
-"""Once so many of them are accepted, and others come, every worker has some in hand."""
+"""After so many jobs are accepted, every worker has jobs in flight."""
 _UNDER_WAY_S = 60.0
 _CRASHES = 5
-"""A worker may be between two jobs when it dies."""
+"""Number of attempts: a worker that dies may have no job in flight."""
 _CUT_S = 40.0
-"""Longer than MASKQ_GIVE_UP_S and MASKQ_LEASE_S: others have its jobs when it is back."""
+"""Longer than MASKQ_GIVE_UP_S and MASKQ_LEASE_S: other workers have its jobs when it comes back."""
 _DEADLINE_S = 25.0
-"""nginx.conf gives clients 10 s for a header and between two pieces of a body."""
+"""nginx.conf allows 10 s for a header, and 10 s between two parts of a body."""
 _ANNOUNCED_S = 60.0
 _HEALTHY_S = 60.0
 _WORKERS = SERVICES["worker"]
 
-Figures = dict[str, Any]
+Results = dict[str, Any]
 
 
-def hardening(stack: Stack, clients: Clients) -> Figures:
-    """Nobody is root, has a capability or could gain one, or can write anywhere but where it must."""
+def hardening(stack: Stack, clients: Clients) -> Results:
+    """No process is root, has a capability or can gain one, or can write outside its volumes."""
     for service in SERVICES:
         for container in stack.containers(service):
             status = _process_status(stack.process_id(container))
@@ -44,7 +44,7 @@ def hardening(stack: Stack, clients: Clients) -> Figures:
             if wrong or status["Uid"].split()[0] == "0":
                 raise TrialFailed(f"{service} has more rights than it needs: {wrong or 'it is root'}")
             if not stack.inspect(container)["HostConfig"]["ReadonlyRootfs"]:
-                raise TrialFailed(f"{service} can write to its root")
+                raise TrialFailed(f"{service} can write to its root file system")
     for service in ("api", "worker"):
         stack.python(stack.containers(service)[0], _MUST_NOT_WRITE)
     return {"containers": sum(SERVICES.values())}
@@ -64,8 +64,8 @@ def _process_status(process_id: int) -> dict[str, str]:
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
-def slow_clients(stack: Stack, clients: Clients) -> Figures:
-    """A client that sends its header, or its body, a byte now and then is shown the door."""
+def slow_clients(stack: Stack, clients: Clients) -> Results:
+    """The proxy closes the connection of a client that sends its header or its body too slowly."""
     head = b"POST /segment/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n"
     return {"header_closed_s": _closed_after(stack, head), "body_closed_s": _closed_after(stack, head + b"\r\n{")}
 
@@ -82,54 +82,54 @@ def _closed_after(stack: Stack, sent: bytes) -> float:
     return time.monotonic() - begin
 
 
-def peace(stack: Stack, clients: Clients) -> Figures:
-    """Nothing happens."""
-    return _without_reaping(_while_clients_ask(stack, clients, lambda: None))
+def no_failure(stack: Stack, clients: Clients) -> Results:
+    """No failure at all."""
+    return _without_reaping(_under_load(stack, clients, lambda: None))
 
 
-def worker_crash(stack: Stack, clients: Clients) -> Figures:
-    """A worker's process dies with jobs in hand; the engine starts it again."""
+def worker_crash(stack: Stack, clients: Clients) -> Results:
+    """A worker's process dies with jobs in flight. The container engine restarts it."""
     worker = stack.containers("worker")[0]
     for _ in range(_CRASHES):
-        figures = _while_clients_ask(stack, clients, lambda: stack.crash(worker))
-        figures["all_back_s"] = stack.wait_until_ready(_WORKERS)
-        if figures["leases_reaped"]:
-            return figures
-    raise TrialFailed("the worker never had jobs in hand when it died, so this shows nothing")
+        results = _under_load(stack, clients, lambda: stack.crash(worker))
+        results["all_back_s"] = stack.wait_until_ready(_WORKERS)
+        if results["leases_reaped"]:
+            return results
+    raise TrialFailed("the worker had no job in flight whenever it died, so the trial shows nothing")
 
 
-def api_crash(stack: Stack, clients: Clients) -> Figures:
-    """The front end's process dies; the engine starts it again."""
-    return _while_clients_ask(stack, clients, lambda: stack.crash(stack.containers("api")[0]))
+def api_crash(stack: Stack, clients: Clients) -> Results:
+    """The front end's process dies. The container engine restarts it."""
+    return _under_load(stack, clients, lambda: stack.crash(stack.containers("api")[0]))
 
 
-def redis_crash(stack: Stack, clients: Clients) -> Figures:
-    """The server of the ledger dies; the engine starts it again, and it reads its log."""
+def redis_crash(stack: Stack, clients: Clients) -> Results:
+    """Redis dies. The container engine restarts it, and it reads its log."""
     before = _count(stack, "maskq_jobs_accepted_total")
-    figures = _while_clients_ask(stack, clients, lambda: stack.crash(stack.containers("redis")[0]))
+    results = _under_load(stack, clients, lambda: stack.crash(stack.containers("redis")[0]))
     if _count(stack, "maskq_jobs_accepted_total") < before + _JOBS:
-        raise TrialFailed("Redis came back without what it had")
-    return figures | {"all_back_s": stack.wait_until_ready(_WORKERS)}
+        raise TrialFailed("Redis lost data in the crash")
+    return results | {"all_back_s": stack.wait_until_ready(_WORKERS)}
 
 
-def webhooks_crash(stack: Stack, clients: Clients) -> Figures:
-    """Who delivers webhooks dies while jobs end; `announced` sees whether any is missing."""
-    return _while_clients_ask(stack, clients, lambda: stack.crash(stack.containers("webhooks")[0]))
+def webhooks_crash(stack: Stack, clients: Clients) -> Results:
+    """The deliverer of webhooks dies while jobs end. `announced` checks that no webhook is missing."""
+    return _under_load(stack, clients, lambda: stack.crash(stack.containers("webhooks")[0]))
 
 
-def partition(stack: Stack, clients: Clients) -> Figures:
-    """A worker is cut off from the ledger for longer than its leases, and comes back."""
+def partition(stack: Stack, clients: Clients) -> Results:
+    """A worker loses the network of Redis for longer than its leases, then gets it back."""
     worker = stack.containers("worker")[0]
     stack.cut_off(worker)
     try:
-        figures = _while_clients_ask(stack, clients, lambda: time.sleep(_CUT_S))
+        results = _under_load(stack, clients, lambda: time.sleep(_CUT_S))
     finally:
         stack.reconnect(worker)
-    return figures | {"all_back_s": stack.wait_until_ready(_WORKERS)}
+    return results | {"all_back_s": stack.wait_until_ready(_WORKERS)}
 
 
-def partition_with_jobs_in_flight(stack: Stack, clients: Clients) -> Figures:
-    """A worker is cut off while it has jobs in hand: others finish them, and what it offers later is refused."""
+def partition_with_jobs_in_flight(stack: Stack, clients: Clients) -> Results:
+    """A worker with jobs in flight loses the network: others finish the jobs, and its late results are refused."""
     worker = stack.containers("worker")[0]
 
     def cut_and_reconnect() -> None:
@@ -137,37 +137,37 @@ def partition_with_jobs_in_flight(stack: Stack, clients: Clients) -> Figures:
         time.sleep(_CUT_S)
         stack.reconnect(worker)
 
-    return _while_clients_ask(stack, clients, cut_and_reconnect) | {"all_back_s": stack.wait_until_ready(_WORKERS)}
+    return _under_load(stack, clients, cut_and_reconnect) | {"all_back_s": stack.wait_until_ready(_WORKERS)}
 
 
-def scaling(stack: Stack, clients: Clients) -> Figures:
-    """Down to one worker under load, and up again: who is stopped returns what it cannot finish."""
+def scaling(stack: Stack, clients: Clients) -> Results:
+    """Down to one worker under load, and up again. A stopped worker releases the jobs that it cannot finish."""
 
     def down_and_up() -> None:
         stack.up(workers=1)
         stack.wait_until_ready(1)
         stack.up(_WORKERS)
 
-    figures = _while_clients_ask(stack, clients, down_and_up)
+    results = _under_load(stack, clients, down_and_up)
     stack.wait_until_ready(_WORKERS)
-    return _without_reaping(figures)
+    return _without_reaping(results)
 
 
-def stop_and_start(stack: Stack, clients: Clients) -> Figures:
-    """Everything is stopped with jobs accepted and unfinished, and started again."""
-    return _without_reaping(_while_clients_ask(stack, clients, lambda: (stack.compose("stop"), stack.compose("start"))))
+def stop_and_start(stack: Stack, clients: Clients) -> Results:
+    """All services stop while accepted jobs are unfinished, and start again."""
+    return _without_reaping(_under_load(stack, clients, lambda: (stack.compose("stop"), stack.compose("start"))))
 
 
-def written(stack: Stack, clients: Clients) -> Figures:
-    """What the server's own log of writes says: no job ended twice or has two results."""
+def written(stack: Stack, clients: Clients) -> Results:
+    """The log of Redis shows that no job ended twice or has two results."""
     found = audit(stack.volume("redis-data"))
     if found.double_commits or found.duplicates:
         raise TrialFailed(f"{found.double_commits} double commits, {found.duplicates} duplicates")
     return {"accepted": len(found.accepted), "double_commits": 0, "duplicates": 0, "refusals": dict(clients.refusals)}
 
 
-def announced(stack: Stack, clients: Clients) -> Figures:
-    """Every job that was accepted so far was announced to its webhook, rightly signed, under one id."""
+def announced(stack: Stack, clients: Clients) -> Results:
+    """Every job accepted so far has a webhook, with a valid signature and one id."""
     missing = set(clients.accepted)
 
     def are_announced() -> bool:
@@ -179,12 +179,12 @@ def announced(stack: Stack, clients: Clients) -> Figures:
     if not has_passed(figures):
         raise TrialFailed(f"webhooks are not as they must be: {figures}")
     (deliverer,) = stack.containers("webhooks")
-    wait_until(lambda: stack.is_healthy(deliverer), "the health of who delivers", _HEALTHY_S)
+    wait_until(lambda: stack.is_healthy(deliverer), "a healthy deliverer", _HEALTHY_S)
     return figures
 
 
-def new_password(stack: Stack, clients: Clients) -> Figures:
-    """The password of Redis is rotated as docs/operations.md says."""
+def new_password(stack: Stack, clients: Clients) -> Results:
+    """The password of Redis is rotated as docs/operations.md explains."""
 
     def rotate() -> None:
         before = _redis_url(stack)
@@ -194,7 +194,7 @@ def new_password(stack: Stack, clients: Clients) -> Figures:
         if _redis_url(stack) == before:
             raise TrialFailed("the password is the old one")
 
-    return _while_clients_ask(stack, clients, rotate)
+    return _under_load(stack, clients, rotate)
 
 
 _NEW_PASSWORD = "rm /run/secrets/users.acl && sh /users /run/secrets"
@@ -204,8 +204,8 @@ def _redis_url(stack: Stack) -> str:
     return (stack.volume("secrets") / "redis_url").read_text("utf-8")
 
 
-def backup_and_restore(stack: Stack, clients: Clients) -> Figures:
-    """A backup brings back every job that there was when it was made, and nothing after that."""
+def backup_and_restore(stack: Stack, clients: Clients) -> Results:
+    """A restored backup has every job from before the backup, and none from after it."""
     kept = _one_job(stack)
     with tempfile.TemporaryDirectory() as folder:
         stack.compose("stop", "redis")
@@ -221,7 +221,7 @@ def backup_and_restore(stack: Stack, clients: Clients) -> Figures:
         name: httpx2.get(f"{stack.url}/jobs/{job}").status_code for name, job in {"kept": kept, "later": later}.items()
     }
     if found != {"kept": 200, "later": 404}:
-        raise TrialFailed(f"after a restore, jobs before and after the backup answer {found}")
+        raise TrialFailed(f"after a restore, the jobs from before and after the backup have the status {found}")
     return found
 
 
@@ -234,39 +234,39 @@ def _one_job(stack: Stack) -> str:
     return job_id
 
 
-def _without_reaping(figures: Figures) -> Figures:
-    """Who is stopped as planned hands jobs back: no lease may have run out."""
-    if figures["leases_reaped"]:
-        raise TrialFailed(f"{figures['leases_reaped']} leases ran out although nothing died")
-    return figures
+def _without_reaping(results: Results) -> Results:
+    """Checks that no lease ran out: workers that stop as planned release their jobs."""
+    if results["leases_reaped"]:
+        raise TrialFailed(f"{results['leases_reaped']} leases ran out although no worker died")
+    return results
 
 
-def _while_clients_ask(stack: Stack, clients: Clients, befalls: Callable[[], object]) -> Figures:
-    """Let clients submit jobs, let something happen while they do, and see every job to its end."""
+def _under_load(stack: Stack, clients: Clients, action: Callable[[], object]) -> Results:
+    """Submit jobs, call `action` while they are in flight, and wait for the end of every job."""
     reaped = _count(stack, "maskq_leases_reaped_total")
     begin = time.monotonic()
     submitted = clients.start(_JOBS)
-    wait_until(lambda: sum(each.done() for each in submitted) >= _ACCEPTED, "jobs in hand", _UNDER_WAY_S)
-    befalls()
-    figures: Figures = {**clients.results(submitted), "seconds": time.monotonic() - begin}
-    if figures["lost"] or figures["wrong"]:
-        raise TrialFailed(f"{figures['lost']} jobs lost and {figures['wrong']} wrong of {figures['jobs']}")
-    return figures | {"leases_reaped": _count(stack, "maskq_leases_reaped_total") - reaped}
+    wait_until(lambda: sum(each.done() for each in submitted) >= _ACCEPTED, "jobs in flight", _UNDER_WAY_S)
+    action()
+    results: Results = {**clients.results(submitted), "seconds": time.monotonic() - begin}
+    if results["lost"] or results["wrong"]:
+        raise TrialFailed(f"{results['lost']} jobs lost and {results['wrong']} wrong of {results['jobs']}")
+    return results | {"leases_reaped": _count(stack, "maskq_leases_reaped_total") - reaped}
 
 
 def _count(stack: Stack, metric: str) -> int:
-    """A figure of the ledger, as the front end shows it to Prometheus."""
+    """A metric of the ledger, from the front end's /metrics, summed over its labels."""
     program = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
     shown = stack.python(stack.containers("api")[0], program)
     return int(sum(float(line.split()[-1]) for line in shown.splitlines() if line.startswith(metric)))
 
 
-Trial = Callable[[Stack, Clients], Figures]
+Trial = Callable[[Stack, Clients], Results]
 
 TRIALS: tuple[Trial, ...] = (
     hardening,
     slow_clients,
-    peace,
+    no_failure,
     worker_crash,
     api_crash,
     redis_crash,

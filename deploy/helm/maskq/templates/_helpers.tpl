@@ -4,7 +4,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion }}
 {{- end }}
 
-{{/* What selects the pods of a part: (list . "api") */}}
+{{/* Labels that select the pods of a part. Argument: (list . "api") */}}
 {{- define "maskq.selector" -}}
 app.kubernetes.io/name: maskq
 app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
@@ -42,7 +42,7 @@ envFrom:
   {{- end }}
 {{- end }}
 
-{{/* Secrets as files in /run/secrets, where maskq looks; nothing of them is in the environment. */}}
+{{/* Secrets are files in /run/secrets, where maskq reads them. They are not in the environment. */}}
 {{- define "maskq.mounts" -}}
 - {name: tmp, mountPath: /tmp}
 - {name: secrets, mountPath: /run/secrets, readOnly: true}
