@@ -63,6 +63,8 @@ class Fleet:
         self.workers = [self._worker(worker, *each) for each in enumerate(self.metrics_ports, start=1)]
         self._supervisor = Supervisor([self.broker, self.api, *self.deliverers, *self.workers], AT_ONCE)
         self._misconfigured: MisconfiguredProcess | None = None
+        # All is plain HTTP, and loading the certificates takes as long as many requests.
+        self._client = httpx2.Client(base_url=self.url, timeout=5, verify=False)
         self._stopping = threading.Event()
         self._watch = threading.Thread(target=self._restart_what_ends, name="fleet", daemon=True)
 
@@ -101,6 +103,7 @@ class Fleet:
         if self._watch.is_alive():
             self._watch.join()
         self._supervisor.stop()
+        self._client.close()
         self._broker.lock.close()
 
     def start(self, name: str, command: Sequence[str], **env: str) -> SupervisedProcess:
@@ -160,7 +163,7 @@ class Fleet:
 
     def _is_ready(self) -> bool:
         try:
-            answer = httpx2.get(f"{self.url}/readyz", timeout=5)
+            answer = self._client.get("/readyz")
         except httpx2.HTTPError:
             return False
         return answer.status_code == 200 and sum(answer.json()["live_workers"].values()) >= len(self.workers)
