@@ -29,4 +29,4 @@ def run_worker(start_service: StartService) -> int:
             settings, lambda: notifier.notify(queue, "unheard"), lambda job_id: notifier.notify(WEBHOOK_QUEUE, job_id)
         )
 
-    return run_service(settings, queue, start, name="worker", threads=settings.engine.worker_threads)
+    return run_service(settings, queue, start, name="worker", threads=settings.worker.worker_threads)

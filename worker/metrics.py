@@ -30,9 +30,9 @@ class WorkerMetrics:
     """Thread-safe. One a process."""
 
     def __init__(
-        self, settings: WorkerSettings, model_id: str, threads: int, in_flight: Callable[[], int], engine: EngineStats
+        self, settings: WorkerSettings, model_id: str, in_flight: Callable[[], int], engine: EngineStats
     ) -> None:
-        """`threads` is how many jobs the worker can have at once, `in_flight` returns how many it has."""
+        """`in_flight` says how many jobs the worker has."""
         self._settings = settings
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
@@ -59,7 +59,7 @@ class WorkerMetrics:
         held = Gauge("maskq_worker_jobs_in_flight", "Jobs this worker has now.", ["model"], registry=self.registry)
         held.labels(model_id).set_function(in_flight)
         most = Gauge("maskq_worker_threads", "Jobs it can have at once.", ["model"], registry=self.registry)
-        most.labels(model_id).set(threads)
+        most.labels(model_id).set(settings.worker_threads)
         self._model_id = model_id
 
     def serve(self) -> None:

@@ -73,9 +73,7 @@ class WorkerService:
         self._notify_webhooks = ring_webhooks
         self._store = LeaseStore.connect(settings)
         self._claims = Claims(self._store, model_id)
-        self._metrics = WorkerMetrics(
-            settings.worker, model_id, settings.engine.worker_threads, lambda: len(self._claims), engine.stats
-        )
+        self._metrics = WorkerMetrics(settings.worker, model_id, lambda: len(self._claims), engine.stats)
         self._worker_id = process_name()
         self._stopping = threading.Event()
         self._periodic_tasks = [
@@ -221,7 +219,7 @@ class WorkerService:
 
     def _look(self) -> None:
         """Ring for jobs that wait although we have free hands: their notifier was lost, or came too early."""
-        free = self._settings.engine.worker_threads - len(self._claims)
+        free = self._settings.worker.worker_threads - len(self._claims)
         for _ in range(min(free, self._store.waiting(self._model_id))):
             self._notify()
 

@@ -244,11 +244,13 @@ def test_a_worker_that_the_store_does_not_hear_drops_its_jobs(
 def test_a_job_that_was_claimed_after_a_long_silence_is_kept(
     settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
-    silent = settings.replace(heartbeat_s=60.0, give_up_s=2.0)
+    give_up_s = 2.0
+    liveness = settings.liveness.model_copy(update={"heartbeat_s": 60.0, "give_up_s": give_up_s})
+    silent = settings.model_copy(update={"liveness": liveness})  # no operator could set this
     service = WorkerService(silent, "demo", pipeline, IdleEngine(), lambda: None, lambda _: None)
     service.start()
-    time.sleep(silent.liveness.give_up_s * 1.5)
-    pipeline.first = lambda: time.sleep(silent.liveness.give_up_s * 0.5)
+    time.sleep(give_up_s * 1.5)
+    pipeline.first = lambda: time.sleep(give_up_s * 0.5)
     job_id = front.submit()
     service.run_pending()
     assert front.job(job_id).status is JobStatus.SUCCEEDED

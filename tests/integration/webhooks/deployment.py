@@ -16,6 +16,9 @@ from testing.pictures import encoded, gradient
 
 PNG = encoded(gradient(64, 48))
 TIMEOUT_S = 1.0
+"""Of a delivery."""
+LEASE_S = 0.5
+"""Of a job."""
 _RESULT = SegmentationResult(image=ImageSize(width=1, height=1), objects=[], skipped=[], truncated=False, raw_text="")
 SUCCESS = Outcome(result=_RESULT)
 FAILURE = Outcome(failure=JobFailure(type="inference_failed", detail="why"))
