@@ -31,9 +31,8 @@ def settings_page() -> str:
 
 
 def _settings_table(group: type[SettingsGroup]) -> list[str]:
-    defaults = group.model_construct()
     rows = [
-        f"| `{variable_of(name, field)}` | {_default(getattr(defaults, name))} | {field.description} |"
+        f"| `{variable_of(name, field)}` | {_default(field.default)} | {field.description} |"
         for name, field in group.model_fields.items()
     ]
     head = [f"## {group.__doc__}", "", f"Read by {group.read_by}.", ""]

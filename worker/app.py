@@ -35,4 +35,4 @@ def run_worker(start_service: StartService) -> int:
     def start() -> WorkerService:
         return start_service(settings, notify_worker, notify_webhooks)
 
-    return run_service(settings, queue, start, name="worker", threads=settings.engine.worker_threads)
+    return run_service(settings, queue, start, name="worker", threads=settings.worker.worker_threads)

@@ -31,9 +31,9 @@ class WorkerMetrics:
     """All metrics of a worker. Thread-safe. One per process."""
 
     def __init__(
-        self, settings: WorkerSettings, model_id: str, threads: int, in_flight: Callable[[], int], engine: EngineStats
+        self, settings: WorkerSettings, model_id: str, in_flight: Callable[[], int], engine: EngineStats
     ) -> None:
-        """`threads` is the largest number of jobs in flight, and `in_flight` returns how many there are now."""
+        """`in_flight` returns the number of jobs in flight."""
         self._settings = settings
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
@@ -58,7 +58,7 @@ class WorkerMetrics:
         in_flight_now = Gauge("maskq_worker_jobs_in_flight", "Jobs in flight.", ["model"], registry=self.registry)
         in_flight_now.labels(model_id).set_function(in_flight)
         limit = Gauge("maskq_worker_threads", "Largest number of jobs in flight.", ["model"], registry=self.registry)
-        limit.labels(model_id).set(threads)
+        limit.labels(model_id).set(settings.worker_threads)
         self._model_id = model_id
 
     def serve(self) -> None:

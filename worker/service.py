@@ -41,24 +41,22 @@ class WorkerService:
         engine: WatchedEngine,
         notify_worker: Callable[[], None],
         notify_webhooks: Callable[[str], None],
-        threads: int,
         liveness: LivenessSettings,
         worker: WorkerSettings,
     ) -> None:
         """`notify_worker` makes one more thread, of this worker or of another, look for jobs. `notify_webhooks` starts
-        the delivery of a job's webhook. `threads` is the largest number of jobs in flight. The service closes
-        `store` and `pipeline` when it stops."""
+        the delivery of a job's webhook. The service closes `store` and `pipeline` when it stops."""
         self._store = store
         self._model_id = model_id
         self._pipeline = pipeline
         self._drain_s = liveness.drain_s
         self._worker_id = process_name()
         self._claims = Claims(store, model_id)
-        self._metrics = WorkerMetrics(worker, model_id, threads, lambda: len(self._claims), engine.stats)
+        self._metrics = WorkerMetrics(worker, model_id, lambda: len(self._claims), engine.stats)
         self._job_loop = JobLoop(store, self._claims, pipeline, self._metrics, notify_webhooks)
         self._cancels = CancelListener(store, self._claims)
         renewal = LeaseRenewal(store, self._claims, model_id, self._worker_id, liveness.give_up_s)
-        poll = QueuePoll(store, self._claims, model_id, threads, notify_worker)
+        poll = QueuePoll(store, self._claims, model_id, worker.worker_threads, notify_worker)
         watchdog = EngineWatchdog(engine, worker.stuck_s)
         self._periodic_tasks: Sequence[PeriodicTask] = [
             PeriodicTask("heartbeat", liveness.heartbeat_s, renewal.renew),
@@ -83,8 +81,7 @@ class WorkerService:
         """A service with a store of its own. Arguments as in the constructor."""
         store = LeaseStore.connect(settings)
         notify = notify_worker, notify_webhooks
-        threads = settings.engine.worker_threads
-        return cls(store, model_id, pipeline, engine, *notify, threads, settings.liveness, settings.worker)
+        return cls(store, model_id, pipeline, engine, *notify, settings.liveness, settings.worker)
 
     def start(self) -> None:
         """Start the periodic tasks and the metrics server."""

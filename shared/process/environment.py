@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 
 from pydantic import ValidationError
@@ -18,8 +18,6 @@ _READ_ELSEWHERE = frozenset({"MASKQ_URL", "MASKQ_API_KEY", "MASKQ_FAILPOINT"})
 """Variables with our prefix that are not settings of the service: clients and tests read them."""
 _SET_BY_KUBERNETES = re.compile(r"MASKQ_\w*?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)")
 """Kubernetes gives every pod variables that describe the services of its namespace and begin with their names."""
-_DEPENDS_ON_INVALID = "default_factory_not_called"
-"""Pydantic's error type for a default that depends on a setting which is itself invalid: only that one is reported."""
 _MAX_SHOWN_CHARS = 60
 """Of a value that is not allowed."""
 
@@ -48,13 +46,17 @@ def _unknown(environment: Mapping[str, str]) -> Iterator[str]:
             yield f"{variable}: there is no such setting; {hint}"
 
 
-def _invalid() -> Iterator[str]:
-    """Check every group, so that all mistakes are reported at once."""
-    for group in GROUPS.values():
-        try:
-            group.read()
-        except ValidationError as error:
-            yield from (_explained(group, each) for each in error.errors() if each["type"] != _DEPENDS_ON_INVALID)
+def _invalid() -> list[str]:
+    """Check every group, so that all mistakes are reported at once, and then whether the groups fit each other."""
+    mistakes = [mistake for group in GROUPS.values() for mistake in _refused(group, group.read)]
+    return mistakes or list(_refused(SettingsGroup, Settings.of))
+
+
+def _refused(group: type[SettingsGroup], read: Callable[[], object]) -> Iterator[str]:
+    try:
+        read()
+    except ValidationError as error:
+        yield from (_explained(group, each) for each in error.errors())
 
 
 def _explained(group: type[SettingsGroup], error: ErrorDetails) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.fields import FieldInfo
 
 from shared.settings.every_process import LivenessSettings, LoggingSettings, RedisSettings, RetentionSettings
@@ -70,10 +70,11 @@ class Settings(BaseModel):
         """
         if unknown := values.keys() - {name for _, name, _ in all_settings()}:
             raise TypeError(f"no settings {sorted(unknown)}")
-        groups = {}
+        groups: dict[str, Any] = {}
         for name, group in GROUPS.items():
             given = {field: values[field] for field in group.model_fields if field in values}
             groups[name] = group.read(**given)
+        groups["worker"] = groups["worker"].with_default_threads(groups["engine"].max_batch)
         return cls.model_validate(groups)
 
     def replace(self, **values: Any) -> Self:
@@ -86,6 +87,15 @@ class Settings(BaseModel):
         groups: list[SettingsGroup] = [getattr(self, name) for name in GROUPS]
         present = {name: getattr(group, name) for group in groups for name in group.model_fields_set}
         return self.of(**{**present, **values})
+
+    @model_validator(mode="after")
+    def _batches_can_fill(self) -> Self:
+        threads, max_batch = self.worker.worker_threads, self.engine.max_batch
+        if threads < max_batch:
+            raise ValueError(
+                f"MASKQ_WORKER_THREADS={threads} is below MASKQ_MAX_BATCH={max_batch}: a batch could never fill"
+            )
+        return self
 
 
 GROUPS: dict[str, type[SettingsGroup]] = get_type_hints(Settings)

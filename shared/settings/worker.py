@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr
 
 from shared.settings.group import PositiveSeconds, SettingsGroup
 
@@ -15,11 +15,6 @@ def _device(value: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", value):
         raise ValueError("must be auto, cpu, cuda or cuda:N (N is the number of a GPU)")
     return value
-
-
-def _default_threads(values: dict[str, Any]) -> int:
-    """Jobs in flight for a batch size, if nothing else is set: 1.5 times as many, rounded up."""
-    return (3 * int(values["max_batch"]) + 1) // 2
 
 
 class CheckpointSettings(SettingsGroup):
@@ -51,7 +46,7 @@ class CheckpointSettings(SettingsGroup):
 
 
 class EngineSettings(SettingsGroup):
-    """Engine and jobs in flight"""
+    """Engine"""
 
     read_by = "workers"
 
@@ -61,14 +56,6 @@ class EngineSettings(SettingsGroup):
         le=256,
         description="Most jobs that share a step of the model. Each takes a slot of its cache: lower it if the GPU's "
         "memory is short, raise it for more throughput.",
-    )
-    worker_threads: int = Field(
-        default_factory=_default_threads,
-        ge=1,
-        le=512,
-        description="Jobs in flight per worker. Unset: 1.5 times MASKQ_MAX_BATCH, so that images are prepared and "
-        "masks drawn while the model runs. Never below MASKQ_MAX_BATCH, or a batch could not fill. Raise it if the "
-        "model waits for images.",
     )
     prefill_tokens: int = Field(
         8_192,
@@ -102,20 +89,20 @@ class EngineSettings(SettingsGroup):
         "sooner: 1.2 MB per image at 224 px. 0 turns this off.",
     )
 
-    @model_validator(mode="after")
-    def _batches_can_fill(self) -> Self:
-        if self.worker_threads < self.max_batch:
-            raise ValueError(
-                f"MASKQ_WORKER_THREADS={self.worker_threads} is below MASKQ_MAX_BATCH={self.max_batch}: "
-                "a batch could never fill"
-            )
-        return self
-
 
 class WorkerSettings(SettingsGroup):
-    """Worker process"""
+    """Worker"""
 
     read_by = "workers"
+
+    worker_threads: int = Field(
+        24,
+        ge=1,
+        le=512,
+        description="Jobs in flight per worker. Unset: 1.5 times MASKQ_MAX_BATCH, so that images are prepared and "
+        "masks drawn while the model runs. Never below MASKQ_MAX_BATCH, or a batch could not fill. Raise it if the "
+        "model waits for images.",
+    )
 
     stuck_s: PositiveSeconds = Field(
         60.0,
@@ -134,3 +121,10 @@ class WorkerSettings(SettingsGroup):
         description="Address on which a worker serves `/metrics`. By default this machine only; in a container, "
         "`0.0.0.0`.",
     )
+
+    def with_default_threads(self, max_batch: int) -> WorkerSettings:
+        """These settings, with the default of `worker_threads` for this batch size: 1.5 times as many, rounded up."""
+        if "worker_threads" in self.model_fields_set:
+            return self
+        values = {**dict(self), "worker_threads": (3 * max_batch + 1) // 2}
+        return WorkerSettings.model_construct(_fields_set=self.model_fields_set, **values)

@@ -170,7 +170,7 @@ def port() -> int:
 @pytest.fixture
 def worker_metrics(port: int) -> WorkerMetrics:
     return WorkerMetrics(
-        Settings.of(metrics_port=port).worker, "demo", 24, lambda: 3, lambda: {"slots_used": 2.0, "tokens_total": 40.0}
+        Settings.of(metrics_port=port).worker, "demo", lambda: 3, lambda: {"slots_used": 2.0, "tokens_total": 40.0}
     )
 
 

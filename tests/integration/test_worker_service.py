@@ -249,7 +249,7 @@ def test_a_job_claimed_after_a_long_pause_of_heartbeats_is_kept(
     liveness = settings.liveness.model_copy(update={"heartbeat_s": 60.0, "give_up_s": give_up_s})
     notify = (lambda: None), (lambda _: None)
     store = LeaseStore.connect(settings)
-    service = WorkerService(store, "demo", pipeline, IdleEngine(), *notify, 4, liveness, settings.worker)
+    service = WorkerService(store, "demo", pipeline, IdleEngine(), *notify, liveness, settings.worker)
     service.start()
     time.sleep(give_up_s * 1.5)
     pipeline.first = lambda: time.sleep(give_up_s * 0.5)

@@ -11,7 +11,7 @@ from shared.settings import Settings
 from testing.scripted_receiver import Receiver
 from testing.servers import front_end
 from testing.signing_secrets import webhook_secrets
-from tests.integration.webhooks.deployment import TIMEOUT_S, Deployment
+from tests.integration.webhooks.deployment import LEASE_S, TIMEOUT_S, Deployment
 from webhooks.app import DelivererThread
 
 
@@ -24,9 +24,9 @@ def settings(settings: Settings) -> Settings:
         webhook_timeout_s=TIMEOUT_S,
         webhook_retries_s=(0.1, 0.2, 0.3),
         restart_grace_s=0,
-        heartbeat_s=0.01,
-        give_up_s=0.04,
-        lease_s=0.05,
+        heartbeat_s=0.2,
+        give_up_s=0.4,
+        lease_s=LEASE_S,
     )
 
 

@@ -15,6 +15,9 @@ from testing.pictures import encoded, gradient
 
 PNG = encoded(gradient(64, 48))
 TIMEOUT_S = 1.0
+"""Of a delivery."""
+LEASE_S = 0.5
+"""Of a job."""
 SUCCESS = success()
 FAILURE = failure()
 

@@ -53,12 +53,12 @@ def test_secrets_are_not_in_the_representation_of_settings() -> None:
 
 @pytest.mark.parametrize(("max_batch", "worker_threads"), [(1, 2), (3, 5), (16, 24), (256, 384)])
 def test_jobs_in_flight_are_one_and_a_half_batches_if_unset(max_batch: int, worker_threads: int) -> None:
-    assert Settings.of(max_batch=max_batch).engine.worker_threads == worker_threads
-    assert Settings.of().replace(max_batch=max_batch).engine.worker_threads == worker_threads
+    assert Settings.of(max_batch=max_batch).worker.worker_threads == worker_threads
+    assert Settings.of().replace(max_batch=max_batch).worker.worker_threads == worker_threads
 
 
 def test_jobs_in_flight_that_are_set_stay_when_the_batch_changes() -> None:
-    assert Settings.of(worker_threads=100).replace(max_batch=64).engine.worker_threads == 100
+    assert Settings.of(worker_threads=100).replace(max_batch=64).worker.worker_threads == 100
 
 
 @pytest.mark.parametrize(
