@@ -13,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from shared.settings import RedisSettings
 
 _MAX_CONNECTIONS = 64
-"""Per process. Redis runs one command at a time, so more connections would only move the waiting to the server."""
+"""Per process. Redis runs one command at a time, so more connections would not make it faster."""
 
 
 def connection_options(settings: RedisSettings) -> dict[str, Any]:

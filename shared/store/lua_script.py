@@ -60,7 +60,9 @@ class Parameter:
     is_optional: bool
 
     def accepts(self, value: Argument) -> bool:
-        """Whether a value, None excepted, is of this type. A bool is no number, although Python takes it for one."""
+        """Whether a value has the declared type. A bool is not accepted as a number."""
+        if value is None:
+            return self.is_optional
         return isinstance(value, _PYTHON_TYPES[self.type]) and (type(value) is bool) == (self.type == "boolean")
 
     def lua(self, index: int) -> str:
@@ -119,14 +121,14 @@ class LuaScript:
         argv: list[str | bytes | float] = []
         for name, parameter in self.parameters.items():
             value = arguments[name]
-            if value is None and parameter.is_optional:
-                argv.append("")
-            elif value is None or not parameter.accepts(value):
+            if not parameter.accepts(value):
                 raise TypeError(f"script {self.name}: {name} must be {parameter.type}, not {type(value).__name__}")
+            if value is None:
+                argv.append("")
             elif isinstance(value, list):
                 argv.extend(value)
             else:
-                argv.append(int(value) if value is True or value is False else value)
+                argv.append(int(value) if isinstance(value, bool) else value)
         return argv
 
 

@@ -1,4 +1,4 @@
-"""Numbers of jobs by state, ages and counters, read in one round trip at a cost that does not grow with the queue."""
+"""Numbers of jobs by state, ages and counters. Reading them costs the same for any length of the queue."""
 
 from __future__ import annotations
 

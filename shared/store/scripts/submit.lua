@@ -77,7 +77,7 @@ if args.idempotency_key then
         'EX', args.idempotency_s)
 end
 
--- The owner's list grows by one and loses up to two expired jobs, so that it never holds many of those.
+-- The owner's list grows by one and loses up to two expired jobs, so that few of those are in it.
 for _, oldest in ipairs(redis.call('ZRANGE', owned_key(owner), 0, 1)) do
     if redis.call('EXISTS', job_key(oldest)) == 0 then
         redis.call('ZREM', owned_key(owner), oldest)

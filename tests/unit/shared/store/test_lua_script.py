@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
 import shared.store
 from shared.settings import Settings
-from shared.store.lua_script import Argument, LuaScript, lua_source
+from shared.store.lua_script import Argument, LuaScript, SyncScript, lua_source
 from shared.store.retention import retention_arguments
 
 _FOLDER = Path(shared.store.__file__).parent / "scripts"
@@ -48,13 +49,19 @@ def test_a_list_takes_all_remaining_places() -> None:
 )
 def test_wrong_arguments_are_refused_before_the_server_is_called(arguments: dict[str, Argument], named: str) -> None:
     with pytest.raises(TypeError, match=named):
-        LuaScript.load("claim").argv(arguments)
+        SyncScript(Redis(port=1), "claim")(**arguments)  # no server listens on this port
 
 
 def test_an_unknown_type_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.store.lua_script.lua_source", lambda _: "---@param id uuid")
     with pytest.raises(KeyError, match="uuid"):
         _ = LuaScript.load("claim").source
+
+
+@pytest.mark.parametrize("name", _SCRIPTS)
+def test_only_the_last_argument_is_a_list(name: str) -> None:
+    *types, _ = [parameter.type for parameter in LuaScript.load(name).parameters.values()]
+    assert "string[]" not in types
 
 
 @pytest.mark.parametrize("name", _SCRIPTS)
