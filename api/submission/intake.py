@@ -19,6 +19,7 @@ from shared.domain.webhook import Webhook
 from shared.errors import MalformedRequest
 from shared.images.inspect import inspect_image
 from shared.outbound import MAX_URL_CHARS, Outbound
+from shared.process.tracing import current_traceparent
 from shared.store.new_job import NewJob
 
 _FORM = "multipart/form-data"
@@ -83,6 +84,7 @@ class Intake:
             prompt=submission.prompt,
             mask_formats=submission.mask_format or (MaskFormat.RLE,),
             priority=submission.priority or Priority.NORMAL,
+            traceparent=current_traceparent(),
         )
 
     async def _webhook(self, submission: Submission, base_url: str) -> Webhook | None:

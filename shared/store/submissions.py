@@ -11,7 +11,6 @@ from redis.asyncio import Redis
 
 from shared.domain.job import Job, JobStatus
 from shared.errors import IdempotencyMismatch, JobExpired, JobNotFound, ModelUnserved, QueueFull, StoreFull
-from shared.process.tracing import current_traceparent
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.connection import async_redis
@@ -81,10 +80,11 @@ class SubmissionStore:
     def submit_arguments(self, new: NewJob) -> dict[str, Argument]:
         """Arguments of the script `submit`."""
         settings = self._settings
-        traced = new.request.model_copy(update={"traceparent": current_traceparent()})
         return {
             "id": new.id,
-            "request": traced.model_dump_json(exclude_defaults=True),  # shorter: it takes memory until the job expires
+            "request": new.request.model_dump_json(
+                exclude_defaults=True
+            ),  # shorter: it takes memory until the job expires
             "image": None if self._images else new.image,
             "model": new.request.model_id,
             "owner": new.owner,
