@@ -84,7 +84,7 @@ class SubmissionStore:
             "id": new.id,
             "request": new.request.model_dump_json(
                 exclude_defaults=True
-            ),  # shorter: it takes memory until the job expires
+            ),  # short: kept until the job expires
             "image": None if self._images else new.image,
             "model": new.request.model_id,
             "owner": new.owner,
