@@ -71,7 +71,7 @@ def decode_text(codec: MaskCodec, text: str, width: int, height: int) -> npt.NDA
 def _render(found: Detection, soft: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.bool_]:
     mask = render_object(found, soft, width, height, [MaskFormat.PNG]).mask
     if not isinstance(mask, PngMask):
-        raise TypeError(f"asked for a PNG, got {type(mask)}")
+        raise TypeError(f"expected a PNG, got {type(mask)}")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(mask.data))))
 
 

@@ -26,6 +26,7 @@ class Claim:
 
     @property
     def job_id(self) -> str:
+        """The id of the claimed job."""
         return self.lease.job.id
 
     def drop(self) -> None:
@@ -34,6 +35,7 @@ class Claim:
 
     @property
     def is_dropped(self) -> bool:
+        """Whether the work on this job should stop."""
         return self._dropped.is_set()
 
 
@@ -47,8 +49,8 @@ class Claims:
         self._in_flight: dict[str, Claim] = {}
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
-        """Held during the request to the store, which takes seconds if the store is down. Heartbeats must not wait for
-        it, so it is not `_lock`."""
+        """Locked during the request to the store, which takes seconds if the store is down. Heartbeats must not wait
+        for it, so it is not `_lock`."""
         self._closed = False
 
     @contextmanager

@@ -14,9 +14,11 @@ class WatchedEngine(Protocol):
     """What a worker's service reads from an engine. `worker.engine.engine.Engine` is the real one."""
 
     @property
-    def stuck_s(self) -> float: ...
+    def stuck_s(self) -> float:
+        """Seconds without progress, or 0 if the engine has no work."""
 
-    def stats(self) -> Mapping[str, float]: ...
+    def stats(self) -> Mapping[str, float]:
+        """Statistics by name, as in `Engine.stats`."""
 
 
 class EngineWatchdog:

@@ -32,9 +32,11 @@ logger = logging.getLogger(__name__)
 class JobPipeline(Protocol):
     """Turns a request and its image into a result. `worker.pipeline.Pipeline` is the real one."""
 
-    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult: ...
+    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
+        """Run a whole job. Raises `CancelledError` after `is_canceled` returned True."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Refuse new jobs and free resources."""
 
 
 class JobLoop:

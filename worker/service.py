@@ -25,7 +25,7 @@ from worker.queue_poll import QueuePoll
 _SWEEP_S = 600.0
 """Period in which a worker removes images that no job needs."""
 _MAX_CHECK_S = 1.0
-"""Longest period between two checks of a time limit, which happen at least four times within it."""
+"""Maximum period between two checks of a time limit, which happen at least four times within it."""
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from shared.domain.paligemma import RESERVED_TOKEN, TASK, write_prompt
 from shared.errors import InvalidField
 
 MAX_PROMPT_CHARS = 512
-"""Longest prompt, as sent."""
+"""Maximum length of a prompt, as sent."""
 
 _UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 

@@ -1,4 +1,4 @@
-"""Two workers that serve two models: jobs find the worker of their model, and its absence is told."""
+"""Two workers for two models: jobs go to the worker of their model, and clients learn if it has none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from shared.settings import Settings
 from testing.pictures import encoded, gradient
 from testing.servers import front_end
 
-_PATIENCE_S = 120.0
+_TIMEOUT_S = 120.0
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def _worker(settings: Settings, models_dir: Path, model_id: str) -> Iterator[Non
 
 
 def _until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + _TIMEOUT_S
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -103,7 +103,7 @@ def test_each_job_is_run_by_a_worker_of_its_model_and_waits_until_there_is_one(
             assert [job["model_id"] for job in jobs] == ["first", "second"] * 3
             assert {_finished(client, job["id"]) for job in jobs} == {"succeeded"}
         _until(lambda: _live(client) == {"first": 1, "second": 0})
-        _until(lambda: _submit(client, model_id="second").status_code == 503)  # it looks once a second
+        _until(lambda: _submit(client, model_id="second").status_code == 503)  # the front end checks once a second
         assert _finished(client, _submit(client, model_id="first").json()["id"]) == "succeeded"
 
 

@@ -74,13 +74,13 @@ def test_without_a_network_the_error_says_so(root: Path, tmp_path: Path, no_netw
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
-def test_a_missing_file_is_explained(copy: Path, root: Path, name: str) -> None:
+def test_a_missing_file_is_an_error(copy: Path, root: Path, name: str) -> None:
     (copy / name).unlink()
     with pytest.raises(CheckpointError, match="my-model"):
         _load(copy, root)
 
 
-def test_a_missing_shard_is_explained(copy: Path, root: Path) -> None:
+def test_a_missing_shard_is_an_error(copy: Path, root: Path) -> None:
     (copy / "model.safetensors.index.json").write_text(
         json.dumps({"weight_map": {"x": "model-00002-of-00002.safetensors"}})
     )
@@ -88,13 +88,13 @@ def test_a_missing_shard_is_explained(copy: Path, root: Path) -> None:
         _load(copy, root)
 
 
-def test_damaged_weights_are_explained(copy: Path, root: Path) -> None:
+def test_damaged_weights_are_an_error(copy: Path, root: Path) -> None:
     (copy / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match="my-model"):
         _load(copy, root)
 
 
-def test_weights_of_another_shape_are_explained(copy: Path, root: Path) -> None:
+def test_weights_of_another_shape_are_an_error(copy: Path, root: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     config["text_config"]["hidden_size"] *= 2
     (copy / "config.json").write_text(json.dumps(config))
@@ -102,7 +102,7 @@ def test_weights_of_another_shape_are_explained(copy: Path, root: Path) -> None:
         _load(copy, root)
 
 
-def test_another_architecture_is_explained(copy: Path, root: Path) -> None:
+def test_another_architecture_is_an_error(copy: Path, root: Path) -> None:
     (copy / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(CheckpointError, match="my-model"):
         _load(copy, root)

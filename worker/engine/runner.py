@@ -105,7 +105,7 @@ class Runner:
         lengths.add_(1).clamp_(max=self._capacity - 1)  # only free slots can reach the last position
 
     def _embed_prefixes(self, sequences: SequenceOf[Sequence]) -> Tensor:
-        """[B, longest, hidden]: the features of the image, then the embedded prompt, padded on the right."""
+        """[B, maximum length, hidden]: the features of the image, then the embedded prompt, padded on the right."""
         features = self._image_features(sequences)
         image_tokens = features.shape[1]
         prompts = [torch.tensor(each.input.token_ids[image_tokens:], device=self._device) for each in sequences]

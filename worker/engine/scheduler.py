@@ -22,6 +22,7 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
+        """Whether a sequence waits or runs."""
         return bool(self.waiting or self.running)
 
     @property

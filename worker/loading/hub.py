@@ -177,5 +177,5 @@ def _refused(name: str, response: httpx2.Response) -> str:
         return f"HF_TOKEN may not read {name}: give the token the right to read gated models"
     if status == 429:
         when = f"in {wait} seconds" if wait else "later"
-        return f"the Hugging Face hub asks for a pause: try again {when}; what has arrived is kept"
+        return f"the Hugging Face hub requires a pause: try again {when}; what has arrived is kept"
     return f"the Hugging Face hub answered {status} for {name}; try again later, what has arrived is kept"

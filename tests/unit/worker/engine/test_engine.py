@@ -51,7 +51,7 @@ def test_every_job_gets_its_own_complete_answer(engine: Engine) -> None:
     assert [future.result(10).token_ids for future in futures] == [[name] * (name % 5) for name in range(1, 50)]
 
 
-def test_an_answer_holds_the_probability_of_each_token(engine: Engine) -> None:
+def test_an_answer_has_the_probability_of_each_token(engine: Engine) -> None:
     assert engine.submit(job(1, length=3)).result(10).logprobs == [-0.5] * 3
 
 

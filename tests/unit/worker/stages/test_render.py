@@ -118,7 +118,7 @@ def test_a_valid_box_lies_in_the_image_and_is_never_empty(values: tuple[int, ...
     assert 0 <= top < bottom <= height
 
 
-def test_a_mask_is_resized_before_it_is_cut() -> None:
+def test_a_mask_is_resized_before_it_is_compared_with_0() -> None:
     soft = np.full((64, 64), -0.2, np.float32)
     soft[:, 32:] = 0.8  # the edge crosses 0 a fifth of the way from one cell to the next
     mask = PixelMask(soft, (0, 0, 640, 64), 640, 64)
@@ -172,7 +172,7 @@ def _read_with_opencv(mask: PngMask) -> npt.NDArray[np.uint8]:
     return np.asarray(picture, np.uint8)
 
 
-def test_the_polygons_enclose_what_the_mask_counts() -> None:
+def test_the_polygons_have_the_area_of_the_mask() -> None:
     mask = _ring_with_a_hole()
     (polygon,) = to_polygon(mask).polygons
     exterior, hole = (cv2.contourArea(np.array(ring, np.float32)) for ring in (polygon.exterior, *polygon.holes))
@@ -185,7 +185,7 @@ def _open(mask: PngMask, mode: str) -> npt.NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def test_an_object_has_the_formats_asked_for_and_always_run_lengths() -> None:
+def test_an_object_has_the_requested_formats_and_always_run_lengths() -> None:
     detection = Detection("cat", (0, 0, 512, 512), tuple(range(16)), 0.75)
     found = render_object(detection, _INSIDE, 100, 80, [MaskFormat.PNG, MaskFormat.POLYGON])
     assert [found.mask.format if found.mask else None, *(each.format for each in found.alternate_masks)] == [
