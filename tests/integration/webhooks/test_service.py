@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
+from shared.store.deliveries import DeliveryStore
 from testing.fleet import Fleet, Member
 from testing.uploads import small_png
 from tests.receivers import Receiver, slow, status, webhook_secrets
@@ -63,6 +65,20 @@ class Client:
         member.deaths.clear()
 
 
+def _deliverers_are_live(fleet: Fleet) -> bool:
+    """Whether each deliverer sends heartbeats. Before that, it does not yet handle a signal to stop."""
+
+    async def live() -> list[str]:
+        store = DeliveryStore.connect(Settings.of(redis_url=fleet.broker_url))
+        try:
+            return await store.live_deliverers()
+        finally:
+            await store.close()
+
+    running = {member.process.pid for member in fleet.deliverers if member.process}
+    return running <= {int(name.rpartition(":")[2]) for name in asyncio.run(live())}
+
+
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with Fleet(tmp_path_factory.mktemp("fleet"), workers=1, deliverers=2, **_SETTINGS) as fleet:
@@ -76,6 +92,7 @@ def client(fleet: Fleet) -> Iterator[Client]:
         member.down_until = 0.0
     fleet.wait_for(lambda: all(member.process for member in fleet.members), "all to be up")
     fleet.wait_until_ready()
+    fleet.wait_for(lambda: _deliverers_are_live(fleet), "heartbeats of the deliverers")
     for member in fleet.members:
         member.deaths.clear()
     client = Client(fleet)
