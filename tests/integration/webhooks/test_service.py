@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ import pytest
 from local.supervisor import SupervisedProcess
 from shared.domain.job import ANONYMOUS
 from shared.settings import Settings
+from shared.store.deliveries import DeliveryStore
 from testing.fleet import Fleet
 from testing.pictures import small_png
 from testing.scripted_receiver import Receiver, slow, status
@@ -65,6 +67,20 @@ class Client:
         process.kill()
         self.fleet.wait_for(lambda: bool(process.exit_statuses) and process.process is not None, "a restart")
         process.exit_statuses.clear()
+
+
+def _deliverers_are_live(fleet: Fleet) -> bool:
+    """Whether each deliverer sends heartbeats. Before that, it does not yet handle a signal to stop."""
+
+    async def live() -> list[str]:
+        store = DeliveryStore.connect(Settings.of(redis_url=fleet.broker_url))
+        try:
+            return await store.live_deliverers()
+        finally:
+            await store.close()
+
+    running = {member.process.pid for member in fleet.deliverers if member.process}
+    return running <= {int(name.rpartition(":")[2]) for name in asyncio.run(live())}
 
 
 @pytest.fixture(scope="module")
