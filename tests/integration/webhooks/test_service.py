@@ -93,6 +93,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 def client(fleet: Fleet) -> Iterator[Client]:
     """Of a fleet whose processes all run."""
     fleet.start_all()
+    fleet.wait_for(lambda: _deliverers_are_live(fleet), "heartbeats of the deliverers")
     client = Client(fleet)
     yield client
     client.close()
