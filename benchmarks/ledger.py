@@ -19,7 +19,6 @@ import asyncio
 import multiprocessing
 import statistics
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,9 +26,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
-from celery import Celery
 from redis import Redis
 
+from benchmarks.plain_celery import THREADS, round_trips_per_s
 from benchmarks.report import report
 from local.broker import EmbeddedBroker
 from shared.domain.job import JobRequest
@@ -45,7 +44,6 @@ from worker.pipeline_result import PipelineResult
 from worker.service import WorkerService
 
 _MODEL = "demo"
-_THREADS = 8
 _SUBMITTED_AT_ONCE = 16
 _FILLED_AT_ONCE = 2_000
 _OWNERS = 1_000
@@ -77,7 +75,7 @@ def work_forever(redis_url: str) -> None:
             if not service.run_pending():
                 time.sleep(0.001)
 
-    for _ in range(_THREADS):
+    for _ in range(THREADS):
         threading.Thread(target=look).start()
 
 
@@ -102,23 +100,6 @@ async def _submit_and_wait(url: str, jobs: int) -> float:
             while redis.zcard(key_names.ready(_MODEL)) or redis.zcard(key_names.running(_MODEL)):  # noqa: ASYNC110  likewise
                 await asyncio.sleep(0.005)
         return jobs / (time.perf_counter() - begin)
-
-
-def celery_round_trips_per_s(url: str, jobs: int, pool: str) -> float:
-    """From the first message sent until the last result is here."""
-    options = ["--pool", pool, "--concurrency", str(_THREADS if pool == "threads" else 2), "--loglevel", "ERROR"]
-    lean = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    command = [sys.executable, "-m", "celery", "-A", "benchmarks.plain_celery", "-b", url, "--result-backend", url]
-    with subprocess.Popen([*command, "worker", *options, *lean]) as worker:
-        try:
-            app = Celery(broker=url, backend=url)
-            app.send_task("noop").get(timeout=60)
-            begin = time.perf_counter()
-            for sent in [app.send_task("noop") for _ in range(jobs)]:
-                sent.get(timeout=60)
-            return jobs / (time.perf_counter() - begin)
-        finally:
-            worker.terminate()
 
 
 # --- Size -------------------------------------------------------------------------------------------------------------
@@ -246,8 +227,8 @@ def throughput(url: str, jobs: int) -> dict[str, float]:
     """The ledger and plain Celery, one after the other, each on an empty server."""
     contestants: dict[str, Callable[[], float]] = {
         "ledger_jobs_per_s": lambda: ledger_jobs_per_s(url, jobs),
-        "celery_threads_round_trips_per_s": lambda: celery_round_trips_per_s(url, jobs, "threads"),
-        "celery_prefork_round_trips_per_s": lambda: celery_round_trips_per_s(url, jobs, "prefork"),
+        "celery_threads_round_trips_per_s": lambda: round_trips_per_s(url, jobs, "threads"),
+        "celery_prefork_round_trips_per_s": lambda: round_trips_per_s(url, jobs, "prefork"),
     }
     figures = {}
     with Redis.from_url(url) as redis:
