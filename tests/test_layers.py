@@ -46,6 +46,10 @@ def test_the_check_runs_the_contracts(root: Path) -> None:
     assert '/lint-imports"' in (root / "scripts" / "check").read_text("utf-8")
 
 
+def test_no_contract_has_exceptions(root: Path) -> None:
+    assert [name for name, contract in _contracts(root).items() if "ignore_imports" in contract] == []
+
+
 def test_a_circle_of_two_modules_is_found(copy: Path) -> None:
     (copy / "api" / "http" / "one.py").write_text("import api.http.two\n")
     (copy / "api" / "http" / "two.py").write_text("import api.http.one\n")
