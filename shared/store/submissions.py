@@ -82,9 +82,7 @@ class SubmissionStore:
         settings = self._settings
         return {
             "id": new.id,
-            "request": new.request.model_dump_json(
-                exclude_defaults=True
-            ),  # short: kept until the job expires
+            "request": new.request.model_dump_json(exclude_defaults=True),  # short: kept until the job expires
             "image": None if self._images else new.image,
             "model": new.request.model_id,
             "owner": new.owner,
