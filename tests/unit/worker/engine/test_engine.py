@@ -5,8 +5,10 @@ import random
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from tests.unit.worker.engine.scripted import ScriptedRunner, job
 from worker.engine.engine import Engine
 from worker.engine.failures import StepOutOfMemory
 from worker.engine.scheduler import Scheduler
+from worker.engine.sequence import Answer
 
 _MAX_TOKENS = 30
 _SLOTS = 4
@@ -170,20 +173,24 @@ def test_no_slot_is_lost_whichever_jobs_join_leave_and_fail(
 ) -> None:
     chance = random.Random(7)
     runner.errors[13] = RuntimeError("poison")
-    futures = []
+    futures: deque[Future[Answer]] = deque()
     for _ in range(10_000):
         name, length = chance.randrange(1, 40), chance.randrange(4)
         leaves_after = chance.randrange(1, 8) if chance.random() < 0.2 else 1 << 30
         looks = iter(range(1 << 30))
         futures.append(engine.submit(job(name, length), lambda looks=looks, last=leaves_after: next(looks) >= last))  # type: ignore[misc]
+        if len(futures) > 4 * _SLOTS:  # so that jobs leave both while they wait and while they run
+            _wait_for_end(futures.popleft())
     for future in futures:
-        try:
-            future.result(30)
-        except (CancelledError, InferenceFailed):
-            continue
+        _wait_for_end(future)
     engine.close()
     assert not scheduler.has_work
     assert scheduler.free_slots == _SLOTS
+
+
+def _wait_for_end(future: Future[Answer]) -> None:
+    with suppress(CancelledError, InferenceFailed):
+        future.result(30)
 
 
 def test_stats_count_slots_jobs_steps_and_tokens(engine: Engine, runner: ScriptedRunner) -> None:
@@ -218,6 +225,7 @@ from tests.unit.worker.engine.scripted import ScriptedRunner, job
 from worker.engine.engine import Engine
 from worker.engine.failures import DeviceLost
 from worker.engine.scheduler import Scheduler
+from worker.engine.sequence import Answer
 
 runner = ScriptedRunner(errors={1: DeviceLost()})
 Engine(runner, Scheduler(1, 10), max_answer_tokens=5).submit(job(1)).result(10)
