@@ -38,7 +38,11 @@ def engine_predictor(settings: Settings) -> Iterator[tuple[Predictor, MaskCodec]
     Raises:
         ConfigurationError: the model cannot be loaded.
     """
-    from worker.build import set_up_libraries, start_pipeline  # torch takes seconds to import, and a client needs none
+    from worker.build import (  # torch takes seconds to import, and a client needs none
+        limited_threads,
+        set_up_libraries,
+        start_pipeline,
+    )
     from worker.loading.checkpoint import load_checkpoint
 
     set_up_libraries()
@@ -55,7 +59,8 @@ def engine_predictor(settings: Settings) -> Iterator[tuple[Predictor, MaskCodec]
             raise NoPrediction(error.detail) from error
 
     try:
-        yield answer, checkpoint.codec
+        with limited_threads(checkpoint.model):
+            yield answer, checkpoint.codec
     finally:
         pipeline.close()
 

@@ -278,7 +278,7 @@ def test_planned_stop_gives_jobs_back_without_counting_an_attempt(deployment: De
 def test_worker_killed_at_any_step_of_the_real_pipeline_and_the_job_ends_with_one_result(tmp_path: Path) -> None:
     armed = tmp_path / "armed"
     armed.touch()
-    with Fleet(tmp_path / "fleet", DEMO_WORKER, MASKQ_FAULT=f"{_PIPELINE_POINTS[0]}:{armed}") as fleet:
+    with Fleet(tmp_path / "fleet", DEMO_WORKER, MASKQ_FAILPOINT=f"{_PIPELINE_POINTS[0]}:{armed}") as fleet:
         (worker,) = fleet.workers
         deployment = Deployment(fleet)
         # Each life of the worker ends one step further than the one before; the last one finishes the job.
