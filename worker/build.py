@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -64,6 +65,17 @@ def limit_threads(model: Any) -> None:
     """Let PyTorch use one CPU thread in this process if the model is small. For processes that only run this model."""
     if model.device.type == "cpu" and model.num_parameters() < _SMALL_PARAMETERS:
         torch.set_num_threads(1)
+
+
+@contextmanager
+def limited_threads(model: Any) -> Iterator[None]:
+    """`limit_threads` until the context ends. For processes that compute other things as well, such as training."""
+    before = torch.get_num_threads()
+    limit_threads(model)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def start_pipeline(checkpoint: Checkpoint, engine: EngineSettings, images: ImageSettings) -> tuple[Pipeline, Engine]:

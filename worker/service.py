@@ -14,13 +14,13 @@ from shared.process.notifier import POLL_S
 from shared.process.periodic import PeriodicTask
 from shared.settings import LivenessSettings, Settings, WorkerSettings
 from shared.store.leases import LeaseStore
-from worker.cancel_listener import CancelListener
 from worker.claims import Claims
-from worker.engine_watchdog import EngineWatchdog, WatchedEngine
 from worker.job_loop import JobLoop, JobPipeline
-from worker.lease_renewal import LeaseRenewal
 from worker.metrics import WorkerMetrics
-from worker.queue_poll import QueuePoll
+from worker.periodic.cancel_listener import CancelListener
+from worker.periodic.engine_watchdog import EngineWatchdog, WatchedEngine
+from worker.periodic.lease_renewal import LeaseRenewal
+from worker.periodic.queue_poll import QueuePoll
 
 _SWEEP_S = 600.0
 """Period in which a worker removes images that no job needs."""

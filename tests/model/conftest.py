@@ -8,7 +8,7 @@ import pytest
 
 from shared.registry import served_model
 from shared.settings import Settings
-from worker.build import set_up_libraries
+from worker.build import limit_threads, set_up_libraries
 from worker.loading.checkpoint import Checkpoint, load_checkpoint
 
 
@@ -22,4 +22,6 @@ def demo_settings() -> Settings:
 @pytest.fixture(scope="session")
 def demo(demo_settings: Settings) -> Checkpoint:
     set_up_libraries()
-    return load_checkpoint(served_model(demo_settings.model), demo_settings.checkpoint, demo_settings.model)
+    checkpoint = load_checkpoint(served_model(demo_settings.model), demo_settings.checkpoint, demo_settings.model)
+    limit_threads(checkpoint.model)
+    return checkpoint

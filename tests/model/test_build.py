@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from worker.build import limit_threads
+from worker.build import limit_threads, limited_threads
 from worker.loading.checkpoint import Checkpoint
 
 
@@ -27,6 +27,12 @@ def three_threads() -> Iterator[None]:
 def test_a_small_model_runs_on_one_thread(demo: Checkpoint) -> None:
     limit_threads(demo.model)
     assert torch.get_num_threads() == 1
+
+
+def test_a_process_gets_its_threads_back_after_an_evaluation(demo: Checkpoint) -> None:
+    with limited_threads(demo.model):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize(("device", "parameters"), [("cpu", 3_000_000_000), ("cuda", 1_000_000)])
