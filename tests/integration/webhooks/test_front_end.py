@@ -29,8 +29,8 @@ from webhooks.app import DelivererThread
             "invalid_field",
             "webhook_url: must be text, given once",
         ),
-        ({"webhook_events": "job.exploded"}, "invalid_field", "webhook_events: must be among job.completed"),
-        ({"webhook_events": ["job.completed", ""]}, "invalid_field", "webhook_events: must be among job.completed"),
+        ({"webhook_events": "job.exploded"}, "invalid_field", "webhook_events: must be 'job.completed'"),
+        ({"webhook_events": ["job.completed", ""]}, "invalid_field", "webhook_events: must be 'job.completed'"),
     ],
 )
 def test_an_invalid_webhook_is_refused_at_submission(
