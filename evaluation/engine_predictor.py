@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from evaluation.example import Example
@@ -18,8 +19,9 @@ from shared.domain.result import SegmentationResult
 from shared.errors import MaskqError
 from shared.registry import served_model
 from shared.settings import Settings
-from worker.build import set_up_libraries, start_pipeline
+from worker.build import limited_threads, set_up_libraries, start_pipeline
 from worker.loading.checkpoint import load_checkpoint
+from worker.pipeline import Pipeline
 from worker.stages.mask_vqvae import MaskCodec
 
 
@@ -33,20 +35,21 @@ def engine_predictor(settings: Settings) -> Iterator[tuple[Predictor, MaskCodec]
     set_up_libraries()
     served = served_model(settings.model)
     checkpoint = load_checkpoint(served, settings.checkpoint, settings.model)
-    pipeline, _ = start_pipeline(checkpoint, settings.engine, settings.images)
-
-    def predict(example: Example) -> SegmentationResult:
+    with limited_threads(checkpoint.model):
+        pipeline, _ = start_pipeline(checkpoint, settings.engine, settings.images)
         try:
-            prompt = normalize_prompt(example.prompt)
-            request = JobRequest(model_id=served.name, prompt=prompt, mask_formats=(MaskFormat.RLE,))
-            return pipeline.run(request, example.read_image(), lambda: False).result
-        except MaskqError as error:
-            raise NoPrediction(error.detail) from error
+            yield partial(_predict, pipeline, served.name), checkpoint.codec
+        finally:
+            pipeline.close()
 
+
+def _predict(pipeline: Pipeline, model_id: str, example: Example) -> SegmentationResult:
     try:
-        yield predict, checkpoint.codec
-    finally:
-        pipeline.close()
+        prompt = normalize_prompt(example.prompt)
+        request = JobRequest(model_id=model_id, prompt=prompt, mask_formats=(MaskFormat.RLE,))
+        return pipeline.run(request, example.read_image(), lambda: False).result
+    except MaskqError as error:
+        raise NoPrediction(error.detail) from error
 
 
 def evaluate_engine(

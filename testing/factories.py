@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shared.domain.job import Job, JobFailure, JobRequest, JobStatus, MaskFormat, new_job_id
+from shared.domain.paligemma import SEPARATOR, write_tokens
 from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
 from shared.store.leases import Outcome
 from shared.store.new_job import NewJob
@@ -50,3 +52,8 @@ def success(*objects: SegmentedObject, **values: Any) -> Outcome:
 def failure(**values: Any) -> Outcome:
     """The outcome of a job that failed in the model, with the detail `why`."""
     return Outcome(failure=JobFailure(**{"type": "inference_failed", "detail": "why", **values}))
+
+
+def written_answer(objects: Iterable[tuple[Sequence[int], Sequence[int], str]]) -> str:
+    """An answer of the model from its objects: the box y0, x0, y1, x1 (0..1023), the codes and the label of each."""
+    return SEPARATOR.join(f"{write_tokens(box_yxyx, codes)} {label}" for box_yxyx, codes, label in objects)

@@ -78,8 +78,3 @@ def read_prompt(prompt: str) -> list[str]:
 def write_tokens(box_yxyx: Sequence[int], codes: Sequence[int]) -> str:
     """The location and mask tokens of one object: locations in 0..1023 and codes in 0..127, or no codes for a box."""
     return "".join([*map(location_token, box_yxyx), *map(mask_token, codes)])
-
-
-def write_answer(objects: Iterable[tuple[Sequence[int], Sequence[int], str]]) -> str:
-    """An answer from its objects: the box, the codes and the label of each."""
-    return SEPARATOR.join(f"{write_tokens(box_yxyx, codes)} {label}" for box_yxyx, codes, label in objects)

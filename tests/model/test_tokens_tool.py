@@ -12,7 +12,7 @@ from PIL import Image
 
 from local.tokens import NotTokens, decode_text, encode_file
 from scenes.scene import HELD_OUT_SEEDS, draw_scene
-from shared.domain.paligemma import write_answer
+from testing.factories import written_answer
 from worker.loading.checkpoint import Checkpoint
 from worker.stages.encode_mask import encode_mask
 
@@ -36,7 +36,7 @@ def test_masks_of_held_out_scenes_survive_encoding_and_decoding(demo: Checkpoint
 def test_several_objects_become_one_mask(demo: Checkpoint) -> None:
     scene = next(scene for scene in map(draw_scene, HELD_OUT_SEEDS[:50]) if len(scene.objects) == 3)
     tokens = [(encode_mask(demo.codec, item.mask), item.kind) for item in scene.objects]
-    text = write_answer((each.box_yxyx, each.codes, label) for each, label in tokens)
+    text = written_answer((each.box_yxyx, each.codes, label) for each, label in tokens)
     height, width = scene.image.shape[:2]
     drawn = decode_text(demo.codec, text, width, height)
     truth = np.logical_or.reduce([item.mask for item in scene.objects])

@@ -20,10 +20,10 @@ from shared.domain.paligemma import (
     read_prompt,
     to_coordinate,
     to_location,
-    write_answer,
     write_prompt,
     write_tokens,
 )
+from testing.factories import written_answer
 
 _PHRASES = st.lists(st.sampled_from(["cat", "red circle", "Straße 猫"]), min_size=1, max_size=4)
 
@@ -55,7 +55,7 @@ def test_a_prompt_is_read_back(phrases: list[str]) -> None:
 
 def test_prompts_and_answers_have_the_published_form() -> None:
     assert write_prompt(["cat", "dog"]) == "segment cat ; dog"
-    answer = write_answer([((0, 1, 22, 1023), (0, 127), "cat"), ((5, 6, 7, 8), (), "red dog")])
+    answer = written_answer([((0, 1, 22, 1023), (0, 127), "cat"), ((5, 6, 7, 8), (), "red dog")])
     assert answer == (
         "<loc0000><loc0001><loc0022><loc1023><seg000><seg127> cat ; <loc0005><loc0006><loc0007><loc0008> red dog"
     )

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.paligemma import SPATIAL_TOKEN, mask_token, write_answer
+from shared.domain.paligemma import SPATIAL_TOKEN, mask_token
+from testing.factories import written_answer
 from worker.stages.parse import Detection, SkipReason, parse_answer
 
 BOX = "<loc0100><loc0200><loc0300><loc0400>"
@@ -127,7 +128,7 @@ _OBJECTS = st.tuples(
 
 @given(st.lists(_OBJECTS, max_size=5))
 def test_a_written_answer_is_read_back(objects: list[tuple[tuple[int, ...], tuple[int, ...], str]]) -> None:
-    answer = parse_answer(write_answer(objects), [0.0] * 100)
+    answer = parse_answer(written_answer(objects), [0.0] * 100)
     read = [(each.box_yxyx, each.codes or (), each.label) for each in answer.detections]
     assert (read, answer.skipped) == (objects, [])
 
