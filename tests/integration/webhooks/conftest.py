@@ -44,6 +44,12 @@ def receiver() -> Iterator[Receiver]:
         yield receiver
 
 
+@pytest.fixture(autouse=True)
+def short_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes deliverers in this process poll often, because nothing notifies them."""
+    monkeypatch.setattr("webhooks.deliverer.POLL_S", 0.05)
+
+
 @pytest.fixture
 def deliverer(settings: Settings, deployment: Deployment) -> Iterator[DelivererThread]:
     deliverer = DelivererThread(settings)
