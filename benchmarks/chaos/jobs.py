@@ -83,7 +83,7 @@ def run_chaos(plan: Plan, folder: Path) -> dict[str, Any]:
 def _fleet(plan: Plan, folder: Path) -> Fleet:
     worker = DEMO_WORKER if plan.demo else SCRIPTED_WORKER
     # One job a batch: with others in it, rounding may change the demo's result, and the right one would not be known.
-    env = {"MASKQ_MAX_BATCH": "1"} if plan.demo else {"SCRIPTED_MS": "150"}
+    env = {"MASKQ_MAX_BATCH": "1"} if plan.demo else {"MASKQ_MAX_BATCH": "4", "SCRIPTED_MS": "150"}
     env |= {"MASKQ_WORKER_THREADS": "4", "MASKQ_MAX_QUEUED_JOBS": "100000"}
     return Fleet(folder, worker, plan.workers, deliverers=0, **env)
 
