@@ -128,6 +128,11 @@ def test_the_page_works_behind_tls_and_a_path(browser: Browser, settings: Settin
         page.get_by_role("link", name="API").click()
         expect(page.locator(".opblock").first).to_be_visible()
         assert page.url == f"{public}/docs"
+        models = page.locator(".opblock-get", has_text="/models")
+        models.locator(".opblock-summary-control").click()
+        models.get_by_role("button", name="Try it out").click()
+        models.get_by_role("button", name="Execute").click()
+        expect(models.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
         assert hosts == {"127.0.0.1"}
 
 
