@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
@@ -12,20 +13,26 @@ from api.http.body_limit import BodyLimit
 from api.http.openapi import complete_document
 from api.http.problems import add_problem_handlers
 from api.http.request_metrics import RequestMetrics, RequestTimer
-from api.routes import events, health, index, jobs, metrics, models, results, segment, webhooks
+from api.routes import docs, events, health, index, jobs, metrics, models, results, segment, webhooks
 from api.routes.metrics import Networks
 from api.services import running_services
 from api.submission.schema import submission_schemas
+from shared.errors import ConfigurationError
 from shared.registry import offered_models
 from shared.settings import Settings
+
+_MODULES = (segment, jobs, events, results, webhooks, models, health, metrics, index, docs)
+_ROUTERS = [module.router for module in _MODULES]
 
 
 def create_app(settings: Settings) -> FastAPI:
     """Make the application. It requires API keys, unless `require_keys` is false.
 
     Raises:
-        ConfigurationError: the settings name an unknown model, or networks that are none.
+        ConfigurationError: the settings name an unknown model, networks that are none, or a public URL
+            whose path maskq has itself.
     """
+    _require_free_path(settings.http.public_url)
     offered = offered_models(settings.model)
 
     @asynccontextmanager
@@ -33,7 +40,15 @@ def create_app(settings: Settings) -> FastAPI:
         async with running_services(settings, offered) as app.state.services:
             yield
 
-    app = FastAPI(title="maskq", summary="Cuts objects out of images by name.", lifespan=lifespan)
+    app = FastAPI(
+        title="maskq",
+        summary="Cuts objects out of images by name.",
+        lifespan=lifespan,
+        servers=[{"url": settings.http.public_url}] if settings.http.public_url else None,
+        root_path_in_servers=not settings.http.public_url,
+        docs_url=None,  # api.routes.docs: FastAPI's own pages load their scripts from other hosts
+        redoc_url=None,
+    )
     app.state.metrics = RequestMetrics()
     app.state.metrics_allowed = Networks(settings.http.metrics_allow)
     app.add_middleware(
@@ -47,11 +62,19 @@ def create_app(settings: Settings) -> FastAPI:
     add_problem_handlers(app)
     if settings.logging.otlp_endpoint:
         _trace_requests(app)
-    for route in (segment, jobs, events, results, webhooks, models, health, metrics, index):
-        app.include_router(route.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     has_keys = settings.http.require_keys is not False
     complete_document(app, has_keys, submission_schemas(), {"wait": settings.http.max_wait_s})
     return app
+
+
+def _require_free_path(public_url: str) -> None:
+    """Raise ConfigurationError if the path of the public URL is one of ours: `/jobs/1` could then be two resources."""
+    prefix = urlsplit(public_url).path
+    own = {"/openapi.json", *(getattr(route, "path", "") for router in _ROUTERS for route in router.routes)}
+    if prefix and any(f"{path}/".startswith(f"{prefix}/") for path in own):
+        raise ConfigurationError(f"MASKQ_PUBLIC_URL={public_url}: maskq has {prefix} itself; choose another path")
 
 
 def _trace_requests(app: FastAPI) -> None:

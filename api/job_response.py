@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
+from api.http.public_address import base_url
 from shared.domain.views import JobView
 from shared.store.job_state import JobState
 
@@ -16,5 +17,5 @@ def add_job_headers(response: Response, state: JobState) -> None:
 
 
 def job_view(state: JobState, request: Request) -> JobView:
-    """The job as its client sees it. Its URLs have the host of the request."""
-    return JobView.of(state.job, state.queue_position, state.result, str(request.base_url))
+    """The job as its client sees it. Its URLs begin with that of this service."""
+    return JobView.of(state.job, state.queue_position, state.result, base_url(request))

@@ -8,6 +8,7 @@ import uvicorn
 
 from api.app import create_app
 from api.http.header_limit import BoundedHttpProtocol
+from api.http.public_address import PublicAddress
 from shared.settings import Settings
 
 _STOP_S = 10
@@ -26,7 +27,7 @@ class FrontEndServer(uvicorn.Server):
         self.app = create_app(settings)
         super().__init__(
             uvicorn.Config(
-                self.app,
+                PublicAddress(self.app, settings.http.public_url, settings.http.forwarded_allow_ips),
                 host=host,
                 port=port,
                 http=BoundedHttpProtocol,
@@ -34,6 +35,7 @@ class FrontEndServer(uvicorn.Server):
                 access_log=False,
                 log_config=None,
                 server_header=False,
+                proxy_headers=False,  # PublicAddress reads them
                 timeout_graceful_shutdown=_STOP_S,
             )
         )

@@ -53,13 +53,14 @@ def _show_sample(service: LocalService, overlay: Path) -> None:
     image = base64.b64encode((_SAMPLE / "sample.jpg").read_bytes()).decode("ascii")
     say(f'POST {service.url}/segment/ with {_SAMPLE / "sample.jpg"} and "{prompt}"')
     job = _call(f"{service.url}/segment/", {"prompt": prompt, "image_base64": image})
+    address = f"{service.url}/jobs/{job['id']}"  # the links in the job may lead to a proxy in front of this machine
     deadline = time.monotonic() + _RESULT_S
     while job["status"] in ("queued", "processing") and time.monotonic() < deadline:
-        job = _call(f"{job['urls']['self']}?wait=10")
+        job = _call(f"{address}?wait=10")
     print(json.dumps(job, indent=2))
     if job["status"] != "succeeded":
         raise StartFailed(f"the sample job {job['status']}")
-    with urllib.request.urlopen(job["urls"]["overlay"], timeout=30) as answer:  # noqa: S310  our own address
+    with urllib.request.urlopen(f"{address}/overlay.png", timeout=30) as answer:  # noqa: S310  our own address
         overlay.write_bytes(answer.read())
     say(f"{len(job['result']['objects'])} object(s) found; drawn over the image in {overlay}")
 

@@ -57,6 +57,6 @@ def _request_id(headers: Headers) -> str:
 
 
 def _log(scope: Scope, status: int, took_s: float) -> None:
-    level = logging.DEBUG if scope["path"] in _QUIET_PATHS else logging.INFO
+    level = logging.DEBUG if scope["path"].removeprefix(scope.get("root_path", "")) in _QUIET_PATHS else logging.INFO
     facts = {"status": status, "took_ms": round(took_s * 1000, 1), "caller": scope["state"].get("caller")}
     logger.log(level, "%s %s", scope["method"], scope["path"], extra={k: v for k, v in facts.items() if v is not None})

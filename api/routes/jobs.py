@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, Reader, ServicesDep
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
+from api.http.public_address import base_url
 from api.job_response import add_job_headers, job_view
 from shared.domain.views import JobPage, JobView
 from shared.errors import InvalidField, JobEnded, JobNotFound, ScopeMissing, ServerBusy
@@ -33,7 +34,7 @@ async def list_jobs(
     if owner not in ("", caller.owner) and not caller.is_admin:
         raise ScopeMissing("other callers' jobs need the scope admin")
     jobs = await services.store.list(owner or caller.owner, before=cursor, limit=limit)
-    views = [JobView.of(job, None, None, str(request.base_url)) for job in jobs]
+    views = [JobView.of(job, None, None, base_url(request)) for job in jobs]
     return JobPage(jobs=views, next_cursor=jobs[-1].id if len(jobs) == limit else None)
 
 

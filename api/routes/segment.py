@@ -12,6 +12,7 @@ from structlog.contextvars import bind_contextvars
 from api.dependencies import ServicesDep, Submitter
 from api.http.headers import preferred_wait_s
 from api.http.openapi import problems
+from api.http.public_address import prefix
 from api.job_response import add_job_headers, job_view
 from api.submission.schema import ERRORS, REQUEST
 from shared.domain.views import JobView
@@ -42,7 +43,7 @@ async def submit(
     job_id = state.job.id
     failpoint("api.submitted")
     bind_contextvars(job_id=job_id)
-    response.headers["Location"] = f"/jobs/{job_id}"
+    response.headers["Location"] = f"{prefix(request)}/jobs/{job_id}"
     queue = queue_name(new.request.model_id)
     wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.http.max_wait_s)
     if (state.queue_position or 0) < _MAX_NOTIFICATIONS:

@@ -9,6 +9,7 @@ from multipart import parse_options_header
 
 from api.auth.caller import Caller
 from api.http.headers import idempotency_key
+from api.http.public_address import base_url
 from api.submission.fetch_image import ImageFetcher
 from api.submission.fields import DeploymentLimits
 from api.submission.form import read_form
@@ -54,7 +55,7 @@ class Intake:
         """
         key = idempotency_key(request.headers)
         submission = await self._submission(request)
-        webhook = await self._webhook(submission, str(request.base_url))
+        webhook = await self._webhook(submission, base_url(request))
         image = submission.upload or await self._fetcher.fetch(submission.image_url or "")
         inspect_image(image, self._max_image_pixels)
         return NewJob(
@@ -87,11 +88,11 @@ class Intake:
             traceparent=current_traceparent(),
         )
 
-    async def _webhook(self, submission: Submission, base_url: str) -> Webhook | None:
+    async def _webhook(self, submission: Submission, service_url: str) -> Webhook | None:
         """The webhook, if there is one. Its URL is checked now, and again at each delivery."""
         if not submission.webhook_url:
             return None
-        if len(base_url) > MAX_URL_CHARS:
+        if len(service_url) > MAX_URL_CHARS:
             raise MalformedRequest("the Host header is too long")
         await self._receivers.check(submission.webhook_url)
-        return Webhook(url=submission.webhook_url, base_url=base_url)
+        return Webhook(url=submission.webhook_url, base_url=service_url)

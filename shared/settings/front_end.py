@@ -2,11 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Self
+import ipaddress
+import re
+from typing import Annotated, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from shared.settings.group import PositiveSeconds, SettingsGroup
+
+_HTTP_URL = re.compile(r"https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?(/(?!\.+(/|$))[\w.~-]+)*/?", re.IGNORECASE | re.ASCII)
+"""A host and a path that need no escaping in a header, in HTML or in JavaScript."""
+
+
+def _public_url(value: str) -> str:
+    """The URL with its scheme in lower case and without a slash at its end."""
+    if value and not (_HTTP_URL.fullmatch(value) and _has_port_in_range(value)):
+        raise ValueError(
+            "must be like https://example.com or https://example.com/maskq: http or https, a host, if needed a port "
+            "and a path of letters, digits and . _ ~ -, without user, query and fragment"
+        )
+    scheme, *rest = value.rstrip("/").split(":", 1)
+    return ":".join([scheme.lower(), *rest])
+
+
+def _has_port_in_range(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
+
+
+def _proxies(value: str) -> str:
+    try:
+        networks = [] if value == "*" else [each.strip() for each in value.split(",")]
+        for network in networks:
+            ipaddress.ip_network(network)
+    except ValueError:
+        raise ValueError("must be addresses or networks like 10.0.0.0/8, comma-separated, or *") from None
+    return value
 
 
 class SubmissionSettings(SettingsGroup):
@@ -62,6 +96,19 @@ class HttpSettings(SettingsGroup):
         None,
         description="Whether every request needs an API key (`scripts/keys`). Unset: yes, unless the front end listens "
         "on this machine only. Turn it off if a gateway already authenticates.",
+    )
+    public_url: Annotated[str, AfterValidator(_public_url)] = Field(
+        "",
+        description="URL of the service as clients see it, for example `https://example.com/maskq`. All links begin "
+        "with it, whatever host a request names. The proxy may remove its path or pass it on. Empty: links follow the "
+        "request and FORWARDED_ALLOW_IPS. Set it once others than this machine are served.",
+    )
+    forwarded_allow_ips: Annotated[str, AfterValidator(_proxies)] = Field(
+        "127.0.0.1",
+        validation_alias="FORWARDED_ALLOW_IPS",
+        description="Addresses or networks of the proxies, comma-separated. X-Forwarded-For, -Proto, -Host and -Prefix "
+        "count from them only. `*` trusts everyone, so a client could choose its address and read `/metrics`: use it "
+        "only where nothing but the proxy can connect.",
     )
     metrics_allow: str = Field(
         "127.0.0.0/8,::1/128",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_a_worker_has_one_gpu_and_enough_time_to_drain(root: Path, manifests: li
 
 def test_every_setting_of_the_chart_is_a_setting_of_maskq(manifests: list[dict[str, Any]]) -> None:
     (config,) = _of_kind(manifests, "ConfigMap").values()
-    known = {variable_of(name, field) for _, name, field in all_settings()} | {"FORWARDED_ALLOW_IPS"}
+    known = {variable_of(name, field) for _, name, field in all_settings()}
     assert set(config["data"]) <= known
 
 
@@ -150,3 +151,80 @@ def test_the_memory_limit_of_a_front_end_covers_its_settings(manifests: list[dic
     (front,) = _of_kind(manifests, "Deployment")["demo-api"]["spec"]["template"]["spec"]["containers"]
     limit = int(front["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30
     assert front_end_bytes(config["data"]) < limit
+
+
+def _settings(root: Path, **values: Any) -> dict[str, str]:
+    (config,) = _of_kind(render(root, {**_SECRET, **values}), "ConfigMap").values()
+    data: dict[str, str] = config["data"]
+    return data
+
+
+@pytest.mark.parametrize(
+    ("ingress", "public_url"),
+    [
+        ({"host": "a.example", "path": "/maskq", "tlsSecret": "tls"}, "https://a.example/maskq"),
+        ({"host": "a.example", "tlsSecret": "tls"}, "https://a.example"),
+        ({"host": "a.example", "path": "/maskq"}, "http://a.example/maskq"),
+        ({"host": "a.example"}, None),
+        ({"host": "a.example", "path": "/maskq", "tlsSecret": "tls", "enabled": False}, None),
+    ],
+)
+def test_links_begin_with_the_address_of_the_ingress(
+    root: Path, ingress: dict[str, Any], public_url: str | None
+) -> None:
+    data = _settings(root, ingress={"enabled": True, **ingress})
+    assert data.get("MASKQ_PUBLIC_URL") == public_url
+    Settings.of(public_url=public_url or "")
+
+
+def test_a_given_url_is_used_for_links(root: Path) -> None:
+    ingress = {"enabled": True, "path": "/x", "tlsSecret": "tls"}
+    assert _settings(root, ingress=ingress, publicUrl="https://b.example")["MASKQ_PUBLIC_URL"] == "https://b.example"
+
+
+def test_the_ingress_serves_the_path(root: Path) -> None:
+    manifests = render(root, {**_ALL_ON, "ingress": {"enabled": True, "path": "/maskq"}})
+    (ingress,) = _of_kind(manifests, "Ingress").values()
+    (path,) = ingress["spec"]["rules"][0]["http"]["paths"]
+    assert (path["path"], path["pathType"]) == ("/maskq", "Prefix")
+
+
+def test_only_the_cluster_is_trusted_as_a_proxy(root: Path) -> None:
+    data = _settings(root)
+    assert data["FORWARDED_ALLOW_IPS"] == data["MASKQ_METRICS_ALLOW"]
+    trusted = [ip_network(each) for each in data["FORWARDED_ALLOW_IPS"].split(",")]
+    assert all(network.is_private or network == ip_network("100.64.0.0/10") for network in trusted)
+    Settings.of(forwarded_allow_ips=data["FORWARDED_ALLOW_IPS"])
+    assert _settings(root, clusterNetworks="10.1.0.0/16")["FORWARDED_ALLOW_IPS"] == "10.1.0.0/16"
+
+
+def test_a_setting_in_values_replaces_that_of_the_chart(root: Path) -> None:
+    own = {"FORWARDED_ALLOW_IPS": "10.9.0.0/16", "MASKQ_PUBLIC_URL": "https://c.example", "MASKQ_METRICS_ALLOW": "::1"}
+    data = _settings(root, settings=own, ingress={"enabled": True, "tlsSecret": "tls"})
+    assert {name: data[name] for name in own} == own
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"publicUrl": "example.com"},
+        {"publicUrl": "https://a.example/?x"},
+        {"ingress": {"path": "maskq"}},
+        {"ingress": {"path": "/a b"}},
+        {"clusterNetworks": "*"},
+        {"clusterNetworks": ""},
+    ],
+)
+def test_wrong_addresses_are_refused(root: Path, values: dict[str, Any]) -> None:
+    with pytest.raises(helm_python.HelmError):
+        render(root, {**_SECRET, **values})
+
+
+def test_settings_that_are_off_or_empty_are_passed_on(root: Path) -> None:
+    own = {"MASKQ_ACCEPT_UNSERVED": False, "MASKQ_DRAIN_S": 0, "MASKQ_IMAGE_STORE": ""}
+    data = _settings(root, settings=own)
+    assert {name: data[name] for name in own} == {
+        "MASKQ_ACCEPT_UNSERVED": "false",
+        "MASKQ_DRAIN_S": "0",
+        "MASKQ_IMAGE_STORE": "",
+    }

@@ -1,17 +1,21 @@
-"""The page at / in a real browser: what a person sees there."""
+"""The pages at / and /docs in a real browser: what a person sees there."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
+from local.broker import free_port
 from shared.settings import Settings
+from testing.reverse_proxy import nginx
 from testing.servers import front_end, require_program
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -78,6 +82,58 @@ def test_the_page_asks_for_a_key_once_one_is_needed(page: Page, settings: Settin
         key.fill(_make_key(settings))
         _segment(page, sample, "red circle")
         expect(page.get_by_role("status")).to_have_text("queued …")
+
+
+def _hosts_of_requests(page: Page) -> set[str]:
+    """A set to which the host of every request of this tab will be added. Requests to other machines fail."""
+    hosts: set[str] = set()
+
+    def only_here(route: Route) -> None:
+        host = urlsplit(route.request.url).hostname or ""
+        hosts.add(host)
+        route.continue_() if host == "127.0.0.1" else route.abort()
+
+    page.route(re.compile("^https?:"), only_here)
+    return hosts
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/maskq/docs"])
+def test_the_docs_show_all_operations_without_internet(page: Page, settings: Settings, path: str) -> None:
+    hosts = _hosts_of_requests(page)
+    prefix = path.removesuffix("/docs").removesuffix("/redoc")
+    with front_end(settings.replace(public_url=f"https://a.example{prefix}" if prefix else "")) as url:
+        document = page.request.get(f"{url}/openapi.json").json()
+        page.goto(url + path)
+        expect(page.locator(".opblock")).to_have_count(sum(len(each) for each in document["paths"].values()))
+        expect(page.locator("h1, h2").first).to_contain_text("maskq")
+        page.locator(".opblock-post", has_text="/segment/").locator(".opblock-summary-control").click()
+        expect(page.get_by_text("image_file").first).to_be_visible()
+    assert hosts == {"127.0.0.1"}
+
+
+def test_the_page_works_behind_tls_and_a_path(browser: Browser, settings: Settings, root: Path, tmp_path: Path) -> None:
+    port = free_port()
+    public = f"https://127.0.0.1:{port}/maskq"
+    with (
+        front_end(settings.replace(public_url=public)) as upstream,
+        nginx(tmp_path, port, upstream, "/maskq/"),
+        browser.new_context(ignore_https_errors=True) as context,
+    ):
+        page = context.new_page()
+        hosts = _hosts_of_requests(page)
+        page.goto(public)
+        expect(page.locator("#model")).to_have_text("demo")
+        _segment(page, root / "models" / "demo" / "sample.jpg", "red circle")
+        expect(page.get_by_role("status")).to_have_text("queued …")
+        page.get_by_role("link", name="API").click()
+        expect(page.locator(".opblock").first).to_be_visible()
+        assert page.url == f"{public}/docs"
+        models = page.locator(".opblock-get", has_text="/models")
+        models.locator(".opblock-summary-control").click()
+        models.get_by_role("button", name="Try it out").click()
+        models.get_by_role("button", name="Execute").click()
+        expect(models.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+        assert hosts == {"127.0.0.1"}
 
 
 def _make_key(settings: Settings) -> str:

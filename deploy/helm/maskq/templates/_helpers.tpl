@@ -11,6 +11,18 @@ app.kubernetes.io/instance: {{ (index . 0).Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end }}
 
+{{/* MASKQ_PUBLIC_URL, or nothing: links then follow the requests that the ingress controller passes on. */}}
+{{- define "maskq.publicUrl" -}}
+{{- with .Values.ingress }}
+{{- $path := trimSuffix "/" .path }}
+{{- if $.Values.publicUrl }}
+{{- $.Values.publicUrl }}
+{{- else if and .enabled (or .tlsSecret $path) }}
+{{- ternary "https" "http" (not (empty .tlsSecret)) }}://{{ .host }}{{ $path }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "maskq.podSecurity" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
