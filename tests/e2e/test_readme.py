@@ -67,12 +67,14 @@ def _assert_same_answer(job: Any, shown: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_request_in_the_readme_gets_the_answer_that_is_shown(readme: str, root: Path, service_url: str) -> None:
     (submit,) = _requests(readme, service_url)
     (shown,) = (json.loads(block) for block in _blocks(readme, "json"))
     _assert_same_answer(_reduced(_run(submit, root), shown), shown)
 
 
+@pytest.mark.slow
 def test_the_requests_on_the_api_page_get_the_answer_that_is_shown(api_page: str, root: Path, service_url: str) -> None:
     submit, poll = _requests(api_page, service_url)
     job = _run(submit, root)
