@@ -67,6 +67,7 @@ def _assert_same_answer(job: Any, shown: Any) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_request_in_the_readme_gets_the_answer_that_is_shown(readme: str, root: Path, service_url: str) -> None:
     (submit,) = _requests(readme, service_url)
     (shown,) = (json.loads(block) for block in _blocks(readme, "json"))
