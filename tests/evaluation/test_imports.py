@@ -30,6 +30,7 @@ def test_only_the_engine_side_loads_a_machine_learning_framework(package: str) -
     assert run.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_evaluation_imports_no_training_and_scenes_import_neither() -> None:
     program = (
         f"import sys, {', '.join(_modules('scenes'))}; "

@@ -38,6 +38,7 @@ def _trained(demo: Checkpoint, folder: Path, **options: Any) -> Any:
     return model.merge_and_unload()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"use_rslora": True}], ids=["plain", "rank-stabilized"])
 def test_an_adapter_gives_the_weights_that_peft_gives(
     demo: Checkpoint, demo_settings: Settings, tmp_path: Path, options: dict[str, bool]
