@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from shared.registry import read_registry
+from shared.settings import ModelSettings
 from worker.loading.checkpoint import Checkpoint
 
 _TEXT = {  # hidden, intermediate, layers, heads, key-value heads, head size: arXiv 2408.00118, table 1
@@ -53,7 +54,11 @@ def _parameters(size: str, resolution: int) -> int:
 
 @pytest.mark.parametrize("size", _TEXT)
 def test_parameters_are_those_of_the_published_shapes(root: Path, size: str) -> None:
-    entries = {name: entry for name, entry in read_registry(root / "models").items() if f"-{size}-" in name}
+    entries = {
+        name: entry
+        for name, entry in read_registry(ModelSettings(models_dir=root / "models")).items()
+        if f"-{size}-" in name
+    }
     assert len(entries) == 5
     counted = {resolution: _parameters(size, resolution) for resolution in (224, 448, 896)}
     for name, entry in entries.items():
@@ -61,7 +66,7 @@ def test_parameters_are_those_of_the_published_shapes(root: Path, size: str) -> 
 
 
 def test_the_demo_s_numbers_are_those_of_its_files(root: Path, demo: Checkpoint) -> None:
-    entry = read_registry(root / "models")["demo"]
+    entry = read_registry(ModelSettings(models_dir=root / "models"))["demo"]
     assert entry.parameters == sum(value.numel() for value in demo.model.parameters())
     assert entry.image_tokens == demo.processor.image_seq_length
     assert entry.resolution == demo.model.config.vision_config.image_size
