@@ -21,7 +21,7 @@ from worker.loading.base import base_of_adapter, processor_of_base
 from worker.loading.hub import fetch_checkpoint
 from worker.loading.lora import is_adapter, merge_adapter
 from worker.loading.memory import check_memory
-from worker.loading.model_folder import check_folder, check_model, explained_access, memory_elements
+from worker.loading.model_folder import check_folder, check_model, explained_access, memory_elements, one_line
 from worker.loading.processor import has_processor, load_processor
 from worker.loading.vae_file import find_vae
 from worker.stages.mask_vqvae import MaskCodec, load_vae
@@ -159,5 +159,4 @@ def _explained(folder: Path) -> Iterator[None]:
     except torch.cuda.OutOfMemoryError:
         raise CheckpointError("the model does not fit the GPU's memory: serve a smaller one or free the GPU") from None
     except Exception as error:  # libraries raise errors of all types for files that they do not expect
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CheckpointError(f"{folder} does not contain a PaliGemma checkpoint that loads: {reason}") from error
+        raise CheckpointError(f"{folder} does not contain a PaliGemma that loads: {one_line(error)}") from error

@@ -34,6 +34,8 @@ from worker.loading.download import download, file_sha256
 
 _REVISION = "main"
 _SMALL_FILES, _WEIGHTS = ["*.json", "*.model"], ["*.safetensors"]
+_IN_FOLDERS = "*/*"
+"""Not fetched: checkpoints of the training, or weights for other programs."""
 _SHA256 = 64
 """Length in hexadecimal digits. Digests of git have 40."""
 
@@ -58,7 +60,7 @@ def fetch_small_files(name: str, settings: CheckpointSettings, *, is_gated: bool
     Raises:
         CheckpointError: as `fetch_checkpoint`.
     """
-    return cached_checkpoint(name, settings) or _fetch(name, settings, _SMALL_FILES, is_gated=is_gated)
+    return _cached(name, settings, _SMALL_FILES) or _fetch(name, settings, _SMALL_FILES, is_gated=is_gated)
 
 
 def _fetch(name: str, settings: CheckpointSettings, wanted: list[str], *, is_gated: bool) -> Path:
@@ -79,29 +81,43 @@ def _fetch(name: str, settings: CheckpointSettings, wanted: list[str], *, is_gat
 def _download(name: str, cache: Path, token: str | bool, wanted: list[str]) -> Path:
     """Fetch large files first. Each is stored in the cache under its digest, where the hub's library finds it."""
     published = HfApi(token=token).model_info(name, revision=_REVISION, files_metadata=True)
-    files = [file for file in published.siblings or [] if _is_wanted(file.rfilename, wanted)]
+    files = [
+        file
+        for file in published.siblings or []
+        if "/" not in file.rfilename and any(fnmatch(file.rfilename, like) for like in wanted)
+    ]
     blobs = cache / repo_folder_name(repo_id=name, repo_type="model") / "blobs"
     large = {file.lfs.sha256: file for file in files if file.lfs}
     _check_disk(name, cache, sum(file.size or 0 for sha256, file in large.items() if not (blobs / sha256).exists()))
     for sha256, file in large.items():
         url = hf_hub_url(name, file.rfilename, revision=published.sha, endpoint=constants.ENDPOINT)
         download(url, blobs / sha256, sha256, build_hf_headers(token=token))
-    names = [file.rfilename for file in files]
-    return Path(snapshot_download(name, revision=_REVISION, cache_dir=cache, token=token, allow_patterns=names))
-
-
-def _is_wanted(name: str, wanted: list[str]) -> bool:
-    """Files in folders are not: they are checkpoints of the training, or weights for other programs."""
-    return "/" not in name and any(fnmatch(name, like) for like in wanted)
+    folder = snapshot_download(
+        name,
+        revision=_REVISION,
+        cache_dir=cache,
+        token=token,
+        allow_patterns=wanted,
+        ignore_patterns=_IN_FOLDERS,
+    )
+    return Path(folder)
 
 
 def cached_checkpoint(name: str, settings: CheckpointSettings) -> Path | None:
     """The folder of a checkpoint if all its weights are in the cache, else None."""
+    folder = _cached(name, settings, [*_SMALL_FILES, *_WEIGHTS])
+    return folder if folder and weight_files(folder) else None
+
+
+def _cached(name: str, settings: CheckpointSettings, wanted: list[str]) -> Path | None:
+    """The folder of a checkpoint if all its files that match `wanted` are in the cache, else None."""
     try:
-        folder = snapshot_download(name, cache_dir=_cache(settings), local_files_only=True)
+        folder = snapshot_download(
+            name, cache_dir=_cache(settings), allow_patterns=wanted, ignore_patterns=_IN_FOLDERS, local_files_only=True
+        )
     except LocalEntryNotFoundError:
         return None
-    return Path(folder) if weight_files(Path(folder)) else None
+    return Path(folder)
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -85,10 +85,15 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} has no {path.name}: save it with model.save_pretrained") from None
     except ValueError as error:
-        raise CheckpointError(f"{path} cannot be read as JSON ({error}): copy it again") from None
+        raise CheckpointError(f"{path} cannot be read as JSON ({one_line(error)}): copy it again") from None
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} is not a JSON object: copy it again")
     return value
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 @contextmanager

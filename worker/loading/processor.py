@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PaliGemmaProcessor
+from transformers import AutoTokenizer, PaliGemmaProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from shared.errors import CheckpointError
+from worker.loading.model_folder import one_line, read_json
 
 _TOKENIZER = "tokenizer.json", "tokenizer_config.json"
 _IMAGES, _BOTH = "preprocessor_config.json", "processor_config.json"
@@ -35,11 +35,25 @@ def load_processor(folders: Sequence[Path], config: Any) -> Any:
             f"{folders[0]} has no {missing}: save them with processor.save_pretrained({str(folders[0])!r}), or set "
             "MASKQ_BASE_MODEL to the model it was fine-tuned from"
         )
-    image_processor = SiglipImageProcessorPil.from_pretrained(images, local_files_only=True)
-    processor = PaliGemmaProcessor.from_pretrained(tokenizer, image_processor=image_processor, local_files_only=True)
+    processor = _read_processor(tokenizer, images)
     _check_images(processor, config.vision_config, images)
     _check_tokenizer(processor.tokenizer, config, tokenizer)
     return processor
+
+
+def _read_processor(tokenizer: Path, images: Path) -> Any:
+    try:
+        return PaliGemmaProcessor(
+            image_processor=SiglipImageProcessorPil.from_pretrained(images, local_files_only=True),
+            tokenizer=AutoTokenizer.from_pretrained(tokenizer, local_files_only=True),
+        )
+    except PermissionError:
+        raise
+    except Exception as error:  # the libraries raise errors of all types for files that they do not expect
+        raise CheckpointError(
+            f"the files of the processor in {tokenizer} cannot be read ({one_line(error)}): save them again with "
+            f"processor.save_pretrained({str(tokenizer)!r})"
+        ) from error
 
 
 def _has_tokenizer(folder: Path) -> bool:
@@ -49,10 +63,7 @@ def _has_tokenizer(folder: Path) -> bool:
 def _has_images(folder: Path) -> bool:
     if (folder / _IMAGES).exists():
         return True
-    try:
-        return "image_processor" in json.loads((folder / _BOTH).read_text("utf-8"))
-    except FileNotFoundError:
-        return False
+    return (folder / _BOTH).exists() and "image_processor" in read_json(folder / _BOTH)
 
 
 def _first(folders: Sequence[Path], has: Callable[[Path], bool]) -> Path | None:

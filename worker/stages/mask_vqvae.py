@@ -123,9 +123,9 @@ def load_vae(path: Path) -> MaskCodec:
         CheckpointError: it is not such a file, or arrays are missing or have the wrong shape.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             stored = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is not a NumPy archive of plain arrays") from error
     codebook = stored.get("_vq_vae._embedding")
     params = _to_params(stored)

@@ -103,7 +103,7 @@ def test_the_folder_of_an_entry_is_served_as_that_entry(
         ("cats=", "cats= names no folder: write cats=/FOLDER"),
         (
             "cats=demo",
-            "cats=demo names no folder: write cats=/FOLDER. Models of the registry are served under their own",
+            "cats=demo names no folder: write cats=/FOLDER. Models of the registry are",
         ),
         ("demo,cats=/data/x", "names several models: name one, and all in MASKQ_MODELS"),
         ("me/my-finetune", "me/my-finetune is not a model .* Write a folder as /FOLDER .* MASKQ_REGISTRY"),
@@ -117,7 +117,7 @@ def test_a_text_that_names_no_model_is_refused_with_advice(root: Path, text: str
 
 def test_two_folders_of_one_name_are_refused_with_advice(root: Path) -> None:
     settings = ModelSettings(models_dir=root / "models", model_id="/a/cats", models="/a/cats/,/b/cats")
-    with pytest.raises(ConfigurationError, match="/a/cats and /b/cats would both .* for example cats-2=/b/cats"):
+    with pytest.raises(ConfigurationError, match=r"/a/cats and /b/cats would both .* for example cats-2=/b/cats"):
         offered_models(settings)
     named = ModelSettings(models_dir=root / "models", model_id="/a/cats", models="/a/cats/,cats-2=/b/cats, demo")
     assert list(offered_models(named)) == ["cats", "cats-2", "demo"]
