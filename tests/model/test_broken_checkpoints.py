@@ -48,7 +48,11 @@ def _advice(folder: Path, root: Path, **values: object) -> str:
 
 
 def _remove(*names: str) -> Change:
-    return lambda folder: [(folder / name).unlink() for name in names]
+    def change(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+
+    return change
 
 
 def _edit(name: str, **values: Any) -> Change:
@@ -214,7 +218,7 @@ _BROKEN: dict[str, tuple[Change, str]] = {
         "FOLDER/model.safetensors.index.json is not an index of weights: copy it again, or save the model again",
     ),
     "weights twice": (
-        lambda folder: (shutil.copy(folder / _WEIGHTS, folder / "w"), _shard(folder), _rename("w", _WEIGHTS)(folder)),
+        _both(lambda folder: shutil.copy(folder / _WEIGHTS, folder / "w"), _shard, _rename("w", _WEIGHTS)),
         "FOLDER has model.safetensors as well as model.safetensors.index.json, so it has the weights of two models: "
         "delete one of them",
     ),
@@ -275,7 +279,7 @@ _BROKEN: dict[str, tuple[Change, str]] = {
         "FOLDER/vae.npz is not a NumPy archive of plain arrays: delete it, and the official one is used",
     ),
     "another mask decoder": (
-        lambda folder: np.savez(folder / "vae.npz", **{"_vq_vae._embedding": np.zeros((64, 512), np.float32)}),
+        lambda folder: np.savez(folder / "vae.npz", embedding=np.zeros((64, 512), np.float32)),
         "FOLDER/vae.npz does not have the arrays of vae-oid.npz, so it is another VQ-VAE: delete it, and the "
         "official one is used",
     ),
