@@ -92,7 +92,7 @@ def _arguments() -> argparse.Namespace:
         prog="scripts/evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--model", help="a name in the registry, or a local folder (default: MASKQ_MODEL_ID)")
+    common.add_argument("--model", help="a name in the registry, a folder, or NAME=FOLDER (default: MASKQ_MODEL_ID)")
     common.add_argument("--service", metavar="URL", help="use a running service; MASKQ_API_KEY is its API key")
     common.add_argument("--out", type=Path, default=Path(".data/evaluation"), help="output folder")
     common.add_argument("--limit", type=int, help="use only the first examples")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import base64
 import io
-import os
 import sys
 from pathlib import Path
 
@@ -106,7 +105,7 @@ def main() -> int:
     options = _arguments()
     keep_jax_on_cpu()
     try:
-        codec = load_vae(options.vae or find_vae(Path(os.devnull), load_settings().checkpoint.cache_dir))
+        codec = load_vae(options.vae or find_vae([], load_settings().checkpoint.cache_dir))
         if options.command == "encode":
             print(encode_file(codec, options.mask))
         else:

@@ -17,18 +17,24 @@ class ModelSettings(SettingsGroup):
     model_id: str = Field(
         "demo",
         min_length=1,
-        description="`demo`, an official id from models/registry.toml, or a local folder. A worker serves this model; "
-        "the front end uses it for jobs that name none. `demo` needs no download and runs on a CPU.",
+        description="The model of a worker: `demo`, an official id from models/registry.toml, a folder, or "
+        "`NAME=FOLDER` to choose the name that clients use. The front end uses it for jobs that name no model; it does "
+        "not need the folder. `demo` needs no download and runs on a CPU.",
     )
     models: str = Field(
         "",
-        description="All models of a deployment with several, comma-separated. Empty: only MASKQ_MODEL_ID. Only the "
-        "front end needs it.",
+        description="All models of a deployment with several, comma-separated, each as in MASKQ_MODEL_ID. Empty: only "
+        "MASKQ_MODEL_ID. Only the front end needs it.",
     )
     models_dir: Path = Field(
         Path("models"),
-        description="Folder with the registry and the demo checkpoint. Relative paths start at the working directory. "
-        "Set it for a registry of your own.",
+        description="Folder with the shipped registry and the demo checkpoint. Relative paths start at the working "
+        "directory. Change it only if these files are elsewhere.",
+    )
+    registry: Path | None = Field(
+        None,
+        description="File with models of your own, in the format of models/registry.toml: hub ids of your own, or "
+        "folders with a description. Front ends and workers need it. Unset: only the shipped registry.",
     )
 
 

@@ -33,6 +33,12 @@ class CheckpointSettings(SettingsGroup):
         Path.home() / ".cache" / "maskq",
         description="Folder for official weights and vae-oid.npz, which are fetched once. In containers, a volume.",
     )
+    base_model: str = Field(
+        "",
+        description="Model that the model of this worker was fine-tuned from: a name in the registry, or a folder. "
+        "Empty: what its files name. Set it if an adapter names a base that is elsewhere now, or if a folder has no "
+        "processor files.",
+    )
     device: Annotated[str, AfterValidator(_device)] = Field(
         "auto",
         description="`auto`, `cpu`, `cuda` or `cuda:N`. `auto` is the first CUDA device, else the CPU. Set `cuda:N` if "

@@ -50,7 +50,7 @@ def _worker(settings: Settings, models_dir: Path, model_id: str) -> Iterator[Non
         "MASKQ_MODEL_ID": model_id,
         "MASKQ_DEVICE": "cpu",
     }
-    command = [sys.executable, "-m", "worker", "--hostname", f"{model_id}@%h"]
+    command = [sys.executable, "-m", "worker", "--hostname", f"{model_id.partition('=')[0]}@%h"]
     with subprocess.Popen(command, env={**os.environ, **ours}, stderr=subprocess.DEVNULL) as process:
         try:
             yield
@@ -118,3 +118,29 @@ def test_a_model_of_another_deployment_is_a_wrong_field(client: httpx2.Client) -
     refused = _submit(client, model_id="demo")
     assert refused.status_code == 422
     assert "first, second" in refused.json()["detail"]
+
+
+@pytest.mark.slow
+def test_a_front_end_without_the_folder_serves_jobs_for_it_under_the_chosen_name(
+    settings: Settings, root: Path, tmp_path: Path
+) -> None:
+    """On the worker's machine the folder is at another path: only the name must be the same."""
+    folder = shutil.copytree(root / "models" / "demo", tmp_path / "output_dir" / "checkpoint-500")
+    ours = {"model_id": "cats=/not/on/this/machine", "models_dir": root / "models", "accept_unserved": False}
+    with front_end(settings.replace(**ours)) as url, httpx2.Client(base_url=url, timeout=60) as client:
+        assert _live(client) == {"cats": 0}
+        with _worker(settings, root / "models", f"cats={folder}"):
+            _until(lambda: _live(client) == {"cats": 1})
+            job = _submit(client, model_id="cats").json()
+            assert job["model_id"] == "cats"
+            assert _finished(client, job["id"]) == "succeeded"
+
+
+@pytest.mark.slow
+def test_a_worker_without_the_folder_says_so_and_is_not_started_again(settings: Settings, root: Path) -> None:
+    ours = {"REDIS_URL": settings.redis.redis_url, "MASKQ_MODEL_ID": "cats=/not/on/this/machine"}
+    command = [sys.executable, "-m", "worker"]
+    ended = subprocess.run(command, cwd=root, env={**os.environ, **ours}, capture_output=True, text=True, check=False)
+    assert ended.returncode == 78
+    advice = "/not/on/this/machine does not exist on this machine: check the path; in a container, the folder must be "
+    assert advice in ended.stderr.splitlines()[-1]

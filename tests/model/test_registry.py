@@ -14,6 +14,8 @@ from transformers import (
 )
 
 from shared.registry import read_registry
+from shared.settings import EngineSettings, ModelSettings
+from worker.engine.gemma import GemmaLayers
 from worker.loading.checkpoint import Checkpoint
 
 _TEXT = {  # hidden, intermediate, layers, heads, key-value heads, head size: arXiv 2408.00118, table 1
@@ -53,7 +55,11 @@ def _parameters(size: str, resolution: int) -> int:
 
 @pytest.mark.parametrize("size", _TEXT)
 def test_parameters_are_those_of_the_published_shapes(root: Path, size: str) -> None:
-    entries = {name: entry for name, entry in read_registry(root / "models").items() if f"-{size}-" in name}
+    entries = {
+        name: entry
+        for name, entry in read_registry(ModelSettings(models_dir=root / "models")).items()
+        if f"-{size}-" in name
+    }
     assert len(entries) == 5
     counted = {resolution: _parameters(size, resolution) for resolution in (224, 448, 896)}
     for name, entry in entries.items():
@@ -61,7 +67,24 @@ def test_parameters_are_those_of_the_published_shapes(root: Path, size: str) -> 
 
 
 def test_the_demo_s_numbers_are_those_of_its_files(root: Path, demo: Checkpoint) -> None:
-    entry = read_registry(root / "models")["demo"]
+    entry = read_registry(ModelSettings(models_dir=root / "models"))["demo"]
     assert entry.parameters == sum(value.numel() for value in demo.model.parameters())
     assert entry.image_tokens == demo.processor.image_seq_length
     assert entry.resolution == demo.model.config.vision_config.image_size
+
+
+def test_the_page_says_what_fits_where(root: Path) -> None:
+    """The memory of the weights, and of the cache for a full batch, with the default settings."""
+    registry, engine = read_registry(ModelSettings(models_dir=root / "models")), EngineSettings()
+    rows = []
+    for size, (_, _, layers, _, kv_heads, head) in _TEXT.items():
+        for resolution in (224, 448, 896):
+            entry = registry[f"google/paligemma2-{size}-pt-{resolution}"]
+            tokens = (entry.image_tokens or 0) + engine.max_prompt_tokens + engine.max_answer_tokens
+            text = Gemma2Config(num_hidden_layers=layers, num_key_value_heads=kv_heads, head_dim=head)
+            cache = engine.max_batch * GemmaLayers.slot_bytes(text, tokens, 2)
+            weights = entry.weights_bytes("bfloat16") or 0
+            numbers = [f"{each / 1e9:.1f}" for each in (weights, cache, weights + cache)]
+            rows.append(f"| {size}, {resolution} px | {' | '.join(numbers)} |")
+    page = (root / "docs" / "models.md").read_text("utf-8")
+    assert [line for line in page.splitlines() if " px |" in line] == rows

@@ -4,7 +4,6 @@ checkpoints."""
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
+from transformers.utils import logging as transformers_logging
 
-from shared.errors import CheckpointError
-from shared.registry import ServedModel, find_model
+from shared.errors import CheckpointError, ConfigurationError
+from shared.registry import ServedModel
 from shared.settings import CheckpointSettings, ModelSettings
-from worker.loading.hub import fetch_checkpoint, weight_files
-from worker.loading.lora import base_of, is_adapter, merge_adapter
+from worker.loading.base import base_of_adapter, processor_of_base
+from worker.loading.hub import fetch_checkpoint
+from worker.loading.lora import is_adapter, merge_adapter
+from worker.loading.memory import check_memory
+from worker.loading.model_folder import check_folder, check_model, explained_access, memory_elements, one_line
+from worker.loading.processor import has_processor, load_processor
 from worker.loading.vae_file import find_vae
 from worker.stages.mask_vqvae import MaskCodec, load_vae
 
@@ -46,31 +48,65 @@ def load_checkpoint(served: ServedModel, settings: CheckpointSettings, models: M
     Raises:
         CheckpointError: the checkpoint cannot be fetched or loaded, or does not fit. The message says what to do.
     """
-    folder = served.folder or fetch_checkpoint(served.name, settings)
-    adapter = folder if is_adapter(folder) else None
-    if adapter:
-        folder = _base_folder(adapter, settings, models)
+    given = served.folder or fetch_checkpoint(served.name, settings, is_gated=served.entry.gated)
+    with _explained(given):
+        check_folder(given)
+        adapter = given if is_adapter(given) else None
+        folder = base_of_adapter(adapter, settings, models) if adapter else given
     device = choose_device(settings.device)
     dtype = choose_dtype(settings.dtype, device)
-    logger.info("loading %s on %s in %s", served.name, device, dtype)
     with _explained(folder):
-        _check_memory(folder, device, dtype)
-        config = _read_config(folder, softcap=served.entry.softcap)
-        model = PaliGemmaForConditionalGeneration.from_pretrained(
-            folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True
-        )
+        tensors = check_model(folder)
+        check_memory(memory_elements(folder, tensors), device, dtype)
+        logger.info("loading %s from %s on %s in %s", served.name, folder, device, dtype)
+        model = _load_model(folder, dtype, softcap=served.entry.softcap)
         if adapter:
-            merge_adapter(model, adapter)
+            with _explained(adapter):
+                merge_adapter(model, adapter)
         model = model.to(device).eval()
-        images = SiglipImageProcessorPil.from_pretrained(folder, local_files_only=True)
-        processor = PaliGemmaProcessor.from_pretrained(folder, image_processor=images, local_files_only=True)
-    return Checkpoint(model, processor, load_vae(find_vae(folder, settings.cache_dir)))
+        processor = load_processor(_processor_folders(folder, settings, models), model.config)
+    return Checkpoint(model, processor, _load_codec([adapter or folder, folder], settings.cache_dir))
 
 
-def _base_folder(adapter: Path, settings: CheckpointSettings, models: ModelSettings) -> Path:
-    """The folder of the model that an adapter belongs to: a model of the registry, or a local folder."""
-    base = find_model(base_of(adapter), models.models_dir)
-    return base.folder or fetch_checkpoint(base.name, settings)
+def _load_model(folder: Path, dtype: torch.dtype, *, softcap: bool) -> PaliGemmaForConditionalGeneration:
+    """Load the weights on the CPU. transformers would initialize missing ones at random."""
+    with _quiet_transformers():
+        model, report = PaliGemmaForConditionalGeneration.from_pretrained(
+            folder,
+            config=_read_config(folder, softcap=softcap),
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    if mismatched := sorted(report["mismatched_keys"]):
+        name, stored, expected = mismatched[0]
+        raise CheckpointError(
+            f"{name} in {folder} is {list(stored)}, and config.json makes it {list(expected)} ({len(mismatched)} such "
+            "weights): save the model and its configuration together, with model.save_pretrained"
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise CheckpointError(
+            f"{folder} lacks {len(missing)} weights of its model, for example {missing[0]}: save the whole model with "
+            "model.save_pretrained; an adapter must be saved as an adapter, or merged first"
+        )
+    return model
+
+
+def _processor_folders(folder: Path, settings: CheckpointSettings, models: ModelSettings) -> list[Path]:
+    """Folders that may have the processor, the model's own first."""
+    base = None if has_processor(folder) else processor_of_base(folder, settings, models)
+    return [folder, base] if base else [folder]
+
+
+def _load_codec(folders: list[Path], cache_dir: Path) -> MaskCodec:
+    """The mask VQ-VAE in the first of the folders that has one, or else the official one."""
+    path = find_vae(folders, cache_dir)
+    try:
+        return load_vae(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error.detail}: delete it, and the official one is used") from error
 
 
 def choose_device(setting: str) -> torch.device:
@@ -92,46 +128,35 @@ def choose_dtype(setting: str, device: torch.device) -> torch.dtype:
     return _DTYPES.get(setting, torch.bfloat16 if device.type == "cuda" else torch.float32)
 
 
-def _read_config(folder: Path, *, softcap: bool) -> Any:
+def _read_config(folder: Path, *, softcap: bool) -> PaliGemmaConfig:
     """The checkpoint's configuration, without soft-capping unless the registry switches it on."""
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    if config.model_type != "paligemma":
-        raise CheckpointError(f"{folder} contains a {config.model_type}, not a PaliGemma")
+    config = PaliGemmaConfig.from_pretrained(folder, local_files_only=True)
     if not softcap:
         config.text_config.attn_logit_softcapping = None
         config.text_config.final_logit_softcapping = None
     return config
 
 
-def _check_memory(folder: Path, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise now what would fail, or make the machine swap, minutes later."""
-    files = weight_files(folder)
-    if not files:
-        raise CheckpointError(f"{folder} has no complete model.safetensors; fetch the checkpoint again")
-    needed = sum(file.stat().st_size for file in files) * dtype.itemsize // 2  # published weights are bfloat16
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else _free_ram()
-    if needed > free:
-        raise CheckpointError(
-            f"the weights take {needed / 1e9:.1f} GB in {dtype} and {free / 1e9:.1f} GB are free on {device}: "
-            "serve a smaller checkpoint, set MASKQ_DTYPE=bfloat16, or use a larger device"
-        )
-
-
-def _free_ram() -> int:
-    """Bytes of RAM that are available without swapping."""
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Without its report of many lines: what is wrong is reported as one line."""
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
     try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
 
 
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
-    """Turn errors of loading into a `CheckpointError` that says what to do."""
+    """Turn errors of loading into a `CheckpointError` of one line. Advice for known mistakes is already in it."""
     try:
-        yield
+        with explained_access(folder):
+            yield
+    except ConfigurationError:
+        raise
     except torch.cuda.OutOfMemoryError:
         raise CheckpointError("the model does not fit the GPU's memory: serve a smaller one or free the GPU") from None
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder} does not contain a PaliGemma checkpoint that loads: {error}") from error
+    except Exception as error:  # libraries raise errors of all types for files that they do not expect
+        raise CheckpointError(f"{folder} does not contain a PaliGemma that loads: {one_line(error)}") from error

@@ -33,55 +33,91 @@ from shared.settings import CheckpointSettings
 from worker.loading.download import download, file_sha256
 
 _REVISION = "main"
-_WANTED_FILES = ["*.json", "*.safetensors", "*.model"]
+_SMALL_FILES, _WEIGHTS = ["*.json", "*.model"], ["*.safetensors"]
+_IN_FOLDERS = "*/*"
+"""Not fetched: checkpoints of the training, or weights for other programs."""
 _SHA256 = 64
 """Length in hexadecimal digits. Digests of git have 40."""
 
 
-def fetch_checkpoint(name: str, settings: CheckpointSettings) -> Path:
-    """The folder of an official checkpoint: from the cache if it is complete, else fetched from the hub and checked.
+def fetch_checkpoint(name: str, settings: CheckpointSettings, *, is_gated: bool = True) -> Path:
+    """The folder of a checkpoint on the hub: from the cache if it is complete, else fetched and checked.
 
     Raises:
         CheckpointError: it cannot be fetched. The message says what to do.
     """
     if cached := cached_checkpoint(name, settings):
         return cached
-    if settings.hf_token is None:
+    folder = _fetch(name, settings, [*_SMALL_FILES, *_WEIGHTS], is_gated=is_gated)
+    if not weight_files(folder):
+        raise CheckpointError(f"the hub has no complete model.safetensors for {name}: publish it with push_to_hub")
+    return folder
+
+
+def fetch_small_files(name: str, settings: CheckpointSettings, *, is_gated: bool = True) -> Path:
+    """The folder of a checkpoint on the hub, with its processor and configuration, but perhaps without its weights.
+
+    Raises:
+        CheckpointError: as `fetch_checkpoint`.
+    """
+    return _cached(name, settings, _SMALL_FILES) or _fetch(name, settings, _SMALL_FILES, is_gated=is_gated)
+
+
+def _fetch(name: str, settings: CheckpointSettings, wanted: list[str], *, is_gated: bool) -> Path:
+    """Fetch the files whose names match `wanted`, and check their digests."""
+    if is_gated and settings.hf_token is None:
         raise CheckpointError(f"{name} is gated: accept its licence on its Hugging Face page, then set HF_TOKEN")
-    with _explained(name, _cache(settings)):
-        folder = _fetch(name, _cache(settings), settings.hf_token.get_secret_value())
+    token = settings.hf_token.get_secret_value() if settings.hf_token else False  # False: nobody's token
+    with _explained(name, _cache(settings), has_token=bool(token)):
+        folder = _download(name, _cache(settings), token, wanted)
     if damaged := damaged_files(folder):
         for path in damaged:
             path.resolve().unlink()
         names = ", ".join(path.name for path in damaged)
         raise CheckpointError(f"{names} of {name} arrived with the wrong digest and was deleted: fetch it again")
-    if not weight_files(folder):
-        raise CheckpointError(f"the hub has no complete model.safetensors for {name}")
     return folder
 
 
-def _fetch(name: str, cache: Path, token: str) -> Path:
+def _download(name: str, cache: Path, token: str | bool, wanted: list[str]) -> Path:
     """Fetch large files first. Each is stored in the cache under its digest, where the hub's library finds it."""
     published = HfApi(token=token).model_info(name, revision=_REVISION, files_metadata=True)
-    wanted = [file for file in published.siblings or [] if any(fnmatch(file.rfilename, like) for like in _WANTED_FILES)]
+    files = [
+        file
+        for file in published.siblings or []
+        if "/" not in file.rfilename and any(fnmatch(file.rfilename, like) for like in wanted)
+    ]
     blobs = cache / repo_folder_name(repo_id=name, repo_type="model") / "blobs"
-    large = {file.lfs.sha256: file for file in wanted if file.lfs}
+    large = {file.lfs.sha256: file for file in files if file.lfs}
     _check_disk(name, cache, sum(file.size or 0 for sha256, file in large.items() if not (blobs / sha256).exists()))
     for sha256, file in large.items():
         url = hf_hub_url(name, file.rfilename, revision=published.sha, endpoint=constants.ENDPOINT)
         download(url, blobs / sha256, sha256, build_hf_headers(token=token))
-    return Path(snapshot_download(name, revision=_REVISION, cache_dir=cache, token=token, allow_patterns=_WANTED_FILES))
+    folder = snapshot_download(
+        name,
+        revision=_REVISION,
+        cache_dir=cache,
+        token=token,
+        allow_patterns=wanted,
+        ignore_patterns=_IN_FOLDERS,
+    )
+    return Path(folder)
 
 
 def cached_checkpoint(name: str, settings: CheckpointSettings) -> Path | None:
     """The folder of a checkpoint if all its weights are in the cache, else None."""
+    folder = _cached(name, settings, [*_SMALL_FILES, *_WEIGHTS])
+    return folder if folder and weight_files(folder) else None
+
+
+def _cached(name: str, settings: CheckpointSettings, wanted: list[str]) -> Path | None:
+    """The folder of a checkpoint if all its files that match `wanted` are in the cache, else None."""
     try:
         folder = snapshot_download(
-            name, cache_dir=_cache(settings), allow_patterns=_WANTED_FILES, local_files_only=True
+            name, cache_dir=_cache(settings), allow_patterns=wanted, ignore_patterns=_IN_FOLDERS, local_files_only=True
         )
     except LocalEntryNotFoundError:
         return None
-    return Path(folder) if weight_files(Path(folder)) else None
+    return Path(folder)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -142,16 +178,12 @@ def _check_disk(name: str, cache: Path, needed: int) -> None:
 
 
 @contextmanager
-def _explained(name: str, cache: Path) -> Iterator[None]:
+def _explained(name: str, cache: Path, *, has_token: bool) -> Iterator[None]:
     """Turn errors of fetching into a `CheckpointError` that says what to do."""
     try:
         yield
-    except GatedRepoError:
-        raise CheckpointError(
-            f"{name} is gated and the account of HF_TOKEN has not accepted its licence: do so on its Hugging Face page"
-        ) from None
-    except RepositoryNotFoundError as error:
-        raise CheckpointError(_not_found(name, error)) from None
+    except RepositoryNotFoundError as error:  # gated ones too
+        raise CheckpointError(_not_found(name, error, has_token=has_token)) from None
     except (HfHubHTTPError, httpx2.HTTPStatusError) as error:
         raise CheckpointError(_refused(name, error.response)) from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, httpx2.TransportError):
@@ -163,7 +195,15 @@ def _explained(name: str, cache: Path) -> Iterator[None]:
         raise CheckpointError(f"{name} could not be stored in {cache}: {error.strerror or error}") from error
 
 
-def _not_found(name: str, error: RepositoryNotFoundError) -> str:
+def _not_found(name: str, error: RepositoryNotFoundError, *, has_token: bool) -> str:
+    if not has_token:
+        return (
+            f"the hub has no {name} that everybody may read: check the name, or set HF_TOKEN if it is private or gated"
+        )
+    if isinstance(error, GatedRepoError):
+        return (
+            f"{name} is gated and the account of HF_TOKEN has not accepted its licence: do so on its Hugging Face page"
+        )
     if error.response.status_code == 404:
         return f"the hub has no {name}, or HF_TOKEN may not see it"
     return f"HF_TOKEN may not see {name}: is it valid and may it read gated models?"

@@ -7,7 +7,6 @@ is refused, because a partly merged adapter would be another model than the trai
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from pathlib import Path
@@ -18,13 +17,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from shared.errors import CheckpointError
+from worker.loading.model_folder import ADAPTER_CONFIG as _CONFIG
+from worker.loading.model_folder import read_json
+from worker.loading.weights import read_header
 
-_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_WEIGHTS = "adapter_model.safetensors"
+_PICKLED = "adapter_model.bin"
 _FACTOR = re.compile(r"base_model\.model\.(?P<layer>.+)\.lora_(?P<which>[AB])\.weight")
 _BEYOND_PLAIN = (
     "use_dora", "lora_bias", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern",
     "layer_replication", "trainable_token_indices", "target_parameters",
 )  # fmt: skip
+_CHANGE_THE_BASE = "pissa", "olora", "corda", "loftq"
+"""Initializations that change the weights of the base too, so the adapter does not belong to the published base."""
 _RENAMED = (
     (r"^language_model\.model\.", "model.language_model."),
     (r"^language_model\.lm_head", "lm_head"),
@@ -46,9 +51,9 @@ def base_of(folder: Path) -> str:
     Raises:
         CheckpointError: the adapter names none.
     """
-    base = _read_config(folder).get("base_model_name_or_path")
+    base = read_json(folder / _CONFIG).get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
-        raise CheckpointError(f"{folder / _CONFIG} names no base_model_name_or_path")
+        raise CheckpointError(f"{folder / _CONFIG} names no base_model_name_or_path: set MASKQ_BASE_MODEL")
     return base
 
 
@@ -59,7 +64,7 @@ def merge_adapter(model: Any, folder: Path) -> None:
     Raises:
         CheckpointError: it is not plain LoRA, or belongs to another model.
     """
-    scale = _scale(folder, _read_config(folder))
+    scale = _scale(folder, read_json(folder / _CONFIG))
     for layer, factors in _factors(folder).items():
         weight = _weight(model, layer, folder)
         if set(factors) != {"A", "B"} or weight.shape != (factors["B"].shape[0], factors["A"].shape[1]):
@@ -68,36 +73,43 @@ def merge_adapter(model: Any, folder: Path) -> None:
         weight.copy_(weight.float() + change.to(weight.device))
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config: dict[str, Any] = json.loads((folder / _CONFIG).read_text("utf-8"))
-    except (OSError, ValueError):
-        raise CheckpointError(f"{folder / _CONFIG} cannot be read") from None
-    return config
-
-
 def _scale(folder: Path, config: dict[str, Any]) -> float:
     """The factor of B A. Raises for everything that is not plain LoRA."""
     beyond = [name for name in _BEYOND_PLAIN if config.get(name)]
     beyond += ["bias"] if config.get("bias", "none") != "none" else []
+    beyond += [f"init_lora_weights={_init(config)}"] if _init(config).startswith(_CHANGE_THE_BASE) else []
     if config.get("peft_type") != "LORA" or beyond:
         what = ", ".join(beyond) or config.get("peft_type")
         raise CheckpointError(
             f"{folder} is not plain LoRA ({what}): merge it with peft's merge_and_unload() and serve the merged model"
         )
-    rank = config["r"]
+    rank = config.get("r")
+    if not rank or "lora_alpha" not in config:
+        raise CheckpointError(f"{folder / _CONFIG} has no r or no lora_alpha: copy it again from the training's output")
     return float(config["lora_alpha"] / (math.sqrt(rank) if config.get("use_rslora") else rank))
+
+
+def _init(config: dict[str, Any]) -> str:
+    return str(config.get("init_lora_weights", "")).lower()
 
 
 def _factors(folder: Path) -> dict[str, dict[str, Tensor]]:
     """For each layer its A, float[r, in], and B, float[out, r]."""
     if not (folder / _WEIGHTS).exists():
-        raise CheckpointError(f"{folder} has no {_WEIGHTS}; pickled weights are never read")
+        what = f"only {_PICKLED}" if (folder / _PICKLED).exists() else f"no {_WEIGHTS}"
+        raise CheckpointError(
+            f"{folder} has {what}; pickled weights are never read: save the adapter with model.save_pretrained(FOLDER, "
+            "safe_serialization=True)"
+        )
+    read_header(folder / _WEIGHTS)  # reports an incomplete file
     layers: dict[str, dict[str, Tensor]] = {}
     for name, value in load_file(folder / _WEIGHTS).items():
         found = _FACTOR.fullmatch(name)
         if not found:
-            raise CheckpointError(f"{folder} contains {name}, which is not a factor of plain LoRA")
+            raise CheckpointError(
+                f"{folder} contains {name}, which is not a factor of plain LoRA: merge it with peft's "
+                "merge_and_unload() and serve the merged model"
+            )
         layers.setdefault(_current_name(found["layer"]), {})[found["which"]] = value
     return layers
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx2
@@ -18,13 +19,14 @@ _BESIDE = ("vae.npz", "vae-oid.npz")
 logger = logging.getLogger(__name__)
 
 
-def find_vae(folder: Path, cache_dir: Path) -> Path:
-    """The file with the VQ-VAE of a checkpoint. If its folder has none, this is the official one, fetched once.
+def find_vae(folders: Sequence[Path], cache_dir: Path) -> Path:
+    """The file with the VQ-VAE of a checkpoint, in the first of its folders that has one. If none has, this is the
+    official one, fetched once.
 
     Raises:
         CheckpointError: it cannot be fetched, or has the wrong digest. The message says what to do.
     """
-    beside = [folder / name for name in _BESIDE if (folder / name).exists()]
+    beside = [folder / name for folder in folders for name in _BESIDE if (folder / name).exists()]
     return beside[0] if beside else fetch_once(OFFICIAL_URL, OFFICIAL_SHA256, cache_dir / "vae-oid.npz")
 
 

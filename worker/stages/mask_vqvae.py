@@ -8,6 +8,7 @@ network.
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,14 +123,14 @@ def load_vae(path: Path) -> MaskCodec:
         CheckpointError: it is not such a file, or arrays are missing or have the wrong shape.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             stored = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise CheckpointError(f"{path} is not a NumPy archive of plain arrays; fetch it again") from error
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is not a NumPy archive of plain arrays") from error
     codebook = stored.get("_vq_vae._embedding")
     params = _to_params(stored)
     if codebook is None or codebook.shape != (CODEBOOK_SIZE, CODE_WIDTH) or _shapes(params) != _expected_shapes():
-        raise CheckpointError(f"{path} does not have the arrays of vae-oid.npz; is it another VQ-VAE?")
+        raise CheckpointError(f"{path} does not have the arrays of vae-oid.npz, so it is another VQ-VAE")
     return MaskCodec(params, codebook)
 
 

@@ -18,7 +18,7 @@ from shared.settings import Settings
 from tests.hub import COMMIT, Hub, running_hub
 from worker.loading import download as worker_download
 from worker.loading import hub as worker_hub
-from worker.loading.hub import damaged_files, fetch_checkpoint
+from worker.loading.hub import damaged_files, fetch_checkpoint, fetch_small_files
 
 _NAME = "google/paligemma2-3b-mix-224"
 _WEIGHTS = "model.safetensors"
@@ -149,6 +149,36 @@ def test_a_local_folder_has_no_digests(tmp_path: Path) -> None:
     (tmp_path / ("0" * 64)).write_bytes(b"a local file that happens to be called so")
     assert worker_hub.has_digests(tmp_path) is False
     assert damaged_files(tmp_path) == []
+
+
+@pytest.mark.usefixtures("url")
+def test_a_public_model_of_one_s_own_needs_no_token(hub: Hub, tmp_path: Path) -> None:
+    settings = Settings.of(cache_dir=tmp_path).checkpoint
+    folder = fetch_checkpoint(_NAME, settings, is_gated=False)
+    assert (folder / _WEIGHTS).read_bytes() == hub.files[_WEIGHTS]
+    hub.status, hub.headers = 401, {"X-Error-Code": "RepoNotFound"}
+    with pytest.raises(CheckpointError, match="no me/private that everybody may read: check the name, or set HF_TOKEN"):
+        fetch_checkpoint("me/private", settings, is_gated=False)
+
+
+@pytest.mark.usefixtures("url")
+def test_files_in_folders_of_a_repository_are_not_fetched(hub: Hub, settings: Settings) -> None:
+    hub.files["checkpoint-500/" + _WEIGHTS] = os.urandom(1_000)
+    folder = fetch_checkpoint(_NAME, settings.checkpoint)
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", _WEIGHTS]
+    sent = hub.sent_bytes
+    assert fetch_checkpoint(_NAME, settings.checkpoint) == folder
+    assert hub.sent_bytes == sent
+
+
+@pytest.mark.usefixtures("url")
+def test_a_processor_is_fetched_without_the_weights_and_once(hub: Hub, settings: Settings) -> None:
+    folder = fetch_small_files(_NAME, settings.checkpoint)
+    assert [path.name for path in folder.iterdir()] == ["config.json"]
+    sent = hub.sent_bytes
+    assert fetch_small_files(_NAME, settings.checkpoint) == folder
+    assert hub.sent_bytes == sent
+    assert (fetch_checkpoint(_NAME, settings.checkpoint) / _WEIGHTS).read_bytes() == hub.files[_WEIGHTS]
 
 
 @pytest.mark.slow

@@ -74,4 +74,4 @@ def test_a_cached_file_must_have_the_digest(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["vae.npz", "vae-oid.npz"])
 def test_a_checkpoint_may_have_its_own_vae(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"")
-    assert find_vae(tmp_path, tmp_path / "cache") == tmp_path / name
+    assert find_vae([tmp_path / "none", tmp_path], tmp_path / "cache") == tmp_path / name
