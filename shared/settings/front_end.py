@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from shared.settings.group import PositiveSeconds, SettingsGroup
+from shared.settings.group import NetworkList, PositiveSeconds, SettingsGroup
 
 
 class SubmissionSettings(SettingsGroup):
@@ -63,7 +63,7 @@ class HttpSettings(SettingsGroup):
         description="Whether every request needs an API key (`scripts/keys`). Unset: yes, unless the front end listens "
         "on this machine only. Turn it off if a gateway already authenticates.",
     )
-    metrics_allow: str = Field(
+    metrics_allow: NetworkList = Field(
         "127.0.0.0/8,::1/128",
         description="Networks whose clients may read `/metrics`, comma-separated. By default this machine only, "
         "because metrics show how the service is used. Add the network of Prometheus.",
