@@ -49,7 +49,7 @@ def set_up_logging(settings: LoggingSettings) -> None:
 
 
 class _Repetitions(logging.Filter):
-    """Drops a warning about an absent server that was logged less than a minute ago: several tasks retry each second."""
+    """Drops a warning about an absent server that was logged less than a minute ago: many tasks retry each second."""
 
     def __init__(self) -> None:
         super().__init__()

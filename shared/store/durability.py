@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from redis import Redis
@@ -67,11 +68,9 @@ class ServerCheck:
 
     def _require_durable(self) -> None:
         try:
-            config: dict[str, Any] = self._redis.config_get(*_NEEDED)
+            config = self._redis.config_get(*_NEEDED)
         except ResponseError:
-            logger.warning(
-                "the server does not show its configuration; make sure that it has AOF and never evicts keys"
-            )
+            logger.warning("the server hides its configuration; make sure that it has AOF and never evicts keys")
             return
         faults = durability_faults(config)
         if faults and not self._settings.allow_data_loss:
@@ -81,7 +80,7 @@ class ServerCheck:
             )
 
 
-def durability_faults(config: dict[str, Any]) -> list[str]:
+def durability_faults(config: Mapping[Any, Any]) -> list[str]:
     """What in the configuration of a server (the reply to CONFIG GET) would lose jobs."""
     return [
         f"{name} is {config[name]} and must be {value}, or {consequence}"

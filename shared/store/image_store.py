@@ -115,8 +115,8 @@ def _lasting_fault(error: Exception) -> str:
     text = str(error)
     if _METADATA_SERVICE in text or "metadata.google.internal" in text or isinstance(error, UnauthenticatedError):
         return (
-            "there are no credentials for it, or wrong ones; for s3:// set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and "
-            "AWS_REGION, and AWS_ENDPOINT_URL unless it is at AWS"
+            "there are no credentials for it, or wrong ones; for s3:// set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
+            "and AWS_REGION, and AWS_ENDPOINT_URL unless it is at AWS"
         )
     if isinstance(error, FileNotFoundError):
         return "there is no such folder or bucket: make it first"

@@ -43,6 +43,8 @@ def reason_of(error: RedisError) -> str:
     for cause in _causes(error):
         if isinstance(cause, socket.gaierror):
             return "no address is known for this name"
+        if "handshake" in str(cause):
+            return "no answer to TLS; if this server has none, begin REDIS_URL with redis://"
         if isinstance(cause, OSError) and cause.errno:
             return os.strerror(cause.errno)
     if isinstance(error, RedisTimeoutError):
