@@ -101,7 +101,9 @@ def make_folder(folder: Path) -> None:
             pass
     except OSError as error:
         reason = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
-        raise ConfigurationError(f"the data folder {folder} cannot be used: {reason}; choose another with --data") from None
+        raise ConfigurationError(
+            f"the data folder {folder} cannot be used: {reason}; choose another with --data"
+        ) from None
 
 
 def _open_lock(folder: Path) -> IO[str]:
