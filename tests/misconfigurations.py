@@ -24,7 +24,8 @@ from local.broker import free_port, wait_for_server
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "operations.md"
 HEADING = "## Wrong settings, and what you see"
-_NOBODY = 65_534
+_UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+"""Takes from root the right to read and write everything."""
 _AS_INSTALLED_WITHOUT_TRACING = (
     "import runpy, sys; sys.modules['opentelemetry.exporter.otlp.proto.http.trace_exporter'] = None; sys.argv[1:] = "
     "['--port', '{port}']; runpy.run_module('api', run_name='__main__')"
@@ -46,7 +47,7 @@ class Misconfiguration:
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     is_unprivileged: bool = False
-    """Run it as a user without rights, because root may write everywhere."""
+    """Run it without the rights of root, who may write everywhere."""
     code: str = ""
     """Python code to run instead of the program."""
 
@@ -61,7 +62,7 @@ def _redis(wrong: str, url: str, program: str = "api") -> Misconfiguration:
 
 MISCONFIGURATIONS = [
     _setting("MASKQ_MAX_BATCH", "lots", "worker"),
-    _setting("MASKQ_MAX_BACH", "4", "worker"),
+    _setting("maskq_max_bach", "4", "worker"),
     _setting("MASKQ_DTYPE", "int8", "worker"),
     _setting("MASKQ_LOG_FORMAT", "xml", "webhooks"),
     _setting("MASKQ_MODEL_ID", "nosuch", "worker"),
@@ -145,11 +146,11 @@ class Place:
         set_here = {name: value.format(**self.names) for name, value in environment.items()}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "REDIS_URL"))}
         command = ["-c", case.code] if case.code else ["-m", case.program, *self._arguments(case)]
+        prefix = _UNPRIVILEGED if case.is_unprivileged and os.getuid() == 0 else ()
         done = subprocess.run(
-            [sys.executable, *(word.format(**self.names) for word in command)],
+            [*prefix, sys.executable, *(word.format(**self.names) for word in command)],
             cwd=ROOT,
             env={**inherited, **set_here, "PYTHONPATH": str(ROOT)},
-            user=_NOBODY if case.is_unprivileged and os.getuid() == 0 else None,
             capture_output=True,
             text=True,
             check=False,
@@ -159,13 +160,12 @@ class Place:
         return done.returncode, self._shown((done.stderr.splitlines() or [""])[-1]), printed
 
     def _arguments(self, case: Misconfiguration) -> tuple[str, ...]:
+        """The arguments of the program, and those that keep it away from other services of this machine."""
         if case.program == "local.up" and "--data" not in case.arguments:
             return (*case.arguments, "--data", "{folder}/data")
-        return (
-            case.arguments
-            if case.program != "api" or "--port" in case.arguments
-            else ("--port", "{port}", *case.arguments)
-        )
+        if case.program == "api" and "--port" not in case.arguments:
+            return ("--port", "{port}", *case.arguments)
+        return case.arguments
 
     def _shown(self, line: str) -> str:
         """The line with the addresses and folders of a real deployment."""
@@ -181,17 +181,29 @@ def place() -> Iterator[Place]:
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp())
         stack.callback(shutil.rmtree, folder)
-        folder.chmod(0o755)
-        for name in ("readonly", "secrets", "data"):
-            (folder / name).mkdir(mode=0o755)
-        (folder / "secrets" / "hf_token").touch(0o600)
+        (folder / "data").mkdir()
+        (folder / "readonly").mkdir(0o555)
+        (folder / "secrets").mkdir()
+        (folder / "secrets" / "hf_token").touch(0)
         (folder / "file").touch()
         used = stack.enter_context(closing(socket.create_server(("127.0.0.1", 0))))
         moto = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
         moto.start()
         stack.callback(moto.stop)
         web = "{}:{}".format(*moto.get_host_and_port())
-        acl = ("--user", "weak on >secret ~other* -@all +ping", "--requirepass", "secret", "--appendonly", "yes")
+        acl = (
+            "--user",
+            "weak",
+            "on",
+            ">secret",
+            "~other*",
+            "-@all",
+            "+ping",
+            "--requirepass",
+            "secret",
+            "--appendonly",
+            "yes",
+        )
         yield Place(
             {
                 "folder": str(folder),
@@ -221,7 +233,8 @@ def _server(folder: Path, login: str, *options: str) -> Iterator[str]:
 def row(case: Misconfiguration, line: str) -> str:
     """A row of the table."""
     program = {"local.up": "scripts/up", "local.keys": "scripts/keys"}.get(case.program, case.program)
-    return f"| {case.wrong} | {program} | `{line.replace('|', '\\|')}` |"
+    escaped = line.replace("|", "\\|")
+    return f"| {case.wrong} | {program} | `{escaped}` |"
 
 
 def _write_table() -> None:
@@ -229,8 +242,8 @@ def _write_table() -> None:
         rows = [row(case, here.last_line(case)[1]) for case in MISCONFIGURATIONS]
     text = PAGE.read_text("utf-8")
     before, heading, rest = text.partition(HEADING)
-    intro, table, after = rest.partition("\n|")
-    following = after[after.index("\n## ") :] if "\n## " in after else "\n"
+    intro, _, after = rest.partition("\n|")
+    following = after[after.index("\n## ") :]
     head = "\n| wrong | program | its last line |\n|---|---|---|\n"
     PAGE.write_text(before + heading + intro + head + "\n".join(rows) + "\n" + following, "utf-8")
 

@@ -65,9 +65,10 @@ def _refused(group: type[SettingsGroup], read: Callable[[], object]) -> Iterator
 
 def _reason(error: Exception) -> str:
     """`/run/secrets/hf_token: Permission denied`. The content of a file is never part of it."""
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}"
-    return "a file is not text in UTF-8" if isinstance(error, UnicodeDecodeError) else type(error).__name__
+    cause = error.__cause__ or error if isinstance(error, SettingsError) else error
+    if isinstance(cause, OSError):
+        return f"{cause.filename}: {cause.strerror}"
+    return "a file is not text in UTF-8" if isinstance(cause, UnicodeDecodeError) else type(cause).__name__
 
 
 def _explained(group: type[SettingsGroup], error: ErrorDetails) -> str:
