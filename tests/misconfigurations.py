@@ -191,19 +191,8 @@ def place() -> Iterator[Place]:
         moto.start()
         stack.callback(moto.stop)
         web = "{}:{}".format(*moto.get_host_and_port())
-        acl = (
-            "--user",
-            "weak",
-            "on",
-            ">secret",
-            "~other*",
-            "-@all",
-            "+ping",
-            "--requirepass",
-            "secret",
-            "--appendonly",
-            "yes",
-        )
+        weak = ["--user", "weak", "on", ">secret", "~other*", "-@all", "+ping"]
+        users = [*weak, "--requirepass", "secret"]
         yield Place(
             {
                 "folder": str(folder),
@@ -211,7 +200,7 @@ def place() -> Iterator[Place]:
                 "port": str(free_port()),
                 "web": web,
                 "s3": f"http://{web}",
-                "secured": stack.enter_context(_server(folder, ":secret@", *acl)),
+                "secured": stack.enter_context(_server(folder, ":secret@", *users, "--appendonly", "yes")),
                 "forgetful": stack.enter_context(_server(folder, "", "--appendonly", "no")),
             }
         )

@@ -16,6 +16,7 @@ import pytest
 from redis import Redis
 
 from local.broker import free_port, wait_for_server
+from shared.store import key_names
 from testing.servers import require_program
 
 pytestmark = pytest.mark.slow
@@ -130,7 +131,7 @@ def test_a_process_waits_for_redis_and_says_so_once(
 
 def _is_live(redis: Redis) -> bool:
     """Whether a worker or deliverer has sent a heartbeat."""
-    return any(key.startswith((b"maskq:workers", b"maskq:{webhooks}", b"maskq:deliverers")) for key in redis.keys())
+    return any(redis.exists(name) for name in (key_names.workers("demo"), key_names.DELIVERERS))
 
 
 @pytest.mark.parametrize("program", ["api", "webhooks", "testing.scripted_worker"])
@@ -145,9 +146,8 @@ def test_a_server_that_comes_back_without_aof_ends_the_process(
     process.until(lambda: f"waiting for Redis at 127.0.0.1:{port}" in process.output)
     with _server(tmp_path, port, appendonly="no"):
         assert process.process.wait(_PATIENCE_S) == os.EX_CONFIG, process.output
-    assert process.output.splitlines()[-1].startswith(
-        f"maskq: Redis at 127.0.0.1:{port}: appendonly is no and must be yes"
-    )
+    last = process.output.splitlines()[-1]
+    assert last.startswith(f"maskq: Redis at 127.0.0.1:{port}: appendonly is no and must be yes")
     assert "Traceback" not in process.output
     assert "secret" not in process.output
 
