@@ -219,11 +219,16 @@ def _server(folder: Path, login: str, *options: str) -> Iterator[str]:
             process.kill()
 
 
+def _code(text: str) -> str:
+    """Markdown for code, which may have backticks in it."""
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
 def row(case: Misconfiguration, line: str) -> str:
     """A row of the table."""
     program = {"local.up": "scripts/up", "local.keys": "scripts/keys"}.get(case.program, case.program)
     escaped = line.replace("|", "\\|")
-    return f"| {case.wrong} | {program} | `{escaped}` |"
+    return f"| {case.wrong} | {program} | {_code(escaped)} |"
 
 
 def _write_table() -> None:

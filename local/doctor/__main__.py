@@ -40,7 +40,9 @@ def main() -> int:
     groups = _Groups(readable_groups())
     with ThreadPoolExecutor() as threads:
         findings = [
-            each for found in threads.map(lambda check: _run(*check, groups), _checks(options)) for each in found
+            each
+            for found in threads.map(lambda check: _run(check[0], check[1], groups), _checks(options))
+            for each in found
         ]
     print(as_json(findings) if options.json else as_text(findings))
     return 1 if worst(findings) == Level.PROBLEM else 0

@@ -77,7 +77,7 @@ def _config(redis: Redis) -> dict[str, str]:
     """What CONFIG GET shows; nothing if this user may not see it."""
     names = ("appendonly", "appendfsync", "maxmemory-policy", "min-replicas-to-write")
     try:
-        return dict(redis.config_get(*names))
+        return {str(name): str(value) for name, value in redis.config_get(*names).items()}
     except ResponseError:
         return {}
 

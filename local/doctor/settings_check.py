@@ -38,7 +38,7 @@ def examine_settings(groups: dict[str, SettingsGroup]) -> Iterator[Finding]:
     except ConfigurationError as error:
         yield problem(_AREA, error.detail, "docs/settings.md lists all settings")
     else:
-        yield ok(_AREA, "all are allowed, and fit each other")
+        yield ok(_AREA, "all are known and in range, and fit each other")
     for group in groups.values():
         for name, field in type(group).model_fields.items():
             value = getattr(group, name)

@@ -143,9 +143,9 @@ def test_files_of_a_model_that_are_missing_or_damaged_are_reported(examine: Repo
     assert "has the wrong digest" in _texts(found["model"], "problem")
 
 
-def test_child_processes_that_cannot_start_are_a_problem(examine: Report) -> None:
-    status, found = examine(MASKQ_DECODE_MEMORY_BYTES="300000000")
-    assert (status, _texts(found["children"], "problem")) == (0, "")  # the smallest that is allowed works
+def test_child_processes_work_with_the_smallest_memory_that_is_allowed(examine: Report) -> None:
+    _, found = examine(MASKQ_DECODE_MEMORY_BYTES="300000000")
+    assert _texts(found["children"], "problem") == ""
 
 
 def test_a_missing_package_is_reported_and_the_rest_is_examined(root: Path, tmp_path: Path) -> None:
