@@ -40,6 +40,10 @@ class FrontEndServer(uvicorn.Server):
             )
         )
 
+    def request_stop(self) -> None:
+        """Stop soon. May be called by any thread."""
+        self.should_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer the waiting requests, then stop as uvicorn does."""
         self.app.state.services.watcher.close()

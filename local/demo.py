@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from local.broker import make_folder
 from local.up import LocalService, StartFailed, add_arguments, run_service, say
 from shared.process import entry_point
+from shared.process.command_line import CommandLine
 
 _SAMPLE = Path("models/demo")
 _RESULT_S = 60.0
@@ -21,11 +23,11 @@ _RESULT_S = 60.0
 
 def main() -> int:
     """Run one job, then stay up unless `--once`. Returns an exit status."""
-    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
+    parser = CommandLine(prog="scripts/demo", description=__doc__)
     add_arguments(parser)
     parser.add_argument("--once", action="store_true", help="stop after the sample image")
     options = parser.parse_args()
-    options.data.mkdir(parents=True, exist_ok=True)
+    make_folder(options.data)
     log_path = options.data / "demo.log"
     say(f"starting broker, front end, webhooks and {options.workers} worker(s); their output goes to {log_path}")
     with log_path.open("wb") as log:

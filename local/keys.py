@@ -10,6 +10,7 @@ from api.auth.keys_command import main as manage_keys
 from local.broker import running_broker
 from shared.process import entry_point
 from shared.process.environment import load_settings
+from shared.store.durability import require_durable_server
 
 
 def main() -> int:
@@ -21,8 +22,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--data", type=Path, default=Path(".data"))
     options, command = parser.parse_known_args()
-    load_settings()
+    settings = load_settings()
     if os.environ.get("REDIS_URL"):
+        require_durable_server(settings.redis)
         return manage_keys(command)
     with running_broker((options.data / "broker").absolute()) as url:
         os.environ["REDIS_URL"] = url

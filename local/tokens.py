@@ -19,7 +19,7 @@ from PIL import Image, UnidentifiedImageError
 from shared.domain.job import MaskFormat
 from shared.domain.paligemma import MASK_TOKENS
 from shared.domain.result import PngMask
-from shared.errors import ConfigurationError
+from shared.process import entry_point
 from shared.process.environment import load_settings
 from worker.loading.vae_file import find_vae
 from worker.stages.encode_mask import encode_mask
@@ -101,7 +101,11 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Encode or decode. Returns an exit status."""
+    """Encode or decode. Returns an exit status.
+
+    Raises:
+        ConfigurationError: the settings are wrong, or there is no usable VQ-VAE.
+    """
     options = _arguments()
     keep_jax_on_cpu()
     try:
@@ -110,11 +114,11 @@ def main() -> int:
             print(encode_file(codec, options.mask))
         else:
             Image.fromarray(decode_text(codec, options.text, *options.size)).save(options.out, "PNG")
-    except (ConfigurationError, NotTokens) as error:
+    except NotTokens as error:
         print(f"maskq: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry_point.run(main)

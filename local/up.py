@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import signal
-import socket
 import sys
 import time
 import urllib.error
@@ -20,8 +19,11 @@ from typing import IO, NoReturn
 from local.broker import EmbeddedBroker, FolderInUseError
 from local.output import CopiedOutput
 from local.supervisor import MisconfiguredProcess, SupervisedProcess, Supervisor, ending_with_parent
+from shared.errors import ConfigurationError
 from shared.process import entry_point
+from shared.process.command_line import PORT, CommandLine, require_address, whole_number
 from shared.process.environment import load_settings
+from shared.store.durability import require_durable_server
 
 _READY_S = 600.0
 """Long enough to read an official checkpoint from a slow disk."""
@@ -85,13 +87,13 @@ def local_service(
     `output` takes what they print, instead of standard error.
 
     Raises:
-        StartFailed: the port is taken or another maskq uses the data folder.
+        ConfigurationError: the port is in use, or the data folder cannot be used.
     """
-    _check_port(host, port)
+    require_address(host, port)
     try:
         broker = None if os.environ.get("REDIS_URL") else EmbeddedBroker.prepare((data / "broker").absolute())
     except FolderInUseError as error:
-        raise StartFailed(str(error)) from None
+        raise ConfigurationError(f"{error}; choose another folder with --data") from None
     target = output or sys.stderr.buffer
     try:
         with Supervisor(_processes(broker, host, port, workers, target), report=say) as supervisor:
@@ -126,15 +128,6 @@ def _processes(
         yield ours(f"worker-{number}", "worker", "--hostname", f"worker-{number}@%h", OMP_NUM_THREADS=threads)
 
 
-def _check_port(host: str, port: int) -> None:
-    try:
-        socket.create_server((host, port)).close()
-    except OSError as error:
-        raise StartFailed(
-            f"port {port} on {host} cannot be used ({error.strerror}); choose another with --port"
-        ) from None
-
-
 def say(line: str) -> None:
     """Print a line about the service itself, beside what its processes print."""
     print(f"maskq: {line}", file=sys.stderr, flush=True)
@@ -152,11 +145,11 @@ def _stop_on_signals() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: CommandLine) -> None:
     """Add the options that `up` and `demo` share."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", type=int, default=8000, help="port of the front end (default: 8000)")
-    parser.add_argument("--workers", type=int, default=1, help="worker processes (default: 1)")
+    parser.add_argument("--port", type=PORT, default=8000, help="port of the front end (default: 8000)")
+    parser.add_argument("--workers", type=whole_number(1), default=1, help="worker processes (default: 1)")
     parser.add_argument(
         "--data", type=Path, default=Path(".data"), help="folder of the embedded broker (default: .data)"
     )
@@ -168,12 +161,14 @@ def run_service(
     """Start everything, call `then` once the service is ready, and stop everything. Print why it could not run.
 
     Returns an exit status: 0 if `then` returns or a signal stops it, 1 if the service cannot start, and 78 if a process
-    is misconfigured; the last line printed is then the line with which that process ended.
+    is misconfigured. The last line printed is the reason; of a process, the line with which it ended.
 
     Raises:
-        ConfigurationError: the settings are wrong. Nothing was started.
+        ConfigurationError: the settings or the options are wrong. Nothing was started.
     """
-    load_settings()
+    settings = load_settings()
+    if os.environ.get("REDIS_URL"):
+        require_durable_server(settings.redis)
     _stop_on_signals()
     try:
         with local_service(options.host, options.port, options.workers, options.data, output) as service:
@@ -181,7 +176,7 @@ def run_service(
             then(service)
     except StopRequested:
         say("stopped")
-    except StartFailed as error:
+    except (StartFailed, TimeoutError) as error:
         say(str(error))
         return 1
     except MisconfiguredProcess as error:
@@ -193,7 +188,7 @@ def run_service(
 
 def main() -> int:
     """Run until a signal comes. Returns an exit status."""
-    parser = argparse.ArgumentParser(prog="scripts/up", description=__doc__)
+    parser = CommandLine(prog="scripts/up", description=__doc__)
     add_arguments(parser)
     return run_service(parser.parse_args(), _serve)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from local.broker import running_broker
 from shared.process import entry_point
 from shared.process.environment import load_settings
+from shared.store.durability import require_durable_server
 from webhooks import secrets_command
 
 
@@ -23,8 +24,9 @@ def main() -> int:
         "--data", type=Path, default=Path(".data"), help="folder of the embedded broker, without REDIS_URL"
     )
     options = parser.parse_args()
-    load_settings()
+    settings = load_settings()
     if os.environ.get("REDIS_URL"):
+        require_durable_server(settings.redis)
         return secrets_command.run(options)
     try:
         with running_broker((options.data / "broker").absolute()) as os.environ["REDIS_URL"]:

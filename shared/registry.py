@@ -185,7 +185,7 @@ def read_registry(settings: ModelSettings) -> dict[str, RegistryEntry]:
     path = settings.models_dir / "registry.toml"
     try:
         shipped = _tables(path)
-    except FileNotFoundError:
+    except OSError:
         raise ConfigurationError(f"no registry at {path}: MASKQ_MODELS_DIR must be the folder `models`") from None
     families = shipped.get("families", {})
     entries = _entries(path, shipped, families)

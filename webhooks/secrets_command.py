@@ -12,6 +12,7 @@ from shared.domain.job import ANONYMOUS
 from shared.process import entry_point
 from shared.process.environment import load_settings
 from shared.settings import Settings
+from shared.store.server_faults import require_healing
 from shared.store.webhook_secrets import WebhookSecretStore
 
 
@@ -19,11 +20,13 @@ def run(options: argparse.Namespace) -> int:
     """Run one command, and print the secrets that sign now, newest first. Returns an exit status.
 
     Raises:
-        ConfigurationError: the settings are wrong.
+        ConfigurationError: the settings are wrong, or the server refuses REDIS_URL.
     """
+    settings = load_settings()
     try:
-        secrets = asyncio.run(_secrets(load_settings(), options))
+        secrets = asyncio.run(_secrets(settings, options))
     except RedisError as error:
+        require_healing(error, settings.redis)
         print(f"maskq: the store does not answer: {type(error).__name__}", file=sys.stderr)  # noqa: T201
         return 1
     print("\n".join(secrets))  # noqa: T201

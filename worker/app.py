@@ -10,6 +10,7 @@ from shared.process.environment import load_settings
 from shared.process.notifier import WEBHOOK_QUEUE, Notifier, queue_name
 from shared.registry import served_model
 from shared.settings import Settings
+from shared.store.image_store import ImageStore
 from worker.service import WorkerService
 
 StartService = Callable[[Settings, Callable[[], None], Callable[[str], None]], WorkerService]
@@ -23,6 +24,7 @@ def run_worker(start_service: StartService) -> int:
         ConfigurationError: the settings are wrong, or name a model that does not exist.
     """
     settings = load_settings()
+    ImageStore.require_usable(settings.images)
     queue = queue_name(served_model(settings.model).name)
     notifier = Notifier(settings.redis)
 

@@ -10,6 +10,7 @@ from shared.process.environment import load_settings
 from shared.process.identity import is_any_here
 from shared.registry import served_model
 from shared.store.leases import LeaseStore
+from shared.store.server_faults import require_healing
 
 
 def main() -> int:
@@ -18,7 +19,8 @@ def main() -> int:
     store = LeaseStore.connect(settings)
     try:
         workers = store.live_workers(served_model(settings.model).name)
-    except RedisError:
+    except RedisError as error:
+        require_healing(error, settings.redis)
         return 1
     finally:
         store.close()

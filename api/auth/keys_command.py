@@ -15,6 +15,7 @@ from shared.process import entry_point
 from shared.process.environment import load_settings
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
+from shared.store.server_faults import require_healing
 
 _ROW = "{:<16}  {:<20}  {:<18}  {:>8}  {:>5}  {:>5}  {}"
 
@@ -22,11 +23,17 @@ Command = Callable[[ApiKeyStore, argparse.Namespace], Awaitable[int]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line. Returns an exit status."""
+    """Run the command line. Returns an exit status.
+
+    Raises:
+        ConfigurationError: the settings are wrong, or the server refuses REDIS_URL.
+    """
     options = _parser().parse_args(arguments)
+    settings = load_settings()
     try:
-        return asyncio.run(_run(load_settings(), options))
-    except RedisError:
+        return asyncio.run(_run(settings, options))
+    except RedisError as error:
+        require_healing(error, settings.redis)
         print("maskq: the store does not answer", file=sys.stderr)
         return 1
 

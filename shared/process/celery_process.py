@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -14,9 +15,12 @@ from shared.errors import ConfigurationError
 from shared.process.entry_point import CONFIGURATION_STATUS
 from shared.process.logs import set_up_logging
 from shared.process.notifier import TASK, celery_app
+from shared.process.redis_monitor import RedisMonitor
 from shared.process.tracing import start_tracing
 from shared.settings import Settings
-from shared.store.durability import require_durable_server
+
+_CELERY_CONSUMER = "celery.worker.consumer.consumer"
+"""Logs a traceback when it loses Redis and an error for each attempt to reach it. `RedisMonitor` reports both."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,27 +42,46 @@ def run_service(settings: Settings, queue: str, start: Callable[[], Service], *,
     """Run a service until the process is told to stop. Returns an exit status.
 
     Celery uses threads, because neither CUDA nor JAX survives a fork. `name` identifies the process among those of its
-    host, and in traces.
+    host, and in traces. The service starts when Redis is there: a server that cannot be used is then reported before
+    minutes of loading a model, and a process that waits takes no memory of a GPU.
+
+    Raises:
+        ConfigurationError: the service cannot run with these settings, or Redis can no longer be used.
     """
     set_up_logging(settings.logging)
+    logging.getLogger(_CELERY_CONSUMER).setLevel(logging.CRITICAL)
+    start_tracing(settings.logging, f"maskq-{name}")
+    monitor = RedisMonitor(settings.redis)
+    monitor.wait()
     app = celery_app(settings.redis, queue)
-    _connect(app, settings, start, name)
+    refused = _connect(app, start)
     pool = ["--pool", "threads", "--concurrency", str(threads), "--without-mingle", "--without-gossip"]
-    app.worker_main(["--quiet", "worker", *pool, "--hostname", f"{name}@%h", *sys.argv[1:]])
+    try:
+        with monitor.running(_end_process):
+            app.worker_main(["--quiet", "worker", *pool, "--hostname", f"{name}@%h", *sys.argv[1:]])
+    except SystemExit:
+        if refused:
+            raise refused[0] from None
+        raise
     return 0
 
 
-def _connect(app: Celery, settings: Settings, start: Callable[[], Service], name: str) -> None:
-    """Start, drain and stop a service with the signals of Celery."""
+def _end_process() -> None:
+    """Stop as an orchestrator would: jobs in flight are finished or released."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _connect(app: Celery, start: Callable[[], Service]) -> list[ConfigurationError]:
+    """Start, drain and stop a service with the signals of Celery. Returns a list, which gets the error with which the
+    service could not start; Celery ends then."""
     started: list[Service] = []
+    refused: list[ConfigurationError] = []
 
     def on_init(**_: Any) -> None:
         try:
-            require_durable_server(settings.redis)
-            start_tracing(settings.logging, f"maskq-{name}")
             started.append(start())
         except ConfigurationError as error:
-            logger.critical("%s", error.detail)
+            refused.append(error)
             raise SystemExit(CONFIGURATION_STATUS) from None
         except Exception:
             logger.critical("the process could not start", exc_info=True)  # Celery would run on without a service
@@ -81,3 +104,4 @@ def _connect(app: Celery, settings: Settings, start: Callable[[], Service], name
     signals.worker_shutting_down.connect(on_shutting_down, weak=False)
     signals.worker_shutdown.connect(on_shutdown, weak=False)
     app.task(name=TASK)(on_notification)
+    return refused

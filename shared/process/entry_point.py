@@ -13,11 +13,17 @@ CONFIGURATION_STATUS = os.EX_CONFIG
 """78: supervisors do not start the process again, because that would not help."""
 
 
+_INTERRUPTED_STATUS = 130
+
+
 def run(main: Callable[[], int]) -> NoReturn:
-    """Exit with the status that `main` returns. A `ConfigurationError` is explained on standard error."""
+    """Exit with the status that `main` returns. A `ConfigurationError` is explained on standard error, as the last
+    line."""
     try:
         status = main()
     except ConfigurationError as error:
-        print(f"maskq: {error.detail}", file=sys.stderr)  # noqa: T201  logs may not be set up yet
+        print(f"maskq: {' '.join(error.detail.split())}", file=sys.stderr)  # noqa: T201  logs may not be set up yet
         status = CONFIGURATION_STATUS
+    except KeyboardInterrupt:
+        status = _INTERRUPTED_STATUS
     sys.exit(status)

@@ -9,10 +9,12 @@ from difflib import get_close_matches
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsError
 
 from shared.errors import ConfigurationError
 from shared.settings import GROUPS, PREFIX, Settings, SettingsGroup, all_settings, variable_of
 from shared.settings.allowed import allowed_values
+from shared.settings.group import SECRETS
 
 _READ_ELSEWHERE = frozenset({"MASKQ_URL", "MASKQ_API_KEY", "MASKQ_FAILPOINT"})
 """Variables with our prefix that are not settings of the service: clients and tests read them."""
@@ -57,6 +59,16 @@ def _refused(group: type[SettingsGroup], read: Callable[[], object]) -> Iterator
         read()
     except ValidationError as error:
         yield from (_explained(group, each) for each in error.errors())
+    except (OSError, UnicodeDecodeError, SettingsError) as error:
+        yield f"the secrets in {SECRETS} cannot be read: {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    """`/run/secrets/hf_token: Permission denied`. The content of a file is never part of it."""
+    cause = error.__cause__ or error if isinstance(error, SettingsError) else error
+    if isinstance(cause, OSError):
+        return f"{cause.filename}: {cause.strerror}"
+    return "a file is not text in UTF-8" if isinstance(cause, UnicodeDecodeError) else type(cause).__name__
 
 
 def _explained(group: type[SettingsGroup], error: ErrorDetails) -> str:

@@ -7,7 +7,9 @@ request and of a job) are in every line that is logged while they are bound.
 from __future__ import annotations
 
 import logging
+import math
 import sys
+import time
 
 import structlog
 
@@ -15,6 +17,9 @@ from shared.settings import LoggingSettings
 
 _NOISY = ("httpx2", "celery.app.trace", "celery.worker.strategy", "asyncio")
 """At INFO they repeat our own log lines, with fewer details."""
+_ABSENT = (": ConnectionError", ": TimeoutError", ": BusyLoadingError")
+"""How a warning ends that says that Redis does not answer."""
+_REPEAT_S = 60.0
 
 
 def set_up_logging(settings: LoggingSettings) -> None:
@@ -33,6 +38,7 @@ def set_up_logging(settings: LoggingSettings) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(_Repetitions())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = (
@@ -40,6 +46,23 @@ def set_up_logging(settings: LoggingSettings) -> None:
     )
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _Repetitions(logging.Filter):
+    """Drops a warning about an absent server that was logged less than a minute ago: many tasks retry each second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._logged_at: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING or not record.getMessage().endswith(_ABSENT):
+            return True
+        key, now = (record.name, record.getMessage()), time.monotonic()
+        if now - self._logged_at.get(key, -math.inf) < _REPEAT_S:
+            return False
+        self._logged_at = {other: at for other, at in self._logged_at.items() if now - at < _REPEAT_S} | {key: now}
+        return True
 
 
 def _without_uvicorn_colors(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

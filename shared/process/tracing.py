@@ -32,7 +32,7 @@ def start_tracing(settings: LoggingSettings, service: str) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise ConfigurationError(
-            "MASKQ_OTLP_ENDPOINT is set, but the extra `tracing` of maskq is not installed"
+            "MASKQ_OTLP_ENDPOINT is set, but the extra `tracing` of maskq is not installed: install it, or unset this"
         ) from None
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
     exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")

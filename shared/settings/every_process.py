@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.settings.group import PositiveSeconds, RedisUrl, Seconds, SettingsGroup
+from shared.settings.group import HttpUrl, PositiveSeconds, RedisUrl, Seconds, SettingsGroup
 
 
 class RedisSettings(SettingsGroup):
@@ -116,7 +116,7 @@ class LoggingSettings(SettingsGroup):
     log_format: Literal["text", "json"] = Field(
         "text", description="`text` for people; `json` is one object per line, for programs that collect logs."
     )
-    otlp_endpoint: str = Field(
+    otlp_endpoint: HttpUrl = Field(
         "",
         description="Collector for traces, as OTLP over HTTP: `http://collector:4318`. Empty: no traces, which need "
         "the extra `tracing`.",

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from shared.settings.group import PositiveSeconds, SettingsGroup
+from shared.settings.group import NetworkList, PositiveSeconds, SettingsGroup
 
 _HTTP_URL = re.compile(r"https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?(/(?!\.+(/|$))[\w.~-]+)*/?", re.IGNORECASE | re.ASCII)
 """A host and a path that need no escaping in a header, in HTML or in JavaScript."""
@@ -110,7 +110,7 @@ class HttpSettings(SettingsGroup):
         "count from them only. `*` trusts everyone, so a client could choose its address and read `/metrics`: use it "
         "only where nothing but the proxy can connect.",
     )
-    metrics_allow: str = Field(
+    metrics_allow: NetworkList = Field(
         "127.0.0.0/8,::1/128",
         description="Networks whose clients may read `/metrics`, comma-separated. By default this machine only, "
         "because metrics show how the service is used. Add the network of Prometheus.",

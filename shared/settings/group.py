@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -52,13 +55,73 @@ def _numbers(value: object) -> object:
     return numbers
 
 
+def _parts(url: str, schemes: tuple[str, ...]) -> SplitResult:
+    """The parts of a URL.
+
+    Raises:
+        ValueError: it has another scheme, or no host, or a port that is none.
+    """
+    parts = urlsplit(url)
+    if not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+        raise ValueError(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+    if parts.port == 0 or not parts.hostname:  # reading the port of `host:notaport` raises as well
+        raise ValueError
+    return parts
+
+
 def _redis_url(value: str) -> str:
+    value = value.strip()
     if not value.startswith(("redis://", "rediss://")):
         raise ValueError("must begin with redis:// or rediss://")
+    if "#" in value:
+        raise ValueError(f"has a # that is not written as %23. {_REDIS_FORM}")
+    try:
+        parts = _parts(value, ("redis", "rediss"))
+    except ValueError:
+        raise ValueError(f"has no host, or a port that is not a number from 1 to 65535. {_REDIS_FORM}") from None
+    if not re.fullmatch(r"/?|/\d{1,9}", parts.path):
+        raise ValueError(f"must end with the number of a database, such as /0. {_REDIS_FORM}")
+    if not all(option.startswith("ssl_") for option in parts.query.split("&") if option):
+        raise ValueError(f"has a ?, after which only options that begin with ssl_ may follow. {_REDIS_FORM}")
     return value
 
 
+def _http_url(value: str) -> str:
+    if value:
+        try:
+            _parts(value, ("http", "https"))
+        except ValueError:
+            raise ValueError("must be a URL such as http://collector:4318") from None
+    return value
+
+
+def _networks(value: str) -> str:
+    for network in value.split(","):
+        try:
+            ipaddress.ip_network(network.strip())
+        except ValueError as error:
+            raise ValueError(f"must be networks such as 10.0.0.0/8, comma-separated: {error}") from None
+    return value
+
+
+def _token(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(r"[!-~]*", value.strip()):
+        raise ValueError("must be one word of printable ASCII characters, without spaces or line breaks in it")
+    return value.strip()
+
+
+_REDIS_FORM = (
+    "The form is redis://USER:PASSWORD@HOST:PORT/DATABASE; in a password, write # as %23, / as %2F, ? as %3F, @ as %40"
+)
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ManySeconds = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_numbers)]
 RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+"""A URL with the scheme http or https, or an empty string."""
+NetworkList = Annotated[str, AfterValidator(_networks)]
+"""IP networks, comma-separated."""
+Token = Annotated[SecretStr, BeforeValidator(_token)]
+"""A secret of one word; spaces and line breaks around it are removed."""

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field
 
-from shared.settings.group import PositiveSeconds, SettingsGroup
+from shared.settings.group import PositiveSeconds, SettingsGroup, Token
 
 
 def _device(value: str) -> str:
@@ -22,7 +22,7 @@ class CheckpointSettings(SettingsGroup):
 
     read_by = "workers"
 
-    hf_token: SecretStr | None = Field(
+    hf_token: Token | None = Field(
         None,
         validation_alias="HF_TOKEN",
         repr=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -15,6 +16,8 @@ from shared.settings import RedisSettings
 _MAX_CONNECTIONS = 64
 """Per process. Redis runs one command at a time, so more connections would not make it faster."""
 
+_DEFAULT_PORT = 6379
+
 
 def connection_options(settings: RedisSettings) -> dict[str, Any]:
     """Keyword arguments of every client. A frozen or missing server is noticed within `redis_timeout_s`."""
@@ -24,6 +27,13 @@ def connection_options(settings: RedisSettings) -> dict[str, Any]:
         "socket_keepalive": True,
         "health_check_interval": 10,
     }
+
+
+def address_of(settings: RedisSettings) -> str:
+    """`HOST:PORT` of the server, for logs: without the user and the password of REDIS_URL."""
+    parts = urlsplit(settings.redis_url)
+    host = parts.hostname or ""
+    return f"{f'[{host}]' if ':' in host else host}:{parts.port or _DEFAULT_PORT}"
 
 
 def async_redis(settings: RedisSettings) -> Redis:

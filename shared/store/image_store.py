@@ -6,13 +6,14 @@ periodic sweep removes every image that no job needs, also those that a front en
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import obstore
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import ObjectStore, from_url
 
 from shared.errors import ConfigurationError, StoreUnavailable
@@ -20,6 +21,12 @@ from shared.settings import ImageSettings
 
 _MAX_SUBMISSION = timedelta(hours=1)
 """A younger image may belong to a job that is being submitted."""
+_FORM = "file:///an/existing/folder or a bucket such as s3://name/prefix"
+_PROBE = "maskq-probe"
+_METADATA_SERVICE = "169.254.169.254"
+"""Where cloud machines get credentials; it is asked if the environment has none."""
+
+logger = logging.getLogger(__name__)
 
 
 class ImageStore:
@@ -40,9 +47,26 @@ class ImageStore:
         try:
             return cls(from_url(settings.image_store))
         except (BaseError, OSError, ValueError):
-            raise ConfigurationError(
-                "MASKQ_IMAGE_STORE must be file:///an/existing/folder or a bucket such as s3://name/prefix"
-            ) from None
+            raise ConfigurationError(f"{_named(settings)} must be {_FORM}") from None
+
+    @classmethod
+    def require_usable(cls, settings: ImageSettings) -> None:
+        """Write and remove an object, to see at start what would fail for every image. A store that does not answer is
+        only logged: it may come back.
+
+        Raises:
+            ConfigurationError: as `from_settings`, or the folder or bucket cannot be written.
+        """
+        store = cls.from_settings(settings)
+        if store is None:
+            return
+        try:
+            obstore.put(store._store, _PROBE, b"")
+            obstore.delete(store._store, _PROBE)
+        except (BaseError, OSError) as error:
+            if fault := _lasting_fault(error):
+                raise ConfigurationError(f"{_named(settings)}: {fault}") from None
+            logger.warning("the image store %s does not answer; requests get 503 until it does", settings.image_store)
 
     async def put(self, job_id: str, image: bytes) -> None:
         """Write an image. Raises `StoreUnavailable`, as all methods here do, if the store does not answer."""
@@ -79,6 +103,26 @@ class ImageStore:
                 obstore.delete(self._store, sorted(unneeded))
             removed += len(unneeded)
         return removed
+
+
+def _named(settings: ImageSettings) -> str:
+    """The setting with its value. Such a URL has no secrets: they are in the environment variables of the cloud."""
+    return f"MASKQ_IMAGE_STORE={settings.image_store}"
+
+
+def _lasting_fault(error: Exception) -> str:
+    """Why this store can never be used with this configuration; empty if the error may end by itself."""
+    text = str(error)
+    if _METADATA_SERVICE in text or "metadata.google.internal" in text or isinstance(error, UnauthenticatedError):
+        return (
+            "there are no credentials for it, or wrong ones; for s3:// set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
+            "and AWS_REGION, and AWS_ENDPOINT_URL unless it is at AWS"
+        )
+    if isinstance(error, FileNotFoundError):
+        return "there is no such folder or bucket: make it first"
+    if isinstance(error, PermissionError | PermissionDeniedError) or "Permission denied" in text or "Read-only" in text:
+        return "this process may not write there: change its rights or those of its credentials"
+    return "it is not reached with http:// unless AWS_ALLOW_HTTP=true" if "builder error" in text else ""
 
 
 @contextmanager

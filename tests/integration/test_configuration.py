@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.misconfigurations import MISCONFIGURATIONS, PAGE, Misconfiguration, Place, place, row
 
 _PROGRAMS: dict[str, list[str]] = {
     "api": [],
@@ -57,3 +60,22 @@ def test_a_wrong_setting_ends_every_program_with_its_name(
     assert named in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
     assert not (tmp_path / "broker").exists()
+
+
+@pytest.fixture(scope="module")
+def wrong_place() -> Iterator[Place]:
+    with place() as here:
+        yield here
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MISCONFIGURATIONS, ids=lambda case: f"{case.program}: {case.wrong}")
+def test_a_wrong_configuration_ends_a_program_with_the_line_of_the_operations_page(
+    wrong_place: Place, case: Misconfiguration
+) -> None:
+    status, line, printed = wrong_place.last_line(case)
+    assert status == os.EX_CONFIG, printed
+    assert row(case, line) in PAGE.read_text("utf-8").splitlines(), "run: python -m tests.misconfigurations"
+    assert "Traceback" not in printed
+    for secret in ("secret@", "wrong@", "word@", "hf_one"):
+        assert secret not in printed

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import torch
 
 from shared.errors import CheckpointError
+from worker.loading.ram import free_ram
 
 _DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
@@ -26,12 +24,3 @@ def check_memory(elements: int, device: torch.device, dtype: torch.dtype) -> Non
             f"the weights take {needed / 1e9:.1f} GB in {_DTYPE_NAMES.get(dtype, dtype)} and {free / 1e9:.1f} GB are "
             f"free on {device}: serve a smaller checkpoint, {smaller}or use a larger device"
         )
-
-
-def free_ram() -> int:
-    """Bytes of RAM that are available without swapping."""
-    try:
-        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,1 @@
+"""`python -m local.doctor`: examines what a deployment needs, and says what to do where something is amiss."""

@@ -1,0 +1,120 @@
+"""Examines the model that a worker would serve: its files, and whether it fits the device. Loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from local.doctor.finding import Finding, gigabytes, ok, problem, warning
+from local.doctor.gpu_check import gpus
+from shared.errors import CheckpointError, ConfigurationError
+from shared.registry import BYTES_PER_PARAMETER, ServedModel, offered_models, read_registry
+from shared.settings import CheckpointSettings, ModelSettings
+from worker.loading.download import file_sha256
+from worker.loading.hub import cached_checkpoint
+from worker.loading.model_folder import ADAPTER_CONFIG, CONFIG, check_folder, check_model, memory_elements
+from worker.loading.ram import free_ram
+from worker.loading.vae_file import OFFICIAL_SHA256
+from worker.loading.weights import read_weights
+
+_VAE_NAMES = ("vae.npz", "vae-oid.npz")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a worker of these settings would run."""
+
+    name: str
+    dtype: str
+    free_bytes: int
+
+
+def examine_models(models: ModelSettings, checkpoint: CheckpointSettings) -> Iterator[Finding]:
+    """Report whether the files of each model are here and fit the device."""
+    try:
+        offered = offered_models(models)
+    except ConfigurationError as error:
+        yield problem("model", error.detail, "Change MASKQ_MODEL_ID, MASKQ_MODELS or MASKQ_MODELS_DIR")
+        return
+    device = _device(checkpoint)
+    for model in offered.values():
+        yield from _files(model, checkpoint)
+        yield from _room(model, checkpoint, device)
+    yield _what_fits(models, device)
+
+
+def _files(model: ServedModel, settings: CheckpointSettings) -> Iterator[Finding]:
+    """Report the state of a model's files, with the advice that a worker would give."""
+    folder = model.folder or cached_checkpoint(model.name, settings)
+    if folder is None:
+        yield _not_fetched(model, settings)
+        return
+    try:
+        check_folder(folder)
+        if not (folder / ADAPTER_CONFIG).exists():
+            check_model(folder)
+    except CheckpointError as error:
+        yield problem("model", f"{model.name}: {error.detail}", "`scripts/models check FOLDER` repeats this check")
+        return
+    yield ok("model", f"{model.name}: its files are complete in {folder}")
+    yield _vae(model, folder, settings.cache_dir)
+
+
+def _not_fetched(model: ServedModel, settings: CheckpointSettings) -> Finding:
+    advice = f"`scripts/models fetch {model.name}` fetches them"
+    if settings.hf_token is None and model.entry.gated:
+        return problem("model", f"{model.name}: no complete files, and HF_TOKEN is not set", f"Set it; {advice}")
+    return warning("model", f"{model.name}: no complete files yet", f"A worker fetches them at its start; {advice}")
+
+
+def _vae(model: ServedModel, folder: Path, cache: Path) -> Finding:
+    """The weights that draw masks: beside the checkpoint, or the official file, whose digest is known."""
+    beside = [folder / name for name in _VAE_NAMES if (folder / name).exists()]
+    if beside:
+        return ok("model", f"{model.name}: masks from {beside[0]}")
+    official = cache / "vae-oid.npz"
+    if not official.exists():
+        return warning("model", f"{model.name}: {official} is not here yet", "A worker fetches it at its start")
+    if file_sha256(official) != OFFICIAL_SHA256:
+        return problem("model", f"{model.name}: {official} has the wrong digest", "Delete it; it is fetched again")
+    return ok("model", f"{model.name}: masks from {official}, with the published digest")
+
+
+def _room(model: ServedModel, settings: CheckpointSettings, device: Device) -> Iterator[Finding]:
+    """Report whether the weights fit the memory: as many elements as the files have, or as the registry says."""
+    needed = model.entry.weights_bytes(device.dtype) or _stored_bytes(model, settings, device.dtype)
+    if needed is None:
+        return
+    free = gigabytes(device.free_bytes)
+    text = f"{model.name}: its weights take {gigabytes(needed)} in {device.dtype}; {device.name} has {free} free"
+    if needed < device.free_bytes:
+        yield ok("model", text)
+    else:
+        yield problem("model", text, "Serve a smaller model, set MASKQ_DTYPE=bfloat16, or free memory")
+
+
+def _stored_bytes(model: ServedModel, settings: CheckpointSettings, dtype: str) -> int | None:
+    folder = model.folder or cached_checkpoint(model.name, settings)
+    if folder is None or not (folder / CONFIG).exists():
+        return None
+    try:
+        return memory_elements(folder, read_weights(folder)) * BYTES_PER_PARAMETER[dtype]
+    except CheckpointError:
+        return None  # reported with the files
+
+
+def _what_fits(models: ModelSettings, device: Device) -> Finding:
+    sizes = {name: entry.weights_bytes(device.dtype) for name, entry in read_registry(models).items()}
+    fitting = {name: size for name, size in sizes.items() if size and size < device.free_bytes}
+    largest = max(fitting, key=lambda name: fitting[name], default="none")
+    return ok("model", f"{len(fitting)} of {len(sizes)} models of the registry fit here, the largest is {largest}")
+
+
+def _device(settings: CheckpointSettings) -> Device:
+    found = [] if settings.device == "cpu" else gpus()
+    number = int(settings.device.partition(":")[2] or 0)
+    dtype = settings.dtype if settings.dtype in BYTES_PER_PARAMETER else "bfloat16" if found else "float32"
+    if number < len(found):
+        return Device(f"GPU {number}", dtype, found[number].free_bytes)
+    return Device("the machine", dtype, free_ram())
