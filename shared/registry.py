@@ -100,7 +100,7 @@ def read_registry(models_dir: Path) -> dict[str, RegistryEntry]:
         tables = tomllib.loads(path.read_text("utf-8"))
         families, models = tables.get("families", {}), tables["models"]
         return {name: _entry(families, table) for name, table in models.items()}
-    except OSError:
+    except FileNotFoundError:
         raise ConfigurationError(f"no registry at {path}: MASKQ_MODELS_DIR must be the folder `models`") from None
     except (tomllib.TOMLDecodeError, ValidationError, KeyError) as error:
         raise ConfigurationError(f"{path} is not a registry: {error}") from None
