@@ -71,7 +71,7 @@ def served_model(settings: ModelSettings) -> ServedModel:
     Raises:
         ConfigurationError: as `find_model`.
     """
-    return find_model(settings.model_id, settings)
+    return _find("MASKQ_MODEL_ID", settings.model_id, settings)
 
 
 def offered_models(settings: ModelSettings) -> dict[str, ServedModel]:
@@ -81,8 +81,9 @@ def offered_models(settings: ModelSettings) -> dict[str, ServedModel]:
         ConfigurationError: as `find_model`, or two folders have the same name.
     """
     offered: dict[str, ServedModel] = {}
-    for text in [settings.model_id, *(part.strip() for part in settings.models.split(",") if part.strip())]:
-        model = find_model(text, settings)
+    others = [("MASKQ_MODELS", part.strip()) for part in settings.models.split(",") if part.strip()]
+    for variable, text in [("MASKQ_MODEL_ID", settings.model_id), *others]:
+        model = _find(variable, text, settings)
         other = offered.setdefault(model.name, model)
         if other.folder != model.folder:
             raise ConfigurationError(
@@ -90,6 +91,14 @@ def offered_models(settings: ModelSettings) -> dict[str, ServedModel]:
                 f"for example {model.name}-2={model.folder}"
             )
     return offered
+
+
+def _find(variable: str, text: str, settings: ModelSettings) -> ServedModel:
+    """As `find_model`, with the variable's name in the message."""
+    try:
+        return find_model(text, settings)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{variable}: {error.detail}") from None
 
 
 def find_model(text: str, settings: ModelSettings) -> ServedModel:
@@ -109,7 +118,7 @@ def find_model(text: str, settings: ModelSettings) -> ServedModel:
     if _is_path(text) or ("=" not in text and os.path.isdir(text)):  # noqa: PTH112  Path.is_dir may raise
         return _local_model(Path(os.path.normpath(text)).name, text, text, registry)
     if "," in text:
-        raise ConfigurationError(f"MASKQ_MODEL_ID={text} names several models: name one, and all in MASKQ_MODELS")
+        raise ConfigurationError(f"{text} names several models: name one, and all in MASKQ_MODELS")
     if "=" in text:
         name, _, path = text.partition("=")
         return _local_model(name.strip(), path.strip(), text, registry)

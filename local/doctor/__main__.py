@@ -39,11 +39,8 @@ def main() -> int:
     logging.disable()  # what the checks log is in their findings
     groups = _Groups(readable_groups())
     with ThreadPoolExecutor() as threads:
-        findings = [
-            each
-            for found in threads.map(lambda check: _run(check[0], check[1], groups), _checks(options))
-            for each in found
-        ]
+        reports = list(threads.map(lambda check: _run(check[0], check[1], groups), _checks(options)))
+    findings = [finding for report in reports for finding in report]
     print(as_json(findings) if options.json else as_text(findings))
     return 1 if worst(findings) == Level.PROBLEM else 0
 

@@ -185,10 +185,10 @@ def test_a_folder_or_port_in_use_ends_the_command_with_the_reason(
 ) -> None:
     same_folder = run("up", "--data", str(service_folder))
     same_port = run("up", "--port", service_url.rpartition(":")[2])
-    assert same_folder.process.wait(60) == 1
-    assert "another maskq is running" in same_folder.output
-    assert same_port.process.wait(60) == 1
-    assert "cannot be used" in same_port.output
+    assert same_folder.process.wait(60) == os.EX_CONFIG
+    assert "another maskq is running" in same_folder.output.splitlines()[-1]
+    assert same_port.process.wait(60) == os.EX_CONFIG
+    assert "cannot be used" in same_port.output.splitlines()[-1]
 
 
 def test_a_misconfigured_worker_ends_the_service_and_its_reason_is_the_last_line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -130,13 +131,18 @@ def test_a_replica_and_a_full_server_are_problems(examine: Report, tmp_path: Pat
     assert "replica" in _texts(found["redis"], "problem")
 
 
-def test_files_of_a_model_that_are_missing_or_damaged_are_reported(examine: Report, tmp_path: Path) -> None:
+def test_files_of_a_model_that_are_missing_or_damaged_are_reported(examine: Report, tmp_path: Path, root: Path) -> None:
     name = "google/paligemma2-3b-mix-224"
     _, found = examine(MASKQ_MODEL_ID=name, MASKQ_CACHE_DIR=str(tmp_path), HF_TOKEN="")
     assert "HF_TOKEN is not set" in _texts(found["model"], "problem")
     folder = tmp_path / "own"
     folder.mkdir()
     (folder / "model.safetensors").touch()
+    status, found = examine(MASKQ_MODEL_ID=str(folder), MASKQ_CACHE_DIR=str(tmp_path))
+    assert status == 1
+    assert "has weights but no config.json" in _texts(found["model"], "problem")
+    shutil.copytree(root / "models" / "demo", folder, dirs_exist_ok=True)
+    (folder / "vae.npz").unlink()
     (tmp_path / "vae-oid.npz").write_bytes(b"damaged")
     status, found = examine(MASKQ_MODEL_ID=str(folder), MASKQ_CACHE_DIR=str(tmp_path))
     assert status == 1
