@@ -273,4 +273,4 @@ def test_only_the_image_for_gpus_has_cuda(name: str, torch: str) -> None:
 
 def test_a_change_of_code_does_not_install_torch_again(root: Path) -> None:
     steps = (root / "Dockerfile.worker").read_text()
-    assert steps.index("torch==") < steps.index("COPY pyproject.toml") < steps.index("COPY worker worker")
+    assert steps.index("torch==") < steps.index("COPY requirements requirements") < steps.index("COPY worker worker")

@@ -20,6 +20,7 @@ _FIRST_S = 1_800.0
 _JOB_S = 60.0
 _WORKERS = SERVICES["worker"]
 _NUMBER = {"WORKERS": str(_WORKERS)}
+_A_JOB = "jobs/0197a2b4-5c6d-7e8f-9a0b-1c2d3e4f5a6b"
 _KEYS = "docker compose run --rm api python -m api.auth.keys_command"
 _CERTIFICATE = """
 mkdir -p certificates
@@ -155,7 +156,7 @@ def tls_and_keys(stack: Stack, clients: Clients) -> Results:
     stack.configure(**_NUMBER, **ports, COMPOSE_FILE=files, MASKQ_PUBLIC_URL=url)
     stack.documented("docker compose up -d")
     wait_until(lambda: _answers(stack, f"{url}/readyz") == 200, "TLS", _JOB_S)
-    if (refused := _answers(stack, f"{url}/models")) != 401:
+    if (refused := _answers(stack, f"{url}/{_A_JOB}")) != 401:
         raise TrialFailed(f"without a key: {refused}")
     key = stack.documented(f"{_KEYS} create NAME", NAME="trial").split()[-1]
     job = _check_mask(url, verify=_trust(stack), headers={"Authorization": f"Bearer {key}"})
@@ -175,7 +176,7 @@ def _revoke(stack: Stack, url: str, key: str) -> None:
     """Revoke the only key; it must be refused from then on."""
     identifier = stack.documented(f"{_KEYS} list").splitlines()[-1].split()[0]
     stack.documented(f"{_KEYS} revoke ID", ID=identifier)
-    answer = httpx2.get(f"{url}/models", verify=_trust(stack), headers={"Authorization": f"Bearer {key}"})
+    answer = httpx2.get(f"{url}/{_A_JOB}", verify=_trust(stack), headers={"Authorization": f"Bearer {key}"})
     if answer.status_code != 401:
         raise TrialFailed(f"a revoked key is answered with {answer.status_code}")
 
