@@ -17,12 +17,12 @@ NOT_RUN = {
 
 
 def documented_commands(root: Path) -> set[str]:
-    """Every command on a page that begins with `docker compose`, without its comment."""
+    """Every command on a page that begins with `docker compose` or `docker run`, without its comment."""
     found: set[str] = set()
     for page in (page for pattern in _PAGES for page in root.glob(pattern)):
         text = page.read_text("utf-8")
         lines = [line.partition(" #")[0].strip() for block in _BLOCK.findall(text) for line in block.splitlines()]
-        found |= {line for line in lines if line.startswith("docker compose ")}
+        found |= {line for line in lines if line.startswith(("docker compose ", "docker run "))}
         found |= {" ".join(command.split()) for command in _INLINE.findall(_BLOCK.sub("", text))}
     return found
 

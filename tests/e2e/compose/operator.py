@@ -21,7 +21,6 @@ _JOB_S = 60.0
 _WORKERS = SERVICES["worker"]
 _NUMBER = {"WORKERS": str(_WORKERS)}
 _A_JOB = "jobs/0197a2b4-5c6d-7e8f-9a0b-1c2d3e4f5a6b"
-_KEYS = "docker compose run --rm api python -m api.auth.keys_command"
 _CERTIFICATE = """
 mkdir -p certificates
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
@@ -158,7 +157,9 @@ def tls_and_keys(stack: Stack, clients: Clients) -> Results:
     wait_until(lambda: _answers(stack, f"{url}/readyz") == 200, "TLS", _JOB_S)
     if (refused := _answers(stack, f"{url}/{_A_JOB}")) != 401:
         raise TrialFailed(f"without a key: {refused}")
-    key = stack.documented(f"{_KEYS} create NAME", NAME="trial").split()[-1]
+    key = stack.documented(
+        "docker compose run --rm api python -m api.auth.keys_command create NAME", NAME="trial"
+    ).split()[-1]
     job = _check_mask(url, verify=_trust(stack), headers={"Authorization": f"Bearer {key}"})
     if not job["location"].startswith(f"{url}/jobs/"):
         raise TrialFailed(f"Location is {job['location']}")
@@ -174,8 +175,10 @@ def tls_and_keys(stack: Stack, clients: Clients) -> Results:
 
 def _revoke(stack: Stack, url: str, key: str) -> None:
     """Revoke the only key; it must be refused from then on."""
-    identifier = stack.documented(f"{_KEYS} list").splitlines()[-1].split()[0]
-    stack.documented(f"{_KEYS} revoke ID", ID=identifier)
+    identifier = (
+        stack.documented("docker compose run --rm api python -m api.auth.keys_command list").splitlines()[-1].split()[0]
+    )
+    stack.documented("docker compose run --rm api python -m api.auth.keys_command revoke ID", ID=identifier)
     answer = httpx2.get(f"{url}/{_A_JOB}", verify=_trust(stack), headers={"Authorization": f"Bearer {key}"})
     if answer.status_code != 401:
         raise TrialFailed(f"a revoked key is answered with {answer.status_code}")

@@ -196,9 +196,7 @@ def new_password(stack: Stack, clients: Clients) -> Results:
     return under_load(stack, clients, rotate)
 
 
-_NEW_PASSWORD = (
-    "docker compose run --rm --no-deps secrets sh -c 'rm /run/secrets/users.acl && sh /users /run/secrets'"  # one line
-)
+_NEW_PASSWORD = "docker compose run --rm --no-deps secrets sh -c 'rm /run/secrets/users.acl && sh /users /run/secrets'"
 
 
 def _redis_url(stack: Stack) -> str:
@@ -225,9 +223,11 @@ def backup_and_restore(stack: Stack, clients: Clients) -> Results:
     return found
 
 
-_DATA = 'docker run --rm -v maskq_redis-data:/data -v "$PWD:/backup" redis:7'
-_BACKUP = f"{_DATA} tar -C /data -cf /backup/redis.tar ."
-_RESTORE = f"{_DATA} sh -c 'rm -rf /data/* && tar -C /data -xf /backup/redis.tar'"
+_BACKUP = 'docker run --rm -v maskq_redis-data:/data -v "$PWD:/backup" redis:7 tar -C /data -cf /backup/redis.tar .'
+_RESTORE = (
+    'docker run --rm -v maskq_redis-data:/data -v "$PWD:/backup" redis:7 '
+    "sh -c 'rm -rf /data/* && tar -C /data -xf /backup/redis.tar'"
+)
 
 
 def one_job(stack: Stack) -> str:
