@@ -27,13 +27,13 @@ from tests.e2e.compose.operator import MAINTENANCE, first_mask
 from tests.e2e.compose.receiver import receiving
 from tests.e2e.compose.shell import CannotRun, TrialFailed
 from tests.e2e.compose.stack import ROOT, SERVICES, Stack
-from tests.e2e.compose.trials import FAILURES, Trial
+from tests.e2e.compose.trials import CHECKS, FAILURES, Trial
 
 _SKIPPED = 77
 """The exit status of a skipped test, as in automake."""
 _SCENES = 24
 _MB = 1e6
-TRIALS: tuple[Trial, ...] = (*FAILURES, *MAINTENANCE)
+TRIALS: tuple[Trial, ...] = (*FAILURES, *MAINTENANCE, *CHECKS)
 
 
 def main() -> int:

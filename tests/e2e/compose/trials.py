@@ -282,7 +282,6 @@ FAILURES: tuple[Trial, ...] = (
     scaling,
     stop_and_start,
     new_password,
-    written,
-    announced,
-    backup_and_restore,
 )
+CHECKS: tuple[Trial, ...] = (written, announced, backup_and_restore)
+"""The last trials: they look at the data of all others."""
