@@ -6,6 +6,7 @@ import shutil
 import ssl
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx2
 
@@ -161,7 +162,7 @@ def tls_and_keys(stack: Stack, clients: Clients) -> Results:
         "docker compose run --rm api python -m api.auth.keys_command create NAME", NAME="trial"
     ).split()[-1]
     job = _check_mask(url, verify=_trust(stack), headers={"Authorization": f"Bearer {key}"})
-    if not job["location"].startswith(f"{url}/jobs/"):
+    if not urljoin(f"{url}/", job["location"]).startswith(f"{url}/jobs/"):
         raise TrialFailed(f"Location is {job['location']}")
     redirect = httpx2.get(f"http://localhost:{ports['HTTP_PORT']}/maskq/").headers["location"]
     if redirect != f"{url}/":
