@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -21,11 +22,14 @@ _NONE = "There is no Docker Compose v2 (tests/e2e/compose/install-compose ~/.doc
 
 def require_compose() -> None:
     """Skip the test if `docker compose` is not Compose v2 or newer; in CI the test fails."""
-    shown = subprocess.run(
-        [require_program("docker"), "compose", "version", "--short"], capture_output=True, text=True, check=False
-    )
-    if not re.match(r"v?([2-9]|\d\d)\.", shown.stdout):
+    if not re.match(r"v?([2-9]|\d\d)\.", _version(require_program("docker"))):
         raise pytest.fail.Exception(_NONE) if os.environ.get("CI") else pytest.skip.Exception(_NONE)
+
+
+@cache
+def _version(docker: str) -> str:
+    command = [docker, "compose", "version", "--short"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def compose_config(*files: str, profiles: Sequence[str] = (), **settings: str) -> dict[str, Any]:
@@ -42,12 +46,18 @@ def compose_config(*files: str, profiles: Sequence[str] = (), **settings: str) -
 def run_config(command: Sequence[str], settings: Mapping[str, str]) -> dict[str, Any]:
     """As `compose_config`, for the words of a `docker compose` command without its subcommand."""
     require_compose()
+    config: dict[str, Any] = yaml.safe_load(_config(tuple(command), tuple(settings.items())))
+    return config
+
+
+@cache
+def _config(command: tuple[str, ...], settings: tuple[tuple[str, str], ...]) -> str:
+    """The output of `config`, which takes half a second."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_CONFIG") if name in os.environ}
     with NamedTemporaryFile("w", suffix=".env") as file:
-        file.writelines(f"{name}={value}\n" for name, value in settings.items())
+        file.writelines(f"{name}={value}\n" for name, value in settings)
         file.flush()
         words = [*command[:2], "--env-file", file.name, *command[2:], "config"]
         shown = subprocess.run(words, cwd=_ROOT, env=kept, capture_output=True, text=True, check=False)
     assert shown.returncode == 0, shown.stderr
-    config: dict[str, Any] = yaml.safe_load(shown.stdout)
-    return config
+    return shown.stdout

@@ -62,6 +62,8 @@ def _check_mask(url: str, **options: Any) -> dict[str, Any]:
 
 def settings(stack: Stack, clients: Clients) -> Results:
     """Settings in .env arrive in every container that reads them, and the proxy follows those of the API."""
+    if unset := [line for line in _environment(stack, "worker") if line.startswith("MASKQ_MAX_BATCH")]:
+        raise TrialFailed(f"a setting that is not set is in the container: {unset}")
     wanted = {"MASKQ_RETENTION_S": "86401", "MASKQ_MAX_BATCH": "8", "MASKQ_WEBHOOK_TIMEOUT_S": "14"}
     stack.configure(**_NUMBER, **wanted, MASKQ_MAX_IMAGE_BYTES="30000000")
     stack.documented("docker compose up -d")
