@@ -32,6 +32,7 @@ chown 101 certificates/privkey.pem
 
 def first_mask(stack: Stack) -> Results:
     """`docker compose up` alone, with nothing else set, gives a person the page and a mask."""
+    stack.remove_images()
     with stack.in_foreground("docker compose up") as process:
 
         def is_ready() -> bool:

@@ -104,6 +104,10 @@ class Stack:
         """Stop and remove everything, with its data."""
         self.compose("down", "--volumes", "--timeout", "40")
 
+    def remove_images(self) -> None:
+        """Remove the project's own images; the engine keeps what it needs to build them again quickly."""
+        subprocess.run(["docker", "image", "rm", "maskq-api", "maskq-worker"], capture_output=True, check=False)
+
     def wait_until_ready(self, workers: int) -> float:
         """Wait until the front end reports exactly this number of workers. Returns the seconds that this took."""
         return wait_until(lambda: self.live_workers() == workers, f"{workers} live workers", _READY_S)
