@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
@@ -51,8 +51,10 @@ def test_the_programs_of_an_image_load_with_what_it_has(root: Path, tmp_path: Pa
     for name in _copied(root / f"Dockerfile.{image}"):
         target = tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy = shutil.copytree if (root / name).is_dir() else shutil.copy
-        copy(root / name, target)
+        if (root / name).is_dir():
+            shutil.copytree(root / name, target, dirs_exist_ok=True)
+        else:
+            shutil.copy(root / name, target)
     words = json.dumps([_PROGRAMS[image], sorted(_absent(image))])
     command = [sys.executable, "-c", _IMPORT_WITHOUT, words]
     imported = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -64,6 +66,33 @@ def test_the_programs_of_an_image_load_with_what_it_has(root: Path, tmp_path: Pa
 
 def test_the_image_of_the_front_end_has_no_model_library() -> None:
     assert {"numpy", "torch", "jax", "flax", "transformers"} <= _absent("api")
+
+
+@pytest.mark.parametrize("name", ["api", "worker", "tracing", "torch-cuda"])
+def test_every_package_of_an_image_has_its_tested_version_and_hashes(root: Path, name: str) -> None:
+    tested = _versions((root / "constraints.txt").read_text("utf-8").splitlines())
+    locked = (root / f"requirements/{name}.txt").read_text("utf-8")
+    entries = re.findall(r"^(\S+==\S+)[^\n]*\\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", locked, re.MULTILINE)
+    versions = _versions(entry for entry, _ in entries)
+    assert len(versions) == len(re.findall(r"^\S", locked, re.MULTILINE)) > 10
+    assert {package for package in versions.keys() & tested.keys() if versions[package] != tested[package]} == set()
+
+
+@pytest.mark.parametrize("extra", ["api", "worker", "tracing"])
+def test_the_locked_packages_are_all_that_an_extra_needs(root: Path, extra: str) -> None:
+    files = [root / f"requirements/{name}.txt" for name in (extra, "torch-cuda")]
+    locked = _versions(
+        line for file in files for line in re.findall(r"^\S+==\S+", file.read_text("utf-8"), re.MULTILINE)
+    )
+    needed: set[tuple[str, str]] = set()
+    _add_requirements("maskq", {extra}, needed)
+    assert {name for name, _ in needed} - {"maskq"} <= set(locked), "run: scripts/lock --hashes"
+
+
+def _versions(lines: Iterable[str]) -> dict[str, str]:
+    """Versions by the normalized names of packages."""
+    pairs = (line.split("==") for line in lines if "==" in line)
+    return {canonicalize_name(name): version for name, version in pairs}
 
 
 def _copied(dockerfile: Path) -> Iterator[str]:

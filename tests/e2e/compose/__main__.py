@@ -2,9 +2,10 @@
 
     python -m tests.e2e.compose [--folder FOLDER] [--only TRIALS] [--save NAME]
 
-Needs root and a kernel that can run containers. Installs Debian's Docker engine if there is none. If it cannot run, it
-prints the reason and ends with status 77. The base images are replacements made of Debian's packages. FOLDER keeps all
-data and images, so that the next run builds only what has changed.
+Needs root and a kernel that can run containers. Installs Debian's Docker engine if there is none, and uses Compose v2.
+If it cannot run, it prints the reason and ends with status 77. The base images are replacements made of Debian's
+packages. It runs every command that the pages show, in a copy of the project. FOLDER keeps all data and images, so that
+the next run builds only what has changed.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ from typing import Any
 from benchmarks.report import report
 from local.broker import free_port
 from tests.e2e.compose.bases import PYTHON, make_bases, served_wheels
+from tests.e2e.compose.documented import cannot_run, documented_commands
 from tests.e2e.compose.engine import own_engine
 from tests.e2e.compose.jobs import Clients, KnownJobs
+from tests.e2e.compose.operator import MAINTENANCE, first_mask
 from tests.e2e.compose.receiver import receiving
 from tests.e2e.compose.shell import CannotRun, TrialFailed
-from tests.e2e.compose.stack import SERVICES, Stack
-from tests.e2e.compose.trials import TRIALS, Trial
+from tests.e2e.compose.stack import ROOT, SERVICES, Stack
+from tests.e2e.compose.trials import CHECKS, FAILURES, Trial
 
 _SKIPPED = 77
 """The exit status of a skipped test, as in automake."""
 _SCENES = 24
 _MB = 1e6
+TRIALS: tuple[Trial, ...] = (*FAILURES, *MAINTENANCE, *CHECKS)
 
 
 def main() -> int:
@@ -42,8 +46,10 @@ def main() -> int:
     only = options.only.split(",") if options.only else None
     options.folder.mkdir(parents=True, exist_ok=True)
     try:
-        with own_engine(options.folder):
-            results = _build(options.folder) | _run_trials(Stack(free_port()), only)
+        with own_engine(options.folder), served_wheels(options.folder):
+            log("base images")
+            make_bases(options.folder)
+            results = _run_trials(Stack.in_copy(options.folder, free_port()), only)
     except CannotRun as error:
         log(f"NOT RUN, no container engine here: {error}")
         return _SKIPPED
@@ -55,40 +61,45 @@ def main() -> int:
     return 0
 
 
-def _build(folder: Path) -> dict[str, Any]:
-    """Build both images. Returns their sizes in MB and the seconds that the builds took."""
-    stack, results = Stack(0), {}
-    with served_wheels(folder):
-        log("base images")
-        make_bases(folder)
-        base_mb = stack.image_bytes(PYTHON) / _MB
-        for name in ("api", "worker"):
-            log(f"image maskq-{name}")
-            begin = time.monotonic()
-            stack.build(name)
-            mb = stack.image_bytes(f"maskq-{name}") / _MB
-            sizes = {"image_mb": mb, "of_that_base_mb": base_mb}
-            results[name] = {**sizes, "build_s": time.monotonic() - begin}
-    return results
-
-
 def _run_trials(stack: Stack, only: list[str] | None) -> dict[str, Any]:
     """Run the trials on one service, one after the other. Returns their results."""
     known = KnownJobs(_SCENES)
     try:
         stack.down()  # what a killed run has left behind
+        log("first_mask")
+        results: dict[str, Any] = {"versions": stack.versions(), "first_mask": first_mask(stack)}
+        results |= _images(stack)
         log("up")
+        stack.configure(WORKERS=str(SERVICES["worker"]))
         begin = time.monotonic()
-        stack.up(SERVICES["worker"])
+        stack.documented("docker compose up -d --build")
         stack.wait_until_ready(SERVICES["worker"])
-        up_s = time.monotonic() - begin
+        results["up_s"] = time.monotonic() - begin
         with receiving(stack) as receiver, closing(Clients(stack.url, known, receiver)) as clients:
-            return {"up_s": up_s, **_run_each(stack, clients, only)}
+            results |= _run_each(stack, clients, only)
+        return results | _documented(stack, only)
     except TrialFailed:
         print(stack.compose("logs", "--no-color", "--tail", "60"))
         raise
     finally:
         stack.down()
+
+
+def _images(stack: Stack) -> dict[str, Any]:
+    """The sizes of both images in MB."""
+    base_mb = stack.image_bytes(PYTHON) / _MB
+    return {
+        name: {"image_mb": stack.image_bytes(f"maskq-{name}") / _MB, "of_that_base_mb": base_mb}
+        for name in ("api", "worker")
+    }
+
+
+def _documented(stack: Stack, only: list[str] | None) -> dict[str, Any]:
+    """Check that every command on the pages was run, apart from those that cannot run here."""
+    left = {command for command in documented_commands(ROOT) - set(stack.commands) if not cannot_run(command)}
+    if left and only is None:
+        raise TrialFailed(f"commands on the pages that no trial has run: {sorted(left)}")
+    return {"documented_commands_run": len(set(stack.commands))}
 
 
 def _run_each(stack: Stack, clients: Clients, only: list[str] | None) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from tests.e2e.compose.shell import CannotRun, TrialFailed, run, wait_until
 
-_PACKAGES = {"dockerd": "docker.io", "docker-compose": "docker-compose", "debootstrap": "debootstrap"}
+_PACKAGES = {"dockerd": "docker.io", "debootstrap": "debootstrap"}
+_INSTALL_COMPOSE = Path(__file__).with_name("install-compose")
 _START_S = 60.0
 
 
 @contextmanager
 def own_engine(folder: Path) -> Iterator[None]:
-    """Run an engine for the duration of the context. `docker` and `docker-compose` use it through DOCKER_HOST.
+    """Run an engine for the duration of the context. `docker` uses it through DOCKER_HOST, with Compose v2.
 
     It leaves the host's firewall as it is: containers reach each other, and the host reaches published ports.
 
@@ -26,19 +27,20 @@ def own_engine(folder: Path) -> Iterator[None]:
         CannotRun: the user is not root, the system is not Debian, or the kernel cannot run containers.
     """
     _install_missing()
+    run([_INSTALL_COMPOSE, folder / "config/cli-plugins"])
     address = f"unix://{folder}/docker.sock"
     command = ["dockerd", "--host", address, "--iptables=false", "--data-root", str(folder / "data")]
     command += ["--exec-root", str(folder / "exec"), "--pidfile", str(folder / "docker.pid")]
     with (folder / "dockerd.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    os.environ["DOCKER_HOST"] = address
+    os.environ |= {"DOCKER_HOST": address, "DOCKER_CONFIG": str(folder / "config")}
     try:
         _wait_for_engine(process, folder)
         yield
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(_START_S)
-        del os.environ["DOCKER_HOST"]
+        del os.environ["DOCKER_HOST"], os.environ["DOCKER_CONFIG"]
 
 
 def _install_missing() -> None:

@@ -17,16 +17,21 @@ class CannotRun(Exception):
     """This machine cannot run containers. The message is the reason."""
 
 
-def run(command: Sequence[str | Path], *, stdin: str | None = None, env: dict[str, str] | None = None) -> str:
-    """Run a program to its end. Returns its standard output.
+def run(
+    command: Sequence[str | Path],
+    *,
+    stdin: str | None = None,
+    env: dict[str, str] | None = None,
+    folder: Path | None = None,
+) -> str:
+    """Run a program to its end, in a folder. Returns its standard output.
 
     Raises:
         TrialFailed: its exit status is not 0; the message has the last 3,000 characters of its output.
     """
     words = [str(word) for word in command]
-    done = subprocess.run(
-        words, input=stdin, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})}
-    )
+    environment = {**os.environ, **(env or {})}
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False, env=environment, cwd=folder)
     if done.returncode:
         raise TrialFailed(f"{' '.join(words)}: status {done.returncode}\n{(done.stdout + done.stderr)[-3000:]}")
     return done.stdout

@@ -1,11 +1,15 @@
-"""The services under docker-compose: start, stop, crash, and cut them off from the network."""
+"""The services under Docker Compose: start, stop, crash, and cut them off from the network."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
-from dataclasses import dataclass
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +17,18 @@ import httpx2
 
 from tests.e2e.compose.shell import run, wait_until
 
-_PROJECT = "maskq-trial"
+_PROJECT = "maskq"
+"""Compose takes it from the name of the folder."""
 _READY_S = 300.0
+_STOP_S = 120.0
 _SETTINGS = {
+    "COMPOSE_FILE": "docker-compose.yml:docker-compose.trial.yml",
+    "TORCH_INDEX_URL": "",  # the base image brings its own
     "OMP_NUM_THREADS": "1",  # several workers share few cores
-    "MASKQ_REQUIRE_KEYS": "false",  # other tests check the API keys
+    "MASKQ_URL_ALLOW_HTTP": "true",  # the receiver of webhooks is on this host
+    "MASKQ_URL_ALLOW_PRIVATE": "true",
     "MASKQ_WEBHOOK_RETRIES_S": "1," * 100,
-    "REDIS_OPTIONS": "--auto-aof-rewrite-percentage 0",  # so that the log keeps every write
+    "REDIS_OPTIONS": '"--auto-aof-rewrite-percentage 0"',  # so that the log keeps every write
 }
 ROOT = Path(__file__).parents[3]
 SERVICES = {"api": 1, "proxy": 1, "redis": 1, "webhooks": 1, "worker": 3}
@@ -28,9 +37,30 @@ SERVICES = {"api": 1, "proxy": 1, "redis": 1, "webhooks": 1, "worker": 3}
 
 @dataclass(frozen=True)
 class Stack:
-    """The project's compose file together with that of the trials, on the engine that `docker` uses."""
+    """A copy of the project in a folder called maskq, used as an operator does, on the engine that `docker` uses."""
 
+    folder: Path
     port: int
+    commands: list[str] = field(default_factory=list)
+    """Commands of the documentation that were run."""
+
+    @classmethod
+    def in_copy(cls, parent: Path, port: int) -> Stack:
+        """Copy the files that git does not ignore to `parent`/maskq. The file .env has the trials' settings only."""
+        stack = cls(parent / _PROJECT, port)
+        shutil.rmtree(stack.folder, ignore_errors=True)
+        for name in run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"]).splitlines():
+            if (ROOT / name).is_file():
+                (stack.folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, stack.folder / name)
+        shutil.copy(Path(__file__).with_name("docker-compose.trial.yml"), stack.folder)
+        stack.configure()
+        return stack
+
+    def configure(self, **settings: str) -> None:
+        """Write .env: these settings and those of the trials."""
+        values = {**_SETTINGS, "PORT": str(self.port), **settings}
+        (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in values.items()), "utf-8")
 
     @property
     def url(self) -> str:
@@ -38,16 +68,33 @@ class Stack:
         return f"http://127.0.0.1:{self.port}"
 
     def compose(self, *words: str) -> str:
-        """Run docker-compose on the project. Raises: TrialFailed, as `run`."""
-        command = ["docker-compose", "--project-name", _PROJECT, "--project-directory", str(ROOT)]
-        for file in (ROOT / "docker-compose.yml", Path(__file__).parent / "docker-compose.trial.yml"):
-            command += ["--file", str(file)]
-        return run([*command, *words], env={**_SETTINGS, "PORT": str(self.port)})
+        """Run `docker compose` on the project. Raises: TrialFailed, as `run`."""
+        return run(["docker", "compose", *words], folder=self.folder)
 
-    def build(self, name: str) -> None:
-        """Build an image, on the host's network: the engine has no other access to the outside."""
-        file = str(ROOT / f"Dockerfile.{name}")
-        run(["docker", "build", "--network", "host", "--tag", f"maskq-{name}", "--file", file, ROOT])
+    def documented(self, command: str, **words: str) -> str:
+        """Run a command as a page shows it, with other words for some of its own. Returns its output.
+
+        Raises:
+            TrialFailed: as `run`.
+        """
+        self.commands.append(command)
+        for word, value in words.items():
+            command = command.replace(word, value)
+        return run(["bash", "-c", command], folder=self.folder)
+
+    @contextmanager
+    def in_foreground(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a command of a page that does not end by itself; Ctrl-C at the end of the context."""
+        self.commands.append(command)
+        with (self.folder.parent / "foreground.log").open("ab") as log:
+            process = subprocess.Popen(
+                ["bash", "-c", f"exec {command}"], cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(_STOP_S)
 
     def up(self, workers: int) -> None:
         """Start all services, or change the number of workers."""
@@ -56,6 +103,10 @@ class Stack:
     def down(self) -> None:
         """Stop and remove everything, with its data."""
         self.compose("down", "--volumes", "--timeout", "40")
+
+    def remove_images(self) -> None:
+        """Remove the project's own images; the engine keeps what it needs to build them again quickly."""
+        subprocess.run(["docker", "image", "rm", "maskq-api", "maskq-worker"], capture_output=True, check=False)
 
     def wait_until_ready(self, workers: int) -> float:
         """Wait until the front end reports exactly this number of workers. Returns the seconds that this took."""
@@ -96,6 +147,11 @@ class Stack:
         """Size of an image in bytes, all its layers."""
         return int(json.loads(run(["docker", "image", "inspect", image]))[0]["Size"])
 
+    def versions(self) -> dict[str, str]:
+        """Versions of the engine and of Compose."""
+        engine = run(["docker", "version", "--format", "{{.Server.Version}}"]).strip()
+        return {"engine": engine, "compose": self.compose("version", "--short").strip()}
+
     def gateway(self, network: str) -> str:
         """Address of this host in a network of the project."""
         found = json.loads(run(["docker", "network", "inspect", f"{_PROJECT}_{network}"]))[0]
@@ -108,11 +164,6 @@ class Stack:
     def volume(self, name: str) -> Path:
         """Path of a volume of the project on this host."""
         return Path(json.loads(run(["docker", "volume", "inspect", f"{_PROJECT}_{name}"]))[0]["Mountpoint"])
-
-    def with_data(self, folder: str, command: str) -> None:
-        """Run a command with the data of Redis in /data and a folder of this host in /backup."""
-        volumes = ["--volume", f"{_PROJECT}_redis-data:/data", "--volume", f"{folder}:/backup"]
-        run(["docker", "run", "--rm", "--network", "none", *volumes, "redis:7", "sh", "-c", command])
 
     def python(self, container: str, program: str) -> str:
         """Run a Python program in a container. Returns its output."""
