@@ -94,7 +94,8 @@ def offered_models(settings: ModelSettings) -> dict[str, ServedModel]:
 
 
 def _find(variable: str, text: str, settings: ModelSettings) -> ServedModel:
-    """As `find_model`, with the variable's name in the message."""
+    """As `find_model`, with the variable's name in the message if its text is wrong."""
+    read_registry(settings)  # its own errors name another variable
     try:
         return find_model(text, settings)
     except ConfigurationError as error:
