@@ -53,6 +53,7 @@ def errors_page() -> str:
         "Every error is `application/problem+json` (RFC 9457): `type`, `title`, `status`, `detail` and `instance`.",
         "A failed job has `error: {type, detail}` with the same types. Branch on `type`: it is stable.",
         "Unknown paths and methods return 404 and 405 in the same form; their `type` is the HTTP phrase.",
+        "The proxy of compose answers some requests itself, in the same form: [tls.md](tls.md#errors-of-the-proxy).",
         "",
     ]
     return "\n".join([*head, "| type | status | title | when |", "|---|---|---|---|", *rows, ""])
