@@ -87,9 +87,9 @@ def settings(stack: Stack, clients: Clients) -> Results:
 
 
 def _environment(stack: Stack, service: str) -> list[str]:
+    """The variables of the first process of a container, as it was started."""
     (container, *_) = stack.containers(service)
-    found: list[str] = stack.inspect(container)["Config"]["Env"]
-    return found
+    return Path(f"/proc/{stack.process_id(container)}/environ").read_text("utf-8").split("\0")
 
 
 def _as_before(stack: Stack) -> None:
