@@ -401,8 +401,11 @@ def test_memory_is_computed_from_the_wanted_dtype_whatever_the_files_have(
 
 
 @pytest.mark.slow
-def test_the_command_and_a_worker_give_the_same_advice(model: Path, root: Path, tmp_path: Path) -> None:
-    env = {**os.environ, "MASKQ_CACHE_DIR": str(tmp_path), "MASKQ_DEVICE": "cpu", "MASKQ_MODEL_ID": f"cats={model}"}
+def test_the_command_and_a_worker_give_the_same_advice(
+    model: Path, root: Path, tmp_path: Path, valkey_url: str
+) -> None:
+    own = {"MASKQ_CACHE_DIR": str(tmp_path), "MASKQ_DEVICE": "cpu", "MASKQ_MODEL_ID": f"cats={model}"}
+    env = {**os.environ, **own, "REDIS_URL": valkey_url}  # a worker waits for Redis before it loads
 
     def run(*command: str) -> subprocess.CompletedProcess[str]:
         arguments = [sys.executable, "-m", *command]
