@@ -75,7 +75,7 @@ def test_nothing_is_compiled_after_the_warm_up(codec: MaskCodec) -> None:
 
 def test_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "vae.npz").write_bytes(b"not an archive")
-    with pytest.raises(CheckpointError, match="vae.npz is not a NumPy archive of plain arrays"):
+    with pytest.raises(CheckpointError, match=r"vae\.npz is not a NumPy archive of plain arrays"):
         load_vae(tmp_path / "vae.npz")
 
 
