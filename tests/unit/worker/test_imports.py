@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _PROGRAM = """
 import importlib, os, pkgutil
 import celery, flax.linen, jax, torch, worker  # these libraries change the environment themselves
@@ -25,6 +27,7 @@ print(sorted(name for name, value in new_environment.items() if environment.get(
 """
 
 
+@pytest.mark.slow
 def test_importing_the_worker_changes_nothing_of_the_process(root: Path) -> None:
     done = subprocess.run([sys.executable, "-c", _PROGRAM], cwd=root, capture_output=True, text=True, check=False)
     assert done.stdout == "[] True\n", done.stderr
