@@ -71,7 +71,7 @@ def served_model(settings: ModelSettings) -> ServedModel:
     Raises:
         ConfigurationError: as `find_model`.
     """
-    return _find("MASKQ_MODEL_ID", settings.model_id, settings)
+    return _named_by("MASKQ_MODEL_ID", settings.model_id, read_registry(settings), settings.models_dir)
 
 
 def offered_models(settings: ModelSettings) -> dict[str, ServedModel]:
@@ -80,10 +80,11 @@ def offered_models(settings: ModelSettings) -> dict[str, ServedModel]:
     Raises:
         ConfigurationError: as `find_model`, or two folders have the same name.
     """
+    registry = read_registry(settings)
     offered: dict[str, ServedModel] = {}
     others = [("MASKQ_MODELS", part.strip()) for part in settings.models.split(",") if part.strip()]
     for variable, text in [("MASKQ_MODEL_ID", settings.model_id), *others]:
-        model = _find(variable, text, settings)
+        model = _named_by(variable, text, registry, settings.models_dir)
         other = offered.setdefault(model.name, model)
         if other.folder != model.folder:
             raise ConfigurationError(
@@ -93,11 +94,10 @@ def offered_models(settings: ModelSettings) -> dict[str, ServedModel]:
     return offered
 
 
-def _find(variable: str, text: str, settings: ModelSettings) -> ServedModel:
-    """As `find_model`, with the variable's name in the message if its text is wrong."""
-    read_registry(settings)  # its own errors name another variable
+def _named_by(variable: str, text: str, registry: Mapping[str, RegistryEntry], models_dir: Path) -> ServedModel:
+    """The model that a variable names. An error begins with the variable's name."""
     try:
-        return find_model(text, settings)
+        return _resolve(text.strip(), registry, models_dir)
     except ConfigurationError as error:
         raise ConfigurationError(f"{variable}: {error.detail}") from None
 
@@ -112,9 +112,11 @@ def find_model(text: str, settings: ModelSettings) -> ServedModel:
     Raises:
         ConfigurationError: it is none of these, or the name cannot be used. The message says what to write.
     """
-    text = text.strip()
-    registry = read_registry(settings)
-    if known := _known_model(text, registry, settings.models_dir):
+    return _resolve(text.strip(), read_registry(settings), settings.models_dir)
+
+
+def _resolve(text: str, registry: Mapping[str, RegistryEntry], models_dir: Path) -> ServedModel:
+    if known := _known_model(text, registry, models_dir):
         return known
     if _is_path(text) or ("=" not in text and os.path.isdir(text)):  # noqa: PTH112  Path.is_dir may raise
         return _local_model(Path(os.path.normpath(text)).name, text, text, registry)

@@ -15,10 +15,8 @@ from worker.loading.download import file_sha256
 from worker.loading.hub import cached_checkpoint
 from worker.loading.model_folder import ADAPTER_CONFIG, CONFIG, check_folder, check_model, memory_elements
 from worker.loading.ram import free_ram
-from worker.loading.vae_file import OFFICIAL_SHA256
+from worker.loading.vae_file import OFFICIAL_SHA256, official_vae, vae_beside
 from worker.loading.weights import read_weights
-
-_VAE_NAMES = ("vae.npz", "vae-oid.npz")
 
 
 @dataclass(frozen=True)
@@ -70,10 +68,9 @@ def _not_fetched(model: ServedModel, settings: CheckpointSettings) -> Finding:
 
 def _vae(model: ServedModel, folder: Path, cache: Path) -> Finding:
     """The weights that draw masks: beside the checkpoint, or the official file, whose digest is known."""
-    beside = [folder / name for name in _VAE_NAMES if (folder / name).exists()]
-    if beside:
-        return ok("model", f"{model.name}: masks from {beside[0]}")
-    official = cache / "vae-oid.npz"
+    if beside := vae_beside([folder]):
+        return ok("model", f"{model.name}: masks from {beside}")
+    official = official_vae(cache)
     if not official.exists():
         return warning("model", f"{model.name}: {official} is not here yet", "A worker fetches it at its start")
     if file_sha256(official) != OFFICIAL_SHA256:

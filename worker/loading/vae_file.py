@@ -26,8 +26,18 @@ def find_vae(folders: Sequence[Path], cache_dir: Path) -> Path:
     Raises:
         CheckpointError: it cannot be fetched, or has the wrong digest. The message says what to do.
     """
-    beside = [folder / name for folder in folders for name in _BESIDE if (folder / name).exists()]
-    return beside[0] if beside else fetch_once(OFFICIAL_URL, OFFICIAL_SHA256, cache_dir / "vae-oid.npz")
+    return vae_beside(folders) or fetch_once(OFFICIAL_URL, OFFICIAL_SHA256, official_vae(cache_dir))
+
+
+def vae_beside(folders: Sequence[Path]) -> Path | None:
+    """The file with the VQ-VAE in the first of these folders that has one."""
+    beside = (folder / name for folder in folders for name in _BESIDE)
+    return next((path for path in beside if path.exists()), None)
+
+
+def official_vae(cache_dir: Path) -> Path:
+    """Where the official file is kept once fetched."""
+    return cache_dir / "vae-oid.npz"
 
 
 def fetch_once(url: str, sha256: str, path: Path) -> Path:
