@@ -46,8 +46,9 @@ async def _caller(
         ScopeMissing: the key lacks a scope.
         RateLimited: the key is over its rate limit.
     """
+    address = request.client.host if request.client else ""
     if services.http.require_keys is False:
-        return Caller(ANONYMOUS)
+        return Caller(ANONYMOUS, address=address)
     secret = bearer.credentials if bearer else header
     admission = await services.keys.admit(secret) if secret else None
     if admission is None:
@@ -58,7 +59,7 @@ async def _caller(
         wait_s = admission.retry_after_s
         raise RateLimited(f"this key may send its next request in {wait_s:.1f} s", wait_s)
     _require_scopes(admission.key, needed)
-    return Caller(admission.key.id, Scope.ADMIN in admission.key.scopes, admission.key.share)
+    return Caller(admission.key.id, Scope.ADMIN in admission.key.scopes, admission.key.share, address)
 
 
 def _require_scopes(key: ApiKey, needed: SecurityScopes) -> None:

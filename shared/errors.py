@@ -164,6 +164,14 @@ class QueueFull(MaskqError):
         self.limit = limit
 
 
+class ShareExceeded(MaskqError):
+    """This client uses its share of what the service has: of waiting jobs, uploads, or requests that wait. Others get
+    theirs."""
+
+    type, title, status = "share_exceeded", "Too much at once", 429
+    retry_after_s = 5
+
+
 class HeadersTooLarge(MaskqError):
     """The headers of the request are longer than this service accepts."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
-from shared.domain.job import Job
+from shared.domain.job import ANONYMOUS, Job
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,26 @@ class Caller:
     is_admin: bool = False
     """Whether the caller may see and cancel the jobs of all owners."""
     share: int = 1
-    """Weight of this caller's jobs in the fair queue."""
+    """Weight of this caller in the fair queue, and in its share of what the service has."""
+    address: str = ""
+    """IP address of the client, as far as trusted proxies report it."""
+
+    @property
+    def client(self) -> str:
+        """Whom limits count: the API key, or without keys the address."""
+        return self.owner if self.owner != ANONYMOUS else f"{ANONYMOUS}@{network_of(self.address)}"
 
     def may_see(self, job: Job) -> bool:
         """Whether the caller may see this job."""
         return self.is_admin or job.owner == self.owner
+
+
+def network_of(address: str) -> str:
+    """The network that one client controls: an IPv4 address itself, the /64 network of an IPv6 address."""
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv4Address):
+        return address
+    return str(ip.ipv4_mapped or ipaddress.ip_network((ip, 64), strict=False).network_address)
