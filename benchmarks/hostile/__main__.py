@@ -33,12 +33,14 @@ from shared.store.api_keys import ApiKeyStore
 from testing.fleet import Fleet
 
 _CALM = "calm"
-_LIMITS = {"MASKQ_UPLOAD_MEMORY_BYTES": "300000000", "MASKQ_DECODE_PROCESSES": "2", "MASKQ_MAX_QUEUED_JOBS": "1000"}
+_LIMITS = {"MASKQ_UPLOAD_MEMORY_BYTES": "300000000", "MASKQ_DECODE_PROCESSES": "2"}
 """Those of docker-compose.yml."""
+_LOW_LIMITS = {"MASKQ_MAX_QUEUED_JOBS": "200", "MASKQ_MAX_WAITERS": "500"}
+"""Lower than the defaults, so that one client reaches them within seconds."""
 _NETWORK = {"MASKQ_URL_ALLOW_HTTP": "true", "MASKQ_URL_ALLOW_PRIVATE": "true"}
 """The attacker's website and receivers are on this machine."""
 _SCRIPT = {"SCRIPTED_MS": "50", "MASKQ_WORKER_THREADS": "1", "MASKQ_MAX_BATCH": "1"}
-_ENVIRONMENT: dict[str, Any] = {**_LIMITS, **_NETWORK, **_SCRIPT}
+_ENVIRONMENT: dict[str, Any] = {**_LIMITS, **_LOW_LIMITS, **_NETWORK, **_SCRIPT}
 _MEMORY_LIMIT_MB = 2_000
 """API_MEMORY in docker-compose.yml."""
 _SAMPLE_S = 0.05

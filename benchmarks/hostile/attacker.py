@@ -11,6 +11,7 @@ import asyncio
 import os
 import resource
 import sys
+from contextlib import suppress
 
 from benchmarks.hostile.attacks import ATTACKS
 from benchmarks.hostile.pictures import large_photo
@@ -33,7 +34,8 @@ async def _attack(name: str, port: int, key: str) -> None:
         path = (await reader.readuntil(b"\r\n")).split()[1]
         if path == b"/large":
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(photo) + photo)
-            await writer.drain()
+            with suppress(OSError):  # the service may close the connection
+                await writer.drain()
         await asyncio.sleep(3_600)
 
     website = await asyncio.start_server(serve, "0.0.0.0", 0, backlog=4_096)

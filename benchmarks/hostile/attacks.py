@@ -70,14 +70,14 @@ async def header_behind_stream(target: Target) -> None:
 
 
 async def clients_that_never_read(target: Target) -> None:
-    """250 connections that ask for pages and never read an answer."""
+    """2,000 connections that ask for pages and never read an answer."""
 
     async def one() -> None:
         async with target.connected() as (_, writer):
             writer.write(target.get("/docs/swagger-ui-bundle.js") * 20)
             await asyncio.sleep(_FOR_EVER_S)
 
-    await many(250, one)
+    await many(2_000, one)
 
 
 async def idle_connections(target: Target) -> None:

@@ -1,4 +1,4 @@
-"""An honest client: it submits small jobs, reads masks and overlays, and measures how long each takes."""
+"""An honest client: it submits photos, reads masks and overlays, receives webhooks, and measures how long each takes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx2
 
-from testing.pictures import small_png
+from testing.pictures import photo_sized_png
+from testing.scripted_receiver import Receiver
 
 _PAUSE_S = 0.1
 _TIMEOUT_S = 60.0
@@ -48,22 +49,22 @@ class Neighbour:
     def __init__(self, url: str, key: str) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx2.Client(base_url=url, timeout=_TIMEOUT_S, headers=headers, verify=False)
-        self._image = small_png()
-        self._sent = 0
+        self._receiver = Receiver()
+        self._webhooks = 0
         self.waits = Waits()
 
     def work(self, seconds: float) -> None:
         """Do the rounds of an honest client for `seconds`."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self._round()
-            time.sleep(_PAUSE_S)
-        self._client.close()
+        with self._client, self._receiver.listening():
+            while time.monotonic() < until:
+                self._round()
+                time.sleep(_PAUSE_S)
 
     def _round(self) -> None:
-        self._sent += 1
-        image = self._image + str(self._sent).encode()  # another image each time
-        submitted = self._timed("submit", "POST", "/segment/", data={"prompt": "cat"}, files={"image_file": image})
+        fields = {"prompt": "cat", "webhook_url": self._receiver.url}
+        image = {"image_file": ("a.png", photo_sized_png())}
+        submitted = self._timed("submit", "POST", "/segment/", data=fields, files=image)
         if submitted is None:
             return
         job_id = submitted.json()["id"]
@@ -71,9 +72,20 @@ class Neighbour:
         if done is None or done.json()["status"] != "succeeded":
             self.waits.errors[f"job: {done.json()['status'] if done else 'unknown'}"] += 1
             return
+        self._await_webhook()
         self._timed("mask", "GET", f"/jobs/{job_id}/masks/0.png")
         self._timed("overlay", "GET", f"/jobs/{job_id}/overlay.png")
         self._timed("list", "GET", "/jobs")
+
+    def _await_webhook(self) -> None:
+        """Record how long after the end of the job its webhook comes."""
+        self._webhooks += 1
+        begin, error = time.monotonic(), ""
+        try:
+            self._receiver.wait_for(self._webhooks, _TIMEOUT_S)
+        except AssertionError:
+            error = "did not come"
+        self.waits.add("webhook", time.monotonic() - begin, error)
 
     def _timed(self, kind: str, method: str, path: str, **keywords: Any) -> httpx2.Response | None:
         """Send a request and record how long it took. None if it failed."""
