@@ -1,4 +1,4 @@
-"""An honest client: it submits photos, reads masks and overlays, receives webhooks, and measures how long each takes."""
+"""An honest client: submits photos, reads masks and overlays, receives webhooks, and measures how long each takes."""
 
 from __future__ import annotations
 
