@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from api.http.request_memory import RequestMemory
+from api.shares import Shares
 from api.submission.fetch_image import ImageFetcher
 from shared.errors import MaskqError, PayloadTooLarge, UrlRefused
 from shared.settings import Settings
@@ -54,7 +56,7 @@ def _fetch(url: str, **changes: object) -> bytes:
 
     async def fetch() -> bytes:
         async with ImageFetcher(Settings.of(**values).outbound, max_bytes=1_000) as fetcher:
-            return await fetcher.fetch(url)
+            return await fetcher.fetch(url, RequestMemory(Shares(10_000, "images")))
 
     return asyncio.run(fetch())
 
