@@ -43,7 +43,7 @@ _SPECIAL = [
 ]
 """Networks that `is_global` accepts in some versions of Python, although they may lead to internal addresses."""
 _CLIENT: ContextVar[str] = ContextVar("client", default="")
-"""For whom the present task makes a request. httpcore hands nothing of a request on to the one who connects."""
+"""For whom the present task makes a request. httpcore tells whoever connects nothing about the request."""
 
 
 def is_public(address: str) -> bool:

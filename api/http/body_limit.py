@@ -25,10 +25,11 @@ class BodyLimit:
     """ASGI middleware. Reads at most `max_bytes` of a body, within `timeout_s`, uncompressed, and only while the memory
     of all requests in progress has room for it. A client that sends more, declared or not, gets an error."""
 
-    def __init__(self, app: ASGIApp, timeout_s: float, memory_bytes: int, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, timeout_s: float, room: Shares, max_bytes: int) -> None:
+        """`room` is the memory of the process for images, in bytes."""
         self._app = app
         self._timeout_s = timeout_s
-        self._room = Shares(memory_bytes, "images in memory")
+        self._room = room
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -37,7 +37,7 @@ def parse_json_object(body: bytearray, long_name: str) -> dict[str, object]:
     """
     start, end = _long_text(body)
     if len(body) - (end - start) > _MAX_REST_BYTES:
-        raise MalformedRequest(f"the body has more than {_MAX_REST_BYTES:,} bytes beside {long_name}")
+        raise MalformedRequest(f"not a JSON object with at most {_MAX_REST_BYTES:,} bytes beside {long_name}")
     mark = secrets.token_hex(16) if end else ""
     rest = body[:start] + mark.encode() + body[end:]
     long_text = bytes(memoryview(body)[start:end])
