@@ -71,6 +71,11 @@ class Renderings:
         self._cache = cache
         self._making: dict[Key, _Making] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Number of renderings that wait for their turn."""
+        return self._threads.waiting
+
     def close(self) -> None:
         """Begin nothing more."""
         self._threads.close()
