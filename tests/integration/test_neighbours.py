@@ -206,7 +206,7 @@ def test_a_client_asks_for_a_bounded_number_of_overlays_at_once(
     with ExitStack() as open_connections:
         request = _get(f"/jobs/{job_id}/overlay.png", secret)
         connections = [_sent(server, open_connections, request) for _ in range(49)]
-        answers = []
+        answers: list[socket.socket] = []
         while not answers:  # one of them has its answer at once
             answers = [each for each in connections if _has_answer(each)]
         assert [each.recv(12) for each in answers] == [b"HTTP/1.1 429"]
