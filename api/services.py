@@ -11,7 +11,6 @@ from api.drawing.renderings import RenderingCache, Renderings
 from api.reaper import reaping
 from api.submission.fetch_image import ImageFetcher
 from api.submission.intake import Intake
-from api.submission.remote import Remote
 from api.watcher import JobWatcher
 from shared.fair_threads import FairThreads
 from shared.images.sandbox import DecodingPool
@@ -85,12 +84,12 @@ def _renderings(settings: Settings, stack: AsyncExitStack) -> tuple[Renderings, 
 
 async def _intake(settings: Settings, model_ids: list[str], stack: AsyncExitStack) -> Intake:
     limits = settings.submissions
-    fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, limits.max_image_bytes))
+    fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, limits))
     receivers = await stack.enter_async_context(Outbound(settings.outbound, "webhook_url"))
     threads = FairThreads(_INTAKE_THREADS, "intake")
     stack.callback(threads.close)
-    remote = Remote(fetcher, receivers, limits.max_fetches)
-    return Intake(model_ids, limits.max_image_bytes, settings.images.max_image_pixels, remote, threads)
+    max_pixels = settings.images.max_image_pixels
+    return Intake(model_ids, limits.max_image_bytes, max_pixels, fetcher, receivers, threads)
 
 
 @asynccontextmanager

@@ -15,15 +15,16 @@ class RequestMemory:
     def __init__(self, room: Shares) -> None:
         """`room` is the memory of the process, in bytes."""
         self._room = room
-        self._share = 1
         self._held_bytes = 0
         self.client = ""
         """Whom it counts for; empty until the caller is known."""
+        self.share = 1
+        """The weight of this client."""
 
     def count_for(self, client: str, share: int) -> None:
         """Count for this client from now on."""
         self.free()
-        self.client, self._share = client, share
+        self.client, self.share = client, share
 
     def take(self, size: int) -> None:
         """Use `size` more bytes, until `free`.
@@ -32,7 +33,7 @@ class RequestMemory:
             ServerBusy: the memory is used up.
             ShareExceeded: this client would use more than its share.
         """
-        self._room.take(self.client, size, self._share)
+        self._room.take(self.client, size, self.share)
         self._held_bytes += size
 
     def free(self) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from redis.exceptions import RedisError
 
 from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, Reader, ServicesDep, require_valid
 from api.http.headers import is_known, weak_entity_tag
@@ -12,7 +14,7 @@ from api.http.openapi import problems
 from api.http.public_address import base_url
 from api.job_response import add_job_headers, job_view
 from shared.domain.views import JobPage, JobView
-from shared.errors import InvalidField, JobEnded, JobNotFound, ScopeMissing, ServerBusy, ShareExceeded
+from shared.errors import InvalidField, JobEnded, JobNotFound, MaskqError, ScopeMissing, ServerBusy, ShareExceeded
 from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs")
@@ -22,7 +24,7 @@ _BUSY = (ServerBusy, ShareExceeded)
 _NOT_MODIFIED = {"description": "The job is still in the state that `If-None-Match` names, `wait` included."}
 
 
-@router.get("", responses=problems(InvalidField, JobNotFound, ScopeMissing, *_BUSY))
+@router.get("", responses=problems(InvalidField, JobNotFound, MaskqError, ScopeMissing, *_BUSY))
 async def list_jobs(
     request: Request,
     services: ServicesDep,
@@ -77,4 +79,6 @@ async def cancel_job(state: OwnJobToChange, request: Request, services: Services
     status = await services.store.cancel(state.job.id)
     if status.is_terminal:
         raise JobEnded(f"it {status} before it could be canceled" if status != "canceled" else "it was canceled before")
-    return job_view(await services.store.read(state.job.id), request)
+    with suppress(MaskqError, RedisError):  # it is canceled, even if it cannot be read now
+        state = await services.store.read(state.job.id)
+    return job_view(state, request)

@@ -10,9 +10,10 @@ from urllib.parse import urljoin
 import httpcore2
 
 from api.http.request_memory import RequestMemory
+from api.shares import Shares
 from shared.errors import PayloadTooLarge
 from shared.outbound import FAILURES, Outbound
-from shared.settings import COPIES, OutboundSettings
+from shared.settings import COPIES, OutboundSettings, SubmissionSettings
 
 _MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -21,9 +22,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 class ImageFetcher:
     """Fetches images over HTTP, with limits. Use as a context."""
 
-    def __init__(self, settings: OutboundSettings, max_bytes: int) -> None:
+    def __init__(self, settings: OutboundSettings, limits: SubmissionSettings) -> None:
         self._timeout_s = settings.url_timeout_s
-        self._max_bytes = max_bytes
+        self._max_bytes = limits.max_image_bytes
+        self._fetches = Shares(limits.max_fetches, "images being fetched")
         self._outbound = Outbound(settings, "image_url")
 
     async def __aenter__(self) -> Self:
@@ -39,9 +41,13 @@ class ImageFetcher:
 
         Raises:
             UrlRefused: the URL is not allowed, not reachable, too slow, or answered without status 200.
-            PayloadTooLarge: the body has more than `max_bytes`.
-            ServerBusy, ShareExceeded: there is no memory for it.
+            PayloadTooLarge: the body has more than `max_image_bytes`.
+            ServerBusy, ShareExceeded: there is no memory for it, or too many images are being fetched.
         """
+        with self._fetches.holding(memory.client, share=memory.share):
+            return await self._fetch(url, memory)
+
+    async def _fetch(self, url: str, memory: RequestMemory) -> bytes:
         try:
             async with asyncio.timeout(self._timeout_s):
                 for _ in range(1 + _MAX_REDIRECTS):

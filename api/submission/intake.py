@@ -12,17 +12,17 @@ from api.auth.caller import Caller
 from api.http.headers import idempotency_key
 from api.http.public_address import base_url
 from api.http.request_memory import memory_of
+from api.submission.fetch_image import ImageFetcher
 from api.submission.fields import DeploymentLimits
 from api.submission.form import read_form
 from api.submission.json_object import parse_json_object, read_body
-from api.submission.remote import Remote
 from api.submission.submission import FormSubmission, JsonSubmission, Submission, validate
 from shared.domain.job import JobRequest, MaskFormat, Priority, new_job_id
 from shared.domain.webhook import Webhook
 from shared.errors import MalformedRequest
 from shared.fair_threads import FairThreads
 from shared.images.inspect import inspect_image
-from shared.outbound import MAX_URL_CHARS
+from shared.outbound import MAX_URL_CHARS, Outbound
 from shared.process.tracing import current_traceparent
 from shared.store.new_job import NewJob
 
@@ -40,13 +40,16 @@ class Intake:
         model_ids: Sequence[str],
         max_image_bytes: int,
         max_image_pixels: int,
-        remote: Remote,
+        fetcher: ImageFetcher,
+        receivers: Outbound,
         threads: FairThreads,
     ) -> None:
-        """A submission without a model is for the first of `model_ids`. `threads` decode and check what is large."""
+        """A submission without a model is for the first of `model_ids`. `receivers` checks the URLs of webhooks;
+        `threads` decode and check what is large."""
         self._limits = DeploymentLimits(model_ids, max_image_bytes)
         self._max_image_pixels = max_image_pixels
-        self._remote = remote
+        self._fetcher = fetcher
+        self._receivers = receivers
         self._threads = threads
 
     async def read(self, request: Request, caller: Caller) -> NewJob:
@@ -59,7 +62,7 @@ class Intake:
         key = idempotency_key(request.headers)
         submission = await self._submission(request, caller)
         webhook = await self._webhook(submission, base_url(request), caller)
-        image = submission.upload or await self._remote.fetch(submission.image_url or "", caller, memory_of(request))
+        image = submission.upload or await self._fetcher.fetch(submission.image_url or "", memory_of(request))
         await self._threads.run(caller.client, partial(inspect_image, image, self._max_image_pixels), caller.share)
         new = NewJob(
             id=new_job_id(),
@@ -104,5 +107,5 @@ class Intake:
             return None
         if len(service_url) > MAX_URL_CHARS:
             raise MalformedRequest("the Host header is too long")
-        await self._remote.check(submission.webhook_url, caller)
+        await self._receivers.check(submission.webhook_url, caller.client)
         return Webhook(url=submission.webhook_url, base_url=service_url)

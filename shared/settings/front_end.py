@@ -65,11 +65,10 @@ class SubmissionSettings(SettingsGroup):
         "holds 18 of the largest uploads. Set it to what the container's memory allows, see docs/capacity.md.",
     )
     max_fetches: int = Field(
-        64,
+        256,
         ge=1,
-        description="Submissions whose `image_url` or `webhook_url` is being resolved or fetched at once in one "
-        "process; further ones get 429 or 503. Each has a connection open for up to MASKQ_URL_TIMEOUT_S. Raise it if "
-        "clients submit many URLs on slow servers.",
+        description="Images behind `image_url` that one process fetches at once; further ones get 429 or 503. Each has "
+        "a connection open for up to MASKQ_URL_TIMEOUT_S. Raise it if clients submit many URLs on slow servers.",
     )
     drawing_cache_bytes: int = Field(
         64_000_000,

@@ -25,11 +25,12 @@ from shared.errors import JobExpired
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.api_keys import ApiKeyStore
+from shared.store.job_state import JobState
 from shared.store.leases import LeaseStore
 from shared.store.submissions import SubmissionStore
 from testing.pictures import encoded
 from testing.servers import front_end_server, website
-from tests.jobs import assert_problem, finish_next, submit
+from tests.jobs import PNG, assert_problem, finish_next, submit
 
 _PATIENCE_S = 20
 _PHOTO = encoded(Image.effect_noise((700, 700), 90).convert("RGB"))
@@ -55,11 +56,11 @@ def server(guarded: Settings) -> Iterator[FrontEndServer]:
         yield server
 
 
-def _secret(settings: Settings, name: str) -> str:
+def _secret(settings: Settings, name: str, **limits: int) -> str:
     async def make() -> str:
         store = ApiKeyStore.connect(settings.redis)
         try:
-            return (await store.create(name, (Scope.SUBMIT, Scope.READ)))[1]
+            return (await store.create(name, (Scope.SUBMIT, Scope.READ), **limits))[1]
         finally:
             await store.close()
 
@@ -233,11 +234,9 @@ class _ImageServer(BaseHTTPRequestHandler):
     """Sends all of an image but its last byte, and that one when the test says so."""
 
     may_end: threading.Event
-    requests = 0
     declares_length = True
 
     def do_GET(self) -> None:
-        type(self).requests += 1
         self.send_response(200)
         if self.declares_length:
             self.send_header("Content-Length", str(len(_PHOTO)))
@@ -252,7 +251,7 @@ class _ImageServer(BaseHTTPRequestHandler):
 
 @pytest.fixture(params=[True, False], ids=["declared", "chunked"])
 def image_url(request: pytest.FixtureRequest) -> Iterator[str]:
-    _ImageServer.may_end, _ImageServer.requests = threading.Event(), 0
+    _ImageServer.may_end = threading.Event()
     _ImageServer.declares_length = request.param
     with website(_ImageServer) as url:
         yield url
@@ -283,8 +282,8 @@ def test_images_behind_urls_are_counted_and_shared(
     _ImageServer.may_end.set()
     for thread in threads:
         thread.join()
-    assert 202 in {each.status_code for each in answers}
     _until(lambda: room.in_use == 0)
+    assert fetch().status_code == 202
 
 
 def test_a_client_fetches_only_its_share_of_urls_at_once(
@@ -387,6 +386,52 @@ def test_a_job_is_accepted_although_the_store_fails_while_its_client_waits(
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
     assert answer.headers["location"] == f"/jobs/{answer.json()['id']}"
     assert "preference-applied" not in answer.headers
+
+
+def test_a_job_is_canceled_although_the_store_fails_afterwards(
+    greedy: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, reads = SubmissionStore.read, 0
+
+    async def read_once(store: SubmissionStore, job_id: str) -> JobState:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            raise RedisError
+        return await read(store, job_id)
+
+    job = submit(greedy).json()
+    monkeypatch.setattr(SubmissionStore, "read", read_once)
+    assert greedy.post(job["urls"]["cancel"]).status_code == 202
+    assert reads == 2
+    assert greedy.get(job["urls"]["self"]).json()["status"] == "canceled"
+
+
+@pytest.mark.parametrize("host", ["[", "x" * 3_000, "a b", "é", "user@x:99999", ""])
+def test_a_job_is_accepted_or_refused_whatever_host_is_named(
+    server: FrontEndServer, greedy: httpx2.Client, secret: str, host: str
+) -> None:
+    """An error after a job is stored would make its client send it again."""
+    body = json.dumps({"prompt": "cat", "image_base64": b64encode(PNG).decode()})
+    head = (
+        f"POST /segment/ HTTP/1.1\r\nHost: {host}\r\nX-API-Key: {secret}\r\nContent-Type: application/json\r\n"
+        f"Prefer: wait=0\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with ExitStack() as open_connections:
+        connection = _sent(server, open_connections, head.encode("latin-1") + body.encode())
+        answer = connection.recv(12)
+    jobs = greedy.get("/jobs").json()["jobs"]
+    assert (answer == b"HTTP/1.1 202") == bool(jobs)
+
+
+def test_a_request_for_a_job_is_charged_once(server: FrontEndServer, guarded: Settings) -> None:
+    with _client(server, _secret(guarded, "slow", per_minute=1, burst=20)) as client:
+        job_id = submit(client).json()["id"]
+        left = []
+        for path in ("", "/events", "/masks/0.png", "/overlay.png", "/result", "?wait=0.1"):
+            with client.stream("GET", f"/jobs/{job_id}{path}") as answer:
+                left.append(int(answer.headers["ratelimit"].partition("r=")[2].partition(";")[0]))
+    assert left == [18, 17, 16, 15, 14, 13]
 
 
 def test_a_submission_that_waits_keeps_no_image_in_memory(

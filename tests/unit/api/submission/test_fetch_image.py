@@ -57,7 +57,8 @@ def _fetch(url: str, room: Shares | None = None, **changes: object) -> bytes:
     values = {"url_allow_http": True, "url_allow_private": True, "url_timeout_s": 1.0, **changes}
 
     async def fetch() -> bytes:
-        async with ImageFetcher(Settings.of(**values).outbound, max_bytes=1_000) as fetcher:
+        settings = Settings.of(max_image_bytes=1_000, **values)
+        async with ImageFetcher(settings.outbound, settings.submissions) as fetcher:
             return await fetcher.fetch(url, RequestMemory(room or Shares(10_000, "images")))
 
     return asyncio.run(fetch())
