@@ -16,6 +16,7 @@ from api.http.request_metrics import RequestMetrics, RequestTimer
 from api.routes import docs, events, health, index, jobs, metrics, models, results, segment, webhooks
 from api.routes.metrics import Networks
 from api.services import running_services
+from api.shares import Shares
 from api.submission.schema import submission_schemas
 from shared.errors import ConfigurationError
 from shared.registry import offered_models
@@ -50,11 +51,12 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.metrics = RequestMetrics()
+    app.state.image_memory = Shares(settings.submissions.upload_memory_bytes, "images in memory")
     app.state.metrics_allowed = Networks(settings.http.metrics_allow)
     app.add_middleware(
         BodyLimit,
         timeout_s=settings.http.body_timeout_s,
-        memory_bytes=settings.submissions.upload_memory_bytes,
+        room=app.state.image_memory,
         max_bytes=settings.submissions.max_body_bytes,
     )
     app.add_middleware(AccessLog)

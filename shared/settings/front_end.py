@@ -11,6 +11,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from shared.settings.group import NetworkList, PositiveSeconds, SettingsGroup
 
+COPIES = 2
+"""How often an image is in memory while it is submitted: as received and as decoded from the body, or as decoded and as
+packed for Redis."""
 _HTTP_URL = re.compile(r"https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?(/(?!\.+(/|$))[\w.~-]+)*/?", re.IGNORECASE | re.ASCII)
 """A host and a path that need no escaping in a header, in HTML or in JavaScript."""
 
@@ -57,8 +60,21 @@ class SubmissionSettings(SettingsGroup):
     upload_memory_bytes: int = Field(
         1_000_000_000,
         ge=1,
-        description="Bytes of memory of one process for all uploads in progress; further ones get 503. 1 GB holds "
-        "about 37 of the largest uploads. Set it to what the container's memory allows.",
+        description="Bytes of memory of one process for all images in progress: uploads and images behind `image_url`, "
+        "which count twice because they are copied once, and large answers. Further requests get 429 or 503. 1 GB "
+        "holds 18 of the largest uploads. Set it to what the container's memory allows, see docs/capacity.md.",
+    )
+    max_fetches: int = Field(
+        256,
+        ge=1,
+        description="Images behind `image_url` that one process fetches at once; further ones get 429 or 503. Each has "
+        "a connection open for up to MASKQ_URL_TIMEOUT_S. Raise it if clients submit many URLs on slow servers.",
+    )
+    drawing_cache_bytes: int = Field(
+        64_000_000,
+        ge=0,
+        description="Bytes of memory of one process for overlays, masks and documents that were made in the last ten "
+        "minutes, so that another request for one does not make it again. 0 turns this off.",
     )
     max_queued_jobs: int = Field(
         1_000,
@@ -79,10 +95,12 @@ class SubmissionSettings(SettingsGroup):
 
     @model_validator(mode="after")
     def _one_upload_fits(self) -> Self:
-        if self.upload_memory_bytes < self.max_body_bytes:
+        needed = COPIES * self.max_body_bytes
+        if needed > self.upload_memory_bytes * 3 // 4:  # the share of one client, as in shared/domain/fair_share.py
             raise ValueError(
                 f"MASKQ_UPLOAD_MEMORY_BYTES={self.upload_memory_bytes} has no room for one upload of MASKQ_MAX_IMAGE_"
-                f"BYTES={self.max_image_bytes}: as base64 that is {self.max_body_bytes} bytes"
+                f"BYTES={self.max_image_bytes}: {COPIES} copies as base64 are {needed} bytes, and a client may use "
+                "three quarters"
             )
         return self
 
