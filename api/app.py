@@ -7,9 +7,12 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
+from starlette.types import Scope
 
+from api.auth.caller import network_of
 from api.auth.policy import is_loopback
 from api.http.access_log import AccessLog
+from api.http.answer_limit import AnswerLimit
 from api.http.body_limit import BodyLimit
 from api.http.openapi import complete_document
 from api.http.problems import add_problem_handlers
@@ -68,6 +71,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
         memory_bytes=settings.submissions.upload_memory_bytes,
         max_bytes=settings.submissions.max_body_bytes,
     )
+    app.add_middleware(AnswerLimit, memory_bytes=settings.http.answer_memory_bytes, client_of=_client_of)
     app.add_middleware(AccessLog)
     app.add_middleware(RequestTimer, metrics=app.state.metrics)
     add_problem_handlers(app)
@@ -77,6 +81,12 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
         app.include_router(router)
     complete_document(app, has_keys, submission_schemas(), {"wait": settings.http.max_wait_s})
     return app
+
+
+def _client_of(scope: Scope) -> str:
+    """Whom an answer counts for: the API key of the request, or without one the address."""
+    client = scope.get("client")
+    return str(scope["state"].get("caller") or network_of(client[0] if client else ""))
 
 
 def _require_free_path(public_url: str) -> None:

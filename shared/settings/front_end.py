@@ -136,6 +136,13 @@ class HttpSettings(SettingsGroup):
         description="Seconds that an upload may take. 20 MB in 120 s is 1.4 Mbit/s, a slow phone. Raise it together "
         "with MASKQ_MAX_IMAGE_BYTES.",
     )
+    answer_memory_bytes: int = Field(
+        150_000_000,
+        ge=100_000_000,
+        description="Bytes of memory of one process for large answers that clients have not taken yet; further ones "
+        "get 503. The largest, an overlay of 25 million pixels, has 75 MB. Set it to what the container's memory "
+        "allows.",
+    )
     max_connections: int = Field(
         16_000,
         ge=8,

@@ -23,5 +23,6 @@ def front_end_bytes(environment: Mapping[str, Any]) -> float:
     return (
         _ITSELF
         + 2 * settings.submissions.upload_memory_bytes
+        + settings.http.answer_memory_bytes
         + settings.images.decode_processes * (_DECODER + _DRAWING)
     )
