@@ -17,6 +17,8 @@ packed for Redis."""
 _HTTP_URL = re.compile(r"https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?(/(?!\.+(/|$))[\w.~-]+)*/?", re.IGNORECASE | re.ASCII)
 """A host and a path that need no escaping in a header, in HTML or in JavaScript."""
 
+_NAME = re.compile(r"\*|[\w.-]+|[0-9a-f:.]+", re.IGNORECASE | re.ASCII)
+
 
 def _public_url(value: str) -> str:
     """The URL with its scheme in lower case and without a slash at its end."""
@@ -43,6 +45,13 @@ def _proxies(value: str) -> str:
             ipaddress.ip_network(network)
     except ValueError:
         raise ValueError("must be addresses or networks like 10.0.0.0/8, comma-separated, or *") from None
+    return value
+
+
+def _hosts(value: str) -> str:
+    for host in value.split(",") if value else ():
+        if not _NAME.fullmatch(host.strip()):
+            raise ValueError("must be host names without ports like api.example.com, comma-separated, or *")
     return value
 
 
@@ -121,6 +130,13 @@ class HttpSettings(SettingsGroup):
         "with it, whatever host a request names. The proxy may remove its path or pass it on. Empty: links follow the "
         "request and FORWARDED_ALLOW_IPS. Set it once others than this machine are served.",
     )
+    allowed_hosts: Annotated[str, AfterValidator(_hosts)] = Field(
+        "",
+        description="Names by which requests may call this service while it requires no API keys, comma-separated: "
+        "its name in a network or behind a gateway. `localhost`, the host of MASKQ_PUBLIC_URL and IP addresses need no "
+        "entry (of a service that only this machine can reach, loopback addresses). Others get 421, so that a page in a "
+        "browser cannot read jobs under a name of its own. `*` allows all names.",
+    )
     forwarded_allow_ips: Annotated[str, AfterValidator(_proxies)] = Field(
         "127.0.0.1",
         validation_alias="FORWARDED_ALLOW_IPS",
@@ -138,11 +154,18 @@ class HttpSettings(SettingsGroup):
         description="Seconds that an upload may take. 20 MB in 120 s is 1.4 Mbit/s, a slow phone. Raise it together "
         "with MASKQ_MAX_IMAGE_BYTES.",
     )
+    max_connections: int = Field(
+        16_000,
+        ge=8,
+        description="Connections open at once in one process; further ones get 503, and one client that has most of "
+        "them 429. Each takes up to 100 kB and an open file. The process raises its limit on open files (`ulimit -n`), "
+        "and takes fewer connections if it may not. Lower it if memory is short.",
+    )
     max_waiters: int = Field(
         10_000,
         ge=1,
         description="Long polls and event streams open at once in one process; further ones get 503. Each keeps a "
-        "connection open: lower it if the process may open fewer files (`ulimit -n`).",
+        "connection open: they get at most three quarters of MASKQ_MAX_CONNECTIONS.",
     )
     max_wait_s: PositiveSeconds = Field(
         60.0,
