@@ -12,7 +12,7 @@ from api.http.openapi import problems
 from api.http.public_address import base_url
 from api.job_response import add_job_headers, job_view
 from shared.domain.views import JobPage, JobView
-from shared.errors import InvalidField, JobEnded, JobNotFound, ScopeMissing, ServerBusy
+from shared.errors import InvalidField, JobEnded, ScopeMissing, ServerBusy
 from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs")
@@ -21,7 +21,7 @@ _WAIT = "Longest time to wait for the job before answering, in seconds (long pol
 _NOT_MODIFIED = {"description": "The job is still in the state that `If-None-Match` names, `wait` included."}
 
 
-@router.get("", responses=problems(InvalidField, JobNotFound, ScopeMissing))
+@router.get("", responses=problems(InvalidField, ScopeMissing))
 async def list_jobs(
     request: Request,
     services: ServicesDep,
@@ -30,12 +30,15 @@ async def list_jobs(
     cursor: Annotated[str, Query(description="`next_cursor` of the previous page.", max_length=64)] = "",
     owner: Annotated[str, Query(description="Id of another key, whose jobs to list: for admins.", max_length=64)] = "",
 ) -> JobPage:
-    """The caller's jobs, newest first, without their results."""
+    """The caller's jobs, newest first, without their results.
+
+    A page may have fewer jobs than `limit`, or none, although there are more: go on until `next_cursor` is null.
+    """
     if owner not in ("", caller.owner) and not caller.is_admin:
         raise ScopeMissing("other callers' jobs need the scope admin")
-    jobs = await services.store.list(owner or caller.owner, before=cursor, limit=limit)
-    views = [JobView.of(job, None, None, base_url(request)) for job in jobs]
-    return JobPage(jobs=views, next_cursor=jobs[-1].id if len(jobs) == limit else None)
+    found = await services.store.list(owner or caller.owner, cursor, limit)
+    views = [JobView.of(job, None, None, base_url(request)) for job in found.jobs]
+    return JobPage(jobs=views, next_cursor=found.next_cursor)
 
 
 @router.get("/{job_id}", responses={304: _NOT_MODIFIED, **problems(*OWN_JOB_ERRORS, InvalidField, ServerBusy)})
