@@ -58,13 +58,16 @@ async def _caller(
     if not admission.is_within_rate:
         wait_s = admission.retry_after_s
         raise RateLimited(f"this key may send its next request in {wait_s:.1f} s", wait_s)
-    _require_scopes(admission.key, needed)
-    return Caller(admission.key.id, Scope.ADMIN in admission.key.scopes, admission.key.share, address)
+    key = admission.key
+    _require_scopes(key, needed)
+    return Caller(
+        key.id, is_admin=key.allows(Scope.ADMIN), may_read=key.allows(Scope.READ), share=key.share, address=address
+    )
 
 
 def _require_scopes(key: ApiKey, needed: SecurityScopes) -> None:
-    missing = set(needed.scopes) - key.scopes
-    if missing and Scope.ADMIN not in key.scopes:
+    missing = [scope for scope in needed.scopes if not key.allows(Scope(scope))]
+    if missing:
         raise ScopeMissing(f"it needs the scope {', '.join(sorted(missing))}")
 
 

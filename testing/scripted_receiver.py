@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -90,6 +92,27 @@ def endless_body(handler: BaseHTTPRequestHandler) -> None:
     """Answer 200 with a body that does not end."""
     handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
     _write_until_closed(handler, bytes(65_536))
+
+
+def raw(response: bytes) -> Answer:
+    """Answer with these bytes, and close the connection."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(response)
+        handler.close_connection = True
+
+    return answer
+
+
+def endless_informational(handler: BaseHTTPRequestHandler) -> None:
+    """Answer 100 again and again, never with a final response."""
+    _write_until_closed(handler, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def reset(handler: BaseHTTPRequestHandler) -> None:
+    """Reset the connection."""
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
 
 
 def _write_until_closed(handler: BaseHTTPRequestHandler, part: bytes) -> None:

@@ -6,11 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, Reader, ServicesDep
+from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, Reader, ServicesDep, Submitter
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
 from api.http.public_address import base_url
-from api.job_response import add_job_headers, job_view
+from api.job_response import add_job_headers, answered_view, job_view
 from shared.domain.views import JobPage, JobView
 from shared.errors import InvalidField, JobEnded, ScopeMissing, ServerBusy
 from shared.store.job_state import JobState
@@ -72,9 +72,11 @@ async def read_job(
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(*OWN_JOB_ERRORS, JobEnded))
-async def cancel_job(state: OwnJobToChange, request: Request, services: ServicesDep) -> JobView:
+async def cancel_job(
+    state: OwnJobToChange, request: Request, services: ServicesDep, caller: Submitter
+) -> JobView:
     """Cancel a job that has not ended. It will never have a result."""
     status = await services.store.cancel(state.job.id)
     if status.is_terminal:
         raise JobEnded(f"it {status} before it could be canceled" if status != "canceled" else "it was canceled before")
-    return job_view(await services.store.read(state.job.id), request)
+    return answered_view(await services.store.read(state.job.id), request, caller)

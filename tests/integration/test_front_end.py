@@ -125,7 +125,7 @@ def test_jobs_are_listed_newest_first(client: httpx2.Client) -> None:
     assert [job["id"] for job in page["jobs"]] == ids[:0:-1]
     rest = client.get("/jobs", params={"limit": 2, "cursor": page["next_cursor"]}).json()
     assert ([job["id"] for job in rest["jobs"]], rest["next_cursor"]) == (ids[:1], None)
-    assert_problem(client.get("/jobs", params={"cursor": "gone"}), 404, "job_not_found")
+    assert_problem(client.get("/jobs", params={"cursor": "gone"}), 422, "invalid_field")
     assert_problem(client.get("/jobs", params={"limit": 101}), 422, "invalid_field")
 
 

@@ -26,17 +26,16 @@ local function move_if_charged(id)
     return delay > 0
 end
 
--- The job with the lowest start tag. A charge moves a job only when it has come to the front, so it costs as much as the
--- jobs that it lets pass, not as many as the flow has. It has no effect while no other client waits.
+-- The job with the lowest start tag. A charge moves a job only once it has come to the front, so that a charge costs the
+-- same for any number of jobs that wait. Nothing if so many are moved that the next call must go on.
 local function first_ready()
-    local MAX_MOVED = 1000 -- by one call
-    local others_wait = redis.call('HLEN', waiting_clients_key(model)) > 1
-    local first, moved
-    repeat
-        first = redis.call('ZRANGE', ready_key(model), 0, 0, 'WITHSCORES')
-        moved = (moved or 0) + 1
-    until not (others_wait and first[1] and moved < MAX_MOVED and move_if_charged(first[1]))
-    return first[1], first[2]
+    local MAX_MOVED = 1000
+    for _ = 1, MAX_MOVED do
+        local first = redis.call('ZRANGE', ready_key(model), 0, 0, 'WITHSCORES')
+        if not first[1] or not move_if_charged(first[1]) then
+            return first[1], first[2]
+        end
+    end
 end
 
 -- The first of the next jobs whose client is not full. If all are, the very first: no worker is idle while jobs wait.

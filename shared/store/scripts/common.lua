@@ -276,13 +276,18 @@ local function record_duration(id, model)
     redis.call('SET', typical_duration_key(model), exact(math.max(1, typical * (duration > typical and 1.05 or 0.85))))
 end
 
+local function others_wait(model, client)
+    local clients = redis.call('HLEN', waiting_clients_key(model))
+    return clients > redis.call('HEXISTS', waiting_clients_key(model), client)
+end
+
 -- Charges the flow of a running job for its time: the start tags of the flow's other jobs become later, as if the job had
--- been as many jobs as its time is typical durations. It has paid for one. Free while no job waits: nobody had to wait.
+-- been as many jobs as its time is typical durations. It has paid for one. Free while no other client waits.
 local function charge_time(id, model)
     local MAX_COST, NOISE_MS = 100, 50
     local job = redis.call('HMGET', job_key(id), 'flow', 'weight', 'started_at_ms')
     local typical = redis.call('GET', typical_duration_key(model))
-    if not job[1] or not typical or redis.call('ZCARD', ready_key(model)) == 0 then
+    if not job[1] or not typical or not others_wait(model, client_of(job[1])) then
         return
     end
     local cost = math.min(MAX_COST, math.floor((now_ms() - job[3]) / math.max(NOISE_MS, typical)))

@@ -24,7 +24,8 @@ class Wanted:
     """A request of a client. Equal requests may have the same idempotency key."""
 
     owner: str
-    client: str
+    client: str = field(compare=False)
+    """An owner may send the same request from two addresses."""
     priority: Priority
     image: bytes
     timeout_s: float | None
@@ -120,7 +121,7 @@ class Model:
     def _moves_the_first(self) -> bool:
         """Move the first job if its flow was charged since it got its position. Returns whether it did."""
         ready = self.waiting(quarantined=False)
-        if not ready or len(self.waiting_of_clients()) < 2:
+        if not ready:
             return False
         charge = self.charges.get(ready[0].flow, 0.0)
         delay = charge - ready[0].charged
@@ -159,7 +160,7 @@ class Model:
 
     def charge(self, entry: Entry) -> None:
         """Charge the flow of a running job for its time."""
-        if self.typical_ms is None or not self.waiting(quarantined=False):
+        if self.typical_ms is None or not self.waiting_of_clients().keys() - {entry.wanted.client}:
             return
         cost = min(_MAX_COST, (self.now_ms - entry.started_ms) // max(_NOISE_MS, self.typical_ms))
         if cost > 1:
