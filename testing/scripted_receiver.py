@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -107,12 +105,6 @@ def raw(response: bytes) -> Answer:
 def endless_informational(handler: BaseHTTPRequestHandler) -> None:
     """Answer 100 again and again, never with a final response."""
     _write_until_closed(handler, b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def reset(handler: BaseHTTPRequestHandler) -> None:
-    """Reset the connection."""
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    handler.connection.close()
 
 
 def _write_until_closed(handler: BaseHTTPRequestHandler, part: bytes) -> None:

@@ -259,9 +259,10 @@ def test_unknown_paths_and_methods_are_answered_with_problems(
 def test_a_full_queue_is_refused_with_retry_after(settings: Settings) -> None:
     with front_end(settings.replace(max_queued_jobs=1)) as url, httpx2.Client(base_url=url) as client:
         assert submit(client).status_code == 202
-        response = submit(client)
-        assert_problem(response, 429, "queue_full")
-        assert int(response.headers["retry-after"]) > 0
+        for address, problem in (("127.0.0.1", "share_exceeded"), ("192.0.2.1", "queue_full")):
+            response = submit(client, headers={"X-Forwarded-For": address})
+            assert_problem(response, 429, problem)
+            assert int(response.headers["retry-after"]) > 0
 
 
 # --- Reading and canceling jobs ---------------------------------------------------------------------------------------

@@ -136,7 +136,6 @@ _BAD: dict[str, tuple[Answer, int | None, str | None]] = {
     "half a head": (receivers.half_a_head, None, "the connection failed"),
     "not http": (receivers.not_http, None, "the connection failed"),
     "endless head": (receivers.endless_head, None, "the connection failed"),
-    "reset": (receivers.reset, None, "the connection failed"),
     "endless 100": (receivers.endless_informational, None, f"no answer within {TIMEOUT_S:g} s"),
     "an hour that is too large": (
         status(503, Retry_After="Wed, 21 Oct 2015 99999999999:28:00 GMT"),
@@ -155,7 +154,11 @@ _BAD: dict[str, tuple[Answer, int | None, str | None]] = {
         None,
         "the connection failed",
     ),
-    "a length of 40 digits": (receivers.raw(b"HTTP/1.1 503 X\r\nContent-Length: " + b"9" * 40 + b"\r\n\r\n"), 503, None),
+    "a length of 40 digits": (
+        receivers.raw(b"HTTP/1.1 503 X\r\nContent-Length: " + b"9" * 40 + b"\r\n\r\n"),
+        None,
+        "the connection failed",
+    ),
     "a body that is not gzip": (receivers.raw(b"HTTP/1.1 503 X\r\nContent-Encoding: gzip\r\n\r\nno"), 503, None),
     "chunks that are none": (receivers.raw(b"HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\nzz"), 503, None),
     "only a body": (receivers.raw(b"<html>HTTP/0.9</html>"), None, "the connection failed"),
