@@ -186,7 +186,7 @@ def fill(url: str, jobs: int) -> None:
 def _server(folder: Path) -> Iterator[str]:
     broker = EmbeddedBroker.prepare(folder)
     # The log is not rewritten meanwhile: that would slow down whichever measurement it falls into.
-    command = [*broker.command, "--auto-aof-rewrite-percentage", "0"]
+    command = [*broker.command, "--auto-aof-rewrite-percentage", "0", "--maxmemory", "0"]
     with subprocess.Popen(command, pass_fds=(broker.lock.fileno(),), stdout=subprocess.DEVNULL) as process:
         try:
             broker.wait()

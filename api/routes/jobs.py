@@ -13,6 +13,7 @@ from api.http.public_address import base_url
 from api.job_response import add_job_headers, answered_view, job_view
 from shared.domain.views import JobPage, JobView
 from shared.errors import InvalidField, JobEnded, ScopeMissing, ServerBusy
+from shared.store.job_list import CURSOR
 from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs")
@@ -27,7 +28,7 @@ async def list_jobs(
     services: ServicesDep,
     caller: Reader,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str, Query(description="`next_cursor` of the previous page.", max_length=64)] = "",
+    cursor: Annotated[str, Query(description="`next_cursor` of the previous page.", pattern=CURSOR)] = "",
     owner: Annotated[str, Query(description="Id of another key, whose jobs to list: for admins.", max_length=64)] = "",
 ) -> JobPage:
     """The caller's jobs, newest first, without their results.
@@ -72,9 +73,7 @@ async def read_job(
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(*OWN_JOB_ERRORS, JobEnded))
-async def cancel_job(
-    state: OwnJobToChange, request: Request, services: ServicesDep, caller: Submitter
-) -> JobView:
+async def cancel_job(state: OwnJobToChange, request: Request, services: ServicesDep, caller: Submitter) -> JobView:
     """Cancel a job that has not ended. It will never have a result."""
     status = await services.store.cancel(state.job.id)
     if status.is_terminal:

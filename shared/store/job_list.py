@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
-from shared.domain.job import Job, is_job_id
+from shared.domain.job import Job
 from shared.errors import InvalidField
 from shared.store.lua_script import Reply
 from shared.store.records import job_from_hash, named_values, text
 
-_MAX_DIGITS = 15
-"""Of the milliseconds in a cursor."""
+CURSOR = r"^([0-9]{1,15}-[0-9a-f-]{36})?$"
+"""A regular expression for cursors: milliseconds and a job's id; or empty for the newest job."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class ListPosition:
         Raises:
             InvalidField: it is not the text of a position.
         """
-        ms, _, job_id = cursor.partition("-")
-        if not (ms.isascii() and ms.isdigit() and len(ms) <= _MAX_DIGITS and is_job_id(job_id)):
+        if not cursor or not re.fullmatch(CURSOR, cursor):
             raise InvalidField("cursor: must be `next_cursor` of an earlier page")
+        ms, _, job_id = cursor.partition("-")
         return cls(int(ms), job_id)
 
     def __str__(self) -> str:

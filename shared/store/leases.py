@@ -105,9 +105,7 @@ class LeaseStore:
         """Claim the next job for this model; None if there is none for this worker. Only an idle worker, which has no
         other job in flight, receives a quarantined job, and must run it alone. Jobs of `full_clients` are claimed only
         if no other client has one among the next."""
-        found = self._claim(
-            model=model_id, lease_ms=self._lease_ms, is_idle=is_idle, full_clients=list(full_clients)
-        )
+        found = self._claim(model=model_id, lease_ms=self._lease_ms, is_idle=is_idle, full_clients=list(full_clients))
         if not found:
             return None
         job = job_from_hash(named_values(found["record"]))

@@ -15,7 +15,6 @@ from shared.domain.job import JobStatus
 from shared.errors import (
     IdempotencyMismatch,
     JobExpired,
-    JobNotFound,
     ModelUnserved,
     QueueFull,
     ShareExceeded,

@@ -184,9 +184,7 @@ def test_images_that_vanish_in_any_way_are_no_longer_counted_within_an_hour(
     assert redis.exists(key_names.image(kept))
 
 
-def test_a_client_whose_images_expired_may_submit_again(
-    with_room: Deployment, redis: Redis, clock: MovedClock
-) -> None:
+def test_a_client_whose_images_expired_may_submit_again(with_room: Deployment, redis: Redis, clock: MovedClock) -> None:
     _submit_until_refused(with_room, ShareExceeded, client="a", image=_IMAGE)
     for key in redis.keys(key_names.image("*")):
         redis.delete(key)

@@ -169,7 +169,9 @@ class DeliveryMachine(RuleBasedStateMachine):
         for client in _CLIENTS:
             hosts = {}
             for host in _HOSTS:
-                lane = {each.job_id: each.due_ms for each in self._pending() if (each.client, each.host) == (client, host)}
+                lane = {
+                    each.job_id: each.due_ms for each in self._pending() if (each.client, each.host) == (client, host)
+                }
                 assert dict(self._scores(key_names.deliveries(f"{host} {client}"))) == lane
                 if lane:
                     hosts[host] = min(lane.values())
