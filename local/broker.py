@@ -22,8 +22,9 @@ from shared.errors import ConfigurationError
 
 _START_S = 30.0
 _MEMORY_SHARE = 0.25
-"""Of the machine's memory, or of the container's: the model needs most of it. From 80 % of this share on, jobs are refused
-(`store_full`), and the machine never runs out of memory. A server of your own (REDIS_URL) may have more."""
+"""Of the machine's memory, or of the container's: the model needs most of it. From 80 % of this share on, jobs are
+refused (`store_full`), so that the machine does not run out of memory. A server of your own (REDIS_URL) may have
+more."""
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 """Where Linux states the memory of this process's container: version 2 and version 1."""
 _LOOPBACK = "127.0.0.1"
@@ -73,8 +74,8 @@ class EmbeddedBroker:
 
     @property
     def command(self) -> list[str]:
-        """The command line of the server. Every write is on disk before it is acknowledged; nothing is evicted, and jobs
-        are refused before its memory is used up."""
+        """The command line of the server. Every write is on disk before it is acknowledged; nothing is evicted, and
+        jobs are refused before its memory is used up."""
         options = {
             "bind": _LOOPBACK,
             "port": str(self.port),

@@ -1,8 +1,8 @@
 """Images in a folder or an S3-compatible bucket, for deployments whose images outgrow the memory of Redis.
 
 An image is written before its job is submitted, so an accepted job always has one. It is removed when its job ends
-without a result. A periodic sweep removes every other image that no job needs, also those that a front end wrote before it
-died.
+without a result. A periodic sweep removes every other image that no job needs, also those that a front end wrote before
+it died.
 """
 
 from __future__ import annotations

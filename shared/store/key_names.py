@@ -42,8 +42,8 @@ OLD_DELIVERY_HOSTS = "maskq:delivery-hosts"
 IMAGE_BYTES = "maskq:image-bytes"
 """Hash: bytes of the stored images of each client, and of all clients under `total`."""
 IMAGES = "maskq:images"
-"""Sorted set: `JOB_ID BYTES CLIENT` of each image in `IMAGE_BYTES`; score: the millisecond at which to look whether it is
-still there."""
+"""Sorted set: `JOB_ID BYTES CLIENT` of each image in `IMAGE_BYTES`; score: the millisecond at which to look whether it
+is still there."""
 DELIVERERS = "maskq:deliverers"
 """Sorted set: processes that deliver webhooks; score: the millisecond of their last heartbeat."""
 API_KEYS = "maskq:api-keys"

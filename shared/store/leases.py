@@ -199,7 +199,9 @@ class LeaseStore:
 
     def _remove_images(self, job_ids: Collection[str]) -> None:
         """Remove images of jobs that ended without a result from a folder or bucket; in Redis the scripts do it."""
-        for job_id in job_ids if self._images else ():
+        if self._images is None:
+            return
+        for job_id in job_ids:
             try:
                 self._images.delete(job_id)
             except StoreUnavailable as error:

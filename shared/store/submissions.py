@@ -171,7 +171,7 @@ class SubmissionStore:
         return cast(bytes | None, await self._redis.get(key_names.image(job_id)))
 
     async def cancel(self, job_id: str) -> JobStatus:
-        """Cancel a job that has not ended, and remove its image. Returns its status before. An ended job stays as it is.
+        """Cancel a job that has not ended, and remove its image. Returns its status before. An ended job stays as is.
 
         Raises:
             JobNotFound, JobExpired: as `read`.

@@ -39,6 +39,9 @@ def test_a_job_is_refused_when_the_memory_of_the_broker_is_nearly_used_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker, "max_memory_bytes", lambda: 1_000_000)  # less than an empty server uses
-    with embedded_broker(tmp_path) as url, front_end(Settings.of(redis_url=url, accept_unserved=True)) as api:
-        with httpx2.Client(base_url=api) as client:
-            assert_problem(submit(client), 503, "store_full")
+    with (
+        embedded_broker(tmp_path) as url,
+        front_end(Settings.of(redis_url=url, accept_unserved=True)) as api,
+        httpx2.Client(base_url=api) as client,
+    ):
+        assert_problem(submit(client), 503, "store_full")

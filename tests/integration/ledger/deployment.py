@@ -38,9 +38,9 @@ class Deployment:
         new = new_job(id=job_id or new_job_id(), request=request, **values)
         return self._runner.run(self.front.submit(new)).job.id
 
-    def listed(self, owner: str, cursor: str = "", limit: int = 100) -> tuple[list[str], str | None]:
+    def listed(self, owner: str, cursor: str | None = None, limit: int = 100) -> tuple[list[str], str | None]:
         """Ids of the jobs on a page, and the cursor of the next."""
-        found = self._runner.run(self.front.list(owner, cursor, limit))
+        found = self._runner.run(self.front.list(owner, cursor or "", limit))
         return [job.id for job in found.jobs], found.next_cursor
 
     def job(self, job_id: str) -> Job:

@@ -233,11 +233,9 @@ class LedgerMachine(RuleBasedStateMachine):
         model = self._model
         waiting = {client: str(number) for client, number in model.waiting_of_clients().items()}
         assert self.redis.hgetall(key_names.waiting_clients(MODEL)) == waiting
-        charges = {
-            (flow.partition(":")[2], Priority(flow.partition(":")[0])): float(charge)
-            for flow, charge in self.redis.hgetall(key_names.charges(MODEL)).items()
-        }
-        assert charges == model.charges
+        charges = cast(dict[str, str], self.redis.hgetall(key_names.charges(MODEL)))
+        expected = {f"{priority}:{client}": charge for (client, priority), charge in model.charges.items()}
+        assert {flow: float(charge) for flow, charge in charges.items()} == expected
         kept = [each for each in model.entries.values() if each.status not in (JobStatus.FAILED, JobStatus.CANCELED)]
         stored = Counter[str]()
         for entry in kept:
