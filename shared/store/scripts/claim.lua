@@ -14,8 +14,8 @@ for _, client in ipairs(args.full_clients) do
     is_full[client] = true
 end
 
--- Moves a job whose flow was charged since it got its position. Returns whether it did.
-local function move_if_charged(id)
+-- Gives a job a later start tag if its flow was charged since it got that. Returns whether it did.
+local function postpone_if_charged(id)
     local job = redis.call('HMGET', job_key(id), 'flow', 'charged')
     local charge = charge_of(model, job[1])
     local delay = charge - tonumber(job[2] or 0)
@@ -26,13 +26,13 @@ local function move_if_charged(id)
     return delay > 0
 end
 
--- The job with the lowest start tag. A charge moves a job only once it has come to the front, so that a charge costs the
--- same for any number of jobs that wait. Nothing if so many are moved that the next call must go on.
+-- The job with the lowest start tag. A charge postpones a job only once it has come to the front, so that a charge costs
+-- the same for any number of jobs that wait. Nothing if so many are postponed that the next call must go on.
 local function first_ready()
-    local MAX_MOVED = 1000
-    for _ = 1, MAX_MOVED do
+    local MAX_POSTPONED = 1000
+    for _ = 1, MAX_POSTPONED do
         local first = redis.call('ZRANGE', ready_key(model), 0, 0, 'WITHSCORES')
-        if not first[1] or not move_if_charged(first[1]) then
+        if not first[1] or not postpone_if_charged(first[1]) then
             return first[1], first[2]
         end
     end

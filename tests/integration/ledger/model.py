@@ -112,14 +112,14 @@ class Model:
         quarantined = self.waiting(quarantined=True)
         if quarantined:
             return quarantined[0] if is_idle else None
-        while self._moves_the_first():
+        while self._postpones_the_first():
             pass
         ready = self.waiting(quarantined=False)
         others = (each for each in ready if each.wanted.client not in full_clients)
         return next(others, ready[0] if ready else None)
 
-    def _moves_the_first(self) -> bool:
-        """Move the first job if its flow was charged since it got its position. Returns whether it did."""
+    def _postpones_the_first(self) -> bool:
+        """Postpone the first job if its flow was charged since it got its position. Returns whether it did."""
         ready = self.waiting(quarantined=False)
         if not ready:
             return False

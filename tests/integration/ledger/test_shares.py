@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -21,12 +21,12 @@ _HOUR_S = 3_600
 
 
 def _submit_until_refused(
-    deployment: Deployment, error: type[Exception], client: str = "", clients: Iterator[str] = iter(()), **values: Any
+    deployment: Deployment, error: type[Exception], client: str = "", clients: Iterable[str] = (), **values: Any
 ) -> int:
     """How many jobs are accepted: of one client, or each of another one."""
-    for number in range(1_000):
+    for number, each in enumerate(clients or [client] * 1_000):
         try:
-            deployment.submit(client=client or next(clients), **values)
+            deployment.submit(client=each, **values)
         except error:
             return number
     raise AssertionError("never refused")
@@ -118,7 +118,7 @@ def test_one_client_gets_three_quarters_of_the_memory_and_another_still_gets_in(
 
 
 def test_memory_is_full_for_newcomers_only_when_all_of_it_is_used(with_room: Deployment) -> None:
-    clients = iter(f"client-{number}" for number in range(100))
+    clients = [f"client-{number}" for number in range(100)]
     accepted = _submit_until_refused(with_room, StoreFull, image=_IMAGE, clients=clients)
     assert 15 <= accepted <= 20
     with pytest.raises(StoreFull, match="80%"):
