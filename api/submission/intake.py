@@ -69,6 +69,7 @@ class Intake:
             request=self._job_request(submission),
             image=image,
             owner=caller.owner,
+            client=caller.client,
             share=caller.share,
             timeout_s=submission.timeout,
             idempotency_key=key,

@@ -40,6 +40,7 @@ ERRORS = (
     ImageUnreadable,
     IdempotencyMismatch,
     QueueFull,
+    ShareExceeded,
     StoreFull,
     ServerBusy,
     ShareExceeded,

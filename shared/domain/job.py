@@ -128,6 +128,8 @@ class Job(BaseModel):
     """When the job is canceled unless it has ended."""
     owner: str
     """Id of the API key that submitted it, or `ANONYMOUS`."""
+    flow: str = ""
+    """Its priority, a colon and its client. Empty for a job of an older version."""
     webhook: Webhook | None = None
     """Where a message is sent when the job ends."""
     attempt: int = 0
@@ -148,6 +150,11 @@ class Job(BaseModel):
     def version(self) -> str:
         """Identifies the present state of the job: no transition leads back to an earlier version."""
         return f"{self.fence}-{self.status}"
+
+    @property
+    def client(self) -> str:
+        """Whom limits count for this job: the API key, or without keys the address. Empty as `flow`."""
+        return self.flow.partition(":")[2]
 
     @property
     def metrics(self) -> JobMetrics | None:

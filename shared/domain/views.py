@@ -135,6 +135,12 @@ class DeliveryList(BaseModel):
 
     deliveries: list[DeliveryView]
 
+    def without_attempts(self) -> Self:
+        """The same without what receivers answered."""
+        return self.model_copy(
+            update={"deliveries": [each.model_copy(update={"attempts": []}) for each in self.deliveries]}
+        )
+
 
 class JobPage(BaseModel):
     """One page of a caller's jobs."""

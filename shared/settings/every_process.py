@@ -106,6 +106,11 @@ class RetentionSettings(SettingsGroup):
         description="Seconds for which a result is used again for the same image, prompt and formats. 0 turns this "
         "off. Turn it on if clients send the same request repeatedly.",
     )
+    result_cache_shared: bool = Field(
+        False,
+        description="Use a result again for other API keys too. Off, because a key could find out what another one has "
+        "asked. Turn it on if all keys belong to one organisation.",
+    )
 
 
 class LoggingSettings(SettingsGroup):

@@ -125,7 +125,7 @@ def test_jobs_are_listed_newest_first(client: httpx2.Client) -> None:
     assert [job["id"] for job in page["jobs"]] == ids[:0:-1]
     rest = client.get("/jobs", params={"limit": 2, "cursor": page["next_cursor"]}).json()
     assert ([job["id"] for job in rest["jobs"]], rest["next_cursor"]) == (ids[:1], None)
-    assert_problem(client.get("/jobs", params={"cursor": "gone"}), 404, "job_not_found")
+    assert_problem(client.get("/jobs", params={"cursor": "gone"}), 422, "invalid_field")
     assert_problem(client.get("/jobs", params={"limit": 101}), 422, "invalid_field")
 
 
@@ -259,9 +259,10 @@ def test_unknown_paths_and_methods_are_answered_with_problems(
 def test_a_full_queue_is_refused_with_retry_after(settings: Settings) -> None:
     with front_end(settings.replace(max_queued_jobs=1)) as url, httpx2.Client(base_url=url) as client:
         assert submit(client).status_code == 202
-        response = submit(client)
-        assert_problem(response, 429, "queue_full")
-        assert int(response.headers["retry-after"]) > 0
+        for address, problem in (("127.0.0.1", "share_exceeded"), ("192.0.2.1", "queue_full")):
+            response = submit(client, headers={"X-Forwarded-For": address})
+            assert_problem(response, 429, problem)
+            assert int(response.headers["retry-after"]) > 0
 
 
 # --- Reading and canceling jobs ---------------------------------------------------------------------------------------
