@@ -99,6 +99,11 @@ class BoundedHttpProtocol(OneRequestProtocol):
         if not self._is_in_headers and self._deadline is None:
             self._start_clock()
 
+    def resume_writing(self) -> None:
+        """The client has taken most of what waited for it, and more will be added."""
+        self._progress = SendProgress()
+        super().resume_writing()
+
     def abort_if_stuck(self, now_s: float) -> None:
         """Close the connection if its client does not take what is sent. To be called every second or so."""
         if self._progress.is_stuck(self.transport.get_write_buffer_size(), now_s):

@@ -39,6 +39,12 @@ def named_hosts(scope: Scope) -> list[str]:
     return cast(list[str], scope["state"]["named_hosts"])
 
 
+def host_name(host: str) -> str:
+    """The name in `NAME` or `NAME:PORT`, in lower case and without a dot at its end; "" if it has another form."""
+    match = _HOST.fullmatch(host)
+    return match[1].lower().strip("[]").removesuffix(".") if match else ""
+
+
 def prefix(request: Request) -> str:
     """The path of that URL, without a slash at its end: "" or like `/maskq`."""
     return cast(str, request.scope.get("root_path", ""))

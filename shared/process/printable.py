@@ -32,6 +32,6 @@ def _lines(error: traceback.TracebackException) -> Iterator[str]:
         yield "Traceback (most recent call last):"
     for frame in error.stack.format():
         yield from map(printable, frame.splitlines())
-    yield printable("".join(error.format_exception_only()).strip())
+    yield printable("".join(error.format_exception_only()).strip("\n"))
     for part in error.exceptions or ():
         yield from (f"  {line}" for line in _lines(part))
