@@ -20,7 +20,7 @@ _MAX_HEADER_BYTES = 65_536
 _MAX_HEADERS = 200
 """Browsers send 30. Every look-up of a header passes all of them."""
 _LINGER_S = 1.0
-"""How long a refused client may read why. Closing at once would discard the answer if bytes of its request are unread."""
+"""How long a refused client may read why. If bytes of its request are unread, closing at once discards the answer."""
 _LINGER_BYTES = 262_144
 """What is read of such a client meanwhile."""
 

@@ -19,7 +19,7 @@ def printable(text: str) -> str:
 
 
 def printable_traceback(error: BaseException, trace: TracebackType | None) -> str:
-    """The traceback of an exception and of those that led to it. Each message, which may quote a client, is one line."""
+    """The traceback of an exception and of those that led to it. Each message is one line: it may quote a client."""
     return "\n".join(_lines(traceback.TracebackException(type(error), error, trace)))
 
 

@@ -101,11 +101,15 @@ def _ends(server: FrontEndServer) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("requests", [_LARGE, _LARGE * 10, _LARGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")])
+@pytest.mark.parametrize(
+    "requests", [_LARGE, _LARGE * 10, _LARGE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")]
+)
 def test_a_client_that_reads_nothing_is_closed(impatient: FrontEndServer, requests: bytes) -> None:
     with ExitStack() as kept:
         for _ in range(20):
-            client = kept.enter_context(connection(f"http://127.0.0.1:{impatient.config.port}", receive_buffer_bytes=4_096))
+            client = kept.enter_context(
+                connection(f"http://127.0.0.1:{impatient.config.port}", receive_buffer_bytes=4_096)
+            )
             client.sendall(requests)
         assert _is_served(f"http://127.0.0.1:{impatient.config.port}")
         assert _ends(impatient)

@@ -100,14 +100,20 @@ _FORGED = "\n2026-01-01T00:00:00Z [info     ] forged [maskq]"
 _HOSTILE = ["\n", "\r", "\x1b[2J", "\x9b31m", "\x85", "\u2028", "\u202e", "\u200b", "\ud800", "\0", "\x7f"]
 
 
+def _fail(text: str) -> None:
+    raise ValueError(text)
+
+
 def _log(form: str, capsys: pytest.CaptureFixture[str], text: str) -> str:
     """The lines of log records with this text in all places where a record may have text."""
     set_up_logging(Settings.of(log_format=form).logging)
     logger = logging.getLogger("a.dependency" + text)
     with structlog.contextvars.bound_contextvars(job_id=text, **{text: text}):
-        logger.warning("GET %s", text, extra={"model_id": text, "names": [text], "raw": text.encode("utf-8", "replace")})
+        logger.warning(
+            "GET %s", text, extra={"model_id": text, "names": [text], "raw": text.encode("utf-8", "replace")}
+        )
         try:
-            raise ValueError(text)
+            _fail(text)
         except ValueError:
             logger.exception(text)
     return capsys.readouterr().err

@@ -65,7 +65,10 @@ def test_own_pages_and_programs_can(client: httpx2.Client, url: str) -> None:
 
 
 def test_the_public_url_is_an_own_origin(settings: Settings) -> None:
-    with front_end(settings.replace(public_url="https://a.example/maskq")) as url, httpx2.Client(base_url=url) as client:
+    with (
+        front_end(settings.replace(public_url="https://a.example/maskq")) as url,
+        httpx2.Client(base_url=url) as client,
+    ):
         assert submit(client, headers={"Origin": "https://a.example", "Host": "a.example"}).status_code == 202
         assert submit(client, headers={"Origin": "https://a.example"}).status_code == 202
         assert submit(client, headers={"Origin": "https://b.example"}).status_code == 403

@@ -35,7 +35,18 @@ def _assert_strict(answer: httpx2.Response) -> None:
 def test_every_answer_has_the_headers(settings: Settings, leases: LeaseStore, keys: bool) -> None:
     with front_end(settings.replace(require_keys=keys)) as url, httpx2.Client(base_url=url) as client:
         accepted = submit(client)
-        paths = ["/", "/docs", "/livez", "/readyz", "/metrics", "/models", "/jobs", "/openapi.json", "/nothing", "/jobs/x"]
+        paths = [
+            "/",
+            "/docs",
+            "/livez",
+            "/readyz",
+            "/metrics",
+            "/models",
+            "/jobs",
+            "/openapi.json",
+            "/nothing",
+            "/jobs/x",
+        ]
         if not keys:
             finish_next(leases)
             urls = accepted.json()["urls"]

@@ -7,7 +7,9 @@ import pytest
 from api.http.same_origin import KnownHosts
 
 
-@pytest.mark.parametrize("host", ["localhost", "LocalHost:8000", "localhost.", "127.0.0.1", "127.8.9.1:80", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LocalHost:8000", "localhost.", "127.0.0.1", "127.8.9.1:80", "[::1]:8000"]
+)
 @pytest.mark.parametrize("is_local", [True, False])
 def test_this_machine_is_known(host: str, is_local: bool) -> None:
     assert host in KnownHosts("", "", is_local=is_local)

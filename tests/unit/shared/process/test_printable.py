@@ -38,14 +38,16 @@ def test_no_character_that_controls_or_hides_is_left() -> None:
         assert len(written.splitlines()) <= 1
 
 
+def _raise(error: Exception, cause: Exception | None = None) -> None:
+    raise error from cause
+
+
 def _raise_chain() -> None:
     try:
-        try:
-            raise ValueError(f"cause\n{_FORGED}")
-        except ValueError as error:
-            raise KeyError(f"context\x1b[2J\n{_FORGED}") from error
+        _raise(KeyError(f"context\x1b[2J\n{_FORGED}"), ValueError(f"cause\n{_FORGED}"))
     except KeyError:
-        raise ExceptionGroup(f"group\n{_FORGED}", [OSError(f"part\n{_FORGED}"), RuntimeError("\u2028")]) from None
+        parts = [OSError(f"part\n{_FORGED}"), RuntimeError("\u2028")]
+        raise ExceptionGroup(f"group\n{_FORGED}", parts)  # noqa: B904  its context is to be written
 
 
 def test_messages_in_a_traceback_are_one_line_each() -> None:
@@ -53,7 +55,14 @@ def test_messages_in_a_traceback_are_one_line_each() -> None:
         _raise_chain()
     text = printable_traceback(caught.value, caught.tb)
     assert not any(line.strip().startswith("2026") for line in text.splitlines())
-    for part in ("group\\n2026", "part\\n2026", "RuntimeError: \\u2028", "_raise_chain"):
+    for part in (
+        "group\\n2026",
+        "cause\\n2026",
+        "context\\x1b",
+        "part\\n2026",
+        "RuntimeError: \\u2028",
+        "_raise_chain",
+    ):
         assert part in text
 
 
