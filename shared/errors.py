@@ -126,7 +126,7 @@ class UnsupportedEncoding(MaskqError):
 
 
 class MisdirectedRequest(MaskqError):
-    """The request names a host that is not known as one of this service. Without API keys, such requests are refused."""
+    """The request names a host that is not known as this service. Without API keys, such requests are refused."""
 
     type, title, status = "misdirected_request", "The request is for another host", 421
 

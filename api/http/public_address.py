@@ -1,7 +1,7 @@
 """Which URL this service has for its clients, also behind a proxy with TLS or a path. All links begin with it.
 
 `PublicAddress` writes the URL into the scope of every request: scheme, host and `root_path`. So Starlette's redirects,
-FastAPI's OpenAPI document and `base_url` agree. Nothing else reads the host of a request; `named_hosts` keeps what it was.
+FastAPI's OpenAPI document and `base_url` agree. Nothing else reads the host of a request. What it was is in `named_hosts`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,12 @@ def base_url(request: Request) -> str:
 def named_hosts(scope: Scope) -> list[str]:
     """The hosts that a request named, before they were replaced: in `Host`, and in the headers of a trusted proxy."""
     return cast(list[str], scope["state"]["named_hosts"])
+
+
+def host_name(host: str) -> str:
+    """The name in `NAME` or `NAME:PORT`, in lower case and without a dot at its end; "" if it has another form."""
+    match = _HOST.fullmatch(host)
+    return match[1].lower().strip("[]").removesuffix(".") if match else ""
 
 
 def prefix(request: Request) -> str:

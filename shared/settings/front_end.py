@@ -134,8 +134,8 @@ class HttpSettings(SettingsGroup):
         "",
         description="Names by which requests may call this service while it requires no API keys, comma-separated: "
         "its name in a network or behind a gateway. `localhost`, the host of MASKQ_PUBLIC_URL and IP addresses need no "
-        "entry (of a service that only this machine can reach, loopback addresses). Others get 421, so that a page in a "
-        "browser cannot read jobs under a name of its own. `*` allows all names.",
+        "entry (loopback addresses, if only this machine can connect). Others get 421, so that a page in a browser "
+        "cannot read jobs under a name of its own. `*` allows all names.",
     )
     forwarded_allow_ips: Annotated[str, AfterValidator(_proxies)] = Field(
         "127.0.0.1",
