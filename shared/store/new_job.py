@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from shared.domain.job import JobRequest
 from shared.domain.webhook import Webhook
 
+_DECIDES_RESULT = {"model_id", "prompt", "mask_formats", "tiles", "duplicates", "score_threshold"}
+"""The fields of a request that its result depends on, beside the image."""
+
 
 @dataclass(frozen=True)
 class NewJob:
@@ -47,8 +50,7 @@ class NewJob:
     @property
     def content(self) -> str:
         """SHA-256 in hex of everything that the result depends on."""
-        request = self.request
-        return _digest(request.model_id, request.prompt, ",".join(request.mask_formats), self.image)
+        return _digest(self.request.model_dump_json(include=_DECIDES_RESULT), self.image)
 
 
 def _digest(*parts: str | bytes) -> str:

@@ -17,6 +17,7 @@ from shared.domain.job import JobStatus, MaskFormat
 from shared.domain.result import PngMask, RleMask, SegmentedObject
 from testing.factories import job_request, segmentation_result, segmented_object, stored_job
 from worker.stages.parse import Detection
+from worker.stages.place import place
 from worker.stages.render import render_object
 from worker.stages.run_lengths import resize
 
@@ -36,7 +37,7 @@ def _soft(seed: int) -> npt.NDArray[np.float32]:
 
 def _found(seed: int, label: str, box_yxyx: tuple[int, int, int, int]) -> SegmentedObject:
     detection = Detection(label, box_yxyx, tuple(range(16)), 0.25 * (seed + 1))
-    return render_object(detection, _soft(seed), _WIDTH, _HEIGHT, [MaskFormat.PNG])
+    return render_object(place(detection, _soft(seed), (_WIDTH, _HEIGHT)), [MaskFormat.PNG])
 
 
 _OBJECTS = [
