@@ -6,6 +6,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +108,8 @@ class Pipeline:
         failed = threading.Event()
         try:
             futures = [self._engine.submit(each, lambda: failed.is_set() or is_canceled()) for each in inputs]
+            for ended in wait(futures, return_when=FIRST_EXCEPTION).done:
+                ended.result()  # raises at once if a view failed, while others still run
             return [future.result() for future in futures]
         except BaseException:
             failed.set()

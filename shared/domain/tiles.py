@@ -6,6 +6,8 @@ vanish. The whole picture is always seen too, so that a thing larger than a tile
 
 from __future__ import annotations
 
+import math
+
 BoxXyxy = tuple[int, int, int, int]
 """x0, y0, x1, y1 in pixels; x1 and y1 are exclusive."""
 
@@ -18,9 +20,8 @@ one job delays others by no more than that."""
 OVERLAP = 0.25
 """Share of a tile's side that the next tile also sees. A thing of at most this size is whole in one of them."""
 _AUTO_ASPECT = 2.0
-"""Up to this ratio of its sides a picture is not cut: squeezing it to a square costs little (docs/tiles.md)."""
-_TILE_ASPECT = 1.0
-"""Aimed at in `auto`: the ratio of a tile's sides."""
+"""The ratio of sides up to which `auto` does not cut a picture, and up to which it makes tiles: about the widest
+pictures that models are trained on."""
 CHOICES = (
     AUTO,
     NONE,
@@ -55,7 +56,7 @@ def choose_tiles(tiles: str, width: int, height: int) -> str:
     aspect = max(width, height) / min(width, height)
     if aspect <= _AUTO_ASPECT:
         return NONE
-    count = min(round((aspect / _TILE_ASPECT - OVERLAP) / (1 - OVERLAP)), MAX_TILES)
+    count = min(math.ceil((aspect / _AUTO_ASPECT - OVERLAP) / (1 - OVERLAP)), MAX_TILES)
     return f"{count}x1" if width > height else f"1x{count}"
 
 

@@ -16,7 +16,7 @@ from worker.stages.pixel_mask import RunMask
 from worker.stages.place import FoundObject
 from worker.stages.run_sets import area, box_runs, intersection, union
 
-DUPLICATE_IOU = 0.8
+DUPLICATE_IOU = 0.7
 """From this intersection over union on, two detections with one label in one view are the same object."""
 SAME_OBJECT_SHARE = 0.3
 """From this share of the smaller one on, two detections with one label in two views are the same object. A model that
