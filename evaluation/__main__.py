@@ -56,13 +56,15 @@ def main() -> int:
 def _evaluate(options: argparse.Namespace) -> Metrics:
     """Evaluate a service or an engine. The model is chosen before the first prediction."""
     settings, dataset = load_settings(), _dataset_name(options)
+    run = options.out, options.in_flight, options.tiles
     if options.service:
-        service = _service(options)
-        return evaluate_service(_examples(options), dataset, service, options.out, options.in_flight, options.tiles)
+        return evaluate_service(
+            _examples(options), dataset, _service(options), *run, with_calibration=options.calibrate
+        )
     from evaluation.engine_predictor import evaluate_engine  # torch takes seconds to import, and a service needs none
 
     settings = settings.replace(model_id=options.model or settings.model.model_id)
-    return evaluate_engine(_examples(options), dataset, settings, options.out, options.in_flight, options.tiles)
+    return evaluate_engine(_examples(options), dataset, settings, *run, with_calibration=options.calibrate)
 
 
 def _service(options: argparse.Namespace) -> Service:
@@ -112,6 +114,7 @@ def _arguments() -> argparse.Namespace:
     common.add_argument("--limit", type=int, help="use only the first examples")
     common.add_argument("--in-flight", type=int, default=IN_FLIGHT, help="examples at the same time; 1 never batches")
     common.add_argument("--tiles", choices=CHOICES, metavar="TILES", default=AUTO, help="auto, 1 or COLUMNSxROWS")
+    common.add_argument("--calibrate", action="store_true", help="also write calibration.json and reliability.png")
     kinds = parser.add_subparsers(dest="data", required=True)
     scenes = kinds.add_parser("scenes", parents=[common], help="held-out scenes, for the demo checkpoint")
     scenes.add_argument("--count", type=int, default=500, help="number of scenes")

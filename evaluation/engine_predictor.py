@@ -63,6 +63,8 @@ def evaluate_engine(
     folder: Path,
     in_flight: int = IN_FLIGHT,
     tiles: str = AUTO,
+    *,
+    with_calibration: bool = False,
 ) -> Metrics:
     """Evaluate the model that `settings` name, in this process; see `evaluate`. Also measures the upper bound.
 
@@ -73,4 +75,4 @@ def evaluate_engine(
     setup = Setup(dataset=dataset, predictor=f"engine, {settings.model.model_id}")
     with engine_predictor(settings, tiles) as (predictor, codec):
         upper_bound = token_upper_bound(examples, codec)
-        return evaluate(examples, setup, predictor, folder, in_flight, upper_bound)
+        return evaluate(examples, setup, predictor, folder, in_flight, upper_bound, with_calibration=with_calibration)

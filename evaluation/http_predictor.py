@@ -83,6 +83,8 @@ def evaluate_service(
     folder: Path,
     in_flight: int = IN_FLIGHT,
     tiles: str = AUTO,
+    *,
+    with_calibration: bool = False,
 ) -> Metrics:
     """Evaluate a running service; see `evaluate`.
 
@@ -91,7 +93,8 @@ def evaluate_service(
         httpx2.HTTPError: the service cannot be reached, or returns an error.
     """
     with http_predictor(service, tiles) as predictor:
-        return evaluate(examples, Setup(dataset=dataset, predictor=service.name), predictor, folder, in_flight)
+        setup = Setup(dataset=dataset, predictor=service.name)
+        return evaluate(examples, setup, predictor, folder, in_flight, with_calibration=with_calibration)
 
 
 def _submit(client: httpx2.Client, example: Example, fields: dict[str, str]) -> dict[str, Any]:

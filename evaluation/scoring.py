@@ -109,6 +109,19 @@ def _match(example: Example, predictions: list[PredictedObject]) -> dict[int, Pr
     return pairs
 
 
+def right_objects(example: Example, result: SegmentationResult, least_iou: float) -> list[bool]:
+    """For each object of a result: whether it is matched to a true object, with at least this IoU. An object without a
+    mask is not."""
+    predictions = predicted_objects(result)
+    right = {
+        id(prediction)
+        for index, prediction in _match(example, predictions).items()
+        if mask_ious([example.ground_truth[index].mask], [prediction.mask])[0, 0] >= least_iou
+    }
+    with_mask = iter(predictions)
+    return [found.rle is not None and id(next(with_mask)) in right for found in result.objects]
+
+
 def mask_ious(truths: list[Rle], predictions: list[Rle]) -> npt.NDArray[np.float64]:
     """float64[true objects, predicted objects]: intersection over union of masks of one image.
 

@@ -30,7 +30,8 @@ class Calibration(BaseModel):
 
     def probability(self, raw_score: float) -> float:
         """0..1 -> 0..1."""
-        return 1 / (1 + math.exp(-self.intercept - self.slope * log_odds(raw_score)))
+        odds = self.intercept + self.slope * log_odds(raw_score)
+        return (1 + math.tanh(odds / 2)) / 2  # the logistic function, without overflow
 
 
 def log_odds(probability: float) -> float:

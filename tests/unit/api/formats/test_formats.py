@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import warnings
 from typing import Any
 
@@ -61,6 +63,14 @@ def _coco(document: dict[str, Any]) -> COCO:
     data_set.dataset = document
     data_set.createIndex()
     return data_set
+
+
+@pytest.mark.parametrize("name", [each for each in ResultFormat if each is not ResultFormat.MASKQ])
+def test_an_object_without_a_label_is_of_the_class_unknown(name: ResultFormat) -> None:
+    text = json.dumps(_document(name, [_OBJECTS[0].model_copy(update={"label": None})]))
+    assert "unknown" in text
+    assert ': ""' not in text
+    assert "null" not in text
 
 
 # --- COCO -------------------------------------------------------------------------------------------------------------

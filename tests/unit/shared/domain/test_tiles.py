@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,4 +58,4 @@ def test_the_first_view_is_the_whole_picture_and_tiles_cover_it(tiles: str, widt
 @given(st.integers(2, MAX_TILES), st.integers(100, 9_000))
 def test_neighbouring_tiles_overlap(count: int, width: int) -> None:
     boxes = picture_views(f"{count}x1", width, 100)[1:]
-    assert all(left[2] > right[0] for left, right in zip(boxes, boxes[1:], strict=False))
+    assert all(left[2] > right[0] for left, right in pairwise(boxes))
