@@ -25,6 +25,7 @@ from worker.loading.vae_file import find_vae
 from worker.stages.encode_mask import encode_mask
 from worker.stages.mask_vqvae import MaskCodec, keep_jax_on_cpu, load_vae
 from worker.stages.parse import Detection, parse_answer
+from worker.stages.place import place
 from worker.stages.render import render_object
 
 _MAX_PIXELS = 100_000_000
@@ -68,7 +69,7 @@ def decode_text(codec: MaskCodec, text: str, width: int, height: int) -> npt.NDA
 
 
 def _render(found: Detection, soft: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.bool_]:
-    mask = render_object(found, soft, width, height, [MaskFormat.PNG]).mask
+    mask = render_object(place(found, soft, (width, height)), [MaskFormat.PNG]).mask
     if not isinstance(mask, PngMask):
         raise TypeError(f"expected a PNG, got {type(mask)}")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(mask.data))))

@@ -22,7 +22,7 @@ def coco_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
         "images": [image],
         "categories": [{"id": number, "name": label} for label, number in categories.items()],
         "annotations": [
-            _annotation(found, number, categories[found.label]) for number, found in enumerate(result.objects, 1)
+            _annotation(found, number, categories[found.name]) for number, found in enumerate(result.objects, 1)
         ],
     }
 

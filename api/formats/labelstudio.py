@@ -42,7 +42,7 @@ def _brush_label(found: SegmentedObject, mask: RleMask, region_id: str) -> dict[
         "original_height": height,
         "image_rotation": 0,
         "score": found.score,
-        "value": {"format": "rle", "rle": list(_pack(row_runs(mask))), "brushlabels": [found.label]},
+        "value": {"format": "rle", "rle": list(_pack(row_runs(mask))), "brushlabels": [found.name]},
     }
 
 

@@ -6,6 +6,7 @@ A check raises `ValueError` with the reason; pydantic collects those, and `submi
 from __future__ import annotations
 
 import binascii
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, cast
@@ -13,10 +14,12 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from api.submission.base64_text import decode_base64
-from shared.domain.job import MAX_TIMEOUT_S, MaskFormat, Priority
+from shared.domain.job import MAX_TIMEOUT_S, Duplicates, MaskFormat, Priority
+from shared.domain.paligemma import read_prompt
 from shared.domain.prompt import MAX_PROMPT_CHARS, normalize_prompt
+from shared.domain.tiles import CHOICES, read_tiles
 from shared.domain.webhook import WebhookEvent
-from shared.errors import PayloadTooLarge
+from shared.errors import InvalidField, PayloadTooLarge
 from shared.outbound import MAX_URL_CHARS
 
 
@@ -60,6 +63,35 @@ def _names(value: object) -> list[str]:
     if not texts:
         raise ValueError("must name at least one")
     return list(dict.fromkeys(name.strip() for text in texts for name in text.split(",")))
+
+
+def _tiles(value: object) -> str:
+    return read_tiles(str(value) if value == 1 else _text(value))  # JSON may write 1 as a number
+
+
+def _score_threshold(value: object) -> float | dict[str, float]:
+    """A number, or numbers by phrase. A form sends both as text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if isinstance(value, dict) and value:
+        return {_phrase(phrase): _share(least) for phrase, least in value.items()}
+    return _share(value)
+
+
+def _phrase(text: str) -> str:
+    try:
+        return read_prompt(normalize_prompt(text))[0]
+    except InvalidField:
+        raise ValueError("names a phrase that no prompt can have") from None
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError('must be a number from 0 to 1, or such numbers by phrase: {"cat": 0.3, "dog": 0.6}')
+    return float(value)
 
 
 def _file(value: object, info: ValidationInfo) -> bytes | None:
@@ -109,6 +141,16 @@ MaskFormats = Annotated[
     tuple[MaskFormat, ...],
     Field(fail_fast=True),
     BeforeValidator(_names, json_schema_input_type=MaskFormat | _Several[MaskFormat]),
+]
+Tiles = Annotated[str, PlainValidator(_tiles), WithJsonSchema({"enum": [*CHOICES, 1]})]
+DuplicatesName = Annotated[Duplicates, BeforeValidator(_text)]
+_SHARE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 1}
+Threshold = Annotated[
+    float | dict[str, float],
+    PlainValidator(_score_threshold),
+    WithJsonSchema(
+        {"anyOf": [_SHARE_SCHEMA, {"type": "object", "additionalProperties": _SHARE_SCHEMA, "minProperties": 1}]}
+    ),
 ]
 Events = Annotated[
     tuple[WebhookEvent, ...],

@@ -17,7 +17,8 @@ from api.submission.fields import DeploymentLimits
 from api.submission.form import read_form
 from api.submission.json_object import parse_json_object, read_body
 from api.submission.submission import FormSubmission, JsonSubmission, Submission, validate
-from shared.domain.job import JobRequest, MaskFormat, Priority, new_job_id
+from shared.domain.job import Duplicates, JobRequest, MaskFormat, Priority, new_job_id
+from shared.domain.tiles import AUTO
 from shared.domain.webhook import Webhook
 from shared.errors import MalformedRequest
 from shared.fair_threads import FairThreads
@@ -98,6 +99,9 @@ class Intake:
             model_id=submission.model_id or self._limits.model_ids[0],
             prompt=submission.prompt,
             mask_formats=submission.mask_format or (MaskFormat.RLE,),
+            tiles=submission.tiles or AUTO,
+            duplicates=submission.duplicates or Duplicates.MERGE,
+            score_threshold=submission.score_threshold or 0.0,
             priority=submission.priority or Priority.NORMAL,
             traceparent=current_traceparent(),
         )

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from api.submission.fields import (
     Base64,
     DeploymentLimits,
+    DuplicatesName,
     Events,
     File,
     ImageUrl,
@@ -21,10 +22,14 @@ from api.submission.fields import (
     ModelId,
     PriorityName,
     Prompt,
+    Threshold,
+    Tiles,
     Timeout,
     WebhookUrl,
 )
 from shared.domain.job import MAX_TIMEOUT_S
+from shared.domain.paligemma import read_prompt
+from shared.domain.tiles import MAX_TILES
 from shared.errors import InvalidField, UnsupportedImage
 
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -53,6 +58,20 @@ class Submission(BaseModel):
     mask_format: MaskFormats | None = Field(
         None, description="Format of the masks. Several are allowed, as a list or comma-separated. Default: `rle`."
     )
+    tiles: Tiles | None = Field(
+        None,
+        description="Overlapping parts of the image that the model sees one by one: `auto`, `1` (none) or COLUMNSxROWS "
+        f"such as `3x1`, at most {MAX_TILES}. `auto`, the default, cuts wide and tall images only.",
+    )
+    duplicates: DuplicatesName | None = Field(
+        None, description="What happens to an object that the model names twice: `merge` (default) or `keep`."
+    )
+    score_threshold: Threshold | None = Field(
+        None,
+        description="Objects with a lower score are left out: a number from 0 to 1, or numbers by phrase of the prompt "
+        "(a JSON object, in a form as text). Default: 0.",
+        examples=[0.5, {"cat": 0.3, "dog": 0.6}],
+    )
     webhook_url: WebhookUrl | None = Field(
         None,
         description="URL that receives a message when the job has ended, see docs/webhooks.md. Empty: no webhook.",
@@ -75,6 +94,14 @@ class Submission(BaseModel):
             if getattr(self, self.upload_field) == b"":
                 raise UnsupportedImage(f"{self.upload_field}: the file is empty")
             raise InvalidField(f"{' or '.join(self.image_fields())}: send exactly one image")
+        return self
+
+    @model_validator(mode="after")
+    def _has_thresholds_for_its_phrases(self) -> Self:
+        asked = {phrase.casefold() for phrase in read_prompt(self.prompt)}
+        named = self.score_threshold if isinstance(self.score_threshold, dict) else {}
+        if unasked := [phrase for phrase in named if phrase.casefold() not in asked]:
+            raise InvalidField(f"score_threshold: the prompt does not ask for {unasked[0]}")
         return self
 
 

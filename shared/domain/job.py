@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.domain.tiles import AUTO
 from shared.domain.webhook import Webhook
 
 MAX_TIMEOUT_S = 86_400
@@ -73,6 +74,19 @@ class Priority(StrEnum):
         return {Priority.HIGH: 4, Priority.NORMAL: 2, Priority.LOW: 1}[self]
 
 
+class Duplicates(StrEnum):
+    """What happens to an object that the model names several times."""
+
+    MERGE = "merge"
+    """One object, which says how many were merged."""
+    KEEP = "keep"
+    """All of them, as the model wrote them."""
+
+
+ScoreThreshold = float | dict[str, float]
+"""0..1 for all objects, or by phrase of the prompt."""
+
+
 class JobRequest(BaseModel):
     """A validated request of a client. The image is kept apart from it."""
 
@@ -83,6 +97,11 @@ class JobRequest(BaseModel):
     """In the model's format: `segment cat ; dog`."""
     mask_formats: tuple[MaskFormat, ...]
     """At least one, no duplicates, in the requested order."""
+    tiles: str = AUTO
+    """`auto`, `1` or COLUMNSxROWS, as `shared.domain.tiles.read_tiles` returns it."""
+    duplicates: Duplicates = Duplicates.MERGE
+    score_threshold: ScoreThreshold = 0.0
+    """Objects with a lower score are left out. By phrase: objects with another label are kept."""
     priority: Priority = Priority.NORMAL
     traceparent: str = ""
     """Context of the request's trace (W3C Trace Context), which the worker continues; empty if there is none."""

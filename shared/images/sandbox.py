@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -16,12 +17,14 @@ from typing import Any, Self
 
 from PIL import Image
 
+from shared.domain.tiles import NONE, picture_views
 from shared.errors import ImageTooLarge, ImageUnreadable, UnsupportedImage
 from shared.settings import ImageSettings
 
 _REFUSALS = {error.type: error for error in (UnsupportedImage, ImageTooLarge, ImageUnreadable)}
 _WALL_TIME_FACTOR = 6
 """Seconds to wait for a reply, per second of CPU time an image may take: the machine may be busy, the child frozen."""
+_CHANNELS = 3
 _ROOT = Path(__file__).parents[2]
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
 """The only environment variables that a child process gets: no secrets."""
@@ -37,6 +40,8 @@ class DecodedImage:
     """Width of the upright image before scaling, in pixels."""
     height: int
     """Height of the upright image before scaling, in pixels."""
+    tiles: tuple[Image.Image, ...] = ()
+    """The tiles in the order of `picture_views`, each scaled to the requested size."""
 
 
 class DecodingPool:
@@ -59,8 +64,9 @@ class DecodingPool:
             while True:
                 self._idle.pop().end()
 
-    def decode(self, data: bytes, size: tuple[int, int]) -> DecodedImage:
+    def decode(self, data: bytes, size: tuple[int, int], tiles: str = NONE) -> DecodedImage:
         """Decode an image as `open_upright` does, and scale it (bicubic) to `size`, which is (width, height) in pixels.
+        Its `tiles`, one of `tiles.CHOICES`, are scaled to the same size.
 
         Raises:
             UnsupportedImage, ImageTooLarge, ImageUnreadable: as `open_upright`; the last also if decoding takes too
@@ -68,20 +74,21 @@ class DecodingPool:
         """
         with self._free:
             try:
-                return self._decode(data, size)
+                return self._decode(data, size, tiles)
             except _ChildLost:
                 pass  # another cause than this image may have killed it
             try:
-                return self._decode(data, size)
+                return self._decode(data, size, tiles)
             except _ChildLost:
                 raise ImageUnreadable("its decoder crashed") from None
 
-    def _decode(self, data: bytes, size: tuple[int, int]) -> DecodedImage:
+    def _decode(self, data: bytes, size: tuple[int, int], tiles: str) -> DecodedImage:
         with self._child() as child:
-            reply, pixels = child.request(data, self._settings.max_image_pixels, size)
+            reply, views = child.request(data, self._settings.max_image_pixels, size, tiles)
         if "error" in reply:
             raise _REFUSALS.get(reply["error"], ImageUnreadable)(reply["detail"])
-        return DecodedImage(Image.frombytes("RGB", size, pixels), reply["width"], reply["height"])
+        whole, *others = [Image.frombytes("RGB", size, pixels) for pixels in views]
+        return DecodedImage(whole, reply["width"], reply["height"], tuple(others))
 
     @contextmanager
     def _child(self) -> Iterator[_Child]:
@@ -118,15 +125,17 @@ class _Child:
             start_new_session=True,  # Ctrl-C must reach only the parent
         )
 
-    def request(self, data: bytes, max_pixels: int, size: tuple[int, int]) -> tuple[dict[str, Any], bytes]:
-        """Have an image decoded. Returns the head of the reply and, unless that holds an error, the pixels.
+    def request(
+        self, data: bytes, max_pixels: int, size: tuple[int, int], tiles: str
+    ) -> tuple[dict[str, Any], list[bytes]]:
+        """Have an image decoded. Returns the head of the reply and, unless that holds an error, the pixels of the image
+        and of its tiles.
 
         Raises:
             ImageUnreadable: decoding took more CPU time than allowed.
             _ChildLost: the child ended for another reason.
         """
-        width, height = size
-        request = {"bytes": len(data), "max_pixels": max_pixels, "size": size}
+        request = {"bytes": len(data), "max_pixels": max_pixels, "size": size, "tiles": tiles}
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -136,14 +145,15 @@ class _Child:
             stdin.write(json.dumps(request).encode() + b"\n" + data)
             stdin.flush()
             head = json.loads(stdout.readline() or "null")
-            pixels = b"" if head is None or "error" in head else stdout.read(width * height * 3)
+            count = 0 if head is None or "error" in head else len(picture_views(tiles, head["width"], head["height"]))
+            views = [stdout.read(math.prod(size) * _CHANNELS) for _ in range(count)]
         except BrokenPipeError:
-            head, pixels = None, b""
+            head, views = None, []
         finally:
             timeout.cancel()
-        if head is None or ("error" not in head and len(pixels) < width * height * 3):
+        if head is None or any(len(pixels) < math.prod(size) * _CHANNELS for pixels in views):
             self._raise_cause_of_end()
-        return head, pixels
+        return head, views
 
     def _raise_cause_of_end(self) -> None:
         if self._process.wait(self._timeout_s) == -signal.SIGXCPU:

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
+from shared.domain.tiles import picture_views
 from shared.errors import ImageUnreadable, MaskqError
 from shared.images.inspect import open_upright
 
@@ -31,14 +32,15 @@ def main() -> None:
         request = json.loads(line)
         data = requests.read(request["bytes"])
         _limit_cpu(cpu_s)
-        _reply(replies, *_decoded(data, request["max_pixels"], tuple(request["size"])))
+        _reply(replies, *_decoded(data, request["max_pixels"], tuple(request["size"]), request["tiles"]))
 
 
-def _decoded(data: bytes, max_pixels: int, size: tuple[int, int]) -> tuple[dict[str, Any], bytes]:
+def _decoded(data: bytes, max_pixels: int, size: tuple[int, int], tiles: str) -> tuple[dict[str, Any], bytes]:
     try:
         upright = open_upright(data, max_pixels)
         width, height = upright.size
-        pixels = upright.resize(size, Image.Resampling.BICUBIC).tobytes()
+        views = picture_views(tiles, width, height)
+        pixels = b"".join(upright.resize(size, Image.Resampling.BICUBIC, box=view).tobytes() for view in views)
     except MemoryError:
         error: MaskqError = ImageUnreadable("it takes more memory to decode than an image may")
     except MaskqError as refusal:

@@ -9,6 +9,9 @@ from functools import cached_property
 from shared.domain.job import JobRequest
 from shared.domain.webhook import Webhook
 
+_DECIDES_RESULT = {"model_id", "prompt", "mask_formats", "tiles", "duplicates", "score_threshold"}
+"""The fields of a request that its result depends on, beside the image."""
+
 
 @dataclass(frozen=True)
 class NewJob:
@@ -54,9 +57,8 @@ class NewJob:
 
     def content(self, *, is_shared: bool) -> str:
         """SHA-256 in hex of everything that the result depends on, and of the owner unless owners share results."""
-        request = self.request
         owner = "" if is_shared else self.owner
-        return _digest(request.model_id, request.prompt, ",".join(request.mask_formats), owner, self.image_sha256)
+        return _digest(self.request.model_dump_json(include=_DECIDES_RESULT), owner, self.image_sha256)
 
 
 def _digest(*parts: str | bytes) -> str:

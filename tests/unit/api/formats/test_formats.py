@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any
 
@@ -17,6 +18,7 @@ from shared.domain.job import JobStatus, MaskFormat
 from shared.domain.result import PngMask, RleMask, SegmentedObject
 from testing.factories import job_request, segmentation_result, segmented_object, stored_job
 from worker.stages.parse import Detection
+from worker.stages.place import place
 from worker.stages.render import render_object
 from worker.stages.run_lengths import resize
 
@@ -36,7 +38,7 @@ def _soft(seed: int) -> npt.NDArray[np.float32]:
 
 def _found(seed: int, label: str, box_yxyx: tuple[int, int, int, int]) -> SegmentedObject:
     detection = Detection(label, box_yxyx, tuple(range(16)), 0.25 * (seed + 1))
-    return render_object(detection, _soft(seed), _WIDTH, _HEIGHT, [MaskFormat.PNG])
+    return render_object(place(detection, _soft(seed), (_WIDTH, _HEIGHT)), [MaskFormat.PNG])
 
 
 _OBJECTS = [
@@ -60,6 +62,14 @@ def _coco(document: dict[str, Any]) -> COCO:
     data_set.dataset = document
     data_set.createIndex()
     return data_set
+
+
+@pytest.mark.parametrize("name", [each for each in ResultFormat if each is not ResultFormat.MASKQ])
+def test_an_object_without_a_label_is_of_the_class_unknown(name: ResultFormat) -> None:
+    text = json.dumps(_document(name, [_OBJECTS[0].model_copy(update={"label": None})]))
+    assert "unknown" in text
+    assert ': ""' not in text
+    assert "null" not in text
 
 
 # --- COCO -------------------------------------------------------------------------------------------------------------

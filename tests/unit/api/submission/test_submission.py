@@ -47,6 +47,24 @@ def test_json_may_have_numbers_lists_and_null() -> None:
     assert submission.webhook_events == (WebhookEvent.JOB_COMPLETED,)
 
 
+@pytest.mark.parametrize("tiles", ["1", 1, "1x1"])
+def test_one_tile_is_none(tiles: object) -> None:
+    assert _json(image_url=_URL, tiles=tiles).tiles == "1"
+
+
+@pytest.mark.parametrize(
+    ("given", "threshold"),
+    [
+        ("0.5", 0.5),
+        (0, 0.0),
+        ('{"Cat": 0.3, " big  dog ": 1}', {"Cat": 0.3, "big dog": 1.0}),
+        ({"cat": 1}, {"cat": 1.0}),
+    ],
+)
+def test_a_threshold_is_a_number_or_numbers_by_phrase(given: object, threshold: object) -> None:
+    assert _json(image_url=_URL, prompt="cat ; Big dog", score_threshold=given).score_threshold == threshold
+
+
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
 def test_base64_is_decoded(prefix: str) -> None:
     assert _json(image_base64=prefix + base64.b64encode(b"image").decode()).upload == b"image"
@@ -81,6 +99,21 @@ _WRONG: dict[str, tuple[type[Submission], dict[str, object], str]] = {
     "text as a file": (FormSubmission, {"image_file": "x"}, "image_file: must be one file part, with a filename"),
     "two files": (FormSubmission, {"image_file": [b"x", b"y"]}, "image_file: must be one file part, with a filename"),
     "not base64": (JsonSubmission, {"image_base64": "!"}, "image_base64: is not base64"),
+    "too many tiles": (JsonSubmission, {"tiles": "5x4"}, "tiles: must be auto, 1, or COLUMNSxROWS such as 3x1 or 2x2"),
+    "tiles of a list": (JsonSubmission, {"tiles": ["2x2"]}, "tiles: must be text, given once"),
+    "unknown duplicates": (JsonSubmission, {"duplicates": "drop"}, "duplicates: must be 'merge' or 'keep'"),
+    "threshold above 1": (JsonSubmission, {"score_threshold": 1.5}, "score_threshold: must be a number from 0 to 1"),
+    "threshold of words": (FormSubmission, {"score_threshold": "high"}, "score_threshold: must be a number from 0"),
+    "no threshold": (JsonSubmission, {"score_threshold": {}}, "score_threshold: must be a number from 0 to 1"),
+    "threshold not a number": (FormSubmission, {"score_threshold": "NaN"}, "score_threshold: must be a number from 0"),
+    "threshold true": (JsonSubmission, {"score_threshold": True}, "score_threshold: must be a number from 0 to 1"),
+    "threshold by an empty phrase": (JsonSubmission, {"score_threshold": {"": 0.5}}, "score_threshold: names a phrase"),
+    "threshold of text by phrase": (FormSubmission, {"score_threshold": '{"cat": "x"}'}, "score_threshold: must be a"),
+    "threshold for another thing": (
+        JsonSubmission,
+        {"prompt": "cat", "image_url": _URL, "score_threshold": {"cow": 0.5}},
+        "score_threshold: the prompt does not ask for cow",
+    ),
     "no image": (FormSubmission, {"prompt": "cat"}, "image_file or image_url: send exactly one image"),
     "two images": (
         JsonSubmission,

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from shared.domain.tiles import AUTO, picture_views
 from shared.errors import ImageTooLarge, ImageUnreadable, MaskqError, UnsupportedImage
 from shared.images.inspect import open_upright
 from shared.images.sandbox import DecodingPool
@@ -46,6 +47,16 @@ def test_a_child_returns_the_image_decoded_and_scaled(pool: DecodingPool, file_f
     expected = open_upright(data, _MANY).resize((90, 70), Image.Resampling.BICUBIC)
     assert (decoded.width, decoded.height) == (200, 300)
     assert (np.asarray(decoded.image) == np.asarray(expected)).all()
+
+
+def test_tiles_are_parts_of_the_upright_image_scaled_to_the_same_size(pool: DecodingPool) -> None:
+    data = encoded(gradient(400, 100), exif=exif_with_orientation(6))
+    decoded = pool.decode(data, (9, 7), AUTO)
+    upright = open_upright(data, _MANY)
+    expected = [upright.resize((9, 7), Image.Resampling.BICUBIC, box=view) for view in picture_views("1x3", 100, 400)]
+    assert [each.tobytes() for each in (decoded.image, *decoded.tiles)] == [each.tobytes() for each in expected]
+    assert (decoded.width, decoded.height) == (100, 400)
+    assert pool.decode(_PNG, (9, 7), AUTO).tiles == ()
 
 
 @pytest.mark.parametrize(
