@@ -107,8 +107,8 @@ class HttpSettings(SettingsGroup):
         "127.0.0.1",
         validation_alias="FORWARDED_ALLOW_IPS",
         description="Addresses or networks of the proxies, comma-separated. X-Forwarded-For, -Proto, -Host and -Prefix "
-        "count from them only. `*` trusts everyone, so a client could choose its address: use it only where nothing but "
-        "the proxy can connect.",
+        "count from them only. `*` trusts everyone, so a client could choose its address: use it only where nothing "
+        "but the proxy can connect.",
     )
     metrics_allow: NetworkList = Field(
         "127.0.0.0/8,::1/128",
