@@ -18,6 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.IGNORECASE | re.ASCII)
 _PREFIX = re.compile(r"(/(?!\.+(/|$))[\w.~-]+)+/?", re.ASCII)
 _FORWARDED = b"x-forwarded-"
+_BY_PROXIES = (_FORWARDED, b"forwarded")
 
 
 class _Address(NamedTuple):
@@ -50,6 +51,11 @@ def prefix(request: Request) -> str:
     return cast(str, request.scope.get("root_path", ""))
 
 
+def came_through_a_proxy(request: Request) -> bool:
+    """Whether a proxy passed this request on, trusted or not. Clients can only pretend that one did."""
+    return getattr(request.state, "came_through_a_proxy", False)
+
+
 class PublicAddress:
     """ASGI middleware around the whole application.
 
@@ -66,6 +72,9 @@ class PublicAddress:
         self._proxied = ProxyHeadersMiddleware(self._call, trusted_proxies)  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            by_proxy = any(name.startswith(_BY_PROXIES) for name, _ in scope["headers"])
+            scope.setdefault("state", {})["came_through_a_proxy"] = by_proxy
         if scope["type"] == "http" and not self._is_trusted(scope):
             scope["headers"] = [each for each in scope["headers"] if not each[0].startswith(_FORWARDED)]
         await self._proxied(scope, receive, send)  # type: ignore[arg-type]

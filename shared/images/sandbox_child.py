@@ -1,15 +1,16 @@
 """The child process that decodes images, one at a time. Only `shared.images.sandbox` starts it.
 
-A request or reply is one line of JSON, followed by bytes. A hostile image can harm only this process. Its memory and
-CPU time are limited, it cannot write files, and it inherits no open files, sockets or secrets.
+A request or reply is one line of JSON, followed by bytes. Before the first request, one line names the protections in
+force. A hostile image can harm only this process: its memory and CPU time are limited, it inherits no open files, no
+sockets and no secrets, and on Linux it can only compute, read requests and write replies (`shared.images.isolation`).
 """
 
 from __future__ import annotations
 
 import json
-import math
-import resource
 import sys
+import warnings
+from importlib import import_module
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -17,22 +18,31 @@ from PIL import Image
 from shared.domain.tiles import picture_views
 from shared.errors import ImageUnreadable, MaskqError
 from shared.images.inspect import open_upright
+from shared.images.isolation import isolate, limit_cpu
 
-_Limit = tuple[int, int]
+_IMPORTED_LATE = ("ImageCms", "ImagePalette", "MpoImagePlugin", "TiffImagePlugin", "WebPImagePlugin")
+"""Modules that Pillow imports when an image needs them. ImageCms is for LAB, TiffImagePlugin for EXIF."""
 
 
 def main() -> None:
     """Reply to requests until standard input ends. Arguments: memory in bytes, and CPU time per image in seconds."""
     memory_bytes, cpu_s = map(int, sys.argv[1:])
-    _limit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    _limit(resource.RLIMIT_CORE, (0, 0))
-    _limit(resource.RLIMIT_FSIZE, (0, 0))
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
+    _load_decoders()
+    _reply(replies, {"isolation": isolate(memory_bytes)}, b"")
     while line := requests.readline():
         request = json.loads(line)
         data = requests.read(request["bytes"])
-        _limit_cpu(cpu_s)
+        limit_cpu(cpu_s)
         _reply(replies, *_decoded(data, request["max_pixels"], tuple(request["size"]), request["tiles"]))
+
+
+def _load_decoders() -> None:
+    """Import all that decoding may need: once isolated, this process can open no file."""
+    warnings.simplefilter("ignore")  # to show one, Python reads source files
+    Image.preinit()
+    for module in _IMPORTED_LATE:
+        import_module(f"PIL.{module}")
 
 
 def _decoded(data: bytes, max_pixels: int, size: tuple[int, int], tiles: str) -> tuple[dict[str, Any], bytes]:
@@ -54,24 +64,6 @@ def _reply(replies: BinaryIO, head: dict[str, Any], body: bytes) -> None:
     replies.write(json.dumps(head).encode() + b"\n")
     replies.write(body)
     replies.flush()
-
-
-def _limit_cpu(cpu_s: int) -> None:
-    """Let the kernel end this process with SIGXCPU if the next image takes more CPU time. Wall time would depend on the
-    load of the machine."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    until = math.ceil(used.ru_utime + used.ru_stime) + cpu_s
-    _limit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
-
-
-def _limit(what: int, limit: _Limit) -> None:
-    """Set a limit, unless the present one is lower. macOS has limits on memory but does not enforce them."""
-    _, hard = resource.getrlimit(what)
-    try:
-        if hard == resource.RLIM_INFINITY or limit[0] <= hard:
-            resource.setrlimit(what, (limit[0], hard if limit[1] == resource.RLIM_INFINITY else min(limit)))
-    except (OSError, ValueError):
-        sys.stderr.write(f"the limit {what} of the decoder could not be set\n")
 
 
 if __name__ == "__main__":

@@ -141,13 +141,14 @@ class HttpSettings(SettingsGroup):
         "127.0.0.1",
         validation_alias="FORWARDED_ALLOW_IPS",
         description="Addresses or networks of the proxies, comma-separated. X-Forwarded-For, -Proto, -Host and -Prefix "
-        "count from them only. `*` trusts everyone, so a client could choose its address and read `/metrics`: use it "
-        "only where nothing but the proxy can connect.",
+        "count from them only. `*` trusts everyone, so a client could choose its address: use it only where nothing "
+        "but the proxy can connect.",
     )
     metrics_allow: NetworkList = Field(
         "127.0.0.0/8,::1/128",
         description="Networks whose clients may read `/metrics`, comma-separated. By default this machine only, "
-        "because metrics show how the service is used. Add the network of Prometheus.",
+        "because metrics show how the service is used. Add the network of Prometheus, which must ask directly: what a "
+        "proxy passes on is refused.",
     )
     body_timeout_s: PositiveSeconds = Field(
         120.0,

@@ -196,11 +196,13 @@ def new_password(stack: Stack, clients: Clients) -> Results:
     return under_load(stack, clients, rotate)
 
 
-_NEW_PASSWORD = "docker compose run --rm --no-deps secrets sh -c 'rm /run/secrets/users.acl && sh /users /run/secrets'"
+_NEW_PASSWORD = (
+    "docker compose run --rm --no-deps secrets sh -c 'rm /run/secrets/redis/users.acl && sh /users /run/secrets'"
+)
 
 
 def _redis_url(stack: Stack) -> str:
-    return (stack.volume("secrets") / "redis_url").read_text("utf-8")
+    return (stack.volume("api-secrets") / "redis_url").read_text("utf-8")
 
 
 def backup_and_restore(stack: Stack, clients: Clients) -> Results:
