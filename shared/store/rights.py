@@ -1,0 +1,155 @@
+"""What each kind of process needs of Redis: commands, keys and channels. The check at its start and the users in
+`deploy/redis/users` are compared with this."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Self
+
+from redis import Redis
+
+from shared.store import key_names
+from shared.store.key_names import KeyName
+from shared.store.lua_script import SyncScript, lua_source
+
+_ANY = "unused"
+"""Stands for the id, the model or the owner in the name of a key."""
+_CHANNELS = {"CHANGES": key_names.CHANGES, "CANCELED": key_names.CANCELED}
+_EVERY = frozenset({"PING", "INFO", "EVALSHA", "SCRIPT LOAD", "SETRANGE"})
+"""Commands of every process: to run scripts, and to see whether the server can be used."""
+_NOTIFY = frozenset({"MULTI", "EXEC", "SADD", "SMEMBERS", "LPUSH", "LLEN", "EXISTS"})
+_CONSUME = _NOTIFY | {"BRPOP"}
+"""Commands of Celery that sends messages, and that receives them too."""
+_BINDINGS = "_kombu.binding.unused"
+_QUEUES = ("maskq.unused", "maskq-webhooks")
+_READS, _WRITES = "HGETALL", "HINCRBY"
+"""Commands that every process has, with which access to a key is checked."""
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What one kind of process may have to do. Names of keys have `unused` for their variable parts."""
+
+    name: str
+    commands: Set[str]
+    read: Set[str]
+    """Keys that are only read."""
+    written: Set[str]
+    """Keys that are read and written."""
+    published: Set[str]
+    """Channels that are sent to."""
+    subscribed: Set[str]
+
+    @classmethod
+    def of(
+        cls, name: str, scripts: str, commands: Set[str], read: Set[str], written: Set[str], heard: Set[str]
+    ) -> Self:
+        """The rights of a process that runs these scripts (names separated by spaces), and commands without a script."""
+        code = "".join(_code(script) for script in scripts.split())
+        words = set(re.findall(r"\w+", code))
+        in_scripts = set(re.findall(r"redis\.call\('(\w+)'", code))
+        keys = {_sample(value) for name, value in vars(key_names).items() if _lua_name(name) in words - set(_CHANNELS)}
+        published = {channel for constant, channel in _CHANNELS.items() if constant in words}
+        return cls(
+            name, _EVERY | in_scripts | commands, read, {"maskq:unused", *keys, *written} - read, published, heard
+        )
+
+    def as_commands(self) -> Iterator[str]:
+        """A command for each right. A user who may run all of them has the rights."""
+        yield from sorted(self.commands)
+        yield from (f"{_READS} {key}" for key in sorted(self.read))
+        yield from (f"{_WRITES} {key} n 1" for key in sorted(self.written))
+        yield from (f"PUBLISH {channel} message" for channel in sorted(self.published))
+        yield from (f"SUBSCRIBE {channel}" for channel in sorted(self.subscribed))
+
+    def missing(self, redis: Redis) -> list[str]:
+        """The commands of `as_commands` that the user of this client may not run. Empty on a server that cannot tell,
+        such as one older than Redis 7.
+
+        Raises:
+            redis.RedisError: the server does not answer, or this user may not even run scripts.
+        """
+        commands = list(self.as_commands())
+        found = SyncScript(redis, "missing_rights")(commands=commands)
+        return [commands[number - 1] for number in found.get("missing", [])]
+
+
+def _sample(name: object) -> str:
+    """A key of this name."""
+    return name(*[_ANY] * len(name.values)) if isinstance(name, KeyName) else str(name)
+
+
+def _lua_name(name: str) -> str:
+    return name if name.isupper() else f"{name}_key"
+
+
+@cache
+def _functions() -> dict[str, str]:
+    """The functions of `common.lua` by their names."""
+    parts = re.split(r"^local function (\w+)", lua_source("common"), flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def _code(script: str) -> str:
+    """The text of a script and of all common functions that it calls, directly or not; without comments."""
+    code, waiting = "", [lua_source(script)]
+    seen: set[str] = set()
+    while waiting:
+        text = re.sub(r"--.*", "", waiting.pop())
+        code += text
+        called = _functions().keys() & set(re.findall(r"\w+", text)) - seen
+        seen |= called
+        waiting += [_functions()[name] for name in called]
+    return code
+
+
+class Process(Enum):
+    """The kinds of processes, and their rights."""
+
+    FRONT_END = Rights.of(
+        "front end",
+        "admit cancel live read reap redeliver submit",
+        _NOTIFY
+        | {
+            "GET",
+            "HGETALL",
+            "HMGET",
+            "LRANGE",
+            "TIME",
+            "SUBSCRIBE",
+            "ZCARD",
+            "ZCOUNT",
+            "ZRANGE",
+            "ZREVRANGE",
+            "ZREVRANK",
+            "ZSCORE",
+        },  # fmt: skip
+        {
+            key_names.API_KEYS,
+            key_names.DELIVERERS,
+            key_names.DELIVERY_COUNTS,
+            *(_sample(key) for key in (key_names.attempts, key_names.counts, key_names.workers)),
+        },
+        {_BINDINGS, *_QUEUES},
+        {key_names.CHANGES},
+    )
+    WORKER = Rights.of(
+        "worker",
+        "claim finish heartbeat live reap release",
+        _CONSUME | {"GET", "HMGET", "SUBSCRIBE", "TIME", "ZCARD", "ZREM"},
+        {_sample(key_names.image)},
+        {_BINDINGS, *_QUEUES},
+        {key_names.CANCELED},
+    )
+    DELIVERER = Rights.of(
+        "deliverer of webhooks",
+        "claim_delivery heartbeat_deliverer live record_attempt webhook_secrets",
+        _CONSUME,
+        {_sample(key_names.job)},
+        {_BINDINGS, "maskq-webhooks", key_names.DELIVERERS},
+        set(),
+    )
