@@ -22,6 +22,11 @@ from shared.store.rights import Process
 
 _CELERY_CONSUMER = "celery.worker.consumer.consumer"
 """Logs a traceback when it loses Redis and an error for each attempt to reach it. `RedisMonitor` reports both."""
+_CELERY_CONNECTION = "celery.worker.consumer.connection"
+"""Logs each time that it is connected."""
+
+_ALONE = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+"""Processes learn about each other from the store."""
 
 logger = logging.getLogger(__name__)
 
@@ -53,24 +58,17 @@ def run_service(
     """
     set_up_logging(settings.logging)
     logging.getLogger(_CELERY_CONSUMER).setLevel(logging.CRITICAL)
+    logging.getLogger(_CELERY_CONNECTION).setLevel(logging.WARNING)
     start_tracing(settings.logging, f"maskq-{name}")
     monitor = RedisMonitor(settings.redis, process)
     monitor.wait()
     app = celery_app(settings.redis, queue)
     lifecycle = _Lifecycle(start)
     lifecycle.connect(app)
-    pool = [
-        "--pool",
-        "threads",
-        "--concurrency",
-        str(threads),
-        "--without-mingle",
-        "--without-gossip",
-        "--without-heartbeat",
-    ]
+    pool = ["--pool", "threads", "--concurrency", str(threads)]
     try:
         with monitor.running(_end_process):
-            app.worker_main(["--quiet", "worker", *pool, "--hostname", f"{name}@%h", *sys.argv[1:]])
+            app.worker_main(["--quiet", "worker", *pool, *_ALONE, "--hostname", f"{name}@%h", *sys.argv[1:]])
     except SystemExit:
         if lifecycle.refused:
             raise lifecycle.refused from None

@@ -35,10 +35,8 @@ def queue_name(model_id: str) -> str:
 def celery_app(settings: RedisSettings, queue: str) -> Celery:
     """Make the Celery application of a process that consumes this queue."""
     app = _app(settings, queue)
-    app.conf.update(
-        broker_transport=ConsumerTransport,
-        broker_transport_options=transport_options(settings, settings.redis_timeout_s),
-    )
+    options = transport_options(settings, settings.redis_timeout_s)
+    app.conf.update(broker_transport=ConsumerTransport, broker_transport_options=options)
     return app
 
 

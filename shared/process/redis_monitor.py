@@ -1,4 +1,4 @@
-"""Watches Redis for a process: reports once that it cannot be used and why, and once that it can, and checks it then."""
+"""Watches Redis for a process: says once that it cannot be used and why, and once that it can, and checks it."""
 
 from __future__ import annotations
 

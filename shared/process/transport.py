@@ -48,8 +48,8 @@ class ProducerTransport(kombu_redis.Transport):
 
 
 class ConsumerTransport(ProducerTransport):
-    """For processes that receive messages. Waits for a server that takes no commands now, so that Celery goes on as soon
-    as it does."""
+    """For processes that receive messages. Waits for a server that takes no commands now, so that Celery goes on
+    within a second of its return."""
 
     def establish_connection(self) -> Any:
         while True:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
@@ -13,15 +13,13 @@ from shared.errors import ConfigurationError
 from shared.settings import RedisSettings
 from shared.store.connection import address_of, sync_redis
 from shared.store.records import text
-from shared.store.rights import Process
+from shared.store.rights import UNUSED_KEY, Process
 from shared.store.server_faults import require_healing
 
 _NEEDED = {
     "appendonly": ("yes", "it loses accepted jobs when it restarts"),
     "maxmemory-policy": ("noeviction", "it removes accepted jobs when its memory is full"),
 }
-_UNUSED_KEY = "maskq:unused"
-"""A key that nothing writes."""
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +67,12 @@ class ServerCheck:
         if self._process and (missing := self._process.value.missing(self._redis)):
             raise NoPermissionError(f"a {self._process.value.name} also needs {', '.join(missing)}")
 
+    def _config(self) -> dict[str, str]:
+        return cast(dict[str, str], self._redis.config_get(*_NEEDED))
+
     def _require_durable(self) -> None:
         try:
-            config = {text(name): text(value or "") for name, value in self._redis.config_get(*_NEEDED).items()}
+            config = {text(name): text(value) for name, value in self._config().items()}
         except ResponseError:
             logger.warning("the server hides its configuration; make sure that it has AOF and never evicts keys")
             return
@@ -89,7 +90,7 @@ def require_writable(redis: Redis) -> None:
     Raises:
         RedisError: it does not: its memory is full, its disk is, it is a replica, or has too few of them.
     """
-    redis.setrange(_UNUSED_KEY, 0, "")
+    redis.setrange(UNUSED_KEY, 0, "")
 
 
 def durability_faults(config: Mapping[Any, Any]) -> list[str]:

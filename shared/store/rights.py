@@ -19,12 +19,14 @@ from shared.store.lua_script import SyncScript, lua_source
 _ANY = "unused"
 """Stands for the id, the model or the owner in the name of a key."""
 _CHANNELS = {"CHANGES": key_names.CHANGES, "CANCELED": key_names.CANCELED}
-_EVERY = frozenset({"PING", "INFO", "EVALSHA", "SCRIPT LOAD", "SETRANGE"})
+UNUSED_KEY = "maskq:unused"
+"""A key that nothing writes. Every process may."""
+_EVERY = frozenset({"EVALSHA", "INFO", "PING", "SCRIPT LOAD", "SETRANGE"})
 """Commands of every process: to run scripts, and to see whether the server can be used."""
 _NOTIFY = frozenset({"MULTI", "EXEC", "SADD", "SMEMBERS", "LPUSH", "LLEN", "EXISTS"})
 _CONSUME = _NOTIFY | {"BRPOP"}
 """Commands of Celery that sends messages, and that receives them too."""
-_BINDINGS = "_kombu.binding.unused"
+_BINDINGS = ("_kombu.binding.unused", "_kombu.binding_permanent.unused")
 _QUEUES = ("maskq.unused", "maskq-webhooks")
 _READS, _WRITES = "HGETALL", "HINCRBY"
 """Commands that every process has, with which access to a key is checked."""
@@ -46,17 +48,17 @@ class Rights:
 
     @classmethod
     def of(
-        cls, name: str, scripts: str, commands: Set[str], read: Set[str], written: Set[str], heard: Set[str]
+        cls, name: str, *, scripts: str, commands: Set[str], read: Set[str], written: Set[str], subscribed: Set[str]
     ) -> Self:
-        """The rights of a process that runs these scripts (names separated by spaces), and commands without a script."""
+        """The rights of a process that runs these scripts (names separated by spaces), and beside them these commands.
+        The scripts only read the keys that are in `read`."""
         code = "".join(_code(script) for script in scripts.split())
-        words = set(re.findall(r"\w+", code))
+        used = set(re.findall(r"\w+", code))
         in_scripts = set(re.findall(r"redis\.call\('(\w+)'", code))
-        keys = {_sample(value) for name, value in vars(key_names).items() if _lua_name(name) in words - set(_CHANNELS)}
-        published = {channel for constant, channel in _CHANNELS.items() if constant in words}
-        return cls(
-            name, _EVERY | in_scripts | commands, read, {"maskq:unused", *keys, *written} - read, published, heard
-        )
+        keys = {_sample(value) for name, value in vars(key_names).items() if _lua_name(name) in used - set(_CHANNELS)}
+        published = {channel for constant, channel in _CHANNELS.items() if constant in used}
+        all_written = {UNUSED_KEY, *keys, *written} - read
+        return cls(name, _EVERY | in_scripts | commands, read, all_written, published, subscribed)
 
     def as_commands(self) -> Iterator[str]:
         """A command for each right. A user who may run all of them has the rights."""
@@ -76,6 +78,10 @@ class Rights:
         commands = list(self.as_commands())
         found = SyncScript(redis, "missing_rights")(commands=commands)
         return [commands[number - 1] for number in found.get("missing", [])]
+
+
+def _words(text: str) -> Set[str]:
+    return frozenset(text.split())
 
 
 def _sample(name: object) -> str:
@@ -112,44 +118,31 @@ class Process(Enum):
 
     FRONT_END = Rights.of(
         "front end",
-        "admit cancel live read reap redeliver submit",
-        _NOTIFY
-        | {
-            "GET",
-            "HGETALL",
-            "HMGET",
-            "LRANGE",
-            "TIME",
-            "SUBSCRIBE",
-            "ZCARD",
-            "ZCOUNT",
-            "ZRANGE",
-            "ZREVRANGE",
-            "ZREVRANK",
-            "ZSCORE",
-        },  # fmt: skip
-        {
+        scripts="admit cancel live read reap redeliver submit",
+        commands=_NOTIFY
+        | _words("GET HGETALL HMGET LRANGE SUBSCRIBE TIME ZCARD ZCOUNT ZRANGE ZREVRANGE ZREVRANK ZSCORE"),
+        read={
             key_names.API_KEYS,
             key_names.DELIVERERS,
             key_names.DELIVERY_COUNTS,
-            *(_sample(key) for key in (key_names.attempts, key_names.counts, key_names.workers)),
+            *(_sample(key) for key in (key_names.attempts, key_names.workers)),
         },
-        {_BINDINGS, *_QUEUES},
-        {key_names.CHANGES},
+        written={*_BINDINGS, *_QUEUES},
+        subscribed={key_names.CHANGES},
     )
     WORKER = Rights.of(
         "worker",
-        "claim finish heartbeat live reap release",
-        _CONSUME | {"GET", "HMGET", "SUBSCRIBE", "TIME", "ZCARD", "ZREM"},
-        {_sample(key_names.image)},
-        {_BINDINGS, *_QUEUES},
-        {key_names.CANCELED},
+        scripts="claim finish heartbeat live reap release",
+        commands=_CONSUME | _words("GET HMGET SUBSCRIBE TIME ZCARD ZREM"),
+        read=set(),
+        written={*_BINDINGS, *_QUEUES},
+        subscribed={key_names.CANCELED},
     )
     DELIVERER = Rights.of(
         "deliverer of webhooks",
-        "claim_delivery heartbeat_deliverer live record_attempt webhook_secrets",
-        _CONSUME,
-        {_sample(key_names.job)},
-        {_BINDINGS, "maskq-webhooks", key_names.DELIVERERS},
-        set(),
+        scripts="claim_delivery heartbeat_deliverer live record_attempt webhook_secrets",
+        commands=_CONSUME,
+        read={_sample(key_names.job)},
+        written={*_BINDINGS, "maskq-webhooks", key_names.DELIVERERS},
+        subscribed=set(),
     )

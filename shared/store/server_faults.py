@@ -102,9 +102,8 @@ def _wrong_protocol(error: RedisError, settings: RedisSettings) -> str:
             return "does not speak TLS: begin the URL with redis://"
         if not is_tls and speaks_tls(settings):
             return "speaks TLS only: begin the URL with rediss://"
-    return (
-        "does not answer as Redis does" if isinstance(error, InvalidResponse) or "Protocol Error" in str(error) else ""
-    )
+    is_other = isinstance(error, InvalidResponse) or "Protocol Error" in str(error)
+    return "does not answer as Redis does" if is_other else ""
 
 
 def _refused_login(text: str) -> str:
