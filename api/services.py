@@ -69,7 +69,7 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
 
 async def _intake(settings: Settings, model_ids: list[str], stack: AsyncExitStack) -> Intake:
     max_bytes = settings.submissions.max_image_bytes
-    fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, max_bytes))
+    fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, max_bytes, settings.redis.ca_file))
     receivers = await stack.enter_async_context(Outbound(settings.outbound, "webhook_url"))
     return Intake(model_ids, max_bytes, settings.images.max_image_pixels, fetcher, receivers)
 

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 import httpcore2
 
 from shared.errors import UrlRefused
-from shared.outbound import FAILURES, Outbound
+from shared.outbound import FAILURES, Outbound, failure_of
 from shared.store.deliveries import DeliveryLease
 from webhooks.message import signed_message
 
@@ -51,8 +51,8 @@ class Sender:
             return ReceiverResponse(error=f"no answer within {self._timeout_s:g} s")
         except UrlRefused as error:
             return ReceiverResponse(error=error.detail)
-        except FAILURES:
-            return ReceiverResponse(error="the connection failed")
+        except FAILURES as error:
+            return ReceiverResponse(error=failure_of(error))
 
 
 def retry_after_s(response: httpcore2.Response, now_ms: int) -> float:

@@ -73,7 +73,8 @@ class Notifier:
         try:
             self._app.send_task(TASK, args=[job_id], queue=queue, retry=False)
         except (OperationalError, RedisError) as error:
-            logger.warning("no notification for job %s: %s", job_id, type(error).__name__)
+            cause = error.__cause__ if isinstance(error.__cause__, RedisError) else error
+            logger.warning("no notification for job %s: %s", job_id, type(cause).__name__)
 
     def close(self) -> None:
         self._app.close()

@@ -2,115 +2,43 @@
 
 from __future__ import annotations
 
-import io
-import os
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
-from PIL import Image
 from redis import Redis
 
 from local.broker import free_port
-from testing.fleet import SHORT_LEASES
+from shared.store import key_names
 from testing.servers import require_program, system_redis
+from tests.integration.processes import PROGRAMS, Processes, running_processes
 
 pytestmark = pytest.mark.slow
 
-_PATIENCE_S = 30.0
 _TROUBLE_S = 2.5
 """Longer than the period of every periodic task, the heartbeat's of `SHORT_LEASES` included."""
-_PROGRAMS = {"api": ["-m", "api"], "worker": ["-m", "testing.scripted_worker"], "webhooks": ["-m", "webhooks"]}
-
-
-@dataclass
-class Service:
-    """A server, and one process of each kind on it. They log in as a user whom a test may change."""
-
-    folder: Path
-    admin: Redis
-    url: str
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    api_port: int = field(default_factory=free_port)
-
-    def log(self, name: str) -> str:
-        return (self.folder / f"{name}.log").read_text("utf-8", "replace")
-
-    def logs(self) -> str:
-        return "".join(f"--- {name}\n{self.log(name)}" for name in self.processes)
-
-    def until(self, happened: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + _PATIENCE_S
-        while not happened():
-            self.require_running()
-            assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.05)
-
-    def require_running(self) -> None:
-        for name, process in self.processes.items():
-            assert process.poll() is None, f"{name} ended with {process.poll()}\n{self.log(name)}"
-
-    def submit(self, **more: str) -> httpx2.Response:
-        image = io.BytesIO()
-        Image.new("RGB", (8, 8)).save(image, "PNG")
-        files = {"image_file": ("a.png", image.getvalue())}
-        with self._client() as client:
-            return client.post("/segment/", data={"prompt": "cat", **more}, files=files)
-
-    def get(self, path: str) -> httpx2.Response:
-        with self._client() as client:
-            return client.get(path)
-
-    def is_ready(self) -> bool:
-        try:
-            answer = self.get("/readyz")
-        except httpx2.TransportError:
-            return False
-        return answer.status_code == 200 and answer.json()["live_workers"] == {"demo": 1}
-
-    def _client(self) -> httpx2.Client:
-        return httpx2.Client(base_url=f"http://127.0.0.1:{self.api_port}", timeout=20, verify=False)
-
-    def succeeds(self, job_id: str) -> bool:
-        answer = self.get(f"/jobs/{job_id}")
-        return answer.status_code == 200 and answer.json()["status"] == "succeeded"
-
-    def works(self) -> bool:
-        """Whether a new job is accepted."""
-        self.accepted = self.submit()
-        return self.accepted.status_code == 202
 
 
 @pytest.fixture
-def service(root: Path, tmp_path: Path) -> Iterator[Service]:
+def admin(tmp_path: Path) -> Iterator[Redis]:
+    """A client of a server on which maskq is a user that a test may change."""
     (tmp_path / "data").mkdir()
-    with system_redis(tmp_path / "data") as url, Redis.from_url(url) as admin, ExitStack() as stack:
+    with system_redis(tmp_path / "data") as url, Redis.from_url(url) as admin:
         _let_in(admin)
-        here = Service(tmp_path, admin, url.replace("redis://", "redis://maskq:secret@"))
-        leases = {**SHORT_LEASES, "MASKQ_GIVE_UP_S": "8", "MASKQ_LEASE_S": "10"}
-        environment = {**os.environ, **leases, "REDIS_URL": here.url}
-        for name, command in _PROGRAMS.items():
-            log = stack.enter_context((tmp_path / f"{name}.log").open("wb"))
-            port = ["--port", str(here.api_port)] if name == "api" else []
-            here.processes[name] = subprocess.Popen(
-                [sys.executable, *command, *port], cwd=root, env=environment, stdout=log, stderr=log
-            )
-            stack.callback(_end, here.processes[name])
-        here.until(here.is_ready)
-        here.until(lambda: here.admin.exists("maskq:deliverers") == 1)
-        yield here
+        yield admin
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
+@pytest.fixture
+def processes(admin: Redis, tmp_path: Path) -> Iterator[Processes]:
+    url = f"redis://maskq:secret@127.0.0.1:{_port(admin)}/0"
+    leases = {"MASKQ_GIVE_UP_S": "8", "MASKQ_LEASE_S": "10"}
+    with running_processes(tmp_path, dict.fromkeys(PROGRAMS, url), **leases) as processes:
+        processes.until(lambda: admin.exists(key_names.DELIVERERS) == 1)
+        yield processes
 
 
 def _let_in(admin: Redis) -> None:
@@ -119,6 +47,10 @@ def _let_in(admin: Redis) -> None:
 
 def _clients(admin: Redis) -> list[dict[str, Any]]:
     return [client for client in admin.client_list() if client["user"] == "maskq"]
+
+
+def _port(admin: Redis) -> int:
+    return int(admin.connection_pool.connection_kwargs["port"])
 
 
 # --- What goes wrong, and how it is mended ----------------------------------------------------------------------------
@@ -201,10 +133,6 @@ def _endless_script(admin: Redis, folder: Path) -> Iterator[None]:
     process.wait(10)
 
 
-def _port(admin: Redis) -> int:
-    return int(admin.connection_pool.connection_kwargs["port"])
-
-
 def _disconnect(admin: Redis) -> None:
     for client in _clients(admin):
         admin.client_kill_filter(_id=client["id"])
@@ -243,24 +171,30 @@ _HARMLESS = {"CLIENT KILL", "UNBLOCKED"}
 
 
 @pytest.mark.parametrize("trouble", _TROUBLES)
-def test_every_process_outlives_an_error_of_the_server(service: Service, trouble: str) -> None:
-    in_hand = service.submit(prompt="slow cat")  # takes 0.4 s
+def test_every_process_outlives_an_error_of_the_server(
+    processes: Processes, admin: Redis, tmp_path: Path, trouble: str
+) -> None:
+    in_hand = processes.submit(prompt="slow cat")  # takes 0.4 s
     assert in_hand.status_code == 202
-    with _TROUBLES[trouble](service.admin, service.folder):
+    with _TROUBLES[trouble](admin, tmp_path):
         deadline = time.monotonic() + _TROUBLE_S
         while time.monotonic() < deadline:
-            service.require_running()
+            processes.require_running()
             if trouble not in _HARMLESS:
-                answer = service.submit()
-                assert answer.status_code == 503, answer.text
-                assert answer.json()["type"] == ("store_full" if trouble == "OOM" else "store_unavailable")
-                assert int(answer.headers["retry-after"]) > 0
+                _require_refused(processes, "store_full" if trouble == "OOM" else "store_unavailable")
             time.sleep(0.2)
-    service.until(service.works)
-    service.until(lambda: service.succeeds(service.accepted.json()["id"]))
-    service.until(lambda: service.succeeds(in_hand.json()["id"]))
-    service.require_running()
-    assert "Traceback" not in service.logs(), service.logs()
-    for name in service.processes:
-        assert service.log(name).count("waiting for Redis") <= 2, service.log(name)
-    assert "attempt 2" not in service.log("worker")
+    processes.until(lambda: processes.submit().status_code == 202)
+    afterwards = processes.submit().json()["id"]
+    for job_id in (in_hand.json()["id"], afterwards):
+        processes.until(lambda: processes.has_succeeded(job_id))  # noqa: B023  called at once
+    processes.until(lambda: admin.exists(key_names.DELIVERERS) == 1)
+    assert "attempt 2" not in processes.log("worker")
+    assert "Traceback" not in processes.logs(), processes.logs()
+    for name in PROGRAMS:
+        assert processes.log(name).count("waiting for Redis") <= 2, processes.log(name)
+
+
+def _require_refused(processes: Processes, kind: str) -> None:
+    answer = processes.submit()
+    assert (answer.status_code, answer.json()["type"]) == (503, kind), answer.text
+    assert int(answer.headers["retry-after"]) > 0
