@@ -61,5 +61,12 @@ class ConsumerTransport(ProducerTransport):
 
 
 def transport_options(settings: RedisSettings, timeout_s: float) -> dict[str, Any]:
-    """Options of both transports. Messages need no acknowledgement in Redis: a lost one changes nothing."""
-    return {"redis": settings, "timeout_s": timeout_s, "ack_emulation": False, "health_check_interval": 10}
+    """Options of both transports. Messages need no acknowledgement in Redis, for a lost one changes nothing, and have no
+    priorities: so a queue is one list."""
+    return {
+        "redis": settings,
+        "timeout_s": timeout_s,
+        "ack_emulation": False,
+        "priority_steps": [0],
+        "health_check_interval": 10,
+    }

@@ -20,6 +20,8 @@ _NEEDED = {
     "appendonly": ("yes", "it loses accepted jobs when it restarts"),
     "maxmemory-policy": ("noeviction", "it removes accepted jobs when its memory is full"),
 }
+_MAX_NAMED = 6
+"""Of the rights that a user lacks."""
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,9 @@ class ServerCheck:
 
     def _require_rights(self) -> None:
         if self._process and (missing := self._process.value.missing(self._redis)):
-            raise NoPermissionError(f"a {self._process.value.name} also needs {', '.join(missing)}")
+            more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
+            named = ", ".join(missing[:_MAX_NAMED])
+            raise NoPermissionError(f"a {self._process.value.name} also needs {named}{more}")
 
     def _config(self) -> dict[str, str]:
         return cast(dict[str, str], self._redis.config_get(*_NEEDED))

@@ -28,8 +28,20 @@ _CONSUME = _NOTIFY | {"BRPOP"}
 """Commands of Celery that sends messages, and that receives them too."""
 _BINDINGS = ("_kombu.binding.unused", "_kombu.binding_permanent.unused")
 _QUEUES = ("maskq.unused", "maskq-webhooks")
-_READS, _WRITES = "HGETALL", "HINCRBY"
-"""Commands that every process has, with which access to a key is checked."""
+_ARGUMENTS = {
+    **dict.fromkeys(("EXEC", "INFO", "MULTI", "PING", "TIME"), ""),
+    **dict.fromkeys(("DEL", "EXISTS", "UNLINK"), UNUSED_KEY),
+    "BRPOP": f"{UNUSED_KEY} 0",
+    "COPY": f"{UNUSED_KEY} {UNUSED_KEY}",
+    "EVALSHA": f"{_ANY} 0",
+    "SCRIPT LOAD": _ANY,
+}
+"""With which a command is checked: a server looks for the keys in them, and Redis 7.0.15 crashes if `EVALSHA` has none.
+All other commands have one key, and it comes first."""
+_ON_KEYS = ("HGETALL", "HINCRBY")
+"""Commands of every process: with them, access to keys is checked."""
+_ELSEWHERE = {*_ON_KEYS, "PUBLISH", "SUBSCRIBE"}
+"""Commands that are checked before the others."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +72,33 @@ class Rights:
         all_written = {UNUSED_KEY, *keys, *written} - read
         return cls(name, _EVERY | in_scripts | commands, read, all_written, published, subscribed)
 
-    def as_commands(self) -> Iterator[str]:
-        """A command for each right. A user who may run all of them has the rights."""
-        yield from sorted(self.commands)
-        yield from (f"{_READS} {key}" for key in sorted(self.read))
-        yield from (f"{_WRITES} {key} n 1" for key in sorted(self.written))
-        yield from (f"PUBLISH {channel} message" for channel in sorted(self.published))
-        yield from (f"SUBSCRIBE {channel}" for channel in sorted(self.subscribed))
+    def as_commands(self) -> Iterator[tuple[str, str]]:
+        """Each right, and a command that needs it."""
+        yield from ((command, _checked(command)) for command in _ON_KEYS)
+        yield from ((f"reading {_pattern(key)}", f"HGETALL {key}") for key in sorted(self.read))
+        yield from ((f"writing {_pattern(key)}", f"HINCRBY {key} n 1") for key in sorted(self.written))
+        yield from ((f"PUBLISH {channel}", f"PUBLISH {channel} message") for channel in sorted(self.published))
+        yield from ((f"SUBSCRIBE {channel}", f"SUBSCRIBE {channel}") for channel in sorted(self.subscribed))
+        yield from ((command, _checked(command)) for command in sorted(self.commands) if command not in _ELSEWHERE)
 
     def missing(self, redis: Redis) -> list[str]:
-        """The commands of `as_commands` that the user of this client may not run. Empty on a server that cannot tell,
-        such as one older than Redis 7.
+        """The rights that the user of this client lacks. Empty on a server that cannot tell, such as one older than
+        Redis 7.
 
         Raises:
             redis.RedisError: the server does not answer, or this user may not even run scripts.
         """
-        commands = list(self.as_commands())
-        found = SyncScript(redis, "missing_rights")(commands=commands)
-        return [commands[number - 1] for number in found.get("missing", [])]
+        rights, commands = zip(*self.as_commands(), strict=True)
+        found = SyncScript(redis, "missing_rights")(commands=list(commands))
+        return [rights[number - 1] for number in found.get("missing", [])]
+
+
+def _checked(command: str) -> str:
+    return f"{command} {_ARGUMENTS.get(command, f'{UNUSED_KEY} 0 0')}"
+
+
+def _pattern(key: str) -> str:
+    return key if key == UNUSED_KEY else key.replace(_ANY, "*")
 
 
 def _words(text: str) -> Set[str]:

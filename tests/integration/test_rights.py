@@ -73,7 +73,7 @@ def test_a_process_with_exactly_these_rights_does_all_its_work(url: str, admin: 
         job_id = processes.submit(webhook_url=receiver.url).json()["id"]
         receiver.wait_for(1)
         cached = processes.submit(webhook_url=receiver.url)
-        assert cached.status_code == 200, cached.text
+        assert cached.json()["cached"], cached.text
         receiver.wait_for(2)
         slow = processes.submit(prompt="slow cat", idempotency_key="key").json()["id"]
         with processes.client() as client:
@@ -109,8 +109,8 @@ def test_each_missing_right_is_named(url: str, admin: Redis, process: Process) -
         _add_user(admin, "lacking", [each for each in _rules(process.value) if each != rule])
         with pytest.raises(ConfigurationError) as refused:
             _check(_as(url, "lacking"), process)
-        named = rule.lstrip("+%R~&").replace("*", "unused").replace("|", " ").replace("_kombu", "kombu")
-        assert named.lower() in refused.value.detail.lower().replace("_kombu", "kombu"), rule
+        named = rule.removeprefix("%R").lstrip("+~&").replace("|", " ")
+        assert named.lower() in refused.value.detail.lower(), rule
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,8 @@ def test_each_missing_right_is_named(url: str, admin: Redis, process: Process) -
         (["api", "--port", "{port}"], "resetchannels", "SUBSCRIBE maskq:changes"),
         (["testing.scripted_worker"], "resetchannels", "PUBLISH maskq:changes"),
         (["testing.scripted_worker"], "-brpop", "BRPOP"),
-        (["webhooks"], "resetkeys", "maskq:deliverers"),
-        (["local.up", "--port", "{port}"], "resetchannels", "SUBSCRIBE maskq:changes"),
+        (["webhooks"], "resetkeys", "writing _kombu.binding.*"),
+        (["local.up", "--port", "{port}"], "resetchannels", "PUBLISH maskq:changes"),
     ],
 )
 def test_a_program_without_a_right_ends_and_names_it(
