@@ -88,6 +88,7 @@ class _Lifecycle:
         self._start = start
         self._services: list[Service] = []
         self._worker: Any = None
+        self._was_told = False
         self.refused: ConfigurationError | None = None
         """With which the service could not start. Celery ends then."""
 
@@ -100,8 +101,8 @@ class _Lifecycle:
 
     @property
     def exit_status(self) -> int:
-        """Celery's own, which its command line does not pass on."""
-        return int(getattr(self._worker, "exitcode", None) or 0)
+        """Celery's own, which its command line does not pass on; but to be interrupted (Ctrl-C) is no error."""
+        return 0 if self._was_told else int(getattr(self._worker, "exitcode", None) or 0)
 
     def _on_init(self, sender: Any, **_: Any) -> None:
         self._worker = sender
@@ -114,7 +115,8 @@ class _Lifecycle:
             logger.critical("the process could not start", exc_info=True)  # Celery would run on without a service
             raise SystemExit(os.EX_SOFTWARE) from None
 
-    def _on_shutting_down(self, **_: Any) -> None:
+    def _on_shutting_down(self, how: str, **_: Any) -> None:
+        self._was_told = how == "Warm"
         for service in self._services:
             service.drain()
 

@@ -61,8 +61,8 @@ class ConsumerTransport(ProducerTransport):
 
 
 def transport_options(settings: RedisSettings, timeout_s: float) -> dict[str, Any]:
-    """Options of both transports. Messages need no acknowledgement in Redis, for a lost one changes nothing, and have no
-    priorities: so a queue is one list."""
+    """Options of both transports. Messages need no acknowledgement in Redis, because a lost one changes nothing. They
+    have no priorities, so a queue is one list."""
     return {
         "redis": settings,
         "timeout_s": timeout_s,

@@ -13,15 +13,13 @@ from shared.errors import ConfigurationError
 from shared.settings import RedisSettings
 from shared.store.connection import address_of, sync_redis
 from shared.store.records import text
-from shared.store.rights import UNUSED_KEY, Process
+from shared.store.rights import UNUSED_KEY, Process, named_rights
 from shared.store.server_faults import require_healing
 
 _NEEDED = {
     "appendonly": ("yes", "it loses accepted jobs when it restarts"),
     "maxmemory-policy": ("noeviction", "it removes accepted jobs when its memory is full"),
 }
-_MAX_NAMED = 6
-"""Of the rights that a user lacks."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +65,7 @@ class ServerCheck:
 
     def _require_rights(self) -> None:
         if self._process and (missing := self._process.value.missing(self._redis)):
-            more = f" and {len(missing) - _MAX_NAMED} more" if len(missing) > _MAX_NAMED else ""
-            named = ", ".join(missing[:_MAX_NAMED])
-            raise NoPermissionError(f"a {self._process.value.name} also needs {named}{more}")
+            raise NoPermissionError(f"a {self._process.value.name} also needs {named_rights(missing)}")
 
     def _config(self) -> dict[str, str]:
         return cast(dict[str, str], self._redis.config_get(*_NEEDED))

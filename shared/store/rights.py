@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -38,6 +38,7 @@ _ARGUMENTS = {
 }
 """With which a command is checked: a server looks for the keys in them, and Redis 7.0.15 crashes if `EVALSHA` has none.
 All other commands have one key, and it comes first."""
+_MAX_NAMED = 6
 _ON_KEYS = ("HGETALL", "HINCRBY")
 """Commands of every process: with them, access to keys is checked."""
 _ELSEWHERE = {*_ON_KEYS, "PUBLISH", "SUBSCRIBE"}
@@ -91,6 +92,12 @@ class Rights:
         rights, commands = zip(*self.as_commands(), strict=True)
         found = SyncScript(redis, "missing_rights")(commands=list(commands))
         return [rights[number - 1] for number in found.get("missing", [])]
+
+
+def named_rights(rights: Sequence[str]) -> str:
+    """The rights that a user lacks, for a message: some of them, and the number of the others."""
+    named = ", ".join(rights[:_MAX_NAMED])
+    return named if len(rights) <= _MAX_NAMED else f"{named} and {len(rights) - _MAX_NAMED} more"
 
 
 def _checked(command: str) -> str:
