@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,10 +23,11 @@ import httpcore2
 from shared.errors import UrlRefused
 from shared.resolver import Resolver
 from shared.settings import OutboundSettings
+from shared.tls import certificate_fault
 
 MAX_URL_CHARS = 2_048
 FAILURES = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
-"""Errors of `Outbound.request` that the network or the server causes."""
+"""Errors of `Outbound.request` that the network or the server causes. `failure_of` says which."""
 _PORTS = frozenset({80, 443})
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
@@ -55,16 +58,24 @@ def is_public(address: str) -> bool:
     return not any(ip in network for network in _SPECIAL)
 
 
+def failure_of(error: BaseException) -> str:
+    """Which of `FAILURES` it was, in words that are safe to show to clients."""
+    return certificate_fault(error) or "the connection failed"
+
+
 class Outbound:
     """HTTP client for the URLs in one field of requests. Connections are not reused. Use as an async context."""
 
-    def __init__(self, settings: OutboundSettings, field: str) -> None:
-        """`field` is named in error messages."""
+    def __init__(self, settings: OutboundSettings, field: str, ca_file: Path | None = None) -> None:
+        """`field` is named in error messages. The CAs in `ca_file` are trusted beside those of the system."""
         self._settings = settings
         self._field = field
         self._resolver = Resolver()
         self._pool = httpcore2.AsyncConnectionPool(
-            network_backend=_PinnedBackend(self._resolve), max_connections=None, max_keepalive_connections=0
+            ssl_context=_context(ca_file),
+            network_backend=_PinnedBackend(self._resolve),
+            max_connections=None,
+            max_keepalive_connections=0,
         )
 
     async def __aenter__(self) -> Self:
@@ -155,6 +166,15 @@ class Outbound:
         if not addresses or not all(is_public(address) for address in addresses):
             raise self.refused("the host is not on the public Internet")
         return addresses
+
+
+def _context(ca_file: Path | None) -> ssl.SSLContext | None:
+    """None is httpcore's own, which it makes when it first needs one."""
+    if ca_file is None:
+        return None
+    context = httpcore2.default_ssl_context()
+    context.load_verify_locations(ca_file)
+    return context
 
 
 def _is_host(parts: SplitResult) -> bool:

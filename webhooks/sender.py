@@ -14,7 +14,7 @@ import httpcore2
 
 from shared.domain.job import ANONYMOUS
 from shared.errors import UrlRefused
-from shared.outbound import FAILURES, Outbound
+from shared.outbound import FAILURES, Outbound, failure_of
 from shared.store.deliveries import DeliveryLease
 from webhooks.message import signed_message
 
@@ -58,8 +58,8 @@ class Sender:
             return ReceiverResponse(error=f"no answer within {self._timeout_s:g} s")
         except UrlRefused as error:
             return ReceiverResponse(error=error.detail)
-        except FAILURES:
-            return ReceiverResponse(error="the connection failed")
+        except FAILURES as error:
+            return ReceiverResponse(error=failure_of(error))
         except Exception:
             logger.exception("job %s: an unforeseen error in an attempt", lease.job.id)
             return ReceiverResponse(error="an unforeseen error; it was logged with the job's id")

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -23,6 +23,7 @@ from shared.errors import (
     MaskqError,
     QueueFull,
     ScopeMissing,
+    StoreFull,
     StoreUnavailable,
 )
 
@@ -83,13 +84,18 @@ def _response(
 
 async def _on_maskq_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MaskqError)
-    if error.status >= 500:
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        cause = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
+        logger.warning("%s %s: %s%s", request.method, request.url.path, error.type, cause)
+    elif error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, request.url.path, error.type, exc_info=error)
     return problem_response(request, error)
 
 
 async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
-    logger.error("the store failed: %s", type(error).__name__)
+    logger.warning("the store failed: %s", type(error).__name__)
+    if isinstance(error, OutOfMemoryError):
+        return problem_response(request, StoreFull("the store's memory is full; nothing was changed; try again later"))
     return problem_response(request, StoreUnavailable("the change was made in full or not at all; try again"))
 
 

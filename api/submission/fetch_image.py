@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from pathlib import Path
 from typing import Self
 from urllib.parse import urljoin
 
@@ -12,7 +13,7 @@ import httpcore2
 from api.http.request_memory import RequestMemory
 from api.shares import Shares
 from shared.errors import PayloadTooLarge
-from shared.outbound import FAILURES, Outbound
+from shared.outbound import FAILURES, Outbound, failure_of
 from shared.settings import COPIES, OutboundSettings, SubmissionSettings
 
 _MAX_REDIRECTS = 3
@@ -22,11 +23,12 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 class ImageFetcher:
     """Fetches images over HTTP, with limits. Use as a context."""
 
-    def __init__(self, settings: OutboundSettings, limits: SubmissionSettings) -> None:
+    def __init__(self, settings: OutboundSettings, limits: SubmissionSettings, ca_file: Path | None = None) -> None:
+        """`ca_file` is as in `Outbound`."""
         self._timeout_s = settings.url_timeout_s
         self._max_bytes = limits.max_image_bytes
         self._fetches = Shares(limits.max_fetches, "images being fetched")
-        self._outbound = Outbound(settings, "image_url")
+        self._outbound = Outbound(settings, "image_url", ca_file)
 
     async def __aenter__(self) -> Self:
         await self._outbound.__aenter__()
@@ -57,8 +59,8 @@ class ImageFetcher:
                     url = urljoin(url, redirect)
         except TimeoutError:
             raise self._outbound.refused(f"no image within {self._timeout_s:g} s") from None
-        except FAILURES:
-            raise self._outbound.refused("the connection failed") from None
+        except FAILURES as error:
+            raise self._outbound.refused(failure_of(error)) from None
         raise self._outbound.refused(f"more than {_MAX_REDIRECTS} redirects")
 
     async def _get(self, url: str, memory: RequestMemory) -> tuple[bytes, str | None]:

@@ -14,15 +14,15 @@ class KeyName:
 
     def __init__(self, pattern: str) -> None:
         self._format = re.sub(r"\{\w+\}", "%s", pattern)
-        self._values = re.findall(r"\{(\w+)\}", pattern)
+        self.values = re.findall(r"\{(\w+)\}", pattern)
 
     def __call__(self, *values: str) -> str:
         return self._format % values
 
     def as_lua(self, function: str) -> str:
         """The same function for Lua: `local function job_key(job_id) return 'maskq:job:' .. job_id end`."""
-        values = ", ".join(self._values)
-        name = "'" + self._format.replace("%s", "' .. %s .. '") % tuple(self._values) + "'"
+        values = ", ".join(self.values)
+        name = "'" + self._format.replace("%s", "' .. %s .. '") % tuple(self.values) + "'"
         return f"local function {function}({values}) return {name.removesuffix(' .. ' + repr(''))} end"
 
 

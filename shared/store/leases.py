@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from shared.domain.job import Job, JobFailure, JobStatus
 from shared.domain.result import SegmentationResult
 from shared.errors import DeadlineExceeded, StoreUnavailable, WorkerLost
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.connection import connection_options
+from shared.store.connection import sync_redis
 from shared.store.image_store import ImageStore
 from shared.store.liveness import liveness_window_s
 from shared.store.lua_script import SyncScript
@@ -93,10 +91,7 @@ class LeaseStore:
     def connect(cls, settings: Settings) -> Self:
         """A store with its own pool of connections. A command whose connection is lost is not sent again, because a
         claim must not be made twice. A job whose claim did not reach the worker is released when its lease ends."""
-        redis = Redis.from_url(
-            settings.redis.redis_url, **connection_options(settings.redis), retry=Retry(NoBackoff(), retries=0)
-        )
-        return cls(redis, settings)
+        return cls(sync_redis(settings.redis), settings)
 
     def close(self) -> None:
         self._redis.close()
