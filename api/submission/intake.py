@@ -14,7 +14,8 @@ from api.submission.fetch_image import ImageFetcher
 from api.submission.fields import DeploymentLimits
 from api.submission.form import read_form
 from api.submission.json_object import read_json_object
-from api.submission.submission import FormSubmission, JsonSubmission, Submission, validate
+from api.submission.submission import FormSubmission, JsonSubmission, Submission, UrlencodedSubmission, validate
+from api.submission.urlencoded import read_urlencoded
 from shared.domain.job import JobRequest, MaskFormat, Priority, new_job_id
 from shared.domain.webhook import Webhook
 from shared.errors import MalformedRequest
@@ -25,6 +26,7 @@ from shared.store.new_job import NewJob
 
 _FORM = "multipart/form-data"
 _JSON = "application/json"
+_URLENCODED = "application/x-www-form-urlencoded"
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 """Python knows a hundred more, and some of them take quadratic time: Punycode, a second for a field of 64 kB."""
 
@@ -56,7 +58,7 @@ class Intake:
         key = idempotency_key(request.headers)
         submission = await self._submission(request)
         webhook = await self._webhook(submission, base_url(request))
-        image = submission.upload or await self._fetcher.fetch(submission.image_url or "")
+        image = submission.upload or await self._fetcher.fetch(submission.url)
         inspect_image(image, self._max_image_pixels)
         return NewJob(
             id=new_job_id(),
@@ -77,7 +79,9 @@ class Intake:
             return validate(FormSubmission, await read_form(request, parameters.get("boundary", "")), self._limits)
         if kind == _JSON:
             return validate(JsonSubmission, await read_json_object(request), self._limits)
-        raise MalformedRequest(f"send {_FORM} or {_JSON}, and say so in Content-Type")
+        if kind == _URLENCODED:
+            return validate(UrlencodedSubmission, await read_urlencoded(request), self._limits)
+        raise MalformedRequest(f"send {_FORM}, {_JSON} or {_URLENCODED}, and say so in Content-Type")
 
     def _job_request(self, submission: Submission) -> JobRequest:
         return JobRequest(
@@ -85,6 +89,9 @@ class Intake:
             prompt=submission.prompt,
             mask_formats=submission.mask_format or (MaskFormat.RLE,),
             priority=submission.priority or Priority.NORMAL,
+            metadata=submission.metadata or "",
+            ref=submission.ref or "",
+            file_name=submission.file_name,
             traceparent=current_traceparent(),
         )
 

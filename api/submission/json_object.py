@@ -16,7 +16,7 @@ async def read_json_object(request: Request) -> dict[str, object]:
         MalformedRequest: the body is not JSON, not an object, or has a name twice in one object.
     """
     try:
-        fields = json.loads(await request.body(), object_pairs_hook=_with_unique_names)
+        fields = json.loads(await request.body(), object_pairs_hook=with_unique_names)
     except (ValueError, RecursionError):
         raise MalformedRequest("the body is not JSON") from None
     if not isinstance(fields, dict):
@@ -24,7 +24,7 @@ async def read_json_object(request: Request) -> dict[str, object]:
     return fields
 
 
-def _with_unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def with_unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object. A name given twice is refused: some programs take the first value, others the last."""
     fields = dict(pairs)
     if len(fields) != len(pairs):

@@ -13,6 +13,10 @@ from shared.domain.webhook import Webhook
 
 MAX_TIMEOUT_S = 86_400
 """Longest `timeout` of a job, in seconds: a day."""
+MAX_METADATA_BYTES = 4_096
+"""Longest `metadata`, as JSON."""
+MAX_REF_CHARS = 200
+MAX_FILE_NAME_CHARS = 200
 ANONYMOUS = "anonymous"
 """Owner of all jobs when API keys are off."""
 
@@ -84,6 +88,12 @@ class JobRequest(BaseModel):
     mask_formats: tuple[MaskFormat, ...]
     """At least one, no duplicates, in the requested order."""
     priority: Priority = Priority.NORMAL
+    metadata: str = ""
+    """The client's own JSON object, as text; empty if it sent none. It is given back and not read."""
+    ref: str = ""
+    """The client's own name for the job; empty if it sent none."""
+    file_name: str = ""
+    """Name of the uploaded file, or of the one in `image_url`, without folders; empty if there is none."""
     traceparent: str = ""
     """Context of the request's trace (W3C Trace Context), which the worker continues; empty if there is none."""
 

@@ -61,7 +61,7 @@ def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore
     open_settings = settings.replace(url_allow_http=True, url_allow_private=True)
     with front_end(open_settings) as url, front_end(settings) as elsewhere:
         refused = httpx2.post(f"{elsewhere}/segment/", data={"prompt": "cat", "image_url": f"{url}/x"}, files={})
-        assert refused.status_code == 400  # not a multipart form
+        assert_problem(refused, 422, "url_refused")
         answer = httpx2.post(f"{url}/segment/", json={"prompt": "cat", "image_url": f"{elsewhere}/livez"})
         assert_problem(answer, 415, "unsupported_image")  # it was fetched, and it is JSON
         answer = httpx2.post(f"{elsewhere}/segment/", json={"prompt": "cat", "image_url": f"{url}/livez"})
@@ -337,7 +337,11 @@ def test_the_index_is_a_page_for_people_and_json_for_programs(client: httpx2.Cli
 
 def test_the_openapi_document_shows_both_bodies(client: httpx2.Client) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/segment/"]["post"]
-    assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
+    assert set(operation["requestBody"]["content"]) == {
+        "multipart/form-data",
+        "application/json",
+        "application/x-www-form-urlencoded",
+    }
 
 
 def test_without_redis_the_front_end_is_alive_and_not_ready() -> None:
