@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api.http.access_log import AccessLog
 from api.http.body_limit import BodyLimit
 from api.http.openapi import complete_document
 from api.http.problems import add_problem_handlers
+from api.http.query_names import refuse_unknown_query
 from api.http.request_metrics import RequestMetrics, RequestTimer
 from api.routes import docs, events, health, index, jobs, metrics, models, results, segment, webhooks
 from api.routes.metrics import Networks
@@ -21,8 +22,8 @@ from shared.errors import ConfigurationError
 from shared.registry import offered_models
 from shared.settings import Settings
 
-_MODULES = (segment, jobs, events, results, webhooks, models, health, metrics, index, docs)
-_ROUTERS = [module.router for module in _MODULES]
+_JOB_ROUTERS = [module.router for module in (segment, jobs, events, results, webhooks)]
+_ROUTERS = [*_JOB_ROUTERS, *(module.router for module in (models, health, metrics, index, docs))]
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -63,7 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.logging.otlp_endpoint:
         _trace_requests(app)
     for router in _ROUTERS:
-        app.include_router(router)
+        strict = [Depends(refuse_unknown_query)] if router in _JOB_ROUTERS else []
+        app.include_router(router, dependencies=strict)
     has_keys = settings.http.require_keys is not False
     complete_document(app, has_keys, submission_schemas(), {"wait": settings.http.max_wait_s})
     return app

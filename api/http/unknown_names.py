@@ -23,7 +23,9 @@ def about_unknown(name: str, kind: str, known: Collection[str], foreign: Mapping
     shown = name[:_MAX_CHARS].encode("ascii", "backslashreplace").decode()
     shown = "".join(each if each.isprintable() else "?" for each in shown)
     nearest = _nearest(name[:_MAX_CHARS], known, foreign)
-    return f"{shown}: unknown {kind}; " + (f"did you mean {nearest}?" if nearest else f"known: {', '.join(known)}")
+    if nearest:
+        return f"{shown}: unknown {kind}; did you mean {nearest}?"
+    return f"{shown}: unknown {kind}; " + (f"known: {', '.join(known)}" if known else "this request has none")
 
 
 def _nearest(name: str, known: Collection[str], foreign: Mapping[str, str]) -> str:
