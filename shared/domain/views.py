@@ -19,7 +19,7 @@ class JobUrls(BaseModel):
     self: str
     events: str
     cancel: str
-    result: str = Field(description="The result. `?format=` is coco, roboflow, labelstudio or maskq.")
+    result: str = Field(description="The result. `?format=` is coco, coco-polygon, roboflow, labelstudio or maskq.")
     overlay: str = Field(description="The image with the masks drawn over it, as a PNG.")
     masks: list[str] = Field(description="One PNG per object, in the order of `result.objects`.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -205,9 +205,9 @@ def test_a_deleted_job_is_announced(deployment: Deployment, settings: Settings) 
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "images").mkdir()
-    yield tmp_path / "images"
+    return tmp_path / "images"
 
 
 def test_an_image_in_a_folder_is_removed_with_its_job(deploy: Deploy, folder: Path) -> None:
