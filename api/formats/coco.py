@@ -36,7 +36,7 @@ def _run_lengths(mask: RleMask) -> dict[str, Any]:
 
 
 def _polygons(mask: RleMask) -> list[list[int]]:
-    return [list(chain.from_iterable(ring)) for ring in outlines(mask)]
+    return [list(chain.from_iterable(loop)) for loop in outlines(mask)]
 
 
 def _document(job: Job, result: SegmentationResult, segmentation: Callable[[RleMask], Any]) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from shared.domain.result import RleMask
 Point = tuple[int, int]
 Column = list[tuple[int, int]]
 """The runs of pixels inside a mask in one column, from y0 to y1 exclusive."""
-Ring = list[Point]
+Loop = list[Point]
 """The corners of a closed line: clockwise around pixels, anticlockwise around a hole."""
 
 
-def outlines(mask: RleMask) -> list[Ring]:
+def outlines(mask: RleMask) -> list[Loop]:
     """Polygons without holes that together cover exactly the pixels of the mask. Takes up to 2 s at 25 megapixels."""
     columns = _columns(mask)
-    return [ring for first, last in pairwise(_cuts(columns)) for ring in _rings(columns[first:last], first)]
+    return [loop for first, last in pairwise(_cuts(columns)) for loop in _loops(columns[first:last], first)]
 
 
 def _columns(mask: RleMask) -> list[Column]:
@@ -39,7 +39,7 @@ def _columns(mask: RleMask) -> list[Column]:
 
 def _cuts(columns: Sequence[Column]) -> list[int]:
     """The fewest columns at which to cut so that no part has a hole; with the first one, and one behind the last."""
-    holes = [[x for x, _ in ring] for ring in _rings(columns, 0) if _area(ring) < 0]
+    holes = [[x for x, _ in loop] for loop in _loops(columns, 0) if _area(loop) < 0]
     cuts = [0]
     for xs in sorted(holes, key=max):
         if min(xs) > cuts[-1]:
@@ -47,18 +47,18 @@ def _cuts(columns: Sequence[Column]) -> list[int]:
     return [*cuts, len(columns)]
 
 
-def _area(ring: Ring) -> float:
+def _area(loop: Loop) -> float:
     """Positive around pixels, negative around a hole."""
-    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*ring, ring[0]])) / 2
+    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*loop, loop[0]])) / 2
 
 
-def _rings(columns: Sequence[Column], first: int) -> Iterator[Ring]:
+def _loops(columns: Sequence[Column], first: int) -> Iterator[Loop]:
     """Every closed line between pixels inside and outside. Pixels that touch at a corner only are apart."""
     ways: defaultdict[Point, list[Point]] = defaultdict(list)
     for begin, end in _edges(columns, first):
         ways[begin].append(end)
     while ways:
-        yield _ring(ways, next(iter(ways)))
+        yield _loop(ways, next(iter(ways)))
 
 
 def _edges(columns: Sequence[Column], first: int) -> Iterator[tuple[Point, Point]]:
@@ -81,18 +81,18 @@ def _differences(left: Column, right: Column) -> Iterator[tuple[int, int, bool]]
         yield y0, y1, is_left != bool(is_end)
 
 
-def _ring(ways: dict[Point, list[Point]], start: Point) -> Ring:
+def _loop(ways: dict[Point, list[Point]], start: Point) -> Loop:
     """Follow the edges from `start` back to it, and remove them."""
-    ring: Ring = []
+    loop: Loop = []
     at, heading = start, (0, 0)
-    while at != start or not ring or _same_pixel(at, heading, ways):
-        ring.append(at)
+    while at != start or not loop or _same_pixel(at, heading, ways):
+        loop.append(at)
         following = _same_pixel(at, heading, ways) or ways[at][0]
         ways[at].remove(following)
         if not ways[at]:
             del ways[at]
         at, heading = following, _heading(at, following)
-    return _corners(ring)
+    return _corners(loop)
 
 
 def _same_pixel(at: Point, heading: Point, ways: dict[Point, list[Point]]) -> Point | None:
@@ -101,9 +101,9 @@ def _same_pixel(at: Point, heading: Point, ways: dict[Point, list[Point]]) -> Po
     return next((end for end in ways.get(at, ()) if _heading(at, end) == right), None)
 
 
-def _corners(ring: Ring) -> Ring:
-    """The ring without the points on a straight line."""
-    neighbours = zip([ring[-1], *ring[:-1]], ring, [*ring[1:], ring[0]], strict=True)
+def _corners(loop: Loop) -> Loop:
+    """The loop without the points on a straight line."""
+    neighbours = zip([loop[-1], *loop[:-1]], loop, [*loop[1:], loop[0]], strict=True)
     return [at for before, at, after in neighbours if _heading(before, at) != _heading(at, after)]
 
 

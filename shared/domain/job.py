@@ -89,7 +89,7 @@ class JobRequest(BaseModel):
     """At least one, no duplicates, in the requested order."""
     priority: Priority = Priority.NORMAL
     metadata: str = ""
-    """The client's own JSON object, as text; empty if it sent none. It is given back and not read."""
+    """The client's own JSON object, as text; empty if it sent none. The job has it too, and nothing here reads it."""
     ref: str = ""
     """The client's own name for the job; empty if it sent none."""
     file_name: str = ""

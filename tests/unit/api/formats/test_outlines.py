@@ -25,13 +25,13 @@ def _mask(pixels: npt.NDArray[np.bool_]) -> RleMask:
 def _drawn(polygons: list[list[tuple[int, int]]], height: int, width: int) -> npt.NDArray[np.bool_]:
     if not polygons:
         return np.zeros((height, width), np.bool_)
-    flat = [[number for point in ring for number in point] for ring in polygons]
+    flat = [[number for point in loop for number in point] for loop in polygons]
     drawn: npt.NDArray[np.bool_] = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, height, width))) == 1
     return drawn
 
 
-def _area(ring: list[tuple[int, int]]) -> float:
-    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*ring, ring[0]])) / 2
+def _area(loop: list[tuple[int, int]]) -> float:
+    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in pairwise([*loop, loop[0]])) / 2
 
 
 _MASKS = hnp.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9)))
@@ -41,18 +41,18 @@ _MASKS = hnp.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 def test_polygons_cover_exactly_the_pixels_of_the_mask(pixels: npt.NDArray[np.bool_]) -> None:
     polygons = outlines(_mask(pixels))
     assert (_drawn(polygons, *pixels.shape) == pixels).all()
-    assert all(_area(ring) > 0 for ring in polygons)  # none is a hole
+    assert all(_area(loop) > 0 for loop in polygons)  # none is a hole
     assert sum(map(_area, polygons)) == pixels.sum()  # and none lies over another
-    assert all(len(ring) >= 4 for ring in polygons)
-    for ring in polygons:  # only corners, with horizontal and vertical sides in turns
-        sides = [x0 == x1 for (x0, _), (x1, _) in pairwise([*ring, ring[0]])]
+    assert all(len(loop) >= 4 for loop in polygons)
+    for loop in polygons:  # only corners, with horizontal and vertical sides in turns
+        sides = [x0 == x1 for (x0, _), (x1, _) in pairwise([*loop, loop[0]])]
         assert all(one != other for one, other in pairwise([*sides, sides[0]]))
 
 
 def test_a_mask_without_holes_is_one_polygon_for_each_part() -> None:
     pixels = np.zeros((6, 9), np.bool_)
     pixels[1:4, 1:4] = pixels[2:5, 6:8] = True
-    assert [len(ring) for ring in outlines(_mask(pixels))] == [4, 4]
+    assert [len(loop) for loop in outlines(_mask(pixels))] == [4, 4]
 
 
 def test_a_mask_with_a_hole_is_cut_once() -> None:
