@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(AccessLog)
     app.add_middleware(RequestTimer, metrics=app.state.metrics)
-    add_problem_handlers(app)
+    add_problem_handlers(app, [route for router in _ROUTERS for route in router.routes])
     if settings.logging.otlp_endpoint:
         _trace_requests(app)
     for router in _ROUTERS:

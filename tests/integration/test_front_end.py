@@ -257,6 +257,12 @@ def test_unknown_paths_and_methods_are_answered_with_problems(
     assert response.status_code == status
 
 
+def test_a_method_that_a_path_lacks_is_answered_with_all_that_it_has(client: httpx2.Client) -> None:
+    response = client.put(f"/jobs/{new_job_id()}")
+    assert_problem(response, 405, "method_not_allowed")
+    assert {each.strip() for each in response.headers["allow"].split(",")} == {"DELETE", "GET"}
+
+
 def test_a_full_queue_is_refused_with_retry_after(settings: Settings) -> None:
     with front_end(settings.replace(max_queued_jobs=1)) as url, httpx2.Client(base_url=url) as client:
         assert submit(client).status_code == 202
