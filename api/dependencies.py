@@ -17,7 +17,7 @@ from api.http.request_memory import memory_of
 from api.services import Services
 from shared.domain.api_key import ApiKey, Scope, fingerprint
 from shared.domain.job import ANONYMOUS, is_job_id
-from shared.errors import JobExpired, JobNotFound, KeyRequired, RateLimited, ScopeMissing
+from shared.errors import InvalidField, JobDeleted, JobExpired, JobNotFound, KeyRequired, RateLimited, ScopeMissing
 from shared.store.api_keys import Admission
 from shared.store.job_state import JobState
 
@@ -132,5 +132,5 @@ OwnJob = Annotated[JobState, Security(_own_job, scopes=[Scope.READ])]
 """The job in the path, for a caller that may read it."""
 OwnJobToChange = Annotated[JobState, Security(_own_job, scopes=[Scope.SUBMIT])]
 """The job in the path, for a caller that may change it."""
-OWN_JOB_ERRORS = (JobNotFound, JobExpired)
+OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, InvalidField)
 """What a route with a job in its path may raise."""

@@ -95,6 +95,12 @@ class JobExpired(MaskqError):
     type, title, status = "job_expired", "The job has expired", 410
 
 
+class JobDeleted(JobExpired):
+    """The job was deleted with `DELETE /jobs/{job_id}`."""
+
+    type, title = "job_deleted", "The job was deleted"
+
+
 class ImageExpired(MaskqError):
     """The image of the job is no longer stored. The job is."""
 

@@ -25,7 +25,8 @@ from shared.resolver import Resolver
 from shared.settings import OutboundSettings
 from shared.tls import certificate_fault
 
-MAX_URL_CHARS = 2_048
+MAX_URL_CHARS = 8_192
+"""Signed URLs of storage, with the token of a session, have some 4,000."""
 FAILURES = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
 """Errors of `Outbound.request` that the network or the server causes. `failure_of` says which."""
 _PORTS = frozenset({80, 443})
@@ -120,7 +121,8 @@ class Outbound:
             raise self.refused("not a URL") from None
         schemes = ["http", "https"] if self._settings.url_allow_http else ["https"]
         if parts.scheme not in schemes:
-            raise self.refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+            sent = f", not {parts.scheme[:20]}:" if parts.scheme else ""
+            raise self.refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}{sent}")
         if "@" in parts.netloc:
             raise self.refused("must not contain a user name or password")
         if not _is_host(parts):
@@ -141,7 +143,7 @@ class Outbound:
             FAILURES: see the constant.
         """
         parts = self.check_form(url)
-        sent = {"Host": parts.netloc, "User-Agent": "maskq", **headers}
+        sent = {"Host": parts.netloc, "User-Agent": self._settings.user_agent, **headers}
         if content:
             sent["Content-Length"] = str(len(content))
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

@@ -6,6 +6,7 @@ Schemathesis loads this module, named by SCHEMATHESIS_HOOKS.
 from __future__ import annotations
 
 import base64
+import json
 import os
 from typing import Any
 from uuid import uuid4
@@ -27,6 +28,8 @@ schemathesis.openapi.format("byte", _IMAGES.map(lambda image: base64.b64encode(i
 schemathesis.openapi.format("prompt", st.lists(_WORDS, min_size=1, max_size=4).map(" ; ".join))
 schemathesis.openapi.format("model", st.just("demo"))
 schemathesis.openapi.format("uri", st.just(_URL))
+schemathesis.openapi.format("ref", _WORDS)
+schemathesis.openapi.format("json-object", st.dictionaries(_WORDS, _WORDS, max_size=3).map(json.dumps))
 schemathesis.openapi.format("uri-or-empty", st.sampled_from([_URL, ""]))
 
 

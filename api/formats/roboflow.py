@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.formats.labels import numbered_labels
+from api.formats.labels import numbered_labels, rest_of
 from shared.domain.job import Job
 from shared.domain.result import SegmentationResult, SegmentedObject
 
@@ -24,6 +24,7 @@ def roboflow_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
             {"detection_id": f"{job.id}-{number}", **_prediction(found, classes[found.name])}
             for number, found in enumerate(result.objects)
         ],
+        **rest_of(result),
     }
 
 

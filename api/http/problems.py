@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -13,6 +14,7 @@ from fastapi.responses import JSONResponse
 from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match
 
 from api.http.security_headers import DEFAULT_HEADERS
 from shared.domain.views import Problem
@@ -37,8 +39,10 @@ _CHALLENGES: dict[type[MaskqError], str] = {
 logger = logging.getLogger(__name__)
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Make `app` answer every error with a problem document. Unexpected errors reveal no details."""
+def add_problem_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Make `app`, which has these routes, answer every error with a problem document. Unexpected errors reveal no
+    details."""
+    app.state.routes = routes
     app.add_exception_handler(MaskqError, _on_maskq_error)
     app.add_exception_handler(RedisError, _on_redis_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -110,7 +114,15 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     title = HTTPStatus(error.status_code).phrase
     response = _response(request, title.lower().replace(" ", "_"), title, error.status_code, str(error.detail))
     response.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(sorted(_allowed_methods(request)))
     return response
+
+
+def _allowed_methods(request: Request) -> set[str]:
+    """The methods of all routes with this path. Starlette names only those of the first one."""
+    matching = (route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching for method in getattr(route, "methods", None) or ()}
 
 
 async def _on_disconnect(request: Request, error: Exception) -> JSONResponse:

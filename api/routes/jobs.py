@@ -1,4 +1,4 @@
-"""/jobs: list jobs, read one, wait for it, cancel it."""
+"""/jobs: list jobs, read one, wait for it, cancel it, delete it."""
 
 from __future__ import annotations
 
@@ -75,6 +75,12 @@ async def read_job(
     if is_known(if_none_match, state.job.version):
         return Response(status_code=304, headers=response.headers)  # type: ignore[return-value]
     return job_view(state, request)
+
+
+@router.delete("/{job_id}", status_code=204, responses=problems(*OWN_JOB_ERRORS))
+async def delete_job(state: OwnJobToChange, services: ServicesDep) -> None:
+    """Remove a job in any state, with its image, its result and its webhook. One that has not ended is canceled."""
+    await services.store.delete(state.job.id)
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(*OWN_JOB_ERRORS, JobEnded))

@@ -14,6 +14,10 @@ from shared.domain.webhook import Webhook
 
 MAX_TIMEOUT_S = 86_400
 """Longest `timeout` of a job, in seconds: a day."""
+MAX_METADATA_BYTES = 4_096
+"""Longest `metadata`, as JSON."""
+MAX_REF_CHARS = 200
+MAX_FILE_NAME_CHARS = 200
 ANONYMOUS = "anonymous"
 """Owner of all jobs when API keys are off."""
 
@@ -103,6 +107,12 @@ class JobRequest(BaseModel):
     score_threshold: ScoreThreshold = 0.0
     """Objects with a lower score are left out. By phrase: objects with another label are kept."""
     priority: Priority = Priority.NORMAL
+    metadata: str = ""
+    """The client's own JSON object, as text; empty if it sent none. The job has it too, and nothing here reads it."""
+    ref: str = ""
+    """The client's own name for the job; empty if it sent none."""
+    file_name: str = ""
+    """Name of the uploaded file, or of the one in `image_url`, without folders; empty if there is none."""
     traceparent: str = ""
     """Context of the request's trace (W3C Trace Context), which the worker continues; empty if there is none."""
 

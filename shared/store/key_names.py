@@ -56,7 +56,8 @@ image = KeyName("maskq:image:{job_id}")
 result = KeyName("maskq:result:{job_id}")
 """String: the result as JSON. Expires with the job."""
 tombstone = KeyName("maskq:tombstone:{job_id}")
-"""String: set when the job ends, and expires after the job. Without it an expired job would look like none."""
+"""String: the last status of a job, or `deleted`; set when the job ends or is deleted, and expires after the job.
+Without it an expired job would look like none."""
 ready = KeyName("maskq:ready:{model_id}")
 """Sorted set: ids of queued jobs; score: their start tag, the position in the fair queue (`scripts/README.md`)."""
 quarantine = KeyName("maskq:quarantine:{model_id}")

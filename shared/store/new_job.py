@@ -50,9 +50,10 @@ class NewJob:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 in hex of everything that distinguishes this request from another one."""
+        """SHA-256 in hex of everything that distinguishes this request from another one. The name of the file does not:
+        a client that repeats a request may have the same image in another temporary file."""
         webhook = self.webhook.url if self.webhook else ""
-        request = self.request.model_dump_json(exclude={"traceparent"})
+        request = self.request.model_dump_json(exclude={"traceparent", "file_name"}, exclude_defaults=True)
         return _digest(request, str(self.timeout_s), webhook, self.image_sha256)
 
     def content(self, *, is_shared: bool) -> str:

@@ -64,6 +64,7 @@ class SubmissionStore:
         self._read = AsyncScript(redis, "read")
         self._list = AsyncScript(redis, "list")
         self._cancel = AsyncScript(redis, "cancel")
+        self._delete = AsyncScript(redis, "delete")
         self._live = AsyncScript(redis, "live")
 
     @classmethod
@@ -186,6 +187,20 @@ class SubmissionStore:
             with suppress(StoreUnavailable):  # a sweep removes it later
                 await self._images.remove(job_id)
         return before
+
+    async def delete(self, job_id: str) -> None:
+        """Remove a job in any state, with its image, its result, and its delivery. A worker that runs it is told to
+        stop, and can store nothing. Later reads raise `JobDeleted`.
+
+        Raises:
+            JobNotFound, JobExpired: as `read`.
+            StoreUnavailable: the job is removed, and its image could not be. The next sweep of images removes that.
+        """
+        kept = self._retention
+        if not (await self._delete(id=job_id, tombstone_s=kept["retention_s"] + kept["tombstone_s"]))["is_deleted"]:
+            await self.read(job_id)  # raises JobNotFound, JobExpired or JobDeleted
+        if self._images:
+            await self._images.remove(job_id)
 
     async def live_workers(self, model_id: str) -> int:
         """Number of workers of this model whose last heartbeat is within the liveness window."""

@@ -218,7 +218,10 @@ _FORMS: dict[str, tuple[str, bytes, int, str]] = {
         422,
         "invalid_field",
     ),
-    "url-encoded": ("application/x-www-form-urlencoded", b"prompt=cat", 400, "malformed_request"),
+    "url-encoded": ("application/x-www-form-urlencoded", b"prompt=cat", 422, "invalid_field"),
+    "url-encoded image": ("application/x-www-form-urlencoded", b"image_url=" + PNG, 400, "malformed_request"),
+    "url-encoded escapes": ("application/x-www-form-urlencoded", b"%41" * 1_000_000, 413, "payload_too_large"),
+    "url-encoded fields": ("application/x-www-form-urlencoded", b"a=1&" * 100, 400, "malformed_request"),
     "cut short": ("multipart/form-data; boundary=x", _parts(_IMAGE)[:-20], 400, "malformed_request"),
     "json name twice": ("application/json", b'{"prompt": "a", "prompt": "b"}', 400, "malformed_request"),
     "json huge number": ("application/json", b'{"prompt": "a", "timeout": 1' + b"0" * 400 + b"}", 422, "invalid_field"),
@@ -249,7 +252,17 @@ def test_a_hostile_body_is_answered_quickly(client: httpx2.Client, name: str) ->
 
 @pytest.mark.parametrize(
     "prompt",
-    ["cat\x00", "cat\x1b[2J", "c\u202eat", "c\u200bat", "<loc0001>", "cat <eos>", "<image>", "<seg001>", "x" * 513],
+    [
+        "cat\x00",
+        "cat\x1b[2J",
+        "c\ue000at",
+        "<lo\u200bc0001>",
+        "<loc0001>",
+        "cat <eos>",
+        "<image>",
+        "<seg001>",
+        "x" * 513,
+    ],
 )
 def test_special_tokens_and_control_characters_in_prompts_are_refused(client: httpx2.Client, prompt: str) -> None:
     assert_problem(submit(client, prompt=prompt), 422, "invalid_field")

@@ -157,6 +157,7 @@ def test_each_route_requires_its_scope(url: str, make_key: MakeKey) -> None:
         assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
         assert_problem(submit(reads), 403, "scope_missing")
         assert_problem(reads.post(job["urls"]["cancel"]), 403, "scope_missing")
+        assert_problem(reads.delete(f"/jobs/{job['id']}"), 403, "scope_missing")
         assert submits.post(job["urls"]["cancel"]).status_code == 202
 
 

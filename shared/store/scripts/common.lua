@@ -81,6 +81,7 @@ end
 -- The state of a job, and what an estimate of its end needs. Returns `outcome`:
 --   'missing': there never was such a job.
 --   'expired': it ended, and its retention is over.
+--   'deleted': its owner has deleted it.
 --   'found', and with it
 --     record              fields and values of the job's hash
 --     jobs_ahead          jobs before it in the queue, if it is queued
@@ -91,7 +92,8 @@ end
 local function job_state(id)
     local record = redis.call('HGETALL', job_key(id))
     if #record == 0 then
-        return {outcome = redis.call('EXISTS', tombstone_key(id)) == 1 and 'expired' or 'missing'}
+        local tombstone = redis.call('GET', tombstone_key(id))
+        return {outcome = tombstone == 'deleted' and 'deleted' or tombstone and 'expired' or 'missing'}
     end
     local job = named(record)
     local state = {

@@ -58,6 +58,9 @@ class Deployment:
     def cancel(self, job_id: str) -> JobStatus:
         return self._runner.run(self.front.cancel(job_id))
 
+    def delete(self, job_id: str) -> None:
+        self._runner.run(self.front.delete(job_id))
+
     def live_workers(self) -> int:
         return self._runner.run(self.front.live_workers(MODEL))
 

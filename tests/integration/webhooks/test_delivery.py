@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -102,9 +103,33 @@ def test_a_job_answered_from_the_result_cache_is_announced_too(
 
 
 @pytest.mark.usefixtures("deliverer")
+def test_what_is_the_client_s_own_is_in_the_message(deployment: Deployment, receiver: Receiver, secret: str) -> None:
+    deployment.submit_and_finish(receiver.url, ref="scan 7", metadata='{"patient": [7, "\u732b"]}')
+    (received,) = receiver.wait_for(1)
+    sent = received.verified(secret)["data"]
+    assert (sent["ref"], sent["metadata"], sent["file_name"]) == ("scan 7", {"patient": [7, "\u732b"]}, "a.png")
+
+
+def test_the_webhook_of_a_deleted_job_is_not_sent(
+    deployment: Deployment, receiver: Receiver, settings: Settings
+) -> None:
+    running, ended = deployment.submit(receiver.url), deployment.submit(receiver.url)
+    deployment.finish()  # the first of them; its delivery is due
+    for job_id in (running, ended):
+        assert deployment.client.delete(f"/jobs/{job_id}").status_code == 204
+    last = deployment.submit_and_finish(receiver.url)
+    deliverer = DelivererThread(settings)
+    (received,) = receiver.wait_for(1)
+    deliverer.stop()
+    assert json.loads(received.body)["data"]["id"] == last
+    assert len(receiver.wait_for(1)) == 1
+
+
+@pytest.mark.usefixtures("deliverer")
 def test_the_longest_message_stays_below_20_kb(deployment: Deployment, receiver: Receiver, secret: str) -> None:
     headers = {"Host": "x" * 240 + ".example"}
-    response = deployment.try_to_submit(headers, webhook_url=receiver.url, prompt="\U0001f408" * 504)
+    own = {"ref": "\U0001f408" * 200, "metadata": json.dumps({"a": "\U0001f408" * 1_020}, ensure_ascii=False)}
+    response = deployment.try_to_submit(headers, webhook_url=receiver.url, prompt="\U0001f408" * 504, **own)
     assert response.status_code == 202, response.text
     deployment.finish(failure(detail="x" * 1_000))
     (received,) = receiver.wait_for(1)

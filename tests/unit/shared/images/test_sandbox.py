@@ -194,11 +194,11 @@ def _kill_at_request(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Kill the next children that get a request, just before they get it."""
     request, left = sandbox._Child.request, iter(range(times))
 
-    def killed(child: sandbox._Child, data: bytes, max_pixels: int, size: tuple[int, int]) -> Any:
+    def killed(child: sandbox._Child, *arguments: Any) -> Any:
         if next(left, None) is not None:
             child._process.kill()
             child._process.wait()
-        return request(child, data, max_pixels, size)
+        return request(child, *arguments)
 
     monkeypatch.setattr(sandbox._Child, "request", killed)
 
