@@ -14,11 +14,11 @@ from api.shares import Shares
 from shared.errors import MaskqError
 
 _PIECE_BYTES = 262_144
-"""How much of an answer is handed on before the client has taken what went before. Smaller answers are not counted."""
+"""How much of an answer is passed on before the client has taken what went before. Smaller answers are not counted."""
 
 
 class AnswerLimit:
-    """ASGI middleware. Hands large answers on in pieces, as the client takes them, and counts them until then."""
+    """ASGI middleware. Passes large answers on in pieces, as the client takes them, and counts them until then."""
 
     def __init__(self, app: ASGIApp, memory_bytes: int, client_of: Callable[[Scope], str]) -> None:
         """`client_of` names the client whom a request counts for."""
