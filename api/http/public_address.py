@@ -1,8 +1,7 @@
 """Which URL this service has for its clients, also behind a proxy with TLS or a path. All links begin with it.
 
 `PublicAddress` writes the URL into the scope of every request: scheme, host and `root_path`. So Starlette's redirects,
-FastAPI's OpenAPI document and `base_url` agree. Nothing else reads the host of a request. `named_hosts` has
-the names that it had.
+FastAPI's OpenAPI document and `base_url` agree. Nothing else reads the host of a request; `named_hosts` is what it was.
 """
 
 from __future__ import annotations

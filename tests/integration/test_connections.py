@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import httpx2
 import pytest
 
-from api.http import answer_limit, send_progress
+from api.http import send_progress
 from api.server import FrontEndServer
 from local.broker import free_port
 from shared.settings import Settings
@@ -124,32 +124,6 @@ def test_a_client_that_reads_slowly_gets_the_whole_answer(impatient: FrontEndSer
             received += len(chunk)
             time.sleep(max(0.0, begin + received / 400_000 - time.monotonic()))  # 400 kB/s: 4 s
     assert received > 1_500_000
-
-
-@pytest.mark.slow
-def test_large_answers_that_nobody_takes_are_bounded_for_each_client(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """4 MB of answers in all: one address may have 3 MB of them, which are one bundle of 1.6 MB."""
-    monkeypatch.setattr(answer_limit.Shares, "__init__", _with_total(answer_limit.Shares.__init__, 4_000_000))
-    with front_end(settings) as url, ExitStack() as kept:
-        hoarder = kept.enter_context(connection(url, receive_buffer_bytes=4_096))
-        hoarder.sendall(_LARGE)
-        assert answers(hoarder, 1).startswith(b"HTTP/1.1 200 ")
-        with connection(url) as client:
-            client.sendall(_LARGE)
-            assert b" 429 " in answers(client, 1).partition(b"\r\n")[0]
-        with connection(url, "127.0.0.2") as client:
-            client.sendall(_LARGE)
-            assert answers(client, 1).startswith(b"HTTP/1.1 200 ")
-        assert _is_served(url, "127.0.0.1")
-
-
-def _with_total(make: object, total: int) -> object:
-    def init(shares: object, _: int, what: str) -> None:
-        make(shares, total if "answers" in what else 1_000, what)  # type: ignore[operator]
-
-    return init
 
 
 @pytest.mark.slow
