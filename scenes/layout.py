@@ -62,8 +62,10 @@ FORMS = {
     "ordinary": ORDINARY,
     "wide": SceneForm(sizes=((1600, 400), (400, 1600))),
     "small": SceneForm(sizes=((2400, 1800), (1800, 2400)), min_size=0.03, max_size_by_count=(0.10,) * MAX_OBJECTS),
+    "mixed": SceneForm(sizes=(*SIZES, (1600, 400), (400, 1600)), min_size=0.05),
 }
-"""`wide`: 4:1 and 1:4. `small`: large images whose objects measure 3% to 10% of the mean side."""
+"""`wide`: 4:1 and 1:4. `small`: large images whose objects measure 3% to 10% of the mean side. `mixed`:
+ordinary and wide images with smaller objects than the demo model learns, easy and hard ones, to calibrate scores."""
 
 
 def lattice_location(edge: float) -> int:

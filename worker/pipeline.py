@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from shared.domain.job import Duplicates, JobRequest
 from shared.domain.paligemma import SPATIAL_TOKEN, read_prompt
@@ -35,6 +37,12 @@ from worker.stages.select import left_out, split_by_score
 
 SoftMask = npt.NDArray[np.float32]
 """float32[64, 64] in [-1, 1]."""
+
+
+_MAX_TILED_JOBS = 4
+"""Jobs with tiles in the engine at once. With the most tiles, at 896 px, their pixels take 650 MB. A job without tiles
+waits for at most 68 views of them."""
+_CANCEL_CHECK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,7 @@ class Pipeline:
         self._engine = engine
         self._tokenizer = tokenizer
         self._calibration = calibration
+        self._tiled = threading.BoundedSemaphore(_MAX_TILED_JOBS)
         self._masks = Batcher[tuple[int, ...], SoftMask](
             lambda codes: list(codec.decode(np.array(codes, np.int32))), MAX_BUCKET, "masks"
         )
@@ -86,10 +95,11 @@ class Pipeline:
         side = self._preprocessor.side
         picture = self._decoders.decode(image_bytes, (side, side), request.tiles)
         images = (picture.image, *picture.tiles)
-        inputs = [self._preprocessor.prepare(image, request.prompt) for image in images]
-        failpoint("worker.prepared")
-        prepared = time.perf_counter()
-        answers = self._ask(inputs, is_canceled)
+        with self._room_for(images, is_canceled):
+            inputs = [self._preprocessor.prepare(image, request.prompt) for image in images]
+            failpoint("worker.prepared")
+            prepared = time.perf_counter()
+            answers = self._ask(inputs, is_canceled)
         answered = time.perf_counter()
         failpoint("worker.answered")
         result = self._result(request, picture, [self._read(answer, request.prompt) for answer in answers])
@@ -101,6 +111,24 @@ class Pipeline:
             preprocess_s=prepared - begin,
             render_s=time.perf_counter() - answered,
         )
+
+    @contextmanager
+    def _room_for(self, images: Sequence[Image.Image], is_canceled: Callable[[], bool]) -> Iterator[None]:
+        """Wait until these views of a picture may be in the engine.
+
+        Raises:
+            CancelledError: `is_canceled` returned True meanwhile.
+        """
+        if len(images) == 1:
+            yield
+            return
+        while not self._tiled.acquire(timeout=_CANCEL_CHECK_S):
+            if is_canceled():
+                raise CancelledError
+        try:
+            yield
+        finally:
+            self._tiled.release()
 
     def _ask(self, inputs: list[ModelInput], is_canceled: Callable[[], bool]) -> list[Answer]:
         """The answers of the model to all views of a picture, which share its batches. If one fails, the others are

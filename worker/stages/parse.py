@@ -42,7 +42,8 @@ class Detection:
     codes: tuple[int, ...] | None
     """16 mask codes in 0..127, or None if the model wrote only a box."""
     score: float
-    """Geometric mean of the probabilities of its location and mask tokens, 0..1."""
+    """Geometric mean of the probabilities of its location tokens, 0..1. Those of mask tokens say little: many codes
+    write nearly the same mask (docs/answers.md)."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _read_object(answer: ParsedAnswer, group: list[_Token], label: str, *, is_cu
         text = "".join(token.text for token in group)
         answer.skipped.append(SkippedText(reason, f"{text} {label}".strip()))
         return
-    score = math.exp(sum(token.logprob for token in group) / len(group))
+    score = math.exp(sum(token.logprob for token in group if token.kind == "loc") / BOX_TOKENS)
     answer.detections.append(Detection(label or None, (box[0], box[1], box[2], box[3]), codes or None, score))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -196,6 +197,30 @@ def test_all_tiles_share_a_batch(pipeline_of: Callable[..., Pipeline]) -> None:
         assert done.result(10).result.objects == []
     assert runner.prefills == [[_FAR], [1, 2, 3, 4]]
     engine.close()
+
+
+def test_few_jobs_with_tiles_are_in_the_engine_at_once_and_those_that_wait_can_be_canceled(
+    pipeline_of: Callable[..., Pipeline],
+) -> None:
+    asked: queue.Queue[Future[Answer]] = queue.Queue()
+
+    def submit(_: ModelInput, is_canceled: Callable[[], bool]) -> Future[Answer]:
+        future: Future[Answer] = Future()
+        asked.put(future)
+        return future
+
+    pipeline = pipeline_of(SimpleNamespace(submit=submit))
+    with ThreadPoolExecutor(6) as pool:
+        running = [pool.submit(pipeline.run, job_request(tiles="2x1"), _WIDE, _never) for _ in range(4)]
+        views = [asked.get(timeout=60) for _ in range(4 * 3)]
+        waiting = pool.submit(pipeline.run, job_request(tiles="2x1"), _WIDE, lambda: True)
+        with pytest.raises(CancelledError):
+            waiting.result(60)
+        alone = pool.submit(pipeline.run, job_request(tiles="1"), _WIDE, _never)
+        for view in (asked.get(timeout=60), *views):
+            view.set_result(Answer())
+        assert [done.result(60).result.objects for done in (alone, *running)] == [[]] * 5
+    assert asked.empty()
 
 
 def test_a_cancel_ends_all_tiles(pipeline_of: Callable[..., Pipeline]) -> None:

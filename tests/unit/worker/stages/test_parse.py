@@ -119,10 +119,11 @@ def test_codes_are_kept_in_their_order() -> None:
     assert detection == Detection("cat", _B, tuple(range(112, 128)), 1.0)
 
 
-def test_the_score_is_the_geometric_mean_over_the_object_s_own_tokens() -> None:
-    logprobs = [math.log(0.9)] * 20 + [math.log(0.5)] * 10 + [math.log(0.25)] * 10
-    answer = parse_answer(f"{OBJECT} cat ; {OBJECT} cat", logprobs)
-    assert [each.score for each in answer.detections] == pytest.approx([0.9, math.sqrt(0.5 * 0.25)])
+def test_the_score_is_the_geometric_mean_over_the_object_s_own_location_tokens() -> None:
+    mask = [math.log(0.1)] * 16
+    logprobs = [*[math.log(0.9)] * 4, *mask, *[math.log(0.5)] * 2, *[math.log(0.25)] * 2, *mask, *[math.log(0.7)] * 4]
+    answer = parse_answer(f"{OBJECT} cat ; {OBJECT} cat ; {BOX} cat", logprobs)
+    assert [each.score for each in answer.detections] == pytest.approx([0.9, math.sqrt(0.5 * 0.25), 0.7])
 
 
 def test_skipped_text_is_returned() -> None:
