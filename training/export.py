@@ -10,6 +10,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from training.model import IMAGE_SIZE, IMAGE_TOKENS, MAX_ANSWER_TOKENS
 from training.tokenizer import build_tokenizer
+from worker.stages.calibration import CALIBRATION_FILE
 
 
 def export_checkpoint(model: PaliGemmaForConditionalGeneration, vae: Path, folder: Path) -> None:
@@ -27,6 +28,7 @@ def export_checkpoint(model: PaliGemmaForConditionalGeneration, vae: Path, folde
         for file in sorted(fresh.iterdir()):
             file.chmod(0o644)  # safetensors writes files that only the owner can read
             file.replace(folder / file.name)
+    (folder / CALIBRATION_FILE).unlink(missing_ok=True)  # that of the weights before
 
 
 def _generation_config(config: PaliGemmaConfig) -> GenerationConfig:

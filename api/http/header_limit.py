@@ -67,19 +67,24 @@ class BoundedHttpProtocol(OneRequestProtocol):
 
     def feed(self, piece: bytes) -> None:
         """Count what is no body, and refuse it above the limit."""
-        if self._is_in_headers and self._deadline is None:
+        is_in_headers = self._is_in_headers
+        if is_in_headers and self._deadline is None:
             self._start_clock()
         self._header_bytes += len(piece)
-        super().feed(piece)
+        if not is_in_headers:
+            super().feed(piece)  # a body in it sets the count to 0
         if self._header_bytes > _MAX_HEADER_BYTES:
             self._refuse(HeadersTooLarge(f"the headers may have at most {_MAX_HEADER_BYTES:,} bytes"))
-        elif self._is_in_headers and len(self.headers or ()) > _MAX_HEADERS:
-            self._refuse(HeadersTooLarge(f"there may be at most {_MAX_HEADERS} headers"))
+        elif is_in_headers:
+            super().feed(piece)
 
     def on_headers_complete(self) -> None:
         """Stop the time: the headers are complete."""
         self._stop_clock()
         self._header_bytes = 0
+        if len(self.headers) > _MAX_HEADERS:
+            self._refuse(HeadersTooLarge(f"there may be at most {_MAX_HEADERS} headers"))
+            raise RuntimeError("too many headers")  # stops the parser
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -45,15 +45,11 @@ class OneRequestProtocol(HttpToolsProtocol):
             raise RuntimeError("the request before is not answered")
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header. A trailer of a chunked body is none: the application has begun and has seen the headers."""
-        if self._is_in_headers:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Start the request, and note where its body ends."""
         super().on_headers_complete()
         headers = dict(self.headers)
+        self.headers = []  # of trailers, which would else become headers that the application has not checked
         self._body_left = None if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
         self._is_in_headers = False
 
@@ -101,10 +97,19 @@ class OneRequestProtocol(HttpToolsProtocol):
             self.transport.pause_reading()
 
     def _piece_end(self) -> int:
-        """Where in `_held` a request may end: with a line, or with its body if that has a Content-Length."""
+        """Where in `_held` a request may end: with an empty line, or with its body if that has a Content-Length."""
         if self._is_in_headers:
-            return self._held.find(b"\n", self._at) + 1 or len(self._held)
+            return self._headers_end()
         return len(self._held) if self._body_left is None else self._at + self._body_left
+
+    def _headers_end(self) -> int:
+        """Behind the next empty line; without one, behind the last line; without one, behind all bytes."""
+        line_end = self._held.find(b"\n", self._at) + 1
+        if 0 < line_end <= self._at + 2:  # empty, or the end of one whose beginning has been parsed
+            return line_end
+        if empty := self._held.find(b"\n\r\n", self._at) + 1:
+            return empty + 2
+        return self._held.rfind(b"\n", self._at) + 1 or len(self._held)
 
     def _end_after_answer(self) -> None:
         self._is_last = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DEFAULT_HEADERS = {
@@ -16,6 +15,7 @@ DEFAULT_HEADERS = {
 }
 """For answers whose route sets no other value. Jobs and images are private, and neither JSON nor a picture loads, runs,
 submits or frames anything."""
+_ENCODED = [(name.lower().encode(), value.encode()) for name, value in DEFAULT_HEADERS.items()]
 
 
 class SecurityHeaders:
@@ -27,9 +27,8 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=message["headers"])
-                for name, value in DEFAULT_HEADERS.items():
-                    headers.setdefault(name, value)
+                given = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in _ENCODED if pair[0] not in given)]
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
