@@ -42,7 +42,7 @@ class BodyLimit:
             return
         memory = scope.setdefault("state", {})["memory"] = RequestMemory(self._room)
         headers = Headers(scope=scope)
-        body = _Body(receive, send, memory, _declared_bytes(headers), self._timeout_s)
+        body = _Body(receive, send, memory, _declared_bytes(headers), self._timeout_s, self._max_bytes)
         if error := self._header_error(headers):
             await problem_response(Request(scope), error)(scope, receive, body.send)
             return
@@ -82,13 +82,20 @@ class _Body:
     """
 
     def __init__(
-        self, receive: Receive, send: Send, memory: RequestMemory, declared_bytes: int | None, timeout_s: float
+        self,
+        receive: Receive,
+        send: Send,
+        memory: RequestMemory,
+        declared_bytes: int | None,
+        timeout_s: float,
+        max_dropped_bytes: int,
     ) -> None:
         self._receive = receive
         self._send = send
         self._memory = memory
         self._declared_bytes = declared_bytes
         self._timeout_s = timeout_s
+        self._max_dropped_bytes = max_dropped_bytes
         begin = asyncio.get_running_loop().time()
         self._deadline = begin + timeout_s
         self._progress = _Progress(begin)
@@ -144,10 +151,14 @@ class _Body:
         await self._send(message)
 
     async def _drop_rest(self) -> None:
+        dropped = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
-                while (await self._receive()).get("more_body"):
-                    pass
+                while dropped <= self._max_dropped_bytes:
+                    message = await self._receive()
+                    dropped += len(message.get("body", b""))
+                    if not message.get("more_body"):
+                        return
 
 
 class _Progress:

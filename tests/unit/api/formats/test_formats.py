@@ -69,7 +69,7 @@ def _coco(document: dict[str, Any]) -> COCO:
 def test_an_object_without_a_label_is_of_the_class_unknown(name: ResultFormat) -> None:
     text = json.dumps(_document(name, [_OBJECTS[0].model_copy(update={"label": None})]))
     assert "unknown" in text
-    assert ': ""' not in text
+    assert ': ""' not in text.replace('"supercategory": ""', "")
     assert "null" not in text
 
 

@@ -43,7 +43,7 @@ class _Exchange:
 
     @property
     def answer(self) -> bytes:
-        return b"".join(message["body"] for message in self.sent[1:])
+        return b"".join(message.get("body", b"") for message in self.sent[1:])
 
 
 def _run(exchange: _Exchange, app: ASGIApp, room: Shares | None = None) -> None:

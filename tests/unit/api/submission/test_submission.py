@@ -257,6 +257,11 @@ def test_many_wrong_names_are_one_reason() -> None:
 @pytest.mark.parametrize("size", [10, 100_000])
 def test_a_data_url_is_an_image_in_every_field_of_the_image(size: int) -> None:
     url = b"data:image/png;base64," + base64.b64encode(b"x" * size)
-    assert _json(image_url=url).upload == b"x" * size
-    assert _form(image_url=url).upload == b"x" * size
-    assert _form(image_file=url.decode()).upload == b"x" * size
+    limits = DeploymentLimits(["demo"], max_image_bytes=size)
+    for model, fields in (
+        (JsonSubmission, {"image_url": url}),
+        (JsonSubmission, {"image_base64": url}),
+        (FormSubmission, {"image_url": url}),
+        (FormSubmission, {"image_file": url.decode()}),
+    ):
+        assert validate(model, {"prompt": "cat", **fields}, limits).upload == b"x" * size
