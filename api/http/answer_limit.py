@@ -13,7 +13,7 @@ from api.http.problems import problem_response
 from api.shares import Shares
 from shared.errors import MaskqError
 
-_PIECE_BYTES = 262_144
+_PIECE_BYTES = 65_536
 """How much of an answer is passed on before the client has taken what went before. Smaller answers are not counted."""
 
 
