@@ -42,7 +42,7 @@ class BodyLimit:
             return
         memory = scope.setdefault("state", {})["memory"] = RequestMemory(self._room)
         headers = Headers(scope=scope)
-        body = _Body(receive, send, memory, _declared_bytes(headers), self._timeout_s, self._max_bytes)
+        body = _Body(receive, send, memory, headers, self._timeout_s, self._max_bytes)
         if error := self._header_error(headers):
             await problem_response(Request(scope), error)(scope, receive, body.send)
             return
@@ -86,21 +86,21 @@ class _Body:
         receive: Receive,
         send: Send,
         memory: RequestMemory,
-        declared_bytes: int | None,
+        headers: Headers,
         timeout_s: float,
         max_dropped_bytes: int,
     ) -> None:
         self._receive = receive
         self._send = send
         self._memory = memory
-        self._declared_bytes = declared_bytes
+        self._declared_bytes = _declared_bytes(headers)
         self._timeout_s = timeout_s
         self._max_dropped_bytes = max_dropped_bytes
         begin = asyncio.get_running_loop().time()
         self._deadline = begin + timeout_s
         self._progress = _Progress(begin)
         self._has_begun = False
-        self._is_complete = False
+        self._is_complete = not self._declared_bytes and "transfer-encoding" not in headers  # RFC 9112, section 6.3
         self._is_refused = False
         self.received = 0
         """Bytes."""

@@ -170,3 +170,15 @@ def test_accepted_jobs_public_pages_and_short_answers_are_never_refused(method: 
     _run(exchange, _answering(size, client), room)
     assert exchange.status == 200
     assert len(exchange.answer) == size
+
+
+@pytest.mark.parametrize(("method", "declared", "closes"), [("GET", None, False), ("GET", 0, False), ("POST", 9, True)])
+def test_an_error_closes_the_connection_only_if_a_body_is_left(
+    method: str, declared: int | None, *, closes: bool
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("no", status_code=404)(scope, receive, send)
+
+    exchange = _Exchange(declared=declared, method=method)
+    _run(exchange, app)
+    assert ((b"connection", b"close") in exchange.sent[0]["headers"]) == closes
