@@ -11,13 +11,13 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator
 
-_SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
-"""The schemes that are understood, and what clients of Redis call them."""
+_SCHEMES = frozenset({"redis", "rediss"})
 _HINTS = (
     ("unix", "a Unix socket is not supported"),
     ("sentinel", "Sentinel is not supported, name the primary"),
     ("cluster", "a cluster is not supported, name one server"),
     ("socket", "a Unix socket is not supported"),
+    ("valkey", "Valkey understands these as well"),
 )
 _FILES = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"})
 _VERIFYING = {"ssl_cert_reqs": {"required", "cert_required"}, "ssl_check_hostname": {"true", "1", "yes"}}
@@ -71,7 +71,7 @@ def _scheme(url: str) -> str:
     if not separator or scheme.lower() not in _SCHEMES:
         hints = [hint for word, hint in _HINTS if separator and word in scheme.lower()]
         raise ValueError("; ".join(["must begin with redis:// or rediss://", *hints[:1]]))
-    return _SCHEMES[scheme.lower()]
+    return scheme.lower()
 
 
 def _split(url: str) -> SplitResult:
@@ -119,7 +119,7 @@ def _require_usable(files: Mapping[str, str]) -> None:
 
 
 def _normalized(value: str) -> str:
-    """The URL, with the scheme as clients of Redis write it."""
+    """The URL, with its scheme in lower case."""
     url = value.strip()
     RedisAddress.parse(url)
     return f"{_scheme(url)}://{url.partition('://')[2]}"
