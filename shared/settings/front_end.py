@@ -49,16 +49,16 @@ class SubmissionSettings(SettingsGroup):
     read_by = "front end"
 
     max_image_bytes: int = Field(
-        20_000_000,
+        30_000_000,
         ge=1,
-        description="Bytes of the largest image file. Photos of phones and cameras are below 20 MB. Raise it together "
-        "with the limit of the proxy.",
+        description="Bytes of the largest image file. Photos of 50 megapixels have up to 25 MB, and phones put a short "
+        "film behind some. Raise it together with the limit of the proxy.",
     )
     upload_memory_bytes: int = Field(
         1_000_000_000,
         ge=1,
         description="Bytes of memory of one process for all uploads in progress; further ones get 503. 1 GB holds "
-        "about 37 of the largest uploads. Set it to what the container's memory allows.",
+        "about 24 of the largest uploads. Set it to what the container's memory allows.",
     )
     max_queued_jobs: int = Field(
         1_000,
@@ -117,7 +117,7 @@ class HttpSettings(SettingsGroup):
     )
     body_timeout_s: PositiveSeconds = Field(
         120.0,
-        description="Seconds that an upload may take. 20 MB in 120 s is 1.4 Mbit/s, a slow phone. Raise it together "
+        description="Seconds that an upload may take. 30 MB in 120 s is 2 Mbit/s, a slow phone. Raise it together "
         "with MASKQ_MAX_IMAGE_BYTES.",
     )
     max_waiters: int = Field(
