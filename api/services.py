@@ -14,6 +14,7 @@ from api.submission.fetch_image import ImageFetcher
 from api.submission.intake import Intake
 from api.watcher import JobWatcher
 from shared.images.sandbox import DecodingPool
+from shared.images.upload_check import UploadCheck
 from shared.outbound import Outbound
 from shared.process.notifier import Notifier
 from shared.registry import ServedModel
@@ -60,18 +61,18 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
         stack.callback(notifier.close)
         watcher = JobWatcher(store, settings.http.max_waiters)
         await stack.enter_async_context(_running(watcher))
-        intake = await _intake(settings, list(models), stack)
         decoders = stack.enter_context(DecodingPool(settings.images))
+        intake = await _intake(settings, list(models), UploadCheck(settings.images, decoders), stack)
         stack.enter_context(reaping(settings, models))
         drawing = CapacityLimiter(settings.images.decode_processes)
         yield Services(settings.http, models, store, keys, notifier, watcher, intake, deliveries, decoders, drawing)
 
 
-async def _intake(settings: Settings, model_ids: list[str], stack: AsyncExitStack) -> Intake:
+async def _intake(settings: Settings, model_ids: list[str], images: UploadCheck, stack: AsyncExitStack) -> Intake:
     max_bytes = settings.submissions.max_image_bytes
     fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, max_bytes))
     receivers = await stack.enter_async_context(Outbound(settings.outbound, "webhook_url"))
-    return Intake(model_ids, max_bytes, settings.images.max_image_pixels, fetcher, receivers)
+    return Intake(model_ids, max_bytes, images, fetcher, receivers)
 
 
 @asynccontextmanager

@@ -78,6 +78,7 @@ class Pipeline:
             skipped=[Skipped(reason=each.reason, text=each.text) for each in parsed.skipped],
             truncated=answer.truncated,
             raw_text=text,
+            notes=list(picture.notes),
         )
         return PipelineResult(
             result,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from fastapi import Request
@@ -18,7 +19,7 @@ from api.submission.submission import FormSubmission, JsonSubmission, Submission
 from shared.domain.job import JobRequest, MaskFormat, Priority, new_job_id
 from shared.domain.webhook import Webhook
 from shared.errors import MalformedRequest
-from shared.images.inspect import inspect_image
+from shared.images.upload_check import UploadCheck
 from shared.outbound import MAX_URL_CHARS, Outbound
 from shared.process.tracing import current_traceparent
 from shared.store.new_job import NewJob
@@ -36,13 +37,13 @@ class Intake:
         self,
         model_ids: Sequence[str],
         max_image_bytes: int,
-        max_image_pixels: int,
+        images: UploadCheck,
         fetcher: ImageFetcher,
         receivers: Outbound,
     ) -> None:
         """A submission without a model is for the first of `model_ids`. `receivers` checks the URLs of webhooks."""
         self._limits = DeploymentLimits(model_ids, max_image_bytes)
-        self._max_image_pixels = max_image_pixels
+        self._images = images
         self._fetcher = fetcher
         self._receivers = receivers
 
@@ -57,7 +58,7 @@ class Intake:
         submission = await self._submission(request)
         webhook = await self._webhook(submission, base_url(request))
         image = submission.upload or await self._fetcher.fetch(submission.image_url or "")
-        inspect_image(image, self._max_image_pixels)
+        await asyncio.to_thread(self._images.check, image)
         return NewJob(
             id=new_job_id(),
             request=self._job_request(submission),

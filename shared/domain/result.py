@@ -99,6 +99,9 @@ class SegmentationResult(_Part):
     skipped: list[Skipped]
     truncated: bool = Field(description="The answer reached its maximum length, so objects may be missing.")
     raw_text: str = Field(description="The model's answer, unchanged.")
+    notes: list[str] = Field(
+        default=[], description="What to know about the image file, such as that it was cut short."
+    )
 
     def in_formats(self, formats: Sequence[MaskFormat]) -> SegmentationResult:
         """The result with all masks in these formats only, in this order."""

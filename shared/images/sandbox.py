@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,8 @@ class DecodedImage:
     """Width of the upright image before scaling, in pixels."""
     height: int
     """Height of the upright image before scaling, in pixels."""
+    notes: Sequence[str] = ()
+    """What the client should know about the file."""
 
 
 class DecodingPool:
@@ -60,10 +62,10 @@ class DecodingPool:
                 self._idle.pop().end()
 
     def decode(self, data: bytes, size: tuple[int, int]) -> DecodedImage:
-        """Decode an image as `open_upright` does, and scale it (bicubic) to `size`, which is (width, height) in pixels.
+        """Decode an image as `decode` does, and scale it (bicubic) to `size`, which is (width, height) in pixels.
 
         Raises:
-            UnsupportedImage, ImageTooLarge, ImageUnreadable: as `open_upright`; the last also if decoding takes too
+            UnsupportedImage, ImageTooLarge, ImageUnreadable: as `decode`; the last also if decoding takes too
                 much time or memory, or crashes the child.
         """
         with self._free:
@@ -81,7 +83,7 @@ class DecodingPool:
             reply, pixels = child.request(data, self._settings.max_image_pixels, size)
         if "error" in reply:
             raise _REFUSALS.get(reply["error"], ImageUnreadable)(reply["detail"])
-        return DecodedImage(Image.frombytes("RGB", size, pixels), reply["width"], reply["height"])
+        return DecodedImage(Image.frombytes("RGB", size, pixels), reply["width"], reply["height"], reply["notes"])
 
     @contextmanager
     def _child(self) -> Iterator[_Child]:

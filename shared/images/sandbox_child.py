@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from shared.errors import ImageUnreadable, MaskqError
-from shared.images.inspect import open_upright
+from shared.images.decode import decode
 
 _Limit = tuple[int, int]
 
@@ -36,15 +36,14 @@ def main() -> None:
 
 def _decoded(data: bytes, max_pixels: int, size: tuple[int, int]) -> tuple[dict[str, Any], bytes]:
     try:
-        upright = open_upright(data, max_pixels)
-        width, height = upright.size
-        pixels = upright.resize(size, Image.Resampling.BICUBIC).tobytes()
+        picture = decode(data, max_pixels, size)
+        pixels = picture.image.resize(size, Image.Resampling.BICUBIC).tobytes()
     except MemoryError:
         error: MaskqError = ImageUnreadable("it takes more memory to decode than an image may")
     except MaskqError as refusal:
         error = refusal
     else:
-        return {"width": width, "height": height}, pixels
+        return {"width": picture.width, "height": picture.height, "notes": list(picture.notes)}, pixels
     return {"error": error.type, "detail": error.detail}, b""
 
 
