@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 
 from api.auth.policy import settle_access
+from api.descriptors import settle_descriptors
 from api.server import FrontEndServer
 from shared.process import entry_point
 from shared.process.command_line import PORT, CommandLine, require_address
@@ -30,7 +31,7 @@ def main() -> int:
     set_up_logging(settings.logging)
     monitor = RedisMonitor(settings.redis)
     monitor.is_there()  # without Redis the front end starts as well: it answers /livez, and 503 to other requests
-    settings = settle_access(settings, options.host)
+    settings = settle_descriptors(settle_access(settings, options.host))
     ImageStore.require_usable(settings.images)
     start_tracing(settings.logging, "maskq-api")
     server = FrontEndServer(settings, options.host, options.port)

@@ -8,14 +8,17 @@ from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
+from api.auth.policy import is_loopback
 from api.http.access_log import AccessLog
 from api.http.body_limit import BodyLimit
 from api.http.openapi import complete_document
 from api.http.problems import add_problem_handlers
 from api.http.request_metrics import RequestMetrics, RequestTimer
+from api.http.same_origin import KnownHosts, SameOrigin
 from api.routes import docs, events, health, index, jobs, metrics, models, results, segment, webhooks
 from api.routes.metrics import Networks
 from api.services import running_services
+from api.shares import Shares
 from api.submission.schema import submission_schemas
 from shared.errors import ConfigurationError
 from shared.registry import offered_models
@@ -25,8 +28,12 @@ _MODULES = (segment, jobs, events, results, webhooks, models, health, metrics, i
 _ROUTERS = [module.router for module in _MODULES]
 
 
-def create_app(settings: Settings) -> FastAPI:
+def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     """Make the application. It requires API keys, unless `require_keys` is false.
+
+    Args:
+        settings: of this process.
+        host: the address on which it will listen.
 
     Raises:
         ConfigurationError: the settings name an unknown model, networks that are none, or a public URL
@@ -50,11 +57,17 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.metrics = RequestMetrics()
+    app.state.image_memory = Shares(settings.submissions.upload_memory_bytes, "images in memory")
     app.state.metrics_allowed = Networks(settings.http.metrics_allow)
+    has_keys = settings.http.require_keys is not False
+    if not has_keys:
+        public = settings.http.public_url
+        hosts = KnownHosts(public, settings.http.allowed_hosts, is_local=is_loopback(host))
+        app.add_middleware(SameOrigin, hosts=hosts, public_url=public)
     app.add_middleware(
         BodyLimit,
         timeout_s=settings.http.body_timeout_s,
-        memory_bytes=settings.submissions.upload_memory_bytes,
+        room=app.state.image_memory,
         max_bytes=settings.submissions.max_body_bytes,
     )
     app.add_middleware(AccessLog)
@@ -64,7 +77,6 @@ def create_app(settings: Settings) -> FastAPI:
         _trace_requests(app)
     for router in _ROUTERS:
         app.include_router(router)
-    has_keys = settings.http.require_keys is not False
     complete_document(app, has_keys, submission_schemas(), {"wait": settings.http.max_wait_s})
     return app
 

@@ -13,8 +13,9 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from api.auth.caller import Caller
+from api.http.request_memory import memory_of
 from api.services import Services
-from shared.domain.api_key import ApiKey, Scope
+from shared.domain.api_key import ApiKey, Scope, fingerprint
 from shared.domain.job import ANONYMOUS, is_job_id
 from shared.errors import JobExpired, JobNotFound, KeyRequired, RateLimited, ScopeMissing
 from shared.store.api_keys import Admission
@@ -39,17 +40,23 @@ async def _caller(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     header: Annotated[str | None, Depends(_HEADER)],
 ) -> Caller:
-    """The caller. Its API key has the needed scopes and is within its rate limit.
+    """The caller. Its API key has the needed scopes and is within its rate limit. From here on the memory that the
+    request takes counts for it.
 
     Raises:
         KeyRequired: there is no key, or it is unknown.
         ScopeMissing: the key lacks a scope.
         RateLimited: the key is over its rate limit.
     """
+    caller = await _identified(request, services, needed, bearer.credentials if bearer else header)
+    memory_of(request).count_for(caller.client, caller.share)
+    return caller
+
+
+async def _identified(request: Request, services: Services, needed: SecurityScopes, secret: str | None) -> Caller:
     address = request.client.host if request.client else ""
     if services.http.require_keys is False:
         return Caller(ANONYMOUS, address=address)
-    secret = bearer.credentials if bearer else header
     admission = await services.keys.admit(secret) if secret else None
     if admission is None:
         raise KeyRequired("send a key as `Authorization: Bearer maskq_...` or `X-API-Key: maskq_...`")
@@ -59,7 +66,23 @@ async def _caller(
         wait_s = admission.retry_after_s
         raise RateLimited(f"this key may send its next request in {wait_s:.1f} s", wait_s)
     _require_scopes(admission.key, needed)
-    return Caller(admission.key.id, Scope.ADMIN in admission.key.scopes, admission.key.share, address)
+    return Caller(
+        owner=admission.key.id,
+        is_admin=Scope.ADMIN in admission.key.scopes,
+        share=admission.key.share,
+        address=address,
+        key_sha256=fingerprint(secret or ""),
+    )
+
+
+async def require_valid(caller: Caller, services: Services) -> None:
+    """Check again, after a wait, that the caller's key has not been revoked.
+
+    Raises:
+        KeyRequired: it has.
+    """
+    if caller.key_sha256 and not await services.keys.is_valid(caller.key_sha256):
+        raise KeyRequired("this key was revoked")
 
 
 def _require_scopes(key: ApiKey, needed: SecurityScopes) -> None:

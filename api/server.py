@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import socket
+import time
 
 import uvicorn
 
 from api.app import create_app
+from api.auth.caller import network_of
+from api.http.connection_limit import ConnectionLimit
 from api.http.header_limit import BoundedHttpProtocol
 from api.http.public_address import PublicAddress
+from api.http.security_headers import SecurityHeaders
 from shared.settings import Settings
 
 _STOP_S = 10
 """Time for uploads to end after the process is told to stop. Waiting requests are answered at once."""
+_TICKS_PER_S = 10
+"""Of uvicorn's main loop."""
+_UNSENT_BYTES = 131_072
+"""Most bytes of an answer that the kernel keeps before it sends them. By default it keeps 2.5 MB of each connection for
+a client that reads nothing, and one that reads slowly looks like that."""
 
 
 class FrontEndServer(uvicorn.Server):
@@ -24,13 +34,15 @@ class FrontEndServer(uvicorn.Server):
         Raises:
             ConfigurationError: as `create_app`.
         """
-        self.app = create_app(settings)
+        self.app = create_app(settings, host)
+        address = PublicAddress(self.app, settings.http.public_url, settings.http.forwarded_allow_ips)
+        limit = ConnectionLimit(settings.http.max_connections, network_of, address.is_proxy)
         super().__init__(
             uvicorn.Config(
-                PublicAddress(self.app, settings.http.public_url, settings.http.forwarded_allow_ips),
+                SecurityHeaders(address),
                 host=host,
                 port=port,
-                http=BoundedHttpProtocol,
+                http=functools.partial(BoundedHttpProtocol, limit=limit),  # type: ignore[arg-type]
                 ws="none",
                 access_log=False,
                 log_config=None,
@@ -43,6 +55,22 @@ class FrontEndServer(uvicorn.Server):
     def request_stop(self) -> None:
         """Stop soon. May be called by any thread."""
         self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening."""
+        await super().startup(sockets)
+        for server in self.servers:
+            for listener in server.sockets:
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)  # inherited
+
+    async def on_tick(self, counter: int) -> bool:
+        """Every second, close connections whose clients do not take their answers."""
+        if counter % _TICKS_PER_S == 0:
+            now_s = time.monotonic()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedHttpProtocol):
+                    connection.abort_if_stuck(now_s)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answer the waiting requests, then stop as uvicorn does."""

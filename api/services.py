@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from anyio import CapacityLimiter
-
+from api.drawing.renderings import RenderingCache, Renderings
 from api.reaper import reaping
 from api.submission.fetch_image import ImageFetcher
 from api.submission.intake import Intake
 from api.watcher import JobWatcher
+from shared.fair_threads import FairThreads
 from shared.images.sandbox import DecodingPool
 from shared.images.upload_check import UploadCheck
 from shared.outbound import Outbound
@@ -22,6 +22,9 @@ from shared.settings import HttpSettings, Settings
 from shared.store.api_keys import ApiKeyStore
 from shared.store.deliveries import DeliveryStore
 from shared.store.submissions import SubmissionStore
+
+_INTAKE_THREADS = 4
+"""Threads that decode and check submissions. They run Python most of the time, so more would not make it faster."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class Services:
     intake: Intake
     deliveries: DeliveryStore
     decoders: DecodingPool
-    drawing: CapacityLimiter
-    """Bounds the threads that make pictures and documents of masks: each takes up to 100 MB at 25 MP."""
+    overlays: Renderings
+    documents: Renderings
+    """Masks and documents, which take no decoder and do not wait for overlays."""
 
     @property
     def model(self) -> ServedModel:
@@ -64,15 +68,28 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
         decoders = stack.enter_context(DecodingPool(settings.images))
         intake = await _intake(settings, list(models), UploadCheck(settings.images, decoders), stack)
         stack.enter_context(reaping(settings, models))
-        drawing = CapacityLimiter(settings.images.decode_processes)
-        yield Services(settings.http, models, store, keys, notifier, watcher, intake, deliveries, decoders, drawing)
+        overlays, documents = _renderings(settings, stack)
+        yield Services(
+            settings.http, models, store, keys, notifier, watcher, intake, deliveries, decoders, overlays, documents
+        )
+
+
+def _renderings(settings: Settings, stack: AsyncExitStack) -> tuple[Renderings, Renderings]:
+    """Overlays; masks and documents. A thread that makes one takes up to 230 MB at 65 MP."""
+    cache = RenderingCache(settings.submissions.drawing_cache_bytes)
+    both = [Renderings(settings.images.decode_processes, name, cache) for name in ("overlays", "masks")]
+    for renderings in both:
+        stack.callback(renderings.close)
+    return both[0], both[1]
 
 
 async def _intake(settings: Settings, model_ids: list[str], images: UploadCheck, stack: AsyncExitStack) -> Intake:
-    max_bytes = settings.submissions.max_image_bytes
-    fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, max_bytes))
+    limits = settings.submissions
+    fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, limits))
     receivers = await stack.enter_async_context(Outbound(settings.outbound, "webhook_url"))
-    return Intake(model_ids, max_bytes, images, fetcher, receivers)
+    threads = FairThreads(_INTAKE_THREADS, "intake")
+    stack.callback(threads.close)
+    return Intake(model_ids, limits.max_image_bytes, images, fetcher, receivers, threads)
 
 
 @asynccontextmanager

@@ -6,16 +6,21 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from redis.exceptions import RedisError
 from starlette.types import Receive
 
-from shared.errors import MaskqError, ServerBusy
+from api.auth.caller import Caller
+from api.http.disconnect import until_disconnect
+from api.shares import Shares
 from shared.store.job_state import JobState
 from shared.store.submissions import SubmissionStore
 
 _RETRY_S = 1.0
+_WAKE_AT_ONCE = 50
+_WAKE_EVERY_S = 0.02
+"""If many requests wait for one job, this many are woken at a time, so that others are answered in between."""
 
 logger = logging.getLogger(__name__)
 
@@ -25,58 +30,74 @@ class JobWatcher:
 
     def __init__(self, store: SubmissionStore, max_waiters: int) -> None:
         self._store = store
-        self._max_waiters = max_waiters
+        self._places = Shares(max_waiters, "requests that wait for a job")
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
-        self._waiters = 0
+        self._reads: dict[str, asyncio.Task[JobState]] = {}
         self.is_closed = False
         """The process is about to stop: no request should wait any longer."""
 
     def __len__(self) -> int:
         """Number of waiting requests."""
-        return self._waiters
+        return self._places.in_use
 
-    def require_room(self) -> None:
-        """Check that one more request may wait.
+    def require_room(self, caller: Caller) -> None:
+        """Check that one more request of this caller may wait.
 
         Raises:
             ServerBusy: `max_waiters` requests are waiting.
+            ShareExceeded: the caller has its share of them.
         """
-        if self._waiters >= self._max_waiters:
-            raise ServerBusy("too many clients are waiting here; try again without waiting")
+        with self._places.holding(caller.client, share=caller.share):
+            pass
 
     @contextmanager
-    def watching(self, job_id: str) -> Iterator[asyncio.Event]:
+    def watching(self, job_id: str, caller: Caller) -> Iterator[asyncio.Event]:
         """An event that is set when the job changes. Read the job inside the block; otherwise a change may be missed.
 
         Raises:
-            ServerBusy: as `require_room`.
+            ServerBusy, ShareExceeded: as `require_room`.
         """
-        self.require_room()
-        event = asyncio.Event()
-        self._waiting[job_id].add(event)
-        self._waiters += 1
-        try:
-            yield event
-        finally:
-            self._waiters -= 1
-            self._waiting[job_id].discard(event)
-            if not self._waiting[job_id]:
-                del self._waiting[job_id]
+        with self._places.holding(caller.client, share=caller.share):
+            event = asyncio.Event()
+            self._waiting[job_id].add(event)
+            try:
+                yield event
+            finally:
+                self._waiting[job_id].discard(event)
+                if not self._waiting[job_id]:
+                    del self._waiting[job_id]
+
+    async def read(self, job_id: str) -> JobState:
+        """The state of a job that one waits for. Requests that are woken together share one read.
+
+        Raises:
+            JobNotFound, JobExpired: as the store's `read`.
+        """
+        if job_id not in self._reads:
+            reading = self._reads[job_id] = asyncio.create_task(self._store.read(job_id))
+            reading.add_done_callback(lambda done: self._forget(job_id, done))
+        return await asyncio.shield(self._reads[job_id])
+
+    def _forget(self, job_id: str, reading: asyncio.Task[JobState]) -> None:
+        if self._reads.get(job_id) is reading:
+            del self._reads[job_id]
+        if not reading.cancelled():
+            reading.exception()  # all who wait for it may have gone
 
     async def read_once(
-        self, job_id: str, is_enough: Callable[[JobState], bool], max_s: float, receive: Receive
+        self, job_id: str, caller: Caller, is_enough: Callable[[JobState], bool], max_s: float, receive: Receive
     ) -> JobState:
         """Wait until `is_enough` accepts the job's state, for at most `max_s` seconds, or until the client behind
         `receive` disconnects. Returns the latest state.
 
         Raises:
-            ServerBusy, JobNotFound, JobExpired: as `watching` and the store's `read`.
+            ServerBusy, ShareExceeded, JobNotFound, JobExpired: as `watching` and `read`.
         """
         deadline = asyncio.get_running_loop().time() + max_s
-        with self.watching(job_id) as changed, _set_on_disconnect(changed, receive) as listening:
+        with self.watching(job_id, caller) as changed, _set_on_disconnect(changed, receive) as listening:
             while not self.is_closed and not listening.done():
                 changed.clear()
-                state = await self._store.read(job_id)
+                state = await self.read(job_id)
                 if is_enough(state):
                     return state
                 try:
@@ -84,12 +105,13 @@ class JobWatcher:
                         await changed.wait()
                 except TimeoutError:
                     break
-        return await self._store.read(job_id)
+        return await self.read(job_id)
 
     def close(self) -> None:
         """Wake all waiting requests. They answer with the state they have."""
         self.is_closed = True
-        self._wake(None)
+        for event in {event for group in self._waiting.values() for event in group}:
+            event.set()
 
     async def run(self) -> None:
         """Listen until canceled. While Redis is away no request is woken; when it is back all are."""
@@ -105,21 +127,18 @@ class JobWatcher:
 
     def _wake(self, job_id: str | None) -> None:
         """Wake the requests that wait for this job. None: all, because listening began anew and changes may be lost."""
+        for woken in list(self._waiting) if job_id is None else [job_id]:
+            self._reads.pop(woken, None)  # a read that began before this change may not show it
         groups = list(self._waiting.values()) if job_id is None else [self._waiting.get(job_id, set())]
-        for event in {event for group in groups for event in group}:
-            event.set()
+        loop = asyncio.get_running_loop()
+        for number, event in enumerate({event for group in groups for event in group}):
+            loop.call_later(number // _WAKE_AT_ONCE * _WAKE_EVERY_S, event.set)
 
 
 @contextmanager
 def _set_on_disconnect(event: asyncio.Event, receive: Receive) -> Iterator[asyncio.Task[None]]:
     """Set the event when the client disconnects. Yields the listening task, which is done by then."""
-
-    async def listen() -> None:
-        with suppress(MaskqError):  # the body is too long or too slow, which ends the wait as well
-            while (await receive())["type"] != "http.disconnect":
-                pass
-
-    listening = asyncio.create_task(listen())
+    listening = asyncio.create_task(until_disconnect(receive))
     listening.add_done_callback(lambda _: event.set())
     try:
         yield listening

@@ -47,6 +47,12 @@ class ScopeMissing(MaskqError):
     type, title, status = "scope_missing", "The API key lacks a scope", 403
 
 
+class CrossSiteRequest(MaskqError):
+    """A page of another site asked a browser for this change. Without API keys, such requests are refused."""
+
+    type, title, status = "cross_site_request", "Another site may not do this", 403
+
+
 class JobNotFound(MaskqError):
     """No job has this id, or the job belongs to another caller."""
 
@@ -117,6 +123,12 @@ class UnsupportedEncoding(MaskqError):
     """The body is compressed. Images are compressed already, and a small body that expands could be an attack."""
 
     type, title, status = "unsupported_encoding", "Compressed bodies are not accepted", 415
+
+
+class MisdirectedRequest(MaskqError):
+    """The request names a host that is not known as one of this service. Without API keys, such requests are refused."""
+
+    type, title, status = "misdirected_request", "The request is for another host", 421
 
 
 class ImageUnreadable(MaskqError):

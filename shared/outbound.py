@@ -10,24 +10,22 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
 import httpcore2
 
 from shared.errors import UrlRefused
+from shared.resolver import Resolver
 from shared.settings import OutboundSettings
 
 MAX_URL_CHARS = 2_048
 FAILURES = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
 """Errors of `Outbound.request` that the network or the server causes."""
 _PORTS = frozenset({80, 443})
-_RESOLVERS = 64
-"""Threads that wait for name servers. Many, so that a slow name server does not delay other names."""
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
@@ -44,6 +42,8 @@ _SPECIAL = [
     )
 ]
 """Networks that `is_global` accepts in some versions of Python, although they may lead to internal addresses."""
+_CLIENT: ContextVar[str] = ContextVar("client", default="")
+"""For whom the present task makes a request. httpcore tells whoever connects nothing about the request."""
 
 
 def is_public(address: str) -> bool:
@@ -62,10 +62,9 @@ class Outbound:
         """`field` is named in error messages."""
         self._settings = settings
         self._field = field
-        self._resolvers = ThreadPoolExecutor(_RESOLVERS, "resolver")
-        backend = httpcore2.AnyIOBackend() if settings.url_allow_private else _PinnedBackend(self._resolve)
+        self._resolver = Resolver()
         self._pool = httpcore2.AsyncConnectionPool(
-            network_backend=backend, max_connections=None, max_keepalive_connections=0
+            network_backend=_PinnedBackend(self._resolve), max_connections=None, max_keepalive_connections=0
         )
 
     async def __aenter__(self) -> Self:
@@ -73,14 +72,14 @@ class Outbound:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._pool.aclose()
-        self._resolvers.shutdown(wait=False, cancel_futures=True)
+        self._resolver.close()
 
     def refused(self, why: str) -> UrlRefused:
         """An error that names the field."""
         return UrlRefused(f"{self._field}: {why}")
 
-    async def check(self, url: str) -> None:
-        """Check a URL and the present addresses of its host, without connecting.
+    async def check(self, url: str, client: str = "") -> None:
+        """Check a URL and the present addresses of its host, without connecting. `client` is whom limits count.
 
         Raises:
             UrlRefused: it is not allowed, or its host does not resolve. The message gives the reason.
@@ -88,6 +87,7 @@ class Outbound:
         host = str(self.check_form(url).hostname)
         if self._settings.url_allow_private:
             return
+        _CLIENT.set(client)
         try:
             async with asyncio.timeout(self._settings.url_timeout_s):
                 await self._resolve(host)
@@ -120,10 +120,10 @@ class Outbound:
 
     @asynccontextmanager
     async def request(
-        self, method: str, url: str, headers: Mapping[str, str], content: bytes = b""
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes = b"", client: str = ""
     ) -> AsyncIterator[httpcore2.Response]:
         """Make one request to a URL that passes `check_form`. Redirects are not followed. The caller may read the
-        body of the response.
+        body of the response. `client` is whom limits count.
 
         Raises:
             UrlRefused: it is not allowed, or its host has an address that is not public.
@@ -134,6 +134,7 @@ class Outbound:
         if content:
             sent["Content-Length"] = str(len(content))
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        _CLIENT.set(client)
         where = httpcore2.URL(scheme=parts.scheme, host=str(parts.hostname), port=parts.port, target=target)
         async with self._pool.stream(method, where, headers=list(sent.items()), content=content or None) as response:
             yield response
@@ -142,21 +143,18 @@ class Outbound:
         """All addresses of a host.
 
         Raises:
-            UrlRefused: one of them is not public, or there is none.
+            UrlRefused: there is none, or one of them is not public and must be.
         """
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._resolvers, _lookup, host)
+            addresses = await self._resolver.addresses(host, _CLIENT.get())
         except (OSError, UnicodeError):
             raise self.refused("the host name does not resolve") from None
-        addresses = list(dict.fromkeys(address.partition("%")[0] for address in found))
+        if self._settings.url_allow_private:
+            return addresses
+        addresses = list(dict.fromkeys(address.partition("%")[0] for address in addresses))
         if not addresses or not all(is_public(address) for address in addresses):
             raise self.refused("the host is not on the public Internet")
         return addresses
-
-
-def _lookup(host: str) -> list[str]:
-    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
 
 
 def _is_host(parts: SplitResult) -> bool:

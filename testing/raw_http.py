@@ -12,7 +12,7 @@ _BOUNDARY = "maskq-benchmark"
 
 def get_request(path: str) -> bytes:
     """The bytes of a GET."""
-    return f"GET {path} HTTP/1.1\r\nHost: benchmark\r\n\r\n".encode()
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
 
 def form_request(path: str, fields: Mapping[str, str], file_field: str, file: bytes) -> bytes:
@@ -24,7 +24,7 @@ def form_request(path: str, fields: Mapping[str, str], file_field: str, file: by
     head = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{file_field}"; filename="a"\r\n\r\n'.encode()
     body = b"".join(parts) + head + file + f"\r\n--{_BOUNDARY}--\r\n".encode()
     return (
-        f"POST {path} HTTP/1.1\r\nHost: benchmark\r\nContent-Type: multipart/form-data; boundary={_BOUNDARY}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary={_BOUNDARY}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
 

@@ -35,7 +35,7 @@ _POLL_S = 0.005
 
 def scripted_answer(prompt: str, image: bytes) -> SegmentationResult:
     """The only correct result for a normalized prompt and an image: a mask of one pixel, which both determine."""
-    header = inspect_image(image, max_pixels=1_000_000)
+    header = inspect_image(image, max_pixels=100_000_000)
     digest = hashlib.sha256(prompt.encode() + b"\n" + image).hexdigest()
     pixel = int(digest, 16) % (header.width * header.height)
     x, y = divmod(pixel, header.height)

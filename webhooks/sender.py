@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
 
 import httpcore2
 
+from shared.domain.job import ANONYMOUS
 from shared.errors import UrlRefused
 from shared.outbound import FAILURES, Outbound
 from shared.store.deliveries import DeliveryLease
@@ -45,7 +47,9 @@ class Sender:
         message = signed_message(lease, secrets)
         try:
             async with asyncio.timeout(self._timeout_s):
-                async with self._outbound.request("POST", lease.webhook.url, message.headers, message.body) as response:
+                async with self._outbound.request(
+                    "POST", lease.webhook.url, message.headers, message.body, _client(lease)
+                ) as response:
                     return ReceiverResponse(response.status, retry_after_s=retry_after_s(response, lease.claimed_at_ms))
         except TimeoutError:
             return ReceiverResponse(error=f"no answer within {self._timeout_s:g} s")
@@ -53,6 +57,13 @@ class Sender:
             return ReceiverResponse(error=error.detail)
         except FAILURES:
             return ReceiverResponse(error="the connection failed")
+
+
+def _client(lease: DeliveryLease) -> str:
+    """Whom limits count: the owner, or without API keys the domain of the receiver, whose name servers may be slow."""
+    owner = lease.job.owner
+    host = urlsplit(lease.webhook.url).hostname or ""
+    return owner if owner != ANONYMOUS else ".".join(host.split(".")[-2:])
 
 
 def retry_after_s(response: httpcore2.Response, now_ms: int) -> float:

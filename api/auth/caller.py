@@ -20,6 +20,8 @@ class Caller:
     """Weight of this caller in the fair queue, and in its share of what the service has."""
     address: str = ""
     """IP address of the client, as far as trusted proxies report it."""
+    key_sha256: str = ""
+    """Fingerprint of its API key; empty without one."""
 
     @property
     def client(self) -> str:

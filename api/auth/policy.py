@@ -20,7 +20,7 @@ def settle_access(settings: Settings, host: str) -> Settings:
     """
     if settings.http.require_keys is not None:
         return settings
-    is_open = not _is_loopback(host)
+    is_open = not is_loopback(host)
     if is_open and asyncio.run(_has_no_keys(settings.redis)):
         raise ConfigurationError(
             f"other machines may reach {host}, and there are no API keys: make one with `scripts/keys create NAME`, or"
@@ -29,7 +29,8 @@ def settle_access(settings: Settings, host: str) -> Settings:
     return settings.replace(require_keys=is_open)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to a server that listens on `host`."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -8,82 +8,123 @@ from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.bounded_answer import BoundedAnswer
 from api.http.problems import problem_response
-from shared.errors import MaskqError, PayloadTooLarge, RequestTimedOut, ServerBusy, UnsupportedEncoding
+from api.http.request_memory import RequestMemory
+from api.shares import Shares
+from shared.errors import MaskqError, PayloadTooLarge, RequestTimedOut, UnsupportedEncoding
+from shared.settings import COPIES
+
+_PROGRESS_BYTES = 65_536
+_PROGRESS_S = 20.0
+"""A body must bring this many further bytes in this time, 26 kbit/s, or end: a client that stops sending keeps its
+memory no longer."""
 
 
 class BodyLimit:
-    """ASGI middleware. Reads at most `max_bytes` of a body, within `timeout_s`, uncompressed, while all bodies in
-    progress together stay below `memory_bytes`. A client that sends more, declared or not, gets an error."""
+    """ASGI middleware. Reads at most `max_bytes` of a body, within `timeout_s`, uncompressed, and only while the memory
+    of all requests in progress has room for it. A client that sends more, declared or not, gets an error."""
 
-    def __init__(self, app: ASGIApp, timeout_s: float, memory_bytes: int, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, timeout_s: float, room: Shares, max_bytes: int) -> None:
+        """`room` is the memory of the process for images, in bytes."""
         self._app = app
         self._timeout_s = timeout_s
-        self._room_bytes = memory_bytes
+        self._room = room
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(receive, send, self._timeout_s)
-        if error := self._header_error(Headers(scope=scope)):
+        memory = scope.setdefault("state", {})["memory"] = RequestMemory(self._room)
+        headers = Headers(scope=scope)
+        body = _Body(receive, send, memory, _declared_bytes(headers), self._timeout_s)
+        if error := self._header_error(headers):
             await problem_response(Request(scope), error)(scope, receive, body.send)
             return
         try:
-            await self._app(scope, lambda: self._receive(body), body.send)
+            await self._app(scope, lambda: self._receive(body), BoundedAnswer(scope, receive, body.send, memory).send)
         finally:
-            self._room_bytes += body.received
+            memory.free()
 
     def _header_error(self, headers: Headers) -> MaskqError | None:
         """The error that the headers of a request already show, if any."""
-        length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._max_bytes:
+        if (_declared_bytes(headers) or 0) > self._max_bytes:
             return self._too_large()
         if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             return UnsupportedEncoding("send the body as it is, without Content-Encoding")
         return None
 
     async def _receive(self, body: _Body) -> Message:
-        message, size = await body.receive()
-        self._room_bytes -= size
+        message = await body.receive()
         if body.received > self._max_bytes:
             raise self._too_large()
-        if self._room_bytes < 0:
-            raise ServerBusy("too many uploads at once; try again in a moment")
         return message
 
     def _too_large(self) -> PayloadTooLarge:
         return PayloadTooLarge(f"a request may have at most {self._max_bytes:,} bytes")
 
 
-class _Body:
-    """The body of one request, as far as it has arrived."""
+def _declared_bytes(headers: Headers) -> int | None:
+    length = headers.get("content-length", "")
+    return int(length) if length.isdigit() else None
 
-    def __init__(self, receive: Receive, send: Send, timeout_s: float) -> None:
+
+class _Body:
+    """The body of one request, as far as it has arrived.
+
+    Its memory is taken when the application begins to read: all of it if its length is declared, so that whoever gets
+    in can finish; else as much as has arrived.
+    """
+
+    def __init__(
+        self, receive: Receive, send: Send, memory: RequestMemory, declared_bytes: int | None, timeout_s: float
+    ) -> None:
         self._receive = receive
         self._send = send
+        self._memory = memory
+        self._declared_bytes = declared_bytes
         self._timeout_s = timeout_s
-        self._deadline = asyncio.get_running_loop().time() + timeout_s
+        begin = asyncio.get_running_loop().time()
+        self._deadline = begin + timeout_s
+        self._progress = _Progress(begin)
+        self._has_begun = False
         self._is_complete = False
         self.received = 0
         """Bytes."""
 
-    async def receive(self) -> tuple[Message, int]:
-        """The next message, and the number of bytes of the body in it.
+    async def receive(self) -> Message:
+        """The next message.
 
         Raises:
             RequestTimedOut: the body is incomplete and its time is over.
+            ServerBusy, ShareExceeded: there is no memory for it.
         """
-        try:
-            async with asyncio.timeout_at(None if self._is_complete else self._deadline):
-                message = await self._receive()
-        except TimeoutError:
-            raise RequestTimedOut(f"the body did not arrive within {self._timeout_s:g} s") from None
-        self._is_complete = self._is_complete or not message.get("more_body", False)
+        if not self._has_begun:
+            self._has_begun = True
+            self._take(self._declared_bytes or 0)
+        message = await self._next()
         size = len(message.get("body", b""))
         self.received += size
-        return message, size
+        self._progress.note(self.received)
+        if self._declared_bytes is None:
+            self._take(size)
+        return message
+
+    def _take(self, size: int) -> None:
+        if size:
+            self._memory.take(COPIES * size)
+
+    async def _next(self) -> Message:
+        deadline = min(self._deadline, self._progress.deadline)
+        try:
+            async with asyncio.timeout_at(None if self._is_complete else deadline):
+                message = await self._receive()
+        except TimeoutError:
+            slow = f" or brought less than {_PROGRESS_BYTES:,} bytes in {_PROGRESS_S:g} s"
+            raise RequestTimedOut(f"the body did not arrive within {self._timeout_s:g} s{slow}") from None
+        self._is_complete = self._is_complete or not message.get("more_body", False)
+        return message
 
     async def send(self, message: Message) -> None:
         """Send an answer on. An error before the end of the body closes the connection; otherwise the client would go
@@ -91,3 +132,18 @@ class _Body:
         if message["type"] == "http.response.start" and message["status"] >= 400 and not self._is_complete:
             MutableHeaders(raw=message["headers"])["Connection"] = "close"
         await self._send(message)
+
+
+class _Progress:
+    """The time by which a body must bring its next bytes."""
+
+    def __init__(self, now: float) -> None:
+        self._needed_bytes = _PROGRESS_BYTES
+        self.deadline = now + _PROGRESS_S
+        """On the clock of the event loop."""
+
+    def note(self, received: int) -> None:
+        """`received` bytes of the body have arrived."""
+        if received >= self._needed_bytes:
+            self._needed_bytes = received + _PROGRESS_BYTES
+            self.deadline = asyncio.get_running_loop().time() + _PROGRESS_S

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from api.http.security_headers import DEFAULT_HEADERS
 from shared.domain.views import Problem
 from shared.errors import (
     InvalidField,
@@ -55,12 +56,9 @@ def raw_problem(error: MaskqError) -> bytes:
     problem = Problem(type=error.type, title=error.title, status=error.status, detail=error.detail, instance="")
     body = json.dumps(problem.model_dump()).encode()
     status = HTTPStatus(error.status)
-    head = [
-        f"HTTP/1.1 {status.value} {status.phrase}",
-        f"Content-Type: {MEDIA_TYPE}",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-    ]
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": len(body), "Connection": "close"}
+    lines = [f"{name}: {value}" for name, value in {**headers, **_headers(error), **DEFAULT_HEADERS}.items()]
+    head = [f"HTTP/1.1 {status.value} {status.phrase}", *lines]
     return "\r\n".join([*head, "", ""]).encode() + body
 
 

@@ -1,7 +1,7 @@
 """Which URL this service has for its clients, also behind a proxy with TLS or a path. All links begin with it.
 
 `PublicAddress` writes the URL into the scope of every request: scheme, host and `root_path`. So Starlette's redirects,
-FastAPI's OpenAPI document and `base_url` agree. Nothing else reads the host of a request.
+FastAPI's OpenAPI document and `base_url` agree. Nothing else reads the host of a request; `named_hosts` keeps what it was.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ def base_url(request: Request) -> str:
     return str(request.base_url)
 
 
+def named_hosts(scope: Scope) -> list[str]:
+    """The hosts that a request named, before they were replaced: in `Host`, and in the headers of a trusted proxy."""
+    return cast(list[str], scope["state"]["named_hosts"])
+
+
 def prefix(request: Request) -> str:
     """The path of that URL, without a slash at its end: "" or like `/maskq`."""
     return cast(str, request.scope.get("root_path", ""))
@@ -59,13 +64,21 @@ class PublicAddress:
             scope["headers"] = [each for each in scope["headers"] if not each[0].startswith(_FORWARDED)]
         await self._proxied(scope, receive, send)  # type: ignore[arg-type]
 
+    def is_proxy(self, address: str) -> bool:
+        """Whether a trusted proxy has this address."""
+        return address in self._proxied.trusted_hosts
+
     def _is_trusted(self, scope: Scope) -> bool:
         client = scope.get("client")
-        return (client[0] if client else None) in self._proxied.trusted_hosts
+        return self.is_proxy(client[0] if client else "")
 
     async def _call(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            _rewrite(scope, self._public or _forwarded(Headers(scope=scope)))
+            headers = Headers(scope=scope)
+            forwarded = _forwarded(headers)
+            hosts = [*headers.getlist("host"), *([forwarded.host] if forwarded.host else [])]
+            scope.setdefault("state", {})["named_hosts"] = hosts
+            _rewrite(scope, self._public or forwarded)
         await self._app(scope, receive, send)
 
 

@@ -16,7 +16,7 @@ _VERSION = "swagger-ui-5.35.0"
 so browsers may keep the files forever. To upgrade, replace the folder and change this name."""
 _MEDIA_TYPES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 _FILES = {name: (PAGES / _VERSION / name).read_bytes() for name in _MEDIA_TYPES}
-_FOREVER = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+_FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _PAGE = Page("docs.html")
 
 

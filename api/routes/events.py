@@ -11,13 +11,13 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from redis.exceptions import RedisError
 
-from api.dependencies import OWN_JOB_ERRORS, OwnJob, ServicesDep
+from api.auth.caller import Caller
+from api.dependencies import OWN_JOB_ERRORS, OwnJob, Reader, ServicesDep, require_valid
 from api.http.openapi import problems
 from api.job_response import job_view
-from api.watcher import JobWatcher
-from shared.errors import JobExpired, ServerBusy
+from api.services import Services
+from shared.errors import MaskqError, ServerBusy, ShareExceeded
 from shared.store.job_state import JobState
-from shared.store.submissions import SubmissionStore
 
 router = APIRouter(prefix="/jobs")
 
@@ -45,13 +45,14 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     responses={
         200: {"description": "The stream.", "content": {"text/event-stream": {"itemSchema": _EVENT}}},
         204: {"description": "The job has ended, and the client has seen its last state."},
-        **problems(*OWN_JOB_ERRORS, ServerBusy),
+        **problems(*OWN_JOB_ERRORS, ServerBusy, ShareExceeded),
     },
 )
 async def stream_job(
     state: OwnJob,
     request: Request,
     services: ServicesDep,
+    caller: Reader,
     last_event_id: Annotated[str | None, Header(description="The last state the client has seen.")] = None,
 ) -> Response:
     """The job now, and again after every change of its state. The stream ends with the job. An event's data is the job
@@ -62,36 +63,40 @@ async def stream_job(
     """
     if state.job.status.is_terminal and last_event_id == state.job.version:
         return Response(status_code=204)
-    services.watcher.require_room()  # after the stream has begun it can no longer be refused
-    stream = _Stream(services.store, services.watcher, request, last_event_id)
+    services.watcher.require_room(caller)  # after the stream has begun it can no longer be refused
+    stream = _Stream(services, request, caller, last_event_id)
     return StreamingResponse(stream.events(state.job.id), media_type="text/event-stream", headers=_HEADERS)
 
 
 class _Stream:
     """The stream of one client."""
 
-    def __init__(self, store: SubmissionStore, watcher: JobWatcher, request: Request, seen: str | None) -> None:
-        self._store = store
-        self._watcher = watcher
+    def __init__(self, services: Services, request: Request, caller: Caller, seen: str | None) -> None:
+        self._services = services
+        self._watcher = services.watcher
         self._request = request
+        self._caller = caller
         self._seen = seen
         self._ends_at = asyncio.get_running_loop().time() + MAX_STREAM_S
         self._time_is_up = False
 
     async def events(self, job_id: str) -> AsyncIterator[bytes]:
-        """The bytes of the stream. It ends if Redis fails or the process stops; the client then reconnects."""
+        """The bytes of the stream. It ends if the caller's key is revoked, Redis fails or the process stops; the
+        client then reconnects."""
         try:
-            with self._watcher.watching(job_id) as changed:
+            with self._watcher.watching(job_id, self._caller) as changed:
                 while not self._is_over:
                     changed.clear()
-                    state = await self._store.read(job_id)
+                    state = await self._watcher.read(job_id)
+                    await require_valid(self._caller, self._services)
                     if state.job.version != self._seen:
                         yield self._event(state)
                     if state.job.status.is_terminal:
                         return
                     while not self._is_over and not await self._changed_before_ping(changed):
+                        await require_valid(self._caller, self._services)
                         yield KEEPALIVE_COMMENT
-        except (RedisError, JobExpired, ServerBusy):
+        except (RedisError, MaskqError):
             return
 
     @property

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from redis.exceptions import RedisError
 
-from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, Reader, ServicesDep
+from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, Reader, ServicesDep, require_valid
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
 from api.http.public_address import base_url
 from api.job_response import add_job_headers, job_view
 from shared.domain.views import JobPage, JobView
-from shared.errors import InvalidField, JobEnded, JobNotFound, ScopeMissing, ServerBusy
+from shared.errors import InvalidField, JobEnded, JobNotFound, MaskqError, ScopeMissing, ServerBusy, ShareExceeded
 from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs")
 
 _WAIT = "Longest time to wait for the job before answering, in seconds (long polling)."
+_BUSY = (ServerBusy, ShareExceeded)
 _NOT_MODIFIED = {"description": "The job is still in the state that `If-None-Match` names, `wait` included."}
 
 
-@router.get("", responses=problems(InvalidField, JobNotFound, ScopeMissing))
+@router.get("", responses=problems(InvalidField, JobNotFound, MaskqError, ScopeMissing, *_BUSY))
 async def list_jobs(
     request: Request,
     services: ServicesDep,
@@ -38,12 +41,13 @@ async def list_jobs(
     return JobPage(jobs=views, next_cursor=jobs[-1].id if len(jobs) == limit else None)
 
 
-@router.get("/{job_id}", responses={304: _NOT_MODIFIED, **problems(*OWN_JOB_ERRORS, InvalidField, ServerBusy)})
+@router.get("/{job_id}", responses={304: _NOT_MODIFIED, **problems(*OWN_JOB_ERRORS, InvalidField, *_BUSY)})
 async def read_job(
     state: OwnJob,
     request: Request,
     response: Response,
     services: ServicesDep,
+    caller: Reader,
     wait: Annotated[float, Query(ge=0, description=_WAIT)] = 0,
     if_none_match: Annotated[str | None, Header(description="The `ETag` of the state the client knows.")] = None,
 ) -> JobView:
@@ -60,7 +64,8 @@ async def read_job(
         return state.job.status.is_terminal if if_none_match is None else not is_known(if_none_match, state.job.version)
 
     if wait and not is_news(state):
-        state = await services.watcher.read_once(state.job.id, is_news, wait, request.receive)
+        state = await services.watcher.read_once(state.job.id, caller, is_news, wait, request.receive)
+        await require_valid(caller, services)
     add_job_headers(response, state)
     response.headers["ETag"] = weak_entity_tag(state.job.version)
     if is_known(if_none_match, state.job.version):
@@ -74,4 +79,6 @@ async def cancel_job(state: OwnJobToChange, request: Request, services: Services
     status = await services.store.cancel(state.job.id)
     if status.is_terminal:
         raise JobEnded(f"it {status} before it could be canceled" if status != "canceled" else "it was canceled before")
-    return job_view(await services.store.read(state.job.id), request)
+    with suppress(MaskqError, RedisError):  # it is canceled, even if it cannot be read now
+        state = await services.store.read(state.job.id)
+    return job_view(state, request)

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
 
-from anyio import to_thread
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
-from api.dependencies import OWN_JOB_ERRORS, OwnJob, ServicesDep
+from api.auth.caller import Caller
+from api.dependencies import OWN_JOB_ERRORS, OwnJob, Reader, ServicesDep
 from api.drawing.mask_image import mask_png
 from api.drawing.overlay import draw_overlay
+from api.drawing.renderings import Renderings, Work
 from api.formats import Document, ResultFormat, document_of
+from api.http.disconnect import while_connected
+from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
+from api.services import Services
 from shared.domain.result import RleMask, SegmentationResult
-from shared.errors import ImageExpired, InvalidField, MaskNotFound, ResultNotReady
+from shared.errors import (
+    ImageExpired,
+    ImageUnreadable,
+    InvalidField,
+    MaskNotFound,
+    MaskqError,
+    ResultNotReady,
+    ServerBusy,
+    ShareExceeded,
+)
 from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs/{job_id}")
+
+_CACHE_CONTROL = "private, max-age=3600, immutable"
+"""A client may use its copy for an hour without asking. A result never changes, but its job expires."""
 
 
 class PngResponse(Response):
@@ -25,38 +45,101 @@ class PngResponse(Response):
     media_type = "image/png"
 
 
-_NOT_READY = (*OWN_JOB_ERRORS, ResultNotReady)
+def _responses(*errors: type[MaskqError]) -> dict[int | str, dict[str, Any]]:
+    known = {"description": "The client has it already: `If-None-Match` names its `ETag`."}
+    return {304: known, **problems(*OWN_JOB_ERRORS, ResultNotReady, ServerBusy, ShareExceeded, *errors)}
 
 
-@router.get("/result", responses=problems(*_NOT_READY, InvalidField))
+@dataclass(frozen=True)
+class _Rendered:
+    """One request for something that is made of a result."""
+
+    request: Request
+    caller: Caller
+    job_id: str
+    version: str
+    known: str | None
+    """`If-None-Match` of the client."""
+
+    async def answer(
+        self, kind: type[Response], name: str, renderings: Renderings, prepare: Callable[[], Awaitable[Work]]
+    ) -> Response:
+        """The rendering `name`, or 304 if the client has it. Nothing is made for a client that has disconnected."""
+        headers = {"ETag": weak_entity_tag(self.version), "Cache-Control": _CACHE_CONTROL}
+        if is_known(self.known, self.version):
+            return Response(status_code=304, headers=headers)
+        work = renderings.get((self.job_id, name), self.caller.client, self.caller.share, prepare)
+        return kind(await while_connected(work, self.request.receive), headers=headers)
+
+
+async def _rendered(
+    request: Request,
+    caller: Reader,
+    state: OwnJob,
+    if_none_match: Annotated[str | None, Header(description="The `ETag` that the client has.")] = None,
+) -> _Rendered:
+    return _Rendered(request, caller, state.job.id, state.job.version, if_none_match)
+
+
+_RenderedDep = Annotated[_Rendered, Depends(_rendered)]
+
+
+class _DocumentResponse(Response):
+    media_type = "application/json"
+
+
+@router.head("/result", include_in_schema=False)
+@router.get("/result", response_model=Document, responses=_responses(InvalidField))
 async def read_result(
-    state: OwnJob, services: ServicesDep, name: Annotated[ResultFormat, Query(alias="format")] = ResultFormat.MASKQ
-) -> Document:
+    state: OwnJob,
+    services: ServicesDep,
+    rendered: _RenderedDep,
+    name: Annotated[ResultFormat, Query(alias="format")] = ResultFormat.MASKQ,
+) -> Response:
     """The result as one JSON document, in the format of another tool if asked."""
-    return await to_thread.run_sync(document_of, state.job, _result(state), name, limiter=services.drawing)
+    work = partial(_document_bytes, state, _result(state), name)
+    return await rendered.answer(_DocumentResponse, f"result:{name}", services.documents, _prepared(work))
 
 
-@router.get(
-    "/masks/{number}.png", response_class=PngResponse, responses=problems(*_NOT_READY, MaskNotFound, InvalidField)
-)
+@router.head("/masks/{number}.png", include_in_schema=False)
+@router.get("/masks/{number}.png", response_class=PngResponse, responses=_responses(MaskNotFound, InvalidField))
 async def read_mask(
     state: OwnJob,
     services: ServicesDep,
+    rendered: _RenderedDep,
     number: Annotated[int, Path(description="Index of the object in `result.objects`, from 0.")],
-) -> PngResponse:
+) -> Response:
     """One mask as a 1-bit PNG of the size of the image: white inside, black outside."""
-    return PngResponse(await to_thread.run_sync(mask_png, _mask(_result(state), number), limiter=services.drawing))
+    work = partial(mask_png, _mask(_result(state), number))
+    return await rendered.answer(PngResponse, f"mask:{number}", services.documents, _prepared(work))
 
 
-@router.get("/overlay.png", response_class=PngResponse, responses=problems(*_NOT_READY, ImageExpired))
-async def draw_job(state: OwnJob, services: ServicesDep) -> PngResponse:
+@router.head("/overlay.png", include_in_schema=False)
+@router.get("/overlay.png", response_class=PngResponse, responses=_responses(ImageExpired, ImageUnreadable))
+async def draw_job(state: OwnJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
     """The image with the masks drawn over it, for people, as a PNG."""
-    result = _result(state)
-    image = await services.store.image(state.job.id)
+    prepare = partial(_prepare_overlay, services, state.job.id, _result(state))
+    return await rendered.answer(PngResponse, "overlay", services.overlays, prepare)
+
+
+async def _prepare_overlay(services: Services, job_id: str, result: SegmentationResult) -> Work:
+    """Load the image, which may have many bytes, when it is this request's turn."""
+    image = await services.store.image(job_id)
     if image is None:
         raise ImageExpired("images are kept for a shorter time than results")
-    png = await to_thread.run_sync(draw_overlay, image, result, services.decoders, limiter=services.drawing)
-    return PngResponse(png)
+    return partial(draw_overlay, image, result, services.decoders)
+
+
+def _prepared(work: Work) -> Callable[[], Awaitable[Work]]:
+    async def prepare() -> Work:
+        return work
+
+    return prepare
+
+
+def _document_bytes(state: JobState, result: SegmentationResult, name: ResultFormat) -> bytes:
+    document = document_of(state.job, result, name)
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _result(state: JobState) -> SegmentationResult:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from typing import Self
 from urllib.parse import urljoin
 
 import httpcore2
 
+from api.http.request_memory import RequestMemory
+from api.shares import Shares
 from shared.errors import PayloadTooLarge
 from shared.outbound import FAILURES, Outbound
-from shared.settings import OutboundSettings
+from shared.settings import COPIES, OutboundSettings, SubmissionSettings
 
 _MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -19,9 +22,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 class ImageFetcher:
     """Fetches images over HTTP, with limits. Use as a context."""
 
-    def __init__(self, settings: OutboundSettings, max_bytes: int) -> None:
+    def __init__(self, settings: OutboundSettings, limits: SubmissionSettings) -> None:
         self._timeout_s = settings.url_timeout_s
-        self._max_bytes = max_bytes
+        self._max_bytes = limits.max_image_bytes
+        self._fetches = Shares(limits.max_fetches, "images being fetched")
         self._outbound = Outbound(settings, "image_url")
 
     async def __aenter__(self) -> Self:
@@ -31,17 +35,23 @@ class ImageFetcher:
     async def __aexit__(self, *exc_info: object) -> None:
         await self._outbound.__aexit__(*exc_info)
 
-    async def fetch(self, url: str) -> bytes:
-        """Return the body behind `url`. Follows up to three redirects and checks each URL like the first.
+    async def fetch(self, url: str, memory: RequestMemory) -> bytes:
+        """Return the body behind `url`, whose bytes are taken from `memory`. Follows up to three redirects and checks
+        each URL like the first.
 
         Raises:
             UrlRefused: the URL is not allowed, not reachable, too slow, or answered without status 200.
-            PayloadTooLarge: the body has more than `max_bytes`.
+            PayloadTooLarge: the body has more than `max_image_bytes`.
+            ServerBusy, ShareExceeded: there is no memory for it, or too many images are being fetched.
         """
+        with self._fetches.holding(memory.client, share=memory.share):
+            return await self._fetch(url, memory)
+
+    async def _fetch(self, url: str, memory: RequestMemory) -> bytes:
         try:
             async with asyncio.timeout(self._timeout_s):
                 for _ in range(1 + _MAX_REDIRECTS):
-                    body, redirect = await self._get(url)
+                    body, redirect = await self._get(url, memory)
                     if redirect is None:
                         return body
                     url = urljoin(url, redirect)
@@ -51,20 +61,33 @@ class ImageFetcher:
             raise self._outbound.refused("the connection failed") from None
         raise self._outbound.refused(f"more than {_MAX_REDIRECTS} redirects")
 
-    async def _get(self, url: str) -> tuple[bytes, str | None]:
+    async def _get(self, url: str, memory: RequestMemory) -> tuple[bytes, str | None]:
         """One request. Returns the body, or the target of a redirect."""
-        async with self._outbound.request("GET", url, {"Accept": "image/*"}) as response:
+        accept = {"Accept": "image/*"}
+        async with self._outbound.request("GET", url, accept, client=memory.client) as response:
             headers = {name.lower(): value.decode("latin-1") for name, value in response.headers}
             if response.status in _REDIRECTS and b"location" in headers:
                 return b"", headers[b"location"]
             if response.status != 200:
                 raise self._outbound.refused(f"the server there answered {response.status}")
-            return await self._read(response), None
+            length = headers.get(b"content-length", "")
+            return await self._read(response, int(length) if length.isdecimal() else None, memory), None
 
-    async def _read(self, response: httpcore2.Response) -> bytes:
-        body = bytearray()
+    async def _read(self, response: httpcore2.Response, declared_bytes: int | None, memory: RequestMemory) -> bytes:
+        """The body. Its memory is taken at once if its length is declared, else as it arrives."""
+        self._take(memory, declared_bytes or 0)
+        body = io.BytesIO()
         async for chunk in response.aiter_stream():
-            body += chunk
-            if len(body) > self._max_bytes:
-                raise PayloadTooLarge(f"the image at image_url is larger than {self._max_bytes:,} bytes")
-        return bytes(body)
+            if declared_bytes is None:
+                self._take(memory, len(chunk))
+            self._require_small(body.tell() + len(chunk))
+            body.write(chunk)
+        return body.getvalue()  # without a copy
+
+    def _take(self, memory: RequestMemory, size: int) -> None:
+        self._require_small(size)
+        memory.take(COPIES * size)
+
+    def _require_small(self, size: int) -> None:
+        if size > self._max_bytes:
+            raise PayloadTooLarge(f"the image at image_url is larger than {self._max_bytes:,} bytes")

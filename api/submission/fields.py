@@ -5,7 +5,6 @@ A check raises `ValueError` with the reason; pydantic collects those, and `submi
 
 from __future__ import annotations
 
-import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
+from api.submission.base64_text import decode_base64
 from shared.domain.job import MAX_TIMEOUT_S, MaskFormat, Priority
 from shared.domain.prompt import MAX_PROMPT_CHARS, normalize_prompt
 from shared.domain.webhook import WebhookEvent
@@ -69,12 +69,12 @@ def _file(value: object, info: ValidationInfo) -> bytes | None:
 
 
 def _base64(value: object, info: ValidationInfo) -> bytes | None:
-    """Decode base64, with or without the head of a `data:` URL."""
-    text = _optional_text(value)
+    """Decode base64, with or without the head of a `data:` URL. A long text comes as bytes."""
+    text = value if isinstance(value, bytes) else _optional_text(value)
     if not text:
         return None
     try:
-        return _bounded(base64.b64decode(text.rpartition("base64,")[2], validate=True), info)
+        return _bounded(decode_base64(text if isinstance(text, bytes) else text.encode()), info)
     except (binascii.Error, ValueError):
         raise ValueError("is not base64") from None
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from fastapi import Request
 from multipart import parse_options_header
@@ -11,14 +11,16 @@ from multipart import parse_options_header
 from api.auth.caller import Caller
 from api.http.headers import idempotency_key
 from api.http.public_address import base_url
+from api.http.request_memory import memory_of
 from api.submission.fetch_image import ImageFetcher
 from api.submission.fields import DeploymentLimits
 from api.submission.form import read_form
-from api.submission.json_object import read_json_object
+from api.submission.json_object import parse_json_object, read_body
 from api.submission.submission import FormSubmission, JsonSubmission, Submission, validate
 from shared.domain.job import JobRequest, MaskFormat, Priority, new_job_id
 from shared.domain.webhook import Webhook
 from shared.errors import MalformedRequest
+from shared.fair_threads import FairThreads
 from shared.images.upload_check import UploadCheck
 from shared.outbound import MAX_URL_CHARS, Outbound
 from shared.process.tracing import current_traceparent
@@ -40,26 +42,29 @@ class Intake:
         images: UploadCheck,
         fetcher: ImageFetcher,
         receivers: Outbound,
+        threads: FairThreads,
     ) -> None:
-        """A submission without a model is for the first of `model_ids`. `receivers` checks the URLs of webhooks."""
+        """A submission without a model is for the first of `model_ids`. `receivers` checks the URLs of webhooks;
+        `threads` decode and check what is large."""
         self._limits = DeploymentLimits(model_ids, max_image_bytes)
         self._images = images
         self._fetcher = fetcher
         self._receivers = receivers
+        self._threads = threads
 
     async def read(self, request: Request, caller: Caller) -> NewJob:
         """Read and check a submission of this caller, a form or JSON, and give it an id.
 
         Raises:
             MalformedRequest, InvalidField, UrlRefused, PayloadTooLarge, ImageTooLarge, UnsupportedImage,
-            ImageUnreadable: as their docstrings say.
+            ImageUnreadable, ServerBusy, ShareExceeded: as their docstrings say.
         """
         key = idempotency_key(request.headers)
-        submission = await self._submission(request)
-        webhook = await self._webhook(submission, base_url(request))
-        image = submission.upload or await self._fetcher.fetch(submission.image_url or "")
-        await asyncio.to_thread(self._images.check, image)
-        return NewJob(
+        submission = await self._submission(request, caller)
+        webhook = await self._webhook(submission, base_url(request), caller)
+        image = submission.upload or await self._fetcher.fetch(submission.image_url or "", memory_of(request))
+        await self._threads.run(caller.client, partial(self._images.check, image), caller.share)
+        new = NewJob(
             id=new_job_id(),
             request=self._job_request(submission),
             image=image,
@@ -69,16 +74,23 @@ class Intake:
             idempotency_key=key,
             webhook=webhook,
         )
+        if key:
+            await self._threads.run(caller.client, lambda: new.image_sha256, caller.share)
+        return new
 
-    async def _submission(self, request: Request) -> Submission:
+    async def _submission(self, request: Request, caller: Caller) -> Submission:
         kind, parameters = parse_options_header(request.headers.get("content-type", ""))
         if parameters.get("charset", "utf-8").lower() not in _CHARSETS:
             raise MalformedRequest("the charset of a request must be UTF-8")
         if kind == _FORM:
             return validate(FormSubmission, await read_form(request, parameters.get("boundary", "")), self._limits)
         if kind == _JSON:
-            return validate(JsonSubmission, await read_json_object(request), self._limits)
+            body = await read_body(request)
+            return await self._threads.run(caller.client, partial(self._from_json, body), caller.share)
         raise MalformedRequest(f"send {_FORM} or {_JSON}, and say so in Content-Type")
+
+    def _from_json(self, body: bytearray) -> JsonSubmission:
+        return validate(JsonSubmission, parse_json_object(body, JsonSubmission.upload_field), self._limits)
 
     def _job_request(self, submission: Submission) -> JobRequest:
         return JobRequest(
@@ -89,11 +101,11 @@ class Intake:
             traceparent=current_traceparent(),
         )
 
-    async def _webhook(self, submission: Submission, service_url: str) -> Webhook | None:
+    async def _webhook(self, submission: Submission, service_url: str, caller: Caller) -> Webhook | None:
         """The webhook, if there is one. Its URL is checked now, and again at each delivery."""
         if not submission.webhook_url:
             return None
         if len(service_url) > MAX_URL_CHARS:
             raise MalformedRequest("the Host header is too long")
-        await self._receivers.check(submission.webhook_url)
+        await self._receivers.check(submission.webhook_url, caller.client)
         return Webhook(url=submission.webhook_url, base_url=service_url)

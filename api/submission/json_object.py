@@ -1,22 +1,73 @@
-"""Reads JSON objects, strictly."""
+"""Reads JSON objects with one long text, strictly. All but that text is short, so it takes little time and memory."""
 
 from __future__ import annotations
 
 import json
+import re
+import secrets
+from itertools import pairwise
 
 from fastapi import Request
 
 from shared.errors import MalformedRequest
 
+_MAX_REST_BYTES = 65_536
+"""Longest body without the long text. It bounds the values and the depth of what is parsed."""
+_ESCAPES = [(rb"\/", b"/")] + [
+    (rb"\u00" + digits, bytes.fromhex(digits.decode())) for digits in (b"2b", b"2B", b"2f", b"2F", b"3d", b"3D")
+]
+"""How encoders write the characters of base64 that they need not escape."""
 
-async def read_json_object(request: Request) -> dict[str, object]:
-    """The body of a request as a JSON object.
+
+async def read_body(request: Request) -> bytearray:
+    """The body of a request. It grows in place, without a copy of all its parts."""
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+    return body
+
+
+def parse_json_object(body: bytearray, long_name: str) -> dict[str, object]:
+    """A body as a JSON object. The text of `long_name` may be long; it is ASCII, and stays `bytes` if it is long.
+    Empties `body`. May take some 100 ms, so call it in a thread.
 
     Raises:
-        MalformedRequest: the body is not JSON, not an object, or has a name twice in one object.
+        MalformedRequest: the body is not JSON in UTF-8, not an object, has a name twice in one object, or has more than
+            64 kB beside the long text.
     """
+    start, end = _long_text(body)
+    if len(body) - (end - start) > _MAX_REST_BYTES:
+        raise MalformedRequest(f"not a JSON object with at most {_MAX_REST_BYTES:,} bytes beside {long_name}")
+    mark = secrets.token_hex(16) if end else ""
+    rest = body[:start] + mark.encode() + body[end:]
+    long_text = bytes(memoryview(body)[start:end])
+    body.clear()
+    fields = _parsed(bytes(rest))
+    if mark:
+        if fields.get(long_name) != mark:
+            raise MalformedRequest(f"a text other than {long_name} has more than {_MAX_REST_BYTES:,} bytes")
+        fields[long_name] = _unescaped(long_text)
+    return fields
+
+
+def _long_text(body: bytearray) -> tuple[int, int]:
+    """Begin and end of the longest text between two quotes, in bytes; (0, 0) if all are short."""
+    if len(body) <= _MAX_REST_BYTES or body.count(b'"') > _MAX_REST_BYTES:
+        return 0, 0
+    quotes = [found.start() for found in re.finditer(b'"', body)]
+    begin, end = max(pairwise(quotes), key=lambda pair: pair[1] - pair[0], default=(-1, 0))
+    return begin + 1, end
+
+
+def _unescaped(text: bytes) -> bytes:
+    for escaped, character in _ESCAPES if b"\\" in text else ():
+        text = text.replace(escaped, character)
+    return text
+
+
+def _parsed(text: bytes) -> dict[str, object]:
     try:
-        fields = json.loads(await request.body(), object_pairs_hook=_with_unique_names)
+        fields = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_with_unique_names)
     except (ValueError, RecursionError):
         raise MalformedRequest("the body is not JSON") from None
     if not isinstance(fields, dict):

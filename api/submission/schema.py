@@ -21,6 +21,7 @@ from shared.errors import (
     QueueFull,
     RequestTimedOut,
     ServerBusy,
+    ShareExceeded,
     StoreFull,
     UnsupportedEncoding,
     UnsupportedImage,
@@ -41,6 +42,7 @@ ERRORS = (
     QueueFull,
     StoreFull,
     ServerBusy,
+    ShareExceeded,
     ModelUnserved,
 )
 """What a submission may be refused with, beside the errors of every route."""

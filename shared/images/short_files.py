@@ -13,6 +13,8 @@ from shared.images.headers.jpeg import end_of_image, has_all_scans
 from shared.images.loading import load, open_image
 
 _MAX_TAIL_BYTES = 4_000_000
+_MAX_PIXELS = 25_000_000
+"""Of formats that cannot be reduced while they are decoded: two pictures are in memory."""
 _END_OF_JPEG = b"\xff\xd9"
 _JPEG_FILLER = {(value, value) for value in (127, 128)}
 """The least and greatest value of a row of a JPEG that is not in the file: decoders make it grey."""
@@ -31,6 +33,8 @@ def load_short(
     Raises:
         ImageUnreadable: it lacks more than a few rows, or its format cannot be decoded in part.
     """
+    if header.format != "JPEG" and header.width * header.height > _MAX_PIXELS:
+        raise ImageUnreadable("the file ends before the image does")
     if header.format == "JPEG":
         if not header.is_complete and not has_all_scans(data):
             raise ImageUnreadable("the file ends before the image does: it lacks detail everywhere")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from shared.errors import ConfigurationError
+from shared.process.printable import printable
 
 CONFIGURATION_STATUS = os.EX_CONFIG
 """78: supervisors do not start the process again, because that would not help."""
@@ -22,7 +23,7 @@ def run(main: Callable[[], int]) -> NoReturn:
     try:
         status = main()
     except ConfigurationError as error:
-        print(f"maskq: {' '.join(error.detail.split())}", file=sys.stderr)  # noqa: T201  logs may not be set up yet
+        print(f"maskq: {printable(' '.join(error.detail.split()))}", file=sys.stderr)  # noqa: T201  logs may not be set up yet
         status = CONFIGURATION_STATUS
     except KeyboardInterrupt:
         status = _INTERRUPTED_STATUS

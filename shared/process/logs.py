@@ -10,9 +10,11 @@ import logging
 import math
 import sys
 import time
+from typing import TextIO
 
 import structlog
 
+from shared.process.printable import printable, printable_traceback
 from shared.settings import LoggingSettings
 
 _NOISY = ("httpx2", "celery.app.trace", "celery.worker.strategy", "asyncio")
@@ -73,5 +75,22 @@ def _without_uvicorn_colors(_: object, __: str, event: structlog.typing.EventDic
 def _renderers(settings: LoggingSettings) -> list[structlog.typing.Processor]:
     if settings.log_format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain, pad_event_to=0)]
+    colors = sys.stderr.isatty()
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback, pad_event_to=0)
+    return [_only_printable, renderer]
+
+
+def _only_printable(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Escape what a client may have put into a line: else it could write lines of its own, or control a terminal."""
+    return {printable(name): value if name == "exc_info" else _printable_value(value) for name, value in event.items()}
+
+
+def _printable_value(value: object) -> object:
+    if isinstance(value, str):
+        return printable(value)
+    return value if repr(value).isprintable() else printable(repr(value))
+
+
+def _write_traceback(target: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    if exc_info[1] is not None:
+        target.write("\n" + printable_traceback(exc_info[1], exc_info[2]))

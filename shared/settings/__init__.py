@@ -12,13 +12,14 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic.fields import FieldInfo
 
 from shared.settings.every_process import LivenessSettings, LoggingSettings, RedisSettings, RetentionSettings
-from shared.settings.front_end import HttpSettings, SubmissionSettings
+from shared.settings.front_end import COPIES, HttpSettings, SubmissionSettings
 from shared.settings.group import PREFIX, SettingsGroup, variable_of
 from shared.settings.several_processes import ImageSettings, ModelSettings, OutboundSettings
 from shared.settings.webhooks import WebhookSettings
 from shared.settings.worker import CheckpointSettings, EngineSettings, WorkerSettings
 
 __all__ = [
+    "COPIES",
     "GROUPS",
     "PREFIX",
     "CheckpointSettings",

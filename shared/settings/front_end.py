@@ -11,8 +11,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from shared.settings.group import NetworkList, PositiveSeconds, SettingsGroup
 
+COPIES = 2
+"""How often an image is in memory while it is submitted: as received and as decoded from the body, or as decoded and as
+packed for Redis."""
 _HTTP_URL = re.compile(r"https?://([\w.-]+|\[[0-9a-f:.]+\])(:\d+)?(/(?!\.+(/|$))[\w.~-]+)*/?", re.IGNORECASE | re.ASCII)
 """A host and a path that need no escaping in a header, in HTML or in JavaScript."""
+
+_NAME = re.compile(r"\*|[\w.-]+|[0-9a-f:.]+", re.IGNORECASE | re.ASCII)
 
 
 def _public_url(value: str) -> str:
@@ -43,6 +48,13 @@ def _proxies(value: str) -> str:
     return value
 
 
+def _hosts(value: str) -> str:
+    for host in value.split(",") if value else ():
+        if not _NAME.fullmatch(host.strip()):
+            raise ValueError("must be host names without ports like api.example.com, comma-separated, or *")
+    return value
+
+
 class SubmissionSettings(SettingsGroup):
     """Submissions"""
 
@@ -57,8 +69,21 @@ class SubmissionSettings(SettingsGroup):
     upload_memory_bytes: int = Field(
         1_000_000_000,
         ge=1,
-        description="Bytes of memory of one process for all uploads in progress; further ones get 503. 1 GB holds "
-        "about 24 of the largest uploads. Set it to what the container's memory allows.",
+        description="Bytes of memory of one process for all images in progress: uploads and images behind `image_url`, "
+        "which count twice because they are copied once, and large answers. Further requests get 429 or 503. 1 GB "
+        "holds 12 of the largest uploads. Set it to what the container's memory allows, see docs/capacity.md.",
+    )
+    max_fetches: int = Field(
+        256,
+        ge=1,
+        description="Images behind `image_url` that one process fetches at once; further ones get 429 or 503. Each has "
+        "a connection open for up to MASKQ_URL_TIMEOUT_S. Raise it if clients submit many URLs on slow servers.",
+    )
+    drawing_cache_bytes: int = Field(
+        64_000_000,
+        ge=0,
+        description="Bytes of memory of one process for overlays, masks and documents that were made in the last ten "
+        "minutes, so that another request for one does not make it again. 0 turns this off.",
     )
     max_queued_jobs: int = Field(
         1_000,
@@ -79,10 +104,12 @@ class SubmissionSettings(SettingsGroup):
 
     @model_validator(mode="after")
     def _one_upload_fits(self) -> Self:
-        if self.upload_memory_bytes < self.max_body_bytes:
+        needed = COPIES * self.max_body_bytes
+        if needed > self.upload_memory_bytes * 3 // 4:  # the share of one client, as in shared/domain/fair_share.py
             raise ValueError(
                 f"MASKQ_UPLOAD_MEMORY_BYTES={self.upload_memory_bytes} has no room for one upload of MASKQ_MAX_IMAGE_"
-                f"BYTES={self.max_image_bytes}: as base64 that is {self.max_body_bytes} bytes"
+                f"BYTES={self.max_image_bytes}: {COPIES} copies as base64 are {needed} bytes, and a client may use "
+                "three quarters"
             )
         return self
 
@@ -103,6 +130,13 @@ class HttpSettings(SettingsGroup):
         "with it, whatever host a request names. The proxy may remove its path or pass it on. Empty: links follow the "
         "request and FORWARDED_ALLOW_IPS. Set it once others than this machine are served.",
     )
+    allowed_hosts: Annotated[str, AfterValidator(_hosts)] = Field(
+        "",
+        description="Names by which requests may call this service while it requires no API keys, comma-separated: "
+        "its name in a network or behind a gateway. `localhost`, the host of MASKQ_PUBLIC_URL and IP addresses need no "
+        "entry (of a service that only this machine can reach, loopback addresses). Others get 421, so that a page in a "
+        "browser cannot read jobs under a name of its own. `*` allows all names.",
+    )
     forwarded_allow_ips: Annotated[str, AfterValidator(_proxies)] = Field(
         "127.0.0.1",
         validation_alias="FORWARDED_ALLOW_IPS",
@@ -120,11 +154,18 @@ class HttpSettings(SettingsGroup):
         description="Seconds that an upload may take. 30 MB in 120 s is 2 Mbit/s, a slow phone. Raise it together "
         "with MASKQ_MAX_IMAGE_BYTES.",
     )
+    max_connections: int = Field(
+        16_000,
+        ge=8,
+        description="Connections open at once in one process; further ones get 503, and one client that has most of "
+        "them 429. Each takes up to 100 kB and an open file. The process raises its limit on open files (`ulimit -n`), "
+        "and takes fewer connections if it may not. Lower it if memory is short.",
+    )
     max_waiters: int = Field(
         10_000,
         ge=1,
         description="Long polls and event streams open at once in one process; further ones get 503. Each keeps a "
-        "connection open: lower it if the process may open fewer files (`ulimit -n`).",
+        "connection open: they get at most three quarters of MASKQ_MAX_CONNECTIONS.",
     )
     max_wait_s: PositiveSeconds = Field(
         60.0,

@@ -62,8 +62,9 @@ class ImageSettings(SettingsGroup):
     max_image_pixels: int = Field(
         65_000_000,
         ge=1,
-        description="Most pixels of an image, checked in its header. Phones take photos of 48, 50 and 64 million. "
-        "Raise it for larger ones, together with MASKQ_DECODE_MEMORY_BYTES.",
+        description="Most pixels of an image, checked in its header. Phones take photos of 48, 50 and 64 million. HEIC "
+        "may have 4/5 of it, AVIF 5/8 and WebP a half, as they take more memory. Raise it for larger photos, together "
+        "with MASKQ_DECODE_MEMORY_BYTES.",
     )
     image_formats: Annotated[str, AfterValidator(_image_formats)] = Field(
         "jpeg,png,webp,gif,bmp,tiff,avif,heic",
@@ -79,10 +80,10 @@ class ImageSettings(SettingsGroup):
         "images wait while CPU cores are idle; lower it if memory is short.",
     )
     decode_memory_bytes: int = Field(
-        1_200_000_000,
+        1_000_000_000,
         ge=300_000_000,
-        description="Bytes of memory that one of these child processes may use. The worst images of 65 million pixels "
-        "(WebP with alpha) need 1,100 MB, photos of phones 620 MB. Raise it together with MASKQ_MAX_IMAGE_PIXELS.",
+        description="Bytes of memory that one of these child processes may use. The worst images within the limits "
+        "need 600 MB, photos of phones 30 to 500 MB. Raise it together with MASKQ_MAX_IMAGE_PIXELS.",
     )
     decode_cpu_s: int = Field(
         10,

@@ -65,6 +65,10 @@ class ApiKeyStore:
             refilled_s=found["refilled_after_ms"] / 1000,
         )
 
+    async def is_valid(self, sha256: str) -> bool:
+        """Whether the key with this fingerprint has not been revoked. Charges nothing."""
+        return bool(await self._redis.hexists(key_names.API_KEYS, sha256))
+
     async def create(
         self, name: str, scopes: Collection[Scope], per_minute: float = 600, burst: int = 100, share: int = 1
     ) -> tuple[ApiKey, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 from shared.domain.job import JobRequest
 from shared.domain.webhook import Webhook
@@ -37,20 +38,25 @@ class NewJob:
         """The flow that the job belongs to: all jobs of its owner with its priority, which run in order."""
         return f"{self.request.priority}:{self.owner}"
 
+    @cached_property
+    def image_sha256(self) -> bytes:
+        """SHA-256 of the image. A large one takes some 10 ms, once: a front end computes it in a thread."""
+        return hashlib.sha256(self.image).digest()
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 in hex of everything that distinguishes this request from another one."""
         webhook = self.webhook.url if self.webhook else ""
         request = self.request.model_dump_json(exclude={"traceparent"})
-        return _digest(request, str(self.timeout_s), webhook, self.image)
+        return _digest(request, str(self.timeout_s), webhook, self.image_sha256)
 
     @property
     def content(self) -> str:
         """SHA-256 in hex of everything that the result depends on."""
         request = self.request
-        return _digest(request.model_id, request.prompt, ",".join(request.mask_formats), self.image)
+        return _digest(request.model_id, request.prompt, ",".join(request.mask_formats), self.image_sha256)
 
 
 def _digest(*parts: str | bytes) -> str:
-    whole = [part.encode() if isinstance(part, str) else hashlib.sha256(part).digest() for part in parts]
+    whole = [part.encode() if isinstance(part, str) else part for part in parts]
     return hashlib.sha256(b"\n".join(whole)).hexdigest()

@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Self, cast
 
 from redis.asyncio import Redis
 
 from shared.domain.job import Job, JobStatus
-from shared.errors import IdempotencyMismatch, JobExpired, JobNotFound, ModelUnserved, QueueFull, StoreFull
+from shared.errors import (
+    IdempotencyMismatch,
+    JobExpired,
+    JobNotFound,
+    ModelUnserved,
+    QueueFull,
+    StoreFull,
+    StoreUnavailable,
+)
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.connection import async_redis
@@ -73,7 +82,8 @@ class SubmissionStore:
             await self._images.put(new.id, new.image)
         reply = await self._submit(**self.submit_arguments(new))
         if self._images and reply.get("id") != new.id.encode():
-            await self._images.remove(new.id)
+            with suppress(StoreUnavailable):  # the job is accepted; the sweep removes the image
+                await self._images.remove(new.id)
         self._require_accepted(reply)
         return JobState.from_reply(reply)
 

@@ -57,7 +57,7 @@ def proxied(request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) 
     port = free_port()
     url = f"https://localhost:{port}/maskq"
     changes = {"public_url": url} if has_setting else {}
-    allowed = settings.replace(url_allow_http=True, url_allow_private=True, **changes)
+    allowed = settings.replace(url_allow_http=True, url_allow_private=True, allowed_hosts="api", **changes)
     with (
         front_end(allowed) as upstream,
         nginx(tmp_path, port, f"{upstream}{path}", "/maskq/", **headers),
@@ -166,7 +166,9 @@ def test_no_header_of_a_client_changes_a_link(settings: Settings, leases: LeaseS
         "Forwarded": "host=evil.example",
         "X-Original-Host": "evil.example",
     }
-    public = settings.replace(public_url="https://a.example", url_allow_http=True, url_allow_private=True)
+    public = settings.replace(
+        public_url="https://a.example", allowed_hosts="*", url_allow_http=True, url_allow_private=True
+    )
     with front_end(public) as url, httpx2.Client(base_url=url, headers=headers) as client:
         accepted = submit(client, webhook_url="http://127.0.0.1:9/")
         lease = leases.claim("demo", is_idle=True)

@@ -254,7 +254,7 @@ def test_waiters_above_the_limit_are_refused(settings: Settings) -> None:
             events = _events(response.iter_lines())
             next(events)
             for busy in (client.get(job["urls"]["self"], params={"wait": 5}), client.get(job["urls"]["events"])):
-                assert_problem(busy, 503, "server_busy")
+                assert_problem(busy, 429, "share_exceeded")
                 assert int(busy.headers["retry-after"]) > 0
             assert client.get(job["urls"]["self"]).status_code == 200
 

@@ -76,6 +76,7 @@ def _load_model(folder: Path, dtype: torch.dtype, *, softcap: bool) -> PaliGemma
             config=_read_config(folder, softcap=softcap),
             dtype=dtype,
             local_files_only=True,
+            trust_remote_code=False,
             use_safetensors=True,
             ignore_mismatched_sizes=True,
             output_loading_info=True,
@@ -130,7 +131,7 @@ def choose_dtype(setting: str, device: torch.device) -> torch.dtype:
 
 def _read_config(folder: Path, *, softcap: bool) -> PaliGemmaConfig:
     """The checkpoint's configuration, without soft-capping unless the registry switches it on."""
-    config = PaliGemmaConfig.from_pretrained(folder, local_files_only=True)
+    config = PaliGemmaConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if not softcap:
         config.text_config.attn_logit_softcapping = None
         config.text_config.final_logit_softcapping = None

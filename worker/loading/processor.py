@@ -44,8 +44,10 @@ def load_processor(folders: Sequence[Path], config: Any) -> Any:
 def _read_processor(tokenizer: Path, images: Path) -> Any:
     try:
         return PaliGemmaProcessor(
-            image_processor=SiglipImageProcessorPil.from_pretrained(images, local_files_only=True),
-            tokenizer=AutoTokenizer.from_pretrained(tokenizer, local_files_only=True),
+            image_processor=SiglipImageProcessorPil.from_pretrained(
+                images, local_files_only=True, trust_remote_code=False
+            ),
+            tokenizer=AutoTokenizer.from_pretrained(tokenizer, local_files_only=True, trust_remote_code=False),
         )
     except PermissionError:
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -342,6 +343,52 @@ def test_tls_verifies_the_name_although_the_connection_is_to_an_address(
         with pytest.raises(FAILURES):
             _get(f"https://wrong.example:{port}/")
     assert _Site.hosts == [f"right.example:{port}"]
+
+
+def test_names_that_hang_delay_only_the_client_that_sent_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For checks and for requests, with and without private addresses."""
+    may_end = threading.Event()
+    hanging = []
+
+    def getaddrinfo(host: str, *_: object, **__: object) -> list[Any]:
+        if host.startswith("hanging"):
+            hanging.append(host)
+            may_end.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (_PUBLIC if "public" in host else "127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+    async def attack(outbound: Outbound, number: int) -> None:
+        with contextlib.suppress(UrlRefused, *FAILURES):
+            async with outbound.request("GET", f"https://hanging-{number}.example/", {}, client="greedy"):
+                pass
+
+    async def main(**settings: bool) -> None:
+        hanging.clear()
+        async with Outbound(Settings.of(**settings).outbound, "webhook_url") as outbound:
+            attacks = [asyncio.create_task(attack(outbound, number)) for number in range(100)]
+            attacks += [
+                asyncio.create_task(outbound.check(f"https://hanging-{number}.example/", "greedy"))
+                for number in range(100)
+            ]
+            async with asyncio.timeout(20):
+                while len(hanging) < 48:  # noqa: ASYNC110  threads set no event
+                    await asyncio.sleep(0.01)
+                await outbound.check("https://public.example/", "neighbour")
+                with pytest.raises((UrlRefused, *FAILURES)):
+                    async with outbound.request("GET", "https://127.0.0.1:9/", {}, client="neighbour"):
+                        pass
+            assert len(hanging) == 48
+            for task in attacks:
+                task.cancel()
+            await asyncio.gather(*attacks, return_exceptions=True)
+            await outbound.check("https://public.example/", "neighbour")
+
+    try:
+        asyncio.run(main())
+        asyncio.run(main(url_allow_private=True))
+    finally:
+        may_end.set()
 
 
 @pytest.mark.parametrize(

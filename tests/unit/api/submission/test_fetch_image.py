@@ -7,8 +7,10 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from api.http.request_memory import RequestMemory
+from api.shares import Shares
 from api.submission.fetch_image import ImageFetcher
-from shared.errors import MaskqError, PayloadTooLarge, UrlRefused
+from shared.errors import MaskqError, PayloadTooLarge, ServerBusy, UrlRefused
 from shared.settings import Settings
 from testing import servers
 
@@ -33,6 +35,8 @@ class _Website(BaseHTTPRequestHandler):
         self.send_response(status)
         if location:
             self.send_header("Location", location)
+        if self.path.startswith("/declared"):
+            self.send_header("Content-Length", "999999" if self.path.endswith("large") else str(len(body)))
         self.end_headers()
         if self.path == "/slow":
             threading.Event().wait(2)
@@ -49,12 +53,13 @@ def website() -> Iterator[str]:
         yield url
 
 
-def _fetch(url: str, **changes: object) -> bytes:
+def _fetch(url: str, room: Shares | None = None, **changes: object) -> bytes:
     values = {"url_allow_http": True, "url_allow_private": True, "url_timeout_s": 1.0, **changes}
 
     async def fetch() -> bytes:
-        async with ImageFetcher(Settings.of(**values).outbound, max_bytes=1_000) as fetcher:
-            return await fetcher.fetch(url)
+        settings = Settings.of(max_image_bytes=1_000, **values)
+        async with ImageFetcher(settings.outbound, settings.submissions) as fetcher:
+            return await fetcher.fetch(url, RequestMemory(room or Shares(10_000, "images")))
 
     return asyncio.run(fetch())
 
@@ -82,6 +87,22 @@ def test_a_failed_fetch_names_the_reason(website: str, path: str, error: type[Ma
 def test_a_closed_port_is_a_clear_error() -> None:
     with pytest.raises(UrlRefused, match="connection failed"):
         _fetch("http://127.0.0.1:9/")
+
+
+@pytest.mark.parametrize("path", ["/image", "/declared"])
+def test_an_image_is_counted_before_it_is_in_memory(website: str, path: str) -> None:
+    room = Shares(1_000, "images")
+    assert _fetch(website + path, room) == _IMAGE
+    assert room.in_use == 2 * len(_IMAGE)
+    with pytest.raises(ServerBusy):
+        _fetch(website + path, Shares(len(_IMAGE), "images"))
+
+
+def test_an_image_that_is_declared_too_large_is_not_read(website: str) -> None:
+    room = Shares(1_000_000, "images")
+    with pytest.raises(PayloadTooLarge):
+        _fetch(f"{website}/declared-large", room)
+    assert room.in_use == 0
 
 
 def test_a_private_address_receives_no_request(website: str) -> None:
