@@ -14,6 +14,7 @@ from shared.process.logs import set_up_logging
 from shared.process.redis_monitor import RedisMonitor
 from shared.process.tracing import start_tracing
 from shared.store.image_store import ImageStore
+from shared.store.rights import Process
 
 
 def main() -> int:
@@ -29,7 +30,7 @@ def main() -> int:
     settings = load_settings()
     require_address(options.host, options.port)
     set_up_logging(settings.logging)
-    monitor = RedisMonitor(settings.redis)
+    monitor = RedisMonitor(settings.redis, Process.FRONT_END)
     monitor.is_there()  # without Redis the front end starts as well: it answers /livez, and 503 to other requests
     settings = settle_descriptors(settle_access(settings, options.host))
     ImageStore.require_usable(settings.images)

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api.auth.policy import is_loopback
 from api.http.access_log import AccessLog
 from api.http.body_limit import BodyLimit
 from api.http.openapi import complete_document
 from api.http.problems import add_problem_handlers
+from api.http.query_names import refuse_unknown_query
 from api.http.request_metrics import RequestMetrics, RequestTimer
 from api.http.same_origin import KnownHosts, SameOrigin
 from api.routes import docs, events, health, index, jobs, metrics, models, results, segment, webhooks
@@ -24,8 +25,8 @@ from shared.errors import ConfigurationError
 from shared.registry import offered_models
 from shared.settings import Settings
 
-_MODULES = (segment, jobs, events, results, webhooks, models, health, metrics, index, docs)
-_ROUTERS = [module.router for module in _MODULES]
+_JOB_ROUTERS = [module.router for module in (segment, jobs, events, results, webhooks)]
+_ROUTERS = [*_JOB_ROUTERS, *(module.router for module in (models, health, metrics, index, docs))]
 
 
 def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
@@ -59,8 +60,21 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     app.state.metrics = RequestMetrics()
     app.state.image_memory = Shares(settings.submissions.upload_memory_bytes, "images in memory")
     app.state.metrics_allowed = Networks(settings.http.metrics_allow)
+    _add_middleware(app, settings, host)
+    add_problem_handlers(app, [route for router in _ROUTERS for route in router.routes])
+    if settings.logging.otlp_endpoint:
+        _trace_requests(app)
+    for router in _ROUTERS:
+        strict = [Depends(refuse_unknown_query)] if router in _JOB_ROUTERS else []
+        app.include_router(router, dependencies=strict)
     has_keys = settings.http.require_keys is not False
-    if not has_keys:
+    complete_document(app, has_keys, submission_schemas(), {"wait": settings.http.max_wait_s})
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, host: str) -> None:
+    """Add what every request passes. The last one is the outermost."""
+    if settings.http.require_keys is False:
         public = settings.http.public_url
         hosts = KnownHosts(public, settings.http.allowed_hosts, is_local=is_loopback(host))
         app.add_middleware(SameOrigin, hosts=hosts, public_url=public)
@@ -72,13 +86,6 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     )
     app.add_middleware(AccessLog)
     app.add_middleware(RequestTimer, metrics=app.state.metrics)
-    add_problem_handlers(app)
-    if settings.logging.otlp_endpoint:
-        _trace_requests(app)
-    for router in _ROUTERS:
-        app.include_router(router)
-    complete_document(app, has_keys, submission_schemas(), {"wait": settings.http.max_wait_s})
-    return app
 
 
 def _require_free_path(public_url: str) -> None:

@@ -17,7 +17,7 @@ from api.http.request_memory import memory_of
 from api.services import Services
 from shared.domain.api_key import ApiKey, Scope, fingerprint
 from shared.domain.job import ANONYMOUS, is_job_id
-from shared.errors import JobExpired, JobNotFound, KeyRequired, RateLimited, ScopeMissing
+from shared.errors import InvalidField, JobDeleted, JobExpired, JobNotFound, KeyRequired, RateLimited, ScopeMissing
 from shared.store.api_keys import Admission
 from shared.store.job_state import JobState
 
@@ -65,11 +65,13 @@ async def _identified(request: Request, services: Services, needed: SecurityScop
     if not admission.is_within_rate:
         wait_s = admission.retry_after_s
         raise RateLimited(f"this key may send its next request in {wait_s:.1f} s", wait_s)
-    _require_scopes(admission.key, needed)
+    key = admission.key
+    _require_scopes(key, needed)
     return Caller(
-        owner=admission.key.id,
-        is_admin=Scope.ADMIN in admission.key.scopes,
-        share=admission.key.share,
+        key.id,
+        is_admin=key.allows(Scope.ADMIN),
+        may_read=key.allows(Scope.READ),
+        share=key.share,
         address=address,
         key_sha256=fingerprint(secret or ""),
     )
@@ -86,8 +88,8 @@ async def require_valid(caller: Caller, services: Services) -> None:
 
 
 def _require_scopes(key: ApiKey, needed: SecurityScopes) -> None:
-    missing = set(needed.scopes) - key.scopes
-    if missing and Scope.ADMIN not in key.scopes:
+    missing = [scope for scope in needed.scopes if not key.allows(Scope(scope))]
+    if missing:
         raise ScopeMissing(f"it needs the scope {', '.join(sorted(missing))}")
 
 
@@ -130,5 +132,5 @@ OwnJob = Annotated[JobState, Security(_own_job, scopes=[Scope.READ])]
 """The job in the path, for a caller that may read it."""
 OwnJobToChange = Annotated[JobState, Security(_own_job, scopes=[Scope.SUBMIT])]
 """The job in the path, for a caller that may change it."""
-OWN_JOB_ERRORS = (JobNotFound, JobExpired)
+OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, InvalidField)
 """What a route with a job in its path may raise."""

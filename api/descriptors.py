@@ -9,7 +9,7 @@ from contextlib import suppress
 from shared.settings import Settings
 
 _RESERVED = 256
-"""Files beside the connections of clients: up to 192 connections to Redis, the rest for decoders, fetches and images."""
+"""Files beside the connections of clients: up to 192 connections to Redis; decoders, fetches, images."""
 
 logger = logging.getLogger(__name__)
 

@@ -85,7 +85,7 @@ def _renderings(settings: Settings, stack: AsyncExitStack) -> tuple[Renderings, 
 
 async def _intake(settings: Settings, model_ids: list[str], images: UploadCheck, stack: AsyncExitStack) -> Intake:
     limits = settings.submissions
-    fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, limits))
+    fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, limits, settings.redis.ca_file))
     receivers = await stack.enter_async_context(Outbound(settings.outbound, "webhook_url"))
     threads = FairThreads(_INTAKE_THREADS, "intake")
     stack.callback(threads.close)

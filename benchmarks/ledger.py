@@ -37,6 +37,7 @@ from shared.store import key_names
 from shared.store.leases import LeaseStore
 from shared.store.lua_script import Argument, LuaScript
 from shared.store.new_job import NewJob
+from shared.store.store_memory import MemorySample
 from shared.store.submissions import SubmissionStore
 from testing.factories import new_job, segmentation_result
 from testing.scripted_worker import IdleEngine
@@ -163,7 +164,7 @@ def fill(url: str, jobs: int) -> None:
         for number = tonumber(ARGV[1]), tonumber(ARGV[2]) do
             args.id = string.format('01900000-0000-7000-8000-%012d', number)
             args.owner = 'owner-' .. (number % {_OWNERS})
-            args.flow = 'normal:' .. args.owner
+            args.flow = 'normal:' .. args.owner -- each owner is a client
             run(args)
         end
     """
@@ -185,7 +186,7 @@ def fill(url: str, jobs: int) -> None:
 def _server(folder: Path) -> Iterator[str]:
     broker = EmbeddedBroker.prepare(folder)
     # The log is not rewritten meanwhile: that would slow down whichever measurement it falls into.
-    command = [*broker.command, "--auto-aof-rewrite-percentage", "0"]
+    command = [*broker.command, "--auto-aof-rewrite-percentage", "0", "--maxmemory", "0"]
     with subprocess.Popen(command, pass_fds=(broker.lock.fileno(),), stdout=subprocess.DEVNULL) as process:
         try:
             broker.wait()
@@ -216,7 +217,7 @@ async def _submit_many(front: SubmissionStore, jobs: int) -> None:
 
 async def _submit_arguments(url: str) -> dict[str, Argument]:
     async with _front(url) as front:
-        return front.submit_arguments(_new_job())
+        return front.submit_arguments(_new_job(), MemorySample())
 
 
 def _new_job() -> NewJob:

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from benchmarks.report import report
 from shared.domain.job import MaskFormat
-from worker.stages.render import PixelMask, write_mask
+from worker.stages.pixel_mask import PixelMask
+from worker.stages.render import write_mask
 from worker.stages.run_lengths import resize
 
 _WIDTH, _HEIGHT = 4000, 3000

@@ -13,12 +13,12 @@ from uuid import uuid4
 
 import uvicorn
 from fastapi import FastAPI, Form, UploadFile
-from redis.asyncio import Redis
 
 from shared.process.environment import load_settings
+from shared.store.connection import async_redis
 
 app = FastAPI()
-redis = Redis.from_url(load_settings().redis.redis_url)
+redis = async_redis(load_settings().redis)
 
 
 @app.get("/livez")

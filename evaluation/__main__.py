@@ -27,6 +27,8 @@ from evaluation.example import DataError, Example
 from evaluation.http_predictor import Service, default_model, evaluate_service
 from evaluation.metrics import Metrics, format_table
 from evaluation.run import IN_FLIGHT
+from scenes.layout import FORMS
+from shared.domain.tiles import AUTO, CHOICES
 from shared.errors import ConfigurationError
 from shared.process.environment import load_settings
 
@@ -54,13 +56,15 @@ def main() -> int:
 def _evaluate(options: argparse.Namespace) -> Metrics:
     """Evaluate a service or an engine. The model is chosen before the first prediction."""
     settings, dataset = load_settings(), _dataset_name(options)
+    run = options.out, options.in_flight, options.tiles
     if options.service:
-        service = _service(options)
-        return evaluate_service(_examples(options), dataset, service, options.out, options.in_flight)
+        return evaluate_service(
+            _examples(options), dataset, _service(options), *run, with_calibration=options.calibrate
+        )
     from evaluation.engine_predictor import evaluate_engine  # torch takes seconds to import, and a service needs none
 
     settings = settings.replace(model_id=options.model or settings.model.model_id)
-    return evaluate_engine(_examples(options), dataset, settings, options.out, options.in_flight)
+    return evaluate_engine(_examples(options), dataset, settings, *run, with_calibration=options.calibrate)
 
 
 def _service(options: argparse.Namespace) -> Service:
@@ -75,7 +79,7 @@ def _examples(options: argparse.Namespace) -> list[Example]:
 
 def _dataset(options: argparse.Namespace) -> Iterator[Example]:
     if options.data == "scenes":
-        return scene_examples(options.count, options.first)
+        return scene_examples(options.count, options.first, FORMS[options.form])
     if options.data == "coco":
         return coco_examples(options.folder, options.annotations, options.images)
     return refcoco_examples(options.folder, options.dataset, options.split, options.split_by, options.images)
@@ -83,7 +87,19 @@ def _dataset(options: argparse.Namespace) -> Iterator[Example]:
 
 def _dataset_name(options: argparse.Namespace) -> str:
     """All options that choose the examples, for the first line of predictions.jsonl."""
-    names = ("data", "folder", "annotations", "dataset", "split", "split_by", "count", "first", "limit")
+    names = (
+        "data",
+        "folder",
+        "annotations",
+        "dataset",
+        "split",
+        "split_by",
+        "count",
+        "first",
+        "form",
+        "limit",
+        "tiles",
+    )
     return " ".join(f"{name}={value}" for name in names if (value := getattr(options, name, None)) is not None)
 
 
@@ -97,10 +113,13 @@ def _arguments() -> argparse.Namespace:
     common.add_argument("--out", type=Path, default=Path(".data/evaluation"), help="output folder")
     common.add_argument("--limit", type=int, help="use only the first examples")
     common.add_argument("--in-flight", type=int, default=IN_FLIGHT, help="examples at the same time; 1 never batches")
+    common.add_argument("--tiles", choices=CHOICES, metavar="TILES", default=AUTO, help="auto, 1 or COLUMNSxROWS")
+    common.add_argument("--calibrate", action="store_true", help="also write calibration.json and reliability.png")
     kinds = parser.add_subparsers(dest="data", required=True)
     scenes = kinds.add_parser("scenes", parents=[common], help="held-out scenes, for the demo checkpoint")
     scenes.add_argument("--count", type=int, default=500, help="number of scenes")
     scenes.add_argument("--first", type=int, default=0, help="number of the first held-out scene")
+    scenes.add_argument("--form", choices=list(FORMS), default="ordinary", help="wide and small are not trained on")
     coco = kinds.add_parser("coco", parents=[common], help="a folder in COCO's format; category names are the prompts")
     coco.add_argument("folder", type=Path)
     coco.add_argument("--annotations", type=Path, help="default: the only JSON file in the folder")

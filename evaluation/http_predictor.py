@@ -14,9 +14,10 @@ import httpx2
 from evaluation.example import Example
 from evaluation.metrics import Metrics
 from evaluation.predictions import Setup
-from evaluation.predictor import NoPrediction, Predictor
+from evaluation.predictor import NoPrediction, Predictor, options_for
 from evaluation.run import IN_FLIGHT, evaluate
 from shared.domain.result import SegmentationResult
+from shared.domain.tiles import AUTO
 
 _TIMEOUT_S = 90.0
 _WAIT_S = 30
@@ -45,7 +46,7 @@ class Service:
 
 
 @contextmanager
-def http_predictor(service: Service) -> Iterator[Predictor]:
+def http_predictor(service: Service, tiles: str = AUTO) -> Iterator[Predictor]:
     """Open a connection. The predictor waits while the service is busy (429 or 503).
 
     Raises:
@@ -54,7 +55,8 @@ def http_predictor(service: Service) -> Iterator[Predictor]:
     with httpx2.Client(base_url=service.url, timeout=_TIMEOUT_S, headers=service.headers) as client:
 
         def predict(example: Example) -> SegmentationResult:
-            job = _submit(client, example, {"model_id": service.model_id} if service.model_id else {})
+            model = {"model_id": service.model_id} if service.model_id else {}
+            job = _submit(client, example, {**model, **options_for(example, tiles)})
             while job["status"] in ("queued", "processing"):
                 job = client.get(f"/jobs/{job['id']}", params={"wait": _WAIT_S}).raise_for_status().json()
             if job["status"] != "succeeded":
@@ -75,7 +77,14 @@ def default_model(service: Service) -> str:
 
 
 def evaluate_service(
-    examples: Sequence[Example], dataset: str, service: Service, folder: Path, in_flight: int = IN_FLIGHT
+    examples: Sequence[Example],
+    dataset: str,
+    service: Service,
+    folder: Path,
+    in_flight: int = IN_FLIGHT,
+    tiles: str = AUTO,
+    *,
+    with_calibration: bool = False,
 ) -> Metrics:
     """Evaluate a running service; see `evaluate`.
 
@@ -83,8 +92,9 @@ def evaluate_service(
         DataError: the data set is not in its format, or the folder holds another evaluation.
         httpx2.HTTPError: the service cannot be reached, or returns an error.
     """
-    with http_predictor(service) as predictor:
-        return evaluate(examples, Setup(dataset=dataset, predictor=service.name), predictor, folder, in_flight)
+    with http_predictor(service, tiles) as predictor:
+        setup = Setup(dataset=dataset, predictor=service.name)
+        return evaluate(examples, setup, predictor, folder, in_flight, with_calibration=with_calibration)
 
 
 def _submit(client: httpx2.Client, example: Example, fields: dict[str, str]) -> dict[str, Any]:

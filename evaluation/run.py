@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from evaluation.calibrate import calibrate
 from evaluation.contact_sheets import worst_first, write_contact_sheet
 from evaluation.example import Example
 from evaluation.metrics import Metrics, compute_metrics, format_table, write_object_scores
@@ -24,9 +25,12 @@ def evaluate(
     folder: Path,
     in_flight: int = IN_FLIGHT,
     upper_bound: float | None = None,
+    *,
+    with_calibration: bool = False,
 ) -> Metrics:
     """Predict and score all examples. Returns the metrics, with `upper_bound` among them if it is known.
 
+    `with_calibration` also fits a calibration of the scores to them, and writes calibration.json and reliability.png.
     Writes predictions.jsonl, metrics.json, metrics.txt, objects.csv, worst.png and samples.png into `folder`.
 
     Raises:
@@ -38,7 +42,9 @@ def evaluate(
     metrics = compute_metrics(scores, failed=sum(each.result is None for each in predictions.values()))
     if upper_bound is not None:
         metrics["upper_bound"] = round(upper_bound, 4)
-    report = {**setup.model_dump(), "metrics": metrics}
+    report: dict[str, object] = {**setup.model_dump(), "metrics": metrics}
+    if with_calibration:
+        report["calibration"] = calibrate(examples, predictions, f"{len(examples)} examples: {setup.dataset}", folder)
     (folder / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     (folder / "metrics.txt").write_text(format_table(metrics) + "\n", "utf-8")
     write_object_scores(scores, folder / "objects.csv")

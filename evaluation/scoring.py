@@ -13,7 +13,7 @@ counts as IoU 0 and as invalid. A predicted object without a match is counted se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,7 @@ def score(example: Example, result: SegmentationResult | None) -> ExampleScore:
     predictions = predicted_objects(result) if result else []
     if example.refers_to_one:
         begins_well = result is not None and BEGINS_WITH_OBJECT.match(result.raw_text) is not None
-        predictions = predictions[:1] if begins_well else []
+        predictions = [_as_written(predictions[0], result)] if begins_well and predictions and result else []
         pairs = dict(zip(range(len(example.ground_truth)), predictions, strict=False))
     else:
         pairs = _match(example, predictions)
@@ -79,15 +79,22 @@ def score(example: Example, result: SegmentationResult | None) -> ExampleScore:
 
 
 def predicted_objects(result: SegmentationResult) -> list[PredictedObject]:
-    """Objects that have a mask. Their boxes are the location tokens of the model, which are finer than pixels."""
-    written = parse_answer(result.raw_text, [], truncated=result.truncated).detections
+    """Objects that have a mask, as clients get them."""
+    width, height = result.image.width, result.image.height
     predictions = []
-    for found, detection in zip(result.objects, written, strict=True):
-        y0, x0, y1, x1 = map(to_coordinate, detection.box_yxyx)
+    for found in result.objects:
+        x0, y0, x1, y1 = found.box
         if found.rle:
             mask = found.rle.model_dump(include={"size", "counts"})
-            predictions.append(PredictedObject(found.label.casefold(), (y0, x0, y1, x1), mask))
+            box = (y0 / height, x0 / width, y1 / height, x1 / width)
+            predictions.append(PredictedObject(found.name.casefold(), box, mask))
     return predictions
+
+
+def _as_written(first: PredictedObject, result: SegmentationResult) -> PredictedObject:
+    """The first object with the box that the model wrote, which is finer than pixels. The answer begins with it."""
+    y0, x0, y1, x1 = map(to_coordinate, parse_answer(result.raw_text, []).detections[0].box_yxyx)
+    return replace(first, box=(y0, x0, y1, x1))
 
 
 def _match(example: Example, predictions: list[PredictedObject]) -> dict[int, PredictedObject]:
@@ -100,6 +107,19 @@ def _match(example: Example, predictions: list[PredictedObject]) -> dict[int, Pr
         rows, columns = linear_sum_assignment(overlaps, maximize=True)
         pairs |= {true[row]: named[column] for row, column in zip(rows, columns, strict=True)}
     return pairs
+
+
+def right_objects(example: Example, result: SegmentationResult, least_iou: float) -> list[bool]:
+    """For each object of a result: whether it is matched to a true object, with at least this IoU. An object without a
+    mask is not."""
+    predictions = predicted_objects(result)
+    right = {
+        id(prediction)
+        for index, prediction in _match(example, predictions).items()
+        if mask_ious([example.ground_truth[index].mask], [prediction.mask])[0, 0] >= least_iou
+    }
+    with_mask = iter(predictions)
+    return [found.rle is not None and id(next(with_mask)) in right for found in result.objects]
 
 
 def mask_ious(truths: list[Rle], predictions: list[Rle]) -> npt.NDArray[np.float64]:

@@ -12,6 +12,7 @@ from evaluation.scoring import mask_ious
 from worker.stages.encode_mask import encode_mask
 from worker.stages.mask_vqvae import MaskCodec
 from worker.stages.parse import Detection
+from worker.stages.place import place
 from worker.stages.render import render_object
 
 
@@ -29,5 +30,6 @@ def _encode_and_decode(truth: TrueObject, codec: MaskCodec) -> Rle:
         return truth.mask
     tokens = encode_mask(codec, mask)
     soft = codec.decode(np.array([tokens.codes], np.int32))[0]
-    rendered = render_object(Detection(truth.label, tokens.box_yxyx, tokens.codes, 1.0), soft, width, height, [])
-    return rendered.rle.model_dump(include={"size", "counts"}) if rendered.rle else truth.mask
+    found = place(Detection(truth.label, tokens.box_yxyx, tokens.codes, 1.0), soft, (width, height))
+    rle = render_object(found, []).rle
+    return rle.model_dump(include={"size", "counts"}) if rle else truth.mask

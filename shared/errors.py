@@ -95,6 +95,12 @@ class JobExpired(MaskqError):
     type, title, status = "job_expired", "The job has expired", 410
 
 
+class JobDeleted(JobExpired):
+    """The job was deleted with `DELETE /jobs/{job_id}`."""
+
+    type, title = "job_deleted", "The job was deleted"
+
+
 class ImageExpired(MaskqError):
     """The image of the job is no longer stored. The job is."""
 
@@ -126,7 +132,7 @@ class UnsupportedEncoding(MaskqError):
 
 
 class MisdirectedRequest(MaskqError):
-    """The request names a host that is not known as one of this service. Without API keys, such requests are refused."""
+    """The request names a host that is not known as this service. Without API keys, such requests are refused."""
 
     type, title, status = "misdirected_request", "The request is for another host", 421
 

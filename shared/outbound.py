@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
 
@@ -21,10 +23,12 @@ import httpcore2
 from shared.errors import UrlRefused
 from shared.resolver import Resolver
 from shared.settings import OutboundSettings
+from shared.tls import certificate_fault
 
-MAX_URL_CHARS = 2_048
+MAX_URL_CHARS = 8_192
+"""Signed URLs of storage, with the token of a session, have some 4,000."""
 FAILURES = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException, OSError)
-"""Errors of `Outbound.request` that the network or the server causes."""
+"""Errors of `Outbound.request` that the network or the server causes. `failure_of` says which."""
 _PORTS = frozenset({80, 443})
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _NUMBER = re.compile(r"\d+|0x[0-9a-f]*")
@@ -55,16 +59,24 @@ def is_public(address: str) -> bool:
     return not any(ip in network for network in _SPECIAL)
 
 
+def failure_of(error: BaseException) -> str:
+    """Which of `FAILURES` it was, in words that are safe to show to clients."""
+    return certificate_fault(error) or "the connection failed"
+
+
 class Outbound:
     """HTTP client for the URLs in one field of requests. Connections are not reused. Use as an async context."""
 
-    def __init__(self, settings: OutboundSettings, field: str) -> None:
-        """`field` is named in error messages."""
+    def __init__(self, settings: OutboundSettings, field: str, ca_file: Path | None = None) -> None:
+        """`field` is named in error messages. The CAs in `ca_file` are trusted beside those of the system."""
         self._settings = settings
         self._field = field
         self._resolver = Resolver()
         self._pool = httpcore2.AsyncConnectionPool(
-            network_backend=_PinnedBackend(self._resolve), max_connections=None, max_keepalive_connections=0
+            ssl_context=_context(ca_file),
+            network_backend=_PinnedBackend(self._resolve),
+            max_connections=None,
+            max_keepalive_connections=0,
         )
 
     async def __aenter__(self) -> Self:
@@ -109,7 +121,8 @@ class Outbound:
             raise self.refused("not a URL") from None
         schemes = ["http", "https"] if self._settings.url_allow_http else ["https"]
         if parts.scheme not in schemes:
-            raise self.refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}")
+            sent = f", not {parts.scheme[:20]}:" if parts.scheme else ""
+            raise self.refused(f"must begin with {' or '.join(f'{scheme}://' for scheme in schemes)}{sent}")
         if "@" in parts.netloc:
             raise self.refused("must not contain a user name or password")
         if not _is_host(parts):
@@ -130,7 +143,7 @@ class Outbound:
             FAILURES: see the constant.
         """
         parts = self.check_form(url)
-        sent = {"Host": parts.netloc, "User-Agent": "maskq", **headers}
+        sent = {"Host": parts.netloc, "User-Agent": self._settings.user_agent, **headers}
         if content:
             sent["Content-Length"] = str(len(content))
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -155,6 +168,15 @@ class Outbound:
         if not addresses or not all(is_public(address) for address in addresses):
             raise self.refused("the host is not on the public Internet")
         return addresses
+
+
+def _context(ca_file: Path | None) -> ssl.SSLContext | None:
+    """None is httpcore's own, which it makes when it first needs one."""
+    if ca_file is None:
+        return None
+    context = httpcore2.default_ssl_context()
+    context.load_verify_locations(ca_file)
+    return context
 
 
 def _is_host(parts: SplitResult) -> bool:

@@ -19,7 +19,9 @@ def job_request(**values: Any) -> JobRequest:
 
 def new_job(**values: Any) -> NewJob:
     """A job of the owner `me` with a new id, not submitted yet. Its image is not a real one."""
-    return NewJob(**{"id": new_job_id(), "request": job_request(), "image": b"image", "owner": "me", **values})
+    owner = values.get("owner", "me")
+    defaults = {"id": new_job_id(), "request": job_request(), "image": b"image", "owner": owner, "client": owner}
+    return NewJob(**{**defaults, **values})
 
 
 def stored_job(**values: Any) -> Job:

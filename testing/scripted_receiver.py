@@ -92,6 +92,21 @@ def endless_body(handler: BaseHTTPRequestHandler) -> None:
     _write_until_closed(handler, bytes(65_536))
 
 
+def raw(response: bytes) -> Answer:
+    """Answer with these bytes, and close the connection."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(response)
+        handler.close_connection = True
+
+    return answer
+
+
+def endless_informational(handler: BaseHTTPRequestHandler) -> None:
+    """Answer 100 again and again, never with a final response."""
+    _write_until_closed(handler, b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
 def _write_until_closed(handler: BaseHTTPRequestHandler, part: bytes) -> None:
     handler.close_connection = True
     try:

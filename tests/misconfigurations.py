@@ -102,16 +102,21 @@ MISCONFIGURATIONS = [
     _redis("`REDIS_URL=foo`", "foo", "webhooks"),
     _redis("`REDIS_URL=redis:6379`, without a scheme", "redis:6379"),
     _redis("`REDIS_URL=unix:///run/redis.sock`", "unix:///run/redis.sock"),
-    _redis("`REDIS_URL=valkey://redis:6379/0`", "valkey://redis:6379/0", "worker"),
+    _redis("`REDIS_URL=sentinel://redis:26379/0`", "sentinel://redis:26379/0", "worker"),
     _redis("`REDIS_URL=redis://redis:notaport/0`", "redis://redis:notaport/0"),
     _redis("`#` in the password", "redis://maskq:pass#word@redis:6379/0"),
     _redis("`/` in the password", "redis://maskq:pass/word@redis:6379/0"),
+    _redis("`%` in the password", "redis://maskq:pass%word@redis:6379/0"),
     _redis("`REDIS_URL=redis://redis:6379/zero`", "redis://redis:6379/zero"),
     _redis("`REDIS_URL=redis://redis:6379/0?timeout=3`", "redis://redis:6379/0?timeout=3"),
+    _redis("`REDIS_URL=rediss://redis:6379/0?ssl_cert_reqs=none`", "rediss://redis:6379/0?ssl_cert_reqs=none"),
+    _setting("MASKQ_CA_FILE", "/nowhere", "webhooks"),
+    _redis("`rediss://` for a server without TLS", "rediss://:secret@{secured}/0"),
     _redis("no password where one is needed", "redis://{secured}/0", "worker"),
     _redis("a wrong password", "redis://:wrong@{secured}/0", "webhooks"),
     _redis("a user that does not exist", "redis://nosuch:secret@{secured}/0"),
     _redis("a user without rights", "redis://weak:secret@{secured}/0"),
+    _redis("a user without channels, such as Redis 7 makes them", "redis://mute:secret@{secured}/0", "worker"),
     _redis("a database that does not exist", "redis://:secret@{secured}/99"),
     _redis("no Redis at that address, but a web server", "redis://{web}/0"),
     _redis("a server without AOF", "redis://{forgetful}/0", "worker"),
@@ -192,7 +197,8 @@ def place() -> Iterator[Place]:
         stack.callback(moto.stop)
         web = "{}:{}".format(*moto.get_host_and_port())
         weak = ["--user", "weak", "on", ">secret", "~other*", "-@all", "+ping"]
-        users = [*weak, "--requirepass", "secret"]
+        mute = ["--user", "mute", "on", ">secret", "~*", "+@all", "resetchannels"]
+        users = [*weak, *mute, "--requirepass", "secret"]
         yield Place(
             {
                 "folder": str(folder),

@@ -6,6 +6,7 @@ Schemathesis loads this module, named by SCHEMATHESIS_HOOKS.
 from __future__ import annotations
 
 import base64
+import json
 import os
 from typing import Any
 from uuid import uuid4
@@ -27,14 +28,18 @@ schemathesis.openapi.format("byte", _IMAGES.map(lambda image: base64.b64encode(i
 schemathesis.openapi.format("prompt", st.lists(_WORDS, min_size=1, max_size=4).map(" ; ".join))
 schemathesis.openapi.format("model", st.just("demo"))
 schemathesis.openapi.format("uri", st.just(_URL))
+schemathesis.openapi.format("ref", _WORDS)
+schemathesis.openapi.format("json-object", st.dictionaries(_WORDS, _WORDS, max_size=3).map(json.dumps))
 schemathesis.openapi.format("uri-or-empty", st.sampled_from([_URL, ""]))
 
 
 @schemathesis.hook
 def filter_case(context: schemathesis.HookContext, case: Any) -> bool:
-    """Leave out bodies with two images. Schemathesis generates all properties at once and expects success, although
-    `oneOf` forbids it."""
-    return not (isinstance(case.body, dict) and len(_SOURCES & set(case.body)) > 1)
+    """Leave out bodies with two images, and those with thresholds by phrase. Schemathesis generates all properties at
+    once and expects success, although `oneOf` forbids it, and the prompt does not have these phrases."""
+    if not isinstance(case.body, dict):
+        return True
+    return len(_SOURCES & set(case.body)) <= 1 and not isinstance(case.body.get("score_threshold"), dict)
 
 
 @schemathesis.hook

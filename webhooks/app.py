@@ -10,11 +10,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from shared.process.celery_process import run_service
 from shared.process.environment import load_settings
 from shared.process.notifier import WEBHOOK_QUEUE
 from shared.settings import Settings
+from shared.store.rights import Process
 from webhooks.deliverer import Deliverer
 
 logger = logging.getLogger(__name__)
@@ -27,7 +29,8 @@ def run_deliverer() -> int:
         ConfigurationError: the settings are wrong.
     """
     settings = load_settings()
-    return run_service(settings, WEBHOOK_QUEUE, lambda: DelivererThread(settings), name="webhooks", threads=1)
+    start = partial(DelivererThread, settings)
+    return run_service(settings, Process.DELIVERER, WEBHOOK_QUEUE, start, name="webhooks", threads=1)
 
 
 class DelivererThread:

@@ -39,7 +39,7 @@ class AttemptRunner:
     @classmethod
     def connect(cls, settings: Settings, store: DeliveryStore) -> Self:
         """Make a runner that records in `store`."""
-        outbound = Outbound(settings.outbound, "webhook_url")
+        outbound = Outbound(settings.outbound, "webhook_url", settings.redis.ca_file)
         return cls(store, WebhookSecretStore.connect(settings), outbound, settings.webhooks)
 
     async def __aenter__(self) -> Self:

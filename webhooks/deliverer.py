@@ -9,6 +9,7 @@ from typing import Self
 
 from redis.exceptions import RedisError
 
+from shared.domain.fair_share import is_within_share
 from shared.process.identity import process_name
 from shared.process.notifier import POLL_S
 from shared.settings import LivenessSettings, Settings, WebhookSettings
@@ -32,6 +33,8 @@ class Deliverer:
         self._in_progress: set[asyncio.Task[None]] = set()
         self._hosts: Counter[str] = Counter()
         """Number of deliveries in progress to each host."""
+        self._clients: Counter[str] = Counter()
+        """The same, of each client."""
         self._awake = asyncio.Event()
         self._is_stopping = False
 
@@ -79,7 +82,7 @@ class Deliverer:
     async def _claim_due(self) -> None:
         try:
             while not self._is_stopping and len(self._in_progress) < self._webhooks.webhook_concurrency:
-                lease = await self._store.claim(self._full_hosts())
+                lease = await self._store.claim(self._full_hosts(), self._full_clients())
                 if lease is None:
                     return
                 self._start(lease)
@@ -92,15 +95,22 @@ class Deliverer:
         limit = self._webhooks.webhook_host_concurrency
         return [host for host, count in self._hosts.items() if count >= limit]
 
+    def _full_clients(self) -> list[str]:
+        """Clients that have their share of the deliveries in progress, so that some are left for others."""
+        in_use, total = len(self._in_progress) + 1, self._webhooks.webhook_concurrency
+        return [client for client, own in self._clients.items() if not is_within_share(own + 1, in_use, total)]
+
     def _start(self, lease: DeliveryLease) -> None:
-        host = lease.webhook.host
+        host, client = lease.webhook.host, lease.job.client
         task = asyncio.create_task(self._attempts.run(lease))
         self._in_progress.add(task)
         self._hosts[host] += 1
+        self._clients[client] += 1
 
         def on_done(task: asyncio.Task[None]) -> None:
             self._in_progress.discard(task)
             self._hosts -= Counter([host])
+            self._clients -= Counter([client])
             self.wake()  # there is room for another delivery
 
         task.add_done_callback(on_done)

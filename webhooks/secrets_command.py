@@ -12,7 +12,7 @@ from shared.domain.job import ANONYMOUS
 from shared.process import entry_point
 from shared.process.environment import load_settings
 from shared.settings import Settings
-from shared.store.server_faults import require_healing
+from shared.store.server_faults import reason_of, require_healing
 from shared.store.webhook_secrets import WebhookSecretStore
 
 
@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         secrets = asyncio.run(_secrets(settings, options))
     except RedisError as error:
         require_healing(error, settings.redis)
-        print(f"maskq: the store does not answer: {type(error).__name__}", file=sys.stderr)  # noqa: T201
+        print(f"maskq: the store does not answer: {reason_of(error)}", file=sys.stderr)  # noqa: T201
         return 1
     print("\n".join(secrets))  # noqa: T201
     return 0

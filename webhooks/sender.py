@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -13,12 +14,14 @@ import httpcore2
 
 from shared.domain.job import ANONYMOUS
 from shared.errors import UrlRefused
-from shared.outbound import FAILURES, Outbound
+from shared.outbound import FAILURES, Outbound, failure_of
 from shared.store.deliveries import DeliveryLease
 from webhooks.message import signed_message
 
 _MAX_DIGITS = 9
 """Of the seconds in `Retry-After`. A larger number is ignored."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,9 @@ class Sender:
 
     async def send(self, lease: DeliveryLease, secrets: Sequence[str]) -> ReceiverResponse:
         """Send the message once, and wait for the status. Redirects are not followed; the body of the response is not
-        read."""
-        message = signed_message(lease, secrets)
+        read. Whatever a receiver does, this returns: every attempt is recorded."""
         try:
+            message = signed_message(lease, secrets)
             async with asyncio.timeout(self._timeout_s):
                 async with self._outbound.request(
                     "POST", lease.webhook.url, message.headers, message.body, _client(lease)
@@ -55,8 +58,11 @@ class Sender:
             return ReceiverResponse(error=f"no answer within {self._timeout_s:g} s")
         except UrlRefused as error:
             return ReceiverResponse(error=error.detail)
-        except FAILURES:
-            return ReceiverResponse(error="the connection failed")
+        except FAILURES as error:
+            return ReceiverResponse(error=failure_of(error))
+        except Exception:
+            logger.exception("job %s: an unforeseen error in an attempt", lease.job.id)
+            return ReceiverResponse(error="an unforeseen error; it was logged with the job's id")
 
 
 def _client(lease: DeliveryLease) -> str:
@@ -74,6 +80,7 @@ def retry_after_s(response: httpcore2.Response, now_ms: int) -> float:
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+        seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_ms / 1000
+    except (ValueError, OverflowError):
         return 0.0
-    return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now_ms / 1000)
+    return max(0.0, seconds)

@@ -11,6 +11,7 @@ from shared.process.notifier import WEBHOOK_QUEUE, Notifier, queue_name
 from shared.registry import served_model
 from shared.settings import Settings
 from shared.store.image_store import ImageStore
+from shared.store.rights import Process
 from worker.service import WorkerService
 
 StartService = Callable[[Settings, Callable[[], None], Callable[[str], None]], WorkerService]
@@ -37,4 +38,5 @@ def run_worker(start_service: StartService) -> int:
     def start() -> WorkerService:
         return start_service(settings, notify_worker, notify_webhooks)
 
-    return run_service(settings, queue, start, name="worker", threads=settings.worker.worker_threads)
+    threads = settings.worker.worker_threads
+    return run_service(settings, Process.WORKER, queue, start, name="worker", threads=threads)

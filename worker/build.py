@@ -87,7 +87,8 @@ def start_pipeline(checkpoint: Checkpoint, engine: EngineSettings, images: Image
     tokenizer = checkpoint.processor.tokenizer
     started = start_engine(checkpoint.model, tokenizer, engine)
     preprocessor = Preprocessor(checkpoint.processor, engine.max_prompt_tokens)
-    return Pipeline(DecodingPool(images), preprocessor, started, tokenizer, checkpoint.codec), started
+    decoders, codec = DecodingPool(images), checkpoint.codec
+    return Pipeline(decoders, preprocessor, started, tokenizer, codec, checkpoint.calibration), started
 
 
 def start_engine(model: Any, tokenizer: Any, settings: EngineSettings) -> Engine:

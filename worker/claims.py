@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from redis.exceptions import RedisError
 
+from shared.domain.fair_share import is_within_share
 from shared.store.leases import Lease, LeaseStore
 
 logger = logging.getLogger(__name__)
@@ -41,11 +43,13 @@ class Claim:
 
 class Claims:
     """All claims of a worker. Thread-safe. A quarantined job runs alone: it is claimed only if no other job is in
-    flight, and no other job is claimed while it is."""
+    flight, and no other job is claimed while it is. While several clients wait, none gets more than its share."""
 
-    def __init__(self, store: LeaseStore, model_id: str) -> None:
+    def __init__(self, store: LeaseStore, model_id: str, slots: int) -> None:
+        """`slots` is how many jobs this worker has in flight at most."""
         self._store = store
         self._model_id = model_id
+        self._slots = slots
         self._in_flight: dict[str, Claim] = {}
         self._lock = threading.Lock()
         self._claiming = threading.Lock()
@@ -95,13 +99,19 @@ class Claims:
             if self._closed or any(job.quarantined for job in in_flight):
                 return None
             begin = time.monotonic()
-            lease = self._store.claim(self._model_id, is_idle=not in_flight)
+            full = self._full_clients(job.client for job in in_flight)
+            lease = self._store.claim(self._model_id, is_idle=not in_flight, full_clients=full)
             if lease is None:
                 return None
             claim = Claim(lease, renewed_at=begin)
             with self._lock:
                 self._in_flight[claim.job_id] = claim
             return claim
+
+    def _full_clients(self, in_flight: Iterable[str]) -> list[str]:
+        """Clients that have their share of the jobs in flight; `in_flight` has the client of each."""
+        jobs = Counter(in_flight)
+        return [each for each, own in jobs.items() if not is_within_share(own + 1, jobs.total() + 1, self._slots)]
 
     def _release(self, claim: Claim) -> None:
         try:

@@ -51,7 +51,7 @@ class WorkerService:
         self._pipeline = pipeline
         self._drain_s = liveness.drain_s
         self._worker_id = process_name()
-        self._claims = Claims(store, model_id)
+        self._claims = Claims(store, model_id, worker.worker_threads)
         self._metrics = WorkerMetrics(worker, model_id, lambda: len(self._claims), engine.stats)
         self._job_loop = JobLoop(store, self._claims, pipeline, self._metrics, notify_webhooks)
         self._cancels = CancelListener(store, self._claims)

@@ -16,6 +16,8 @@ class Caller:
     """Owner of the jobs that the caller submits and may see: the id of its API key."""
     is_admin: bool = False
     """Whether the caller may see and cancel the jobs of all owners."""
+    may_read: bool = True
+    """Whether the caller may see the results of its jobs, not only submit and cancel them."""
     share: int = 1
     """Weight of this caller in the fair queue, and in its share of what the service has."""
     address: str = ""

@@ -15,7 +15,7 @@ from shared.process import entry_point
 from shared.process.environment import load_settings
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
-from shared.store.server_faults import require_healing
+from shared.store.server_faults import reason_of, require_healing
 
 _ROW = "{:<16}  {:<20}  {:<18}  {:>8}  {:>5}  {:>5}  {}"
 
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asyncio.run(_run(settings, options))
     except RedisError as error:
         require_healing(error, settings.redis)
-        print("maskq: the store does not answer", file=sys.stderr)
+        print(f"maskq: the store does not answer: {reason_of(error)}", file=sys.stderr)
         return 1
 
 

@@ -42,7 +42,7 @@ def draw_overlay(image: bytes, result: SegmentationResult, decoders: DecodingPoo
     for found, box, color in zip(result.objects, boxes, colors, strict=True):
         _paint(picture, _shape(found, box, result.image, size, 4 * line), color, line)
     captions = [
-        Caption(f"{found.label} {found.score:.2f}", color, box)
+        Caption(f"{found.name} {found.score:.2f}", color, box)
         for found, box, color in zip(result.objects, boxes, colors, strict=True)
     ]
     for caption in place_captions(captions, size, line):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from api.formats.coco import coco_document
+from api.formats.coco import coco_document, coco_polygon_document
 from api.formats.labelstudio import labelstudio_document
 from api.formats.roboflow import roboflow_document
 from shared.domain.job import Job
@@ -21,7 +21,9 @@ class ResultFormat(StrEnum):
     MASKQ = "maskq"
     """As in the job, with masks in the formats that the request named."""
     COCO = "coco"
-    """A data set of one image, for `pycocotools.coco.COCO`."""
+    """A data set of one image, for `pycocotools.coco.COCO`, with masks as run lengths."""
+    COCO_POLYGON = "coco-polygon"
+    """The same with masks as polygons."""
     ROBOFLOW = "roboflow"
     """The answer of Roboflow's servers, for `supervision.Detections.from_inference`."""
     LABELSTUDIO = "labelstudio"
@@ -40,6 +42,7 @@ def _maskq_document(job: Job, result: SegmentationResult) -> Document:
 _WRITERS: Mapping[ResultFormat, Callable[[Job, SegmentationResult], Document]] = {
     ResultFormat.MASKQ: _maskq_document,
     ResultFormat.COCO: coco_document,
+    ResultFormat.COCO_POLYGON: coco_polygon_document,
     ResultFormat.ROBOFLOW: roboflow_document,
     ResultFormat.LABELSTUDIO: labelstudio_document,
 }

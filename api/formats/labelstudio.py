@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from api.drawing.mask_image import row_runs
+from api.formats.labels import rest_of
 from shared.domain.job import Job
 from shared.domain.result import RleMask, SegmentationResult, SegmentedObject
 
@@ -21,13 +22,16 @@ _MAX_LENGTH = 2 ** _LENGTH_BITS[-1]
 
 
 def labelstudio_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
-    """One prediction, for the task of the image. Objects without masks are left out."""
+    """One prediction, for the task of the image. Objects without masks are not in `result` but in `skipped`."""
+    rest = rest_of(result)
+    rest["skipped"] += [{"reason": "no_mask", "text": found.label} for found in result.objects if not found.rle]
     masks = [(found, found.rle, number) for number, found in enumerate(result.objects) if found.rle]
     scores = [found.score for found, _, _ in masks]
     return {
         "model_version": job.request.model_id,
         "score": sum(scores) / len(scores) if scores else 0.0,
         "result": [_brush_label(found, mask, f"{job.id}-{number}") for found, mask, number in masks],
+        **rest,
     }
 
 
@@ -42,7 +46,7 @@ def _brush_label(found: SegmentedObject, mask: RleMask, region_id: str) -> dict[
         "original_height": height,
         "image_rotation": 0,
         "score": found.score,
-        "value": {"format": "rle", "rle": list(_pack(row_runs(mask))), "brushlabels": [found.label]},
+        "value": {"format": "rle", "rle": list(_pack(row_runs(mask))), "brushlabels": [found.name]},
     }
 
 

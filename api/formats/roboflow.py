@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.formats.labels import numbered_labels
+from api.formats.labels import numbered_labels, rest_of
 from shared.domain.job import Job
 from shared.domain.result import SegmentationResult, SegmentedObject
 
@@ -21,9 +21,10 @@ def roboflow_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
         "inference_id": job.id,
         "image": {"width": result.image.width, "height": result.image.height},
         "predictions": [
-            {"detection_id": f"{job.id}-{number}", **_prediction(found, classes[found.label])}
+            {"detection_id": f"{job.id}-{number}", **_prediction(found, classes[found.name])}
             for number, found in enumerate(result.objects)
         ],
+        **rest_of(result),
     }
 
 
@@ -37,7 +38,7 @@ def _prediction(found: SegmentedObject, class_id: int) -> dict[str, Any]:
         "width": x1 - x0,
         "height": y1 - y0,
         "confidence": found.score,
-        "class": found.label,
+        "class": found.name,
         "class_id": class_id,
         **({"mask_format": "rle", "rle": {"size": list(mask.size), "counts": mask.counts}} if mask else {}),
     }

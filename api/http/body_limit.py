@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,6 +20,9 @@ _PROGRESS_BYTES = 65_536
 _PROGRESS_S = 20.0
 """A body must bring this many further bytes in this time, 26 kbit/s, or end: a client that stops sending keeps its
 memory no longer."""
+
+_LINGER_S = 1.0
+"""How long the rest of a body is read and dropped after an error: closing at once would discard the answer."""
 
 
 class BodyLimit:
@@ -90,6 +94,7 @@ class _Body:
         self._progress = _Progress(begin)
         self._has_begun = False
         self._is_complete = False
+        self._is_refused = False
         self.received = 0
         """Bytes."""
 
@@ -127,11 +132,22 @@ class _Body:
         return message
 
     async def send(self, message: Message) -> None:
-        """Send an answer on. An error before the end of the body closes the connection; otherwise the client would go
-        on sending a body that nobody needs, and this process would go on reading it."""
+        """Send an answer on. An error before the end of the body closes the connection soon; otherwise the client would
+        go on sending a body that nobody needs, and this process would go on reading it."""
         if message["type"] == "http.response.start" and message["status"] >= 400 and not self._is_complete:
             MutableHeaders(raw=message["headers"])["Connection"] = "close"
+            self._is_refused = True
+        if self._is_refused and message["type"] == "http.response.body" and not message.get("more_body"):
+            await self._send({**message, "more_body": True})
+            await self._drop_rest()
+            message = {"type": "http.response.body"}
         await self._send(message)
+
+    async def _drop_rest(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                while (await self._receive()).get("more_body"):
+                    pass
 
 
 class _Progress:

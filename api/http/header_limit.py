@@ -20,7 +20,7 @@ _MAX_HEADER_BYTES = 65_536
 _MAX_HEADERS = 200
 """Browsers send 30. Every look-up of a header passes all of them."""
 _LINGER_S = 1.0
-"""How long a refused client may read why. Closing at once would discard the answer if bytes of its request are unread."""
+"""How long a refused client may read why. If bytes of its request are unread, closing at once discards the answer."""
 _LINGER_BYTES = 262_144
 """What is read of such a client meanwhile."""
 
@@ -98,6 +98,11 @@ class BoundedHttpProtocol(OneRequestProtocol):
         super().on_response_complete()
         if not self._is_in_headers and self._deadline is None:
             self._start_clock()
+
+    def resume_writing(self) -> None:
+        """The client has taken most of what waited for it, and more will be added."""
+        self._progress = SendProgress()
+        super().resume_writing()
 
     def abort_if_stuck(self, now_s: float) -> None:
         """Close the connection if its client does not take what is sent. To be called every second or so."""

@@ -10,7 +10,15 @@ from fastapi import FastAPI
 
 from api.http.problems import MEDIA_TYPE
 from shared.domain.views import Problem
-from shared.errors import KeyRequired, MaskqError, RateLimited, ScopeMissing, StoreUnavailable
+from shared.errors import (
+    CrossSiteRequest,
+    KeyRequired,
+    MaskqError,
+    MisdirectedRequest,
+    RateLimited,
+    ScopeMissing,
+    StoreUnavailable,
+)
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 _UNUSED = ("HTTPValidationError", "ValidationError")
@@ -93,6 +101,7 @@ def _set_problems(operation: dict[str, Any], has_keys: bool) -> None:
     if has_keys:
         added += [KeyRequired, ScopeMissing, RateLimited]
     else:
+        added += [CrossSiteRequest, MisdirectedRequest]
         del operation["security"]
     for status, response in problems(*added).items():
         known = responses.setdefault(str(status), response)

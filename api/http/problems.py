@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match
 
 from api.http.security_headers import DEFAULT_HEADERS
 from shared.domain.views import Problem
@@ -23,6 +25,7 @@ from shared.errors import (
     MaskqError,
     QueueFull,
     ScopeMissing,
+    StoreFull,
     StoreUnavailable,
 )
 
@@ -36,8 +39,10 @@ _CHALLENGES: dict[type[MaskqError], str] = {
 logger = logging.getLogger(__name__)
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Make `app` answer every error with a problem document. Unexpected errors reveal no details."""
+def add_problem_handlers(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Make `app`, which has these routes, answer every error with a problem document. Unexpected errors reveal no
+    details."""
+    app.state.routes = routes
     app.add_exception_handler(MaskqError, _on_maskq_error)
     app.add_exception_handler(RedisError, _on_redis_error)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
@@ -83,13 +88,18 @@ def _response(
 
 async def _on_maskq_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, MaskqError)
-    if error.status >= 500:
+    if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        cause = f" ({type(error.__cause__).__name__})" if error.__cause__ else ""
+        logger.warning("%s %s: %s%s", request.method, request.url.path, error.type, cause)
+    elif error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("%s %s: %s", request.method, request.url.path, error.type, exc_info=error)
     return problem_response(request, error)
 
 
 async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
-    logger.error("the store failed: %s", type(error).__name__)
+    logger.warning("the store failed: %s", type(error).__name__)
+    if isinstance(error, OutOfMemoryError):
+        return problem_response(request, StoreFull("the store's memory is full; nothing was changed; try again later"))
     return problem_response(request, StoreUnavailable("the change was made in full or not at all; try again"))
 
 
@@ -104,7 +114,15 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
     title = HTTPStatus(error.status_code).phrase
     response = _response(request, title.lower().replace(" ", "_"), title, error.status_code, str(error.detail))
     response.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(sorted(_allowed_methods(request)))
     return response
+
+
+def _allowed_methods(request: Request) -> set[str]:
+    """The methods of all routes with this path. Starlette names only those of the first one."""
+    matching = (route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return {method for route in matching for method in getattr(route, "methods", None) or ()}
 
 
 async def _on_disconnect(request: Request, error: Exception) -> JSONResponse:

@@ -1,7 +1,7 @@
 """Which URL this service has for its clients, also behind a proxy with TLS or a path. All links begin with it.
 
 `PublicAddress` writes the URL into the scope of every request: scheme, host and `root_path`. So Starlette's redirects,
-FastAPI's OpenAPI document and `base_url` agree. Nothing else reads the host of a request; `named_hosts` keeps what it was.
+FastAPI's OpenAPI document and `base_url` agree. Nothing else reads the host of a request; `named_hosts` is what it was.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 _HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.IGNORECASE | re.ASCII)
 _PREFIX = re.compile(r"(/(?!\.+(/|$))[\w.~-]+)+/?", re.ASCII)
 _FORWARDED = b"x-forwarded-"
+_BY_PROXIES = (_FORWARDED, b"forwarded")
 
 
 class _Address(NamedTuple):
@@ -39,9 +40,20 @@ def named_hosts(scope: Scope) -> list[str]:
     return cast(list[str], scope["state"]["named_hosts"])
 
 
+def host_name(host: str) -> str:
+    """The name in `NAME` or `NAME:PORT`, in lower case and without a dot at its end; "" if it has another form."""
+    match = _HOST.fullmatch(host)
+    return match[1].lower().strip("[]").removesuffix(".") if match else ""
+
+
 def prefix(request: Request) -> str:
     """The path of that URL, without a slash at its end: "" or like `/maskq`."""
     return cast(str, request.scope.get("root_path", ""))
+
+
+def came_through_a_proxy(request: Request) -> bool:
+    """Whether a proxy passed this request on, trusted or not. Clients can only pretend that one did."""
+    return getattr(request.state, "came_through_a_proxy", False)
 
 
 class PublicAddress:
@@ -60,6 +72,9 @@ class PublicAddress:
         self._proxied = ProxyHeadersMiddleware(self._call, trusted_proxies)  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            by_proxy = any(name.startswith(_BY_PROXIES) for name, _ in scope["headers"])
+            scope.setdefault("state", {})["came_through_a_proxy"] = by_proxy
         if scope["type"] == "http" and not self._is_trusted(scope):
             scope["headers"] = [each for each in scope["headers"] if not each[0].startswith(_FORWARDED)]
         await self._proxied(scope, receive, send)  # type: ignore[arg-type]

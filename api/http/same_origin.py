@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.http.problems import problem_response
-from api.http.public_address import named_hosts
+from api.http.public_address import host_name, named_hosts
 from shared.errors import CrossSiteRequest, MalformedRequest, MaskqError, MisdirectedRequest
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -34,7 +34,7 @@ class KnownHosts:
 
     def __contains__(self, host: str) -> bool:
         """Whether `HOST` or `HOST:PORT` is known. The port does not matter."""
-        name = _name_of(host)
+        name = host_name(host)
         return "*" in self._names or name in self._names or self._is_known_address(name)
 
     def _is_known_address(self, name: str) -> bool:
@@ -52,7 +52,7 @@ class SameOrigin:
     def __init__(self, app: ASGIApp, hosts: KnownHosts, public_url: str) -> None:
         self._app = app
         self._hosts = hosts
-        self._public = _without_default_port(urlsplit(public_url).netloc)
+        self._public = [_without_default_port(urlsplit(public_url).netloc)] if public_url else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (error := self._error(scope)):
@@ -66,32 +66,24 @@ class SameOrigin:
             return MalformedRequest("a request has one Host")
         if not all(host in self._hosts for host in named):
             return MisdirectedRequest("this host is not known here; the operator can add it to MASKQ_ALLOWED_HOSTS")
-        own = {self._public, *map(_without_default_port, named)}
+        own = {*self._public, *map(_without_default_port, named)}
         if scope["method"] not in _SAFE_METHODS and _is_cross_site(headers, own):
             return CrossSiteRequest("without API keys, pages of other sites may change nothing here")
         return None
 
 
 def _is_cross_site(headers: Headers, own: set[str]) -> bool:
-    """Whether a page sent this that does not come from one of `own`. Here the algorithm is that of Go's
-    `http.CrossOriginProtection`. A page that CORS allows would be let through here."""
+    """Whether a page sent this that does not come from one of `own`, by the algorithm of Go's
+    `http.CrossOriginProtection`. Pages that CORS is to allow belong to `own`."""
     sites = headers.getlist("sec-fetch-site")
     if sites and all(site == "same-origin" for site in sites):
         return False
     if any(site != "none" for site in sites):
         return True
-    origins = headers.getlist("origin")
-    return any(_without_default_port(origin.partition("://")[2]) not in own for origin in origins)
-
-
-def _name_of(host: str) -> str:
-    """`[::1]:8000` -> `::1`; `Localhost.` -> `localhost`; what is no host becomes an empty string."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").removesuffix(".")
-    except ValueError:
-        return ""
+    origins = [origin.partition("://")[2] for origin in headers.getlist("origin")]  # `null` has no host
+    return any(not origin or _without_default_port(origin) not in own for origin in origins)
 
 
 def _without_default_port(netloc: str) -> str:
     """Host and port in lower case. The scheme that clients use may be unknown here, so both default ports go."""
-    return netloc.lower().removesuffix(":80").removesuffix(":443") or "none"
+    return netloc.lower().removesuffix(":80").removesuffix(":443")

@@ -9,7 +9,7 @@ _LEAST_BYTES = 32_768
 
 
 class SendProgress:
-    """Watches how many bytes wait to be sent on one connection."""
+    """Watches how many bytes wait to be sent on one connection, until more are added to them."""
 
     def __init__(self) -> None:
         self._waiting_bytes = 0

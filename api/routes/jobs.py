@@ -1,4 +1,4 @@
-"""/jobs: list jobs, read one, wait for it, cancel it."""
+"""/jobs: list jobs, read one, wait for it, cancel it, delete it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from redis.exceptions import RedisError
 
-from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, Reader, ServicesDep, require_valid
+from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, Reader, ServicesDep, Submitter, require_valid
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
 from api.http.public_address import base_url
-from api.job_response import add_job_headers, job_view
+from api.job_response import add_job_headers, answered_view, job_view
 from shared.domain.views import JobPage, JobView
-from shared.errors import InvalidField, JobEnded, JobNotFound, MaskqError, ScopeMissing, ServerBusy, ShareExceeded
+from shared.errors import InvalidField, JobEnded, MaskqError, ScopeMissing, ServerBusy, ShareExceeded
+from shared.store.job_list import CURSOR
 from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs")
@@ -24,21 +25,24 @@ _BUSY = (ServerBusy, ShareExceeded)
 _NOT_MODIFIED = {"description": "The job is still in the state that `If-None-Match` names, `wait` included."}
 
 
-@router.get("", responses=problems(InvalidField, JobNotFound, MaskqError, ScopeMissing, *_BUSY))
+@router.get("", responses=problems(InvalidField, MaskqError, ScopeMissing, *_BUSY))
 async def list_jobs(
     request: Request,
     services: ServicesDep,
     caller: Reader,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str, Query(description="`next_cursor` of the previous page.", max_length=64)] = "",
+    cursor: Annotated[str, Query(description="`next_cursor` of the previous page.", pattern=CURSOR)] = "",
     owner: Annotated[str, Query(description="Id of another key, whose jobs to list: for admins.", max_length=64)] = "",
 ) -> JobPage:
-    """The caller's jobs, newest first, without their results."""
+    """The caller's jobs, newest first, without their results.
+
+    A page may have fewer jobs than `limit`, or none, although there are more: go on until `next_cursor` is null.
+    """
     if owner not in ("", caller.owner) and not caller.is_admin:
         raise ScopeMissing("other callers' jobs need the scope admin")
-    jobs = await services.store.list(owner or caller.owner, before=cursor, limit=limit)
-    views = [JobView.of(job, None, None, base_url(request)) for job in jobs]
-    return JobPage(jobs=views, next_cursor=jobs[-1].id if len(jobs) == limit else None)
+    found = await services.store.list(owner or caller.owner, cursor, limit)
+    views = [JobView.of(job, None, None, base_url(request)) for job in found.jobs]
+    return JobPage(jobs=views, next_cursor=found.next_cursor)
 
 
 @router.get("/{job_id}", responses={304: _NOT_MODIFIED, **problems(*OWN_JOB_ERRORS, InvalidField, *_BUSY)})
@@ -73,12 +77,18 @@ async def read_job(
     return job_view(state, request)
 
 
+@router.delete("/{job_id}", status_code=204, responses=problems(*OWN_JOB_ERRORS))
+async def delete_job(state: OwnJobToChange, services: ServicesDep) -> None:
+    """Remove a job in any state, with its image, its result and its webhook. One that has not ended is canceled."""
+    await services.store.delete(state.job.id)
+
+
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(*OWN_JOB_ERRORS, JobEnded))
-async def cancel_job(state: OwnJobToChange, request: Request, services: ServicesDep) -> JobView:
+async def cancel_job(state: OwnJobToChange, request: Request, services: ServicesDep, caller: Submitter) -> JobView:
     """Cancel a job that has not ended. It will never have a result."""
     status = await services.store.cancel(state.job.id)
     if status.is_terminal:
         raise JobEnded(f"it {status} before it could be canceled" if status != "canceled" else "it was canceled before")
     with suppress(MaskqError, RedisError):  # it is canceled, even if it cannot be read now
         state = await services.store.read(state.job.id)
-    return job_view(state, request)
+    return answered_view(state, request, caller)

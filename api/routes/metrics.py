@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
 from api.dependencies import ServicesDep
+from api.http.public_address import came_through_a_proxy
 from api.http.request_metrics import RequestMetrics
 from api.ledger_metrics import StatsByModel, ledger_text
 from api.services import Services
@@ -46,9 +47,10 @@ class Networks:
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request, services: ServicesDep) -> Response:
-    """All metrics; 404 for clients outside `MASKQ_METRICS_ALLOW`. While Redis is away, the ledger's are missing."""
+    """All metrics; 404 for clients outside `MASKQ_METRICS_ALLOW`, and for requests that a proxy passed on, whoever they
+    are said to be from: Prometheus asks directly. While Redis is away, the ledger's are missing."""
     allowed = cast(Networks, request.app.state.metrics_allowed)
-    if request.client is None or request.client.host not in allowed:
+    if request.client is None or request.client.host not in allowed or came_through_a_proxy(request):
         raise HTTPException(404)
     own = cast(RequestMetrics, request.app.state.metrics)
     text = ledger_text(await _stats(services)) + generate_latest(own.registry)

@@ -17,7 +17,7 @@ from api.http.headers import preferred_wait_s
 from api.http.openapi import problems
 from api.http.public_address import prefix
 from api.http.request_memory import memory_of
-from api.job_response import add_job_headers, job_view
+from api.job_response import add_job_headers, answered_view
 from api.services import Services
 from api.submission.schema import ERRORS, REQUEST
 from shared.domain.views import JobView
@@ -64,7 +64,7 @@ async def submit(
             response.headers["Preference-Applied"] = f"wait={wait_s:.0f}"
             response.status_code = 200 if state.job.status.is_terminal else 202
     add_job_headers(response, state)
-    return job_view(state, request)
+    return answered_view(state, request, caller)
 
 
 async def _ended(request: Request, services: Services, caller: Caller, job_id: str, wait_s: float) -> JobState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, ServicesDep
+from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, ServicesDep, Submitter
 from api.http.openapi import problems
 from shared.domain.job import Job
 from shared.domain.views import DeliveryList, DeliveryView
@@ -21,10 +21,14 @@ async def list_deliveries(state: OwnJob, services: ServicesDep) -> DeliveryList:
 
 
 @router.post("/redeliver", status_code=202, responses=problems(*OWN_JOB_ERRORS, NothingToDeliver))
-async def redeliver(state: OwnJobToChange, services: ServicesDep) -> DeliveryList:
-    """Send the job's webhook again, whatever its delivery status: within about a second, with the same `webhook-id`."""
+async def redeliver(state: OwnJobToChange, services: ServicesDep, caller: Submitter) -> DeliveryList:
+    """Send the job's webhook again, whatever its delivery status: within about a second, with the same `webhook-id`.
+
+    Without the scope read, the answer has no attempts.
+    """
     await services.deliveries.redeliver(state.job.id)
-    return await _deliveries(services.deliveries, state.job)
+    found = await _deliveries(services.deliveries, state.job)
+    return found if caller.may_read else found.without_attempts()
 
 
 async def _deliveries(store: DeliveryStore, job: Job) -> DeliveryList:

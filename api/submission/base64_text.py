@@ -1,28 +1,43 @@
-"""Decodes large base64 texts with little memory, without keeping other threads waiting."""
+"""Decodes base64 as programs write it, with little memory and without keeping other threads waiting."""
 
 from __future__ import annotations
 
 import binascii
 import io
 
-_HEAD = b"base64,"
 _SLICE_CHARS = 4 * 262_144
-"""Decoding one slice takes 1 ms, in which no other thread runs. A multiple of 4, so that no slice but the last one
-ends within a group."""
+"""Decoding one slice takes 1 ms, in which no other thread runs."""
+_WHITE = b" \t\r\n\v\f"
+_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+_ESCAPES = {b"%2b": b"+", b"%2f": b"/", b"%3d": b"=", b"%0a": b"", b"%0d": b"", b"%20": b"", rb"\n": b"", rb"\r": b""}
+"""Escaped symbols and line ends. `%` and `\\` are no symbols of base64."""
 
 
 def decode_base64(text: bytes) -> bytes:
-    """Decode base64, with or without the head of a `data:` URL.
+    """Decode base64 of either alphabet, with or without line breaks, padding, and the `b'...'` that Python prints.
 
     Raises:
         binascii.Error: it is not base64.
     """
-    head = text.rfind(_HEAD)
-    begin = 0 if head < 0 else head + len(_HEAD)
-    if text.find(b"=", begin, len(text) - 2) >= 0:
-        raise binascii.Error("padding inside the text")
-    decoded = io.BytesIO()
+    if text[:2] in (b"b'", b'b"'):
+        text = text[2:-1]
+    if b"%" in text or b"\\" in text:
+        text = _unescaped(text)
+    decoded, rest, end = io.BytesIO(), b"", len(text.rstrip(_WHITE + b"="))
     with memoryview(text) as view:
-        for start in range(begin, len(text), _SLICE_CHARS):
-            decoded.write(binascii.a2b_base64(view[start : start + _SLICE_CHARS], strict_mode=True))
+        for start in range(0, end, _SLICE_CHARS):
+            symbols = bytes(view[start : min(start + _SLICE_CHARS, end)]).translate(_FROM_URL_SAFE, _WHITE)
+            if b"=" in symbols:
+                raise binascii.Error("padding inside the text")
+            symbols = rest + symbols
+            whole = len(symbols) // 4 * 4
+            decoded.write(binascii.a2b_base64(symbols[:whole], strict_mode=True))
+            rest = symbols[whole:]
+    decoded.write(binascii.a2b_base64(rest + b"=" * (-len(rest) % 4), strict_mode=bool(rest)))
     return decoded.getvalue()  # without a copy
+
+
+def _unescaped(text: bytes) -> bytes:
+    for escape, symbol in _ESCAPES.items():
+        text = text.replace(escape, symbol).replace(escape.upper() if b"%" in escape else escape, symbol)
+    return text

@@ -5,7 +5,7 @@ A check raises `ValueError` with the reason; pydantic collects those, and `submi
 
 from __future__ import annotations
 
-import binascii
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, cast
@@ -13,10 +13,16 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from api.submission.base64_text import decode_base64
-from shared.domain.job import MAX_TIMEOUT_S, MaskFormat, Priority
+from api.submission.client_data import read_metadata, read_ref
+from api.submission.data_url import decode_data_url, is_data_url
+from api.submission.form import FilePart
+from api.submission.image_url import to_ascii
+from shared.domain.job import MAX_REF_CHARS, MAX_TIMEOUT_S, Duplicates, MaskFormat, Priority
+from shared.domain.paligemma import read_prompt
 from shared.domain.prompt import MAX_PROMPT_CHARS, normalize_prompt
+from shared.domain.tiles import CHOICES, read_tiles
 from shared.domain.webhook import WebhookEvent
-from shared.errors import PayloadTooLarge
+from shared.errors import InvalidField, PayloadTooLarge
 from shared.outbound import MAX_URL_CHARS
 
 
@@ -31,6 +37,8 @@ class DeploymentLimits:
 def _text(value: object) -> str:
     if value is None:
         raise ValueError("is required")
+    if isinstance(value, FilePart | bytes):
+        raise ValueError("must be text, given once; this is a file, or not UTF-8")  # noqa: TRY004  as below
     if not isinstance(value, str):
         raise ValueError("must be text, given once")  # noqa: TRY004  pydantic collects ValueErrors only
     return value
@@ -41,7 +49,10 @@ def _optional_text(value: object) -> str | None:
 
 
 def _prompt(value: object) -> str:
-    return normalize_prompt(_text(value))
+    try:
+        return normalize_prompt(_text(value))
+    except InvalidField as error:  # pydantic collects ValueErrors only, and others may be wrong too
+        raise ValueError(error.detail.removeprefix("prompt: ")) from None
 
 
 def _served(model_id: str, info: ValidationInfo) -> str:
@@ -62,21 +73,92 @@ def _names(value: object) -> list[str]:
     return list(dict.fromkeys(name.strip() for text in texts for name in text.split(",")))
 
 
-def _file(value: object, info: ValidationInfo) -> bytes | None:
-    if not isinstance(value, bytes | None):
+def _tiles(value: object) -> str:
+    return read_tiles(str(value) if value == 1 else _text(value))  # JSON may write 1 as a number
+
+
+def _score_threshold(value: object) -> float | dict[str, float]:
+    """A number, or numbers by phrase. A form sends both as text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if isinstance(value, dict) and value:
+        return {_phrase(phrase): _share(least) for phrase, least in value.items()}
+    return _share(value)
+
+
+def _phrase(text: str) -> str:
+    try:
+        return read_prompt(normalize_prompt(text))[0]
+    except InvalidField:
+        raise ValueError("names a phrase that no prompt can have") from None
+
+
+def _share(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError('must be a number from 0 to 1, or such numbers by phrase: {"cat": 0.3, "dog": 0.6}')
+    return float(value)
+
+
+def _file(value: object, info: ValidationInfo) -> FilePart | None:
+    """A file part. Scripts in browsers send the `data:` URL of a canvas as its text."""
+    if isinstance(value, str | bytes) and is_data_url(value):
+        return FilePart(_data(value, info))
+    if isinstance(value, bytes):
+        value = FilePart(value)
+    if not isinstance(value, FilePart | None):
         raise ValueError("must be one file part, with a filename")  # noqa: TRY004  pydantic collects ValueErrors only
-    return _bounded(value, info) if value else value
+    if value:
+        _bounded(value.content, info)
+    return value
 
 
 def _base64(value: object, info: ValidationInfo) -> bytes | None:
-    """Decode base64, with or without the head of a `data:` URL. A long text comes as bytes."""
-    text = value if isinstance(value, bytes) else _optional_text(value)
+    """Decode base64, or a `data:` URL. A long text comes as bytes."""
+    text = value if isinstance(value, bytes) else (_optional_text(value) or "").encode().strip()
     if not text:
         return None
+    if text.startswith((b"http:", b"https:")):
+        raise ValueError("is a URL; send it as image_url")
     try:
-        return _bounded(decode_base64(text if isinstance(text, bytes) else text.encode()), info)
-    except (binascii.Error, ValueError):
+        image = decode_data_url(text) if is_data_url(text) else decode_base64(text)
+    except ValueError:
         raise ValueError("is not base64") from None
+    return _bounded(image, info)
+
+
+def _image_url(value: object, info: ValidationInfo) -> str | bytes | None:
+    """The URL as it is sent to its server, or the image itself if it is a `data:` URL. A long one comes as bytes."""
+    url = value if isinstance(value, bytes) else to_ascii(_optional_text(value) or "")
+    if is_data_url(url):
+        return _data(url, info)
+    if isinstance(url, bytes):
+        raise ValueError("is too long")  # noqa: TRY004  pydantic collects ValueErrors only
+    return url or None
+
+
+def _data(url: str | bytes, info: ValidationInfo) -> bytes:
+    """The image in a `data:` URL."""
+    try:
+        image = decode_data_url(url if isinstance(url, bytes) else url.encode("utf-8", "surrogatepass"))
+    except ValueError:
+        raise ValueError("is a data: URL that cannot be decoded; see RFC 2397") from None
+    return _bounded(image, info)
+
+
+def _webhook_url(value: object) -> str:
+    return to_ascii(_text(value))
+
+
+def _metadata(value: object) -> str | None:
+    """In a form, an empty field is none."""
+    return read_metadata(value) if value not in (None, "") else None
+
+
+def _ref(value: object) -> str | None:
+    return read_ref(_optional_text(value) or "") or None
 
 
 def _bounded(image: bytes, info: ValidationInfo) -> bytes:
@@ -100,8 +182,8 @@ _Several = Annotated[list[_Name], Field(min_length=1)]
 # --- The types ------------------------------------------------------------------------------------------------------
 
 Prompt = Annotated[str, PlainValidator(_prompt), _string("prompt", minLength=1, maxLength=MAX_PROMPT_CHARS)]
-ImageUrl = Annotated[str | None, PlainValidator(_optional_text), _string("uri", maxLength=MAX_URL_CHARS)]
-WebhookUrl = Annotated[str, PlainValidator(_text), _string("uri-or-empty", maxLength=MAX_URL_CHARS)]
+ImageUrl = Annotated[str | bytes | None, PlainValidator(_image_url), _string("uri")]
+WebhookUrl = Annotated[str, PlainValidator(_webhook_url), _string("uri-or-empty", maxLength=MAX_URL_CHARS)]
 ModelId = Annotated[str, PlainValidator(_text), AfterValidator(_served), _string("model")]
 Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)]
 PriorityName = Annotated[Priority, BeforeValidator(_text)]
@@ -110,10 +192,22 @@ MaskFormats = Annotated[
     Field(fail_fast=True),
     BeforeValidator(_names, json_schema_input_type=MaskFormat | _Several[MaskFormat]),
 ]
+Tiles = Annotated[str, PlainValidator(_tiles), WithJsonSchema({"enum": [*CHOICES, 1]})]
+DuplicatesName = Annotated[Duplicates, BeforeValidator(_text)]
+_SHARE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 1}
+Threshold = Annotated[
+    float | dict[str, float],
+    PlainValidator(_score_threshold),
+    WithJsonSchema(
+        {"anyOf": [_SHARE_SCHEMA, {"type": "object", "additionalProperties": _SHARE_SCHEMA, "minProperties": 1}]}
+    ),
+]
 Events = Annotated[
     tuple[WebhookEvent, ...],
     Field(fail_fast=True),
     BeforeValidator(_names, json_schema_input_type=WebhookEvent | _Several[WebhookEvent]),
 ]
-File = Annotated[bytes | None, PlainValidator(_file), _string("binary")]
+Metadata = Annotated[str | None, PlainValidator(_metadata), WithJsonSchema({"type": "object"})]
+Ref = Annotated[str | None, PlainValidator(_ref), _string("ref", maxLength=MAX_REF_CHARS)]
+File = Annotated[FilePart | None, PlainValidator(_file), _string("binary")]
 Base64 = Annotated[bytes | None, PlainValidator(_base64), _string("byte")]

@@ -16,8 +16,10 @@ from api.submission.fetch_image import ImageFetcher
 from api.submission.fields import DeploymentLimits
 from api.submission.form import read_form
 from api.submission.json_object import parse_json_object, read_body
-from api.submission.submission import FormSubmission, JsonSubmission, Submission, validate
-from shared.domain.job import JobRequest, MaskFormat, Priority, new_job_id
+from api.submission.submission import FormSubmission, JsonSubmission, Submission, UrlencodedSubmission, validate
+from api.submission.urlencoded import read_urlencoded
+from shared.domain.job import Duplicates, JobRequest, MaskFormat, Priority, new_job_id
+from shared.domain.tiles import AUTO
 from shared.domain.webhook import Webhook
 from shared.errors import MalformedRequest
 from shared.fair_threads import FairThreads
@@ -28,6 +30,7 @@ from shared.store.new_job import NewJob
 
 _FORM = "multipart/form-data"
 _JSON = "application/json"
+_URLENCODED = "application/x-www-form-urlencoded"
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 """Python knows a hundred more, and some of them take quadratic time: Punycode, a second for a field of 64 kB."""
 
@@ -62,13 +65,14 @@ class Intake:
         key = idempotency_key(request.headers)
         submission = await self._submission(request, caller)
         webhook = await self._webhook(submission, base_url(request), caller)
-        image = submission.upload or await self._fetcher.fetch(submission.image_url or "", memory_of(request))
+        image = submission.upload or await self._fetcher.fetch(submission.url, memory_of(request))
         await self._threads.run(caller.client, partial(self._images.check, image), caller.share)
         new = NewJob(
             id=new_job_id(),
             request=self._job_request(submission),
             image=image,
             owner=caller.owner,
+            client=caller.client,
             share=caller.share,
             timeout_s=submission.timeout,
             idempotency_key=key,
@@ -87,17 +91,25 @@ class Intake:
         if kind == _JSON:
             body = await read_body(request)
             return await self._threads.run(caller.client, partial(self._from_json, body), caller.share)
-        raise MalformedRequest(f"send {_FORM} or {_JSON}, and say so in Content-Type")
+        if kind == _URLENCODED:
+            return validate(UrlencodedSubmission, await read_urlencoded(request), self._limits)
+        raise MalformedRequest(f"send {_FORM}, {_JSON} or {_URLENCODED}, and say so in Content-Type")
 
     def _from_json(self, body: bytearray) -> JsonSubmission:
-        return validate(JsonSubmission, parse_json_object(body, JsonSubmission.upload_field), self._limits)
+        return validate(JsonSubmission, parse_json_object(body, JsonSubmission.image_fields()), self._limits)
 
     def _job_request(self, submission: Submission) -> JobRequest:
         return JobRequest(
             model_id=submission.model_id or self._limits.model_ids[0],
             prompt=submission.prompt,
             mask_formats=submission.mask_format or (MaskFormat.RLE,),
+            tiles=submission.tiles or AUTO,
+            duplicates=submission.duplicates or Duplicates.MERGE,
+            score_threshold=submission.score_threshold or 0.0,
             priority=submission.priority or Priority.NORMAL,
+            metadata=submission.metadata or "",
+            ref=submission.ref or "",
+            file_name=submission.file_name,
             traceparent=current_traceparent(),
         )
 

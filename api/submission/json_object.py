@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from itertools import pairwise
 
 from fastapi import Request
@@ -27,9 +28,9 @@ async def read_body(request: Request) -> bytearray:
     return body
 
 
-def parse_json_object(body: bytearray, long_name: str) -> dict[str, object]:
-    """A body as a JSON object. The text of `long_name` may be long; it is ASCII, and stays `bytes` if it is long.
-    Empties `body`. May take some 100 ms, so call it in a thread.
+def parse_json_object(body: bytearray, long_names: Sequence[str]) -> dict[str, object]:
+    """A body as a JSON object. The text of one of `long_names` may be long; it is ASCII, and stays `bytes` if it is
+    long. Empties `body`. May take some 100 ms, so call it in a thread.
 
     Raises:
         MalformedRequest: the body is not JSON in UTF-8, not an object, has a name twice in one object, or has more than
@@ -37,16 +38,17 @@ def parse_json_object(body: bytearray, long_name: str) -> dict[str, object]:
     """
     start, end = _long_text(body)
     if len(body) - (end - start) > _MAX_REST_BYTES:
-        raise MalformedRequest(f"not a JSON object with at most {_MAX_REST_BYTES:,} bytes beside {long_name}")
+        raise MalformedRequest(f"not a JSON object with at most {_MAX_REST_BYTES:,} bytes beside {long_names[0]}")
     mark = secrets.token_hex(16) if end else ""
     rest = body[:start] + mark.encode() + body[end:]
     long_text = bytes(memoryview(body)[start:end])
     body.clear()
     fields = _parsed(bytes(rest))
     if mark:
-        if fields.get(long_name) != mark:
-            raise MalformedRequest(f"a text other than {long_name} has more than {_MAX_REST_BYTES:,} bytes")
-        fields[long_name] = _unescaped(long_text)
+        name = next((name for name in long_names if fields.get(name) == mark), None)
+        if name is None:
+            raise MalformedRequest(f"a text other than {long_names[0]} has more than {_MAX_REST_BYTES:,} bytes")
+        fields[name] = _unescaped(long_text)
     return fields
 
 
@@ -67,7 +69,7 @@ def _unescaped(text: bytes) -> bytes:
 
 def _parsed(text: bytes) -> dict[str, object]:
     try:
-        fields = json.loads(text.decode("utf-8-sig"), object_pairs_hook=_with_unique_names)
+        fields = json.loads(text.decode("utf-8-sig"), object_pairs_hook=with_unique_names)
     except (ValueError, RecursionError):
         raise MalformedRequest("the body is not JSON") from None
     if not isinstance(fields, dict):
@@ -75,7 +77,7 @@ def _parsed(text: bytes) -> dict[str, object]:
     return fields
 
 
-def _with_unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def with_unique_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """A JSON object. A name given twice is refused: some programs take the first value, others the last."""
     fields = dict(pairs)
     if len(fields) != len(pairs):

@@ -9,12 +9,15 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from api.http.headers import MAX_IDEMPOTENCY_KEY_CHARS
-from api.submission.submission import FormSubmission, JsonSubmission, Submission
+from api.submission.submission import FormSubmission, JsonSubmission, Submission, UrlencodedSubmission
 from shared.errors import (
     IdempotencyMismatch,
     ImageTooLarge,
     ImageUnreadable,
     InvalidField,
+    JobDeleted,
+    JobExpired,
+    JobNotFound,
     MalformedRequest,
     ModelUnserved,
     PayloadTooLarge,
@@ -39,7 +42,11 @@ ERRORS = (
     UrlRefused,
     ImageUnreadable,
     IdempotencyMismatch,
+    JobNotFound,
+    JobExpired,
+    JobDeleted,
     QueueFull,
+    ShareExceeded,
     StoreFull,
     ServerBusy,
     ShareExceeded,
@@ -66,6 +73,7 @@ REQUEST = {
         "content": {
             "multipart/form-data": {"schema": {"$ref": _SCHEMAS_PATH + FormSubmission.__name__}},
             "application/json": {"schema": {"$ref": _SCHEMAS_PATH + JsonSubmission.__name__}},
+            "application/x-www-form-urlencoded": {"schema": {"$ref": _SCHEMAS_PATH + UrlencodedSubmission.__name__}},
         },
     },
     "parameters": [_IDEMPOTENCY_KEY, _PREFER],
@@ -81,7 +89,7 @@ class _JsonSchema(GenerateJsonSchema):
 
 
 class _FormSchema(_JsonSchema):
-    """A form can send neither null nor an empty list, so its schema mentions neither."""
+    """A form can send neither null nor an empty list, so its schema mentions neither. It sends an object as text."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -91,8 +99,12 @@ class _FormSchema(_JsonSchema):
 
 
 def submission_schemas() -> dict[str, Any]:
-    """The schemas of both media types and of what they refer to, by name, for `components.schemas`."""
-    return {**_schemas(FormSubmission, _FormSchema), **_schemas(JsonSubmission, _JsonSchema)}
+    """The schemas of all media types and of what they refer to, by name, for `components.schemas`."""
+    forms = _schemas(FormSubmission, _FormSchema) | _schemas(UrlencodedSubmission, _FormSchema)
+    for model in (FormSubmission, UrlencodedSubmission):
+        metadata = forms[model.__name__]["properties"]["metadata"]
+        metadata.update(type="string", format="json-object")
+    return {**forms, **_schemas(JsonSubmission, _JsonSchema)}
 
 
 def _schemas(model: type[Submission], generator: type[GenerateJsonSchema]) -> dict[str, Any]:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
 
 from local.doctor.finding import Finding, gigabytes, ok, problem, warning
 from shared.errors import ConfigurationError
 from shared.settings import RedisSettings
-from shared.store.connection import address_of, connection_options
+from shared.settings.redis_url import RedisAddress
+from shared.store.connection import address_of, sync_redis
 from shared.store.durability import ServerCheck, durability_faults
+from shared.store.rights import Process, named_rights
 from shared.store.server_faults import reason_of
 
 _AREA = "redis"
@@ -31,25 +32,58 @@ _FILLING, _FULL = 0.7, 0.8
 def examine_redis(settings: RedisSettings) -> Iterator[Finding]:
     """Report on the server. If it is away, that is the only finding."""
     where = address_of(settings)
-    check = ServerCheck(settings.model_copy(update={"allow_data_loss": True}))
+    check = ServerCheck(settings.model_copy(update={"allow_data_loss": True}))  # what it finds is reported below
     try:
         check.check()
     except ConfigurationError as error:
         yield problem(_AREA, error.detail, "Change REDIS_URL or the server")
         return
+    except ResponseError as error:
+        yield problem(_AREA, f"the server at {where} cannot be used now: {reason_of(error)}", "Change the server")
     except RedisError as error:
         yield problem(_AREA, f"no server at {where}: {reason_of(error)}", "Start it, or change REDIS_URL")
         return
     finally:
         check.close()
-    options = {**connection_options(settings), "retry": Retry(NoBackoff(), 0), "decode_responses": True}
-    with Redis.from_url(settings.redis_url, **options) as redis:
+    with sync_redis(settings, decode_responses=True) as redis:
         info: dict[str, Any] = redis.info()
         yield _version(info, where, _latency_s(redis))
-        yield ok(_AREA, "its user has the rights that maskq needs")
+        yield _encryption(settings)
+        yield from _rights(settings)
         yield from _configuration(_config(redis), settings)
         yield from _state(info)
         yield _clock(redis)
+
+
+def _encryption(settings: RedisSettings) -> Finding:
+    address = RedisAddress.parse(settings.redis_url)
+    if address.is_tls:
+        return ok(_AREA, "TLS: its certificate and host name are trusted")
+    text = f"no TLS: what is sent to {address.host} can be read on the way"
+    if _is_near(address.host):
+        return ok(_AREA, text)
+    return warning(_AREA, text, "Use rediss:// unless the network is closed")
+
+
+def _is_near(host: str) -> bool:
+    """Whether a host is this machine, or has the name of a neighbour in the same network."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host
+
+
+def _rights(settings: RedisSettings) -> Iterator[Finding]:
+    """For each kind of process, whether this user could be its. With a user for each kind, one is enough."""
+    with sync_redis(settings) as redis:
+        missing = {process.value.name: process.value.missing(redis) for process in Process}
+    able = [name for name, rights in missing.items() if not rights]
+    if able:
+        yield ok(_AREA, f"its user has the rights of a {', a '.join(able)}")
+    for name, rights in missing.items():
+        if rights:
+            level = warning if able else problem
+            yield level(_AREA, f"its user lacks rights of a {name}: {named_rights(rights)}", "See deploy/redis/users")
 
 
 def _latency_s(redis: Redis) -> float:

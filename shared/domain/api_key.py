@@ -18,7 +18,7 @@ class Scope(StrEnum):
     """A permission of a key."""
 
     SUBMIT = "submit"
-    """Submit jobs, and cancel its own jobs."""
+    """Submit jobs, and cancel its own jobs. No answer has a result."""
     READ = "read"
     """Read its own jobs and their results."""
     ADMIN = "admin"
@@ -43,6 +43,10 @@ class ApiKey(BaseModel):
     """Weight of this key's jobs in the fair queue, relative to keys with share 1."""
     created_at_ms: int
     """Creation time in Unix milliseconds."""
+
+    def allows(self, scope: Scope) -> bool:
+        """Whether the key has this permission: admins have all."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
 
 
 def new_key_id() -> str:

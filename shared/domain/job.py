@@ -9,10 +9,15 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.domain.tiles import AUTO
 from shared.domain.webhook import Webhook
 
 MAX_TIMEOUT_S = 86_400
 """Longest `timeout` of a job, in seconds: a day."""
+MAX_METADATA_BYTES = 4_096
+"""Longest `metadata`, as JSON."""
+MAX_REF_CHARS = 200
+MAX_FILE_NAME_CHARS = 200
 ANONYMOUS = "anonymous"
 """Owner of all jobs when API keys are off."""
 
@@ -73,6 +78,19 @@ class Priority(StrEnum):
         return {Priority.HIGH: 4, Priority.NORMAL: 2, Priority.LOW: 1}[self]
 
 
+class Duplicates(StrEnum):
+    """What happens to an object that the model names several times."""
+
+    MERGE = "merge"
+    """One object, which says how many were merged."""
+    KEEP = "keep"
+    """All of them, as the model wrote them."""
+
+
+ScoreThreshold = float | dict[str, float]
+"""0..1 for all objects, or by phrase of the prompt."""
+
+
 class JobRequest(BaseModel):
     """A validated request of a client. The image is kept apart from it."""
 
@@ -83,7 +101,18 @@ class JobRequest(BaseModel):
     """In the model's format: `segment cat ; dog`."""
     mask_formats: tuple[MaskFormat, ...]
     """At least one, no duplicates, in the requested order."""
+    tiles: str = AUTO
+    """`auto`, `1` or COLUMNSxROWS, as `shared.domain.tiles.read_tiles` returns it."""
+    duplicates: Duplicates = Duplicates.MERGE
+    score_threshold: ScoreThreshold = 0.0
+    """Objects with a lower score are left out. By phrase: objects with another label are kept."""
     priority: Priority = Priority.NORMAL
+    metadata: str = ""
+    """The client's own JSON object, as text; empty if it sent none. The job has it too, and nothing here reads it."""
+    ref: str = ""
+    """The client's own name for the job; empty if it sent none."""
+    file_name: str = ""
+    """Name of the uploaded file, or of the one in `image_url`, without folders; empty if there is none."""
     traceparent: str = ""
     """Context of the request's trace (W3C Trace Context), which the worker continues; empty if there is none."""
 
@@ -128,6 +157,8 @@ class Job(BaseModel):
     """When the job is canceled unless it has ended."""
     owner: str
     """Id of the API key that submitted it, or `ANONYMOUS`."""
+    flow: str = ""
+    """Its priority, a colon and its client. Empty for a job of an older version."""
     webhook: Webhook | None = None
     """Where a message is sent when the job ends."""
     attempt: int = 0
@@ -148,6 +179,11 @@ class Job(BaseModel):
     def version(self) -> str:
         """Identifies the present state of the job: no transition leads back to an earlier version."""
         return f"{self.fence}-{self.status}"
+
+    @property
+    def client(self) -> str:
+        """Whom limits count for this job: the API key, or without keys the address. Empty as `flow`."""
+        return self.flow.partition(":")[2]
 
     @property
     def metrics(self) -> JobMetrics | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.domain.job import MaskFormat
 
@@ -51,15 +52,41 @@ class PngMask(_Part):
 Mask = Annotated[RleMask | PolygonMask | PngMask, Field(discriminator="format")]
 
 
+Label = Annotated[str | None, BeforeValidator(lambda label: label or None)]
+"""The name of an object; None, never empty, if the model gave none and the request does not decide it."""
+UNKNOWN = "unknown"
+"""Stands for a missing label where a tool needs a text."""
+
+
 class SegmentedObject(_Part):
     """One object the model found."""
 
-    label: str = Field(description="The model's name for the object, usually one of the requested phrases.")
-    score: float = Field(ge=0, le=1, description="Geometric mean of the probabilities of the object's tokens.")
+    label: Label = Field(
+        description="The model's name for the object, usually one of the requested phrases; null if it gave none."
+    )
+    score: float = Field(
+        ge=0,
+        le=1,
+        description="Probability that the object is right, if the result is `calibrated`; else `raw_score`.",
+    )
+    raw_score: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Geometric mean of the probabilities of the object's location tokens. null in results of older versions.",
+    )
     box: tuple[int, int, int, int] = Field(description="[x0, y0, x1, y1] in pixels, x1 and y1 exclusive.")
     area: int = Field(ge=0, description="Pixels in the mask; 0 if there is no mask.")
     mask: Mask | None = Field(description="In the first requested format; null if the model gave only a box.")
     alternate_masks: list[Mask] = Field(default=[], description="The same mask in the other requested formats.")
+    merged: int = Field(
+        0, ge=0, description="Further detections that are this object: repeats by the model, and views in other tiles."
+    )
+
+    @property
+    def name(self) -> str:
+        """The label, or `unknown`, for tools that need a text."""
+        return self.label or UNKNOWN
 
     @property
     def rle(self) -> RleMask | None:
@@ -84,6 +111,24 @@ class Skipped(_Part):
     text: str
 
 
+class LeftOutReason(StrEnum):
+    """Why an object is not among the objects of a result."""
+
+    BELOW_THRESHOLD = "below_score_threshold"
+    """Its score is below the `score_threshold` of the request."""
+    CUT_BY_TILE = "cut_by_tile"
+    """It reaches the edge of a tile, and neither the next tile nor the whole picture shows it: most are mistakes."""
+
+
+class LeftOut(_Part):
+    """An object that the model found and the result leaves out, and why."""
+
+    reason: LeftOutReason
+    label: Label
+    score: float
+    box: tuple[int, int, int, int] = Field(description="[x0, y0, x1, y1] in pixels, x1 and y1 exclusive.")
+
+
 class ImageSize(_Part):
     """Size of the uploaded image after EXIF rotation, in pixels."""
 
@@ -95,10 +140,17 @@ class SegmentationResult(_Part):
     """The result of a job that succeeded."""
 
     image: ImageSize
-    objects: list[SegmentedObject] = Field(description="In the order the model named them; empty if it found nothing.")
+    objects: list[SegmentedObject] = Field(
+        description="In the order of the model's answer, then those that only tiles show; empty if it found nothing."
+    )
     skipped: list[Skipped]
+    left_out: list[LeftOut] = Field([], description="Objects that were found and left out, each with a reason.")
     truncated: bool = Field(description="The answer reached its maximum length, so objects may be missing.")
-    raw_text: str = Field(description="The model's answer, unchanged.")
+    raw_text: str = Field(
+        description="The model's answer, unchanged. With tiles: one line for the whole picture, then one for each tile."
+    )
+    tiles: str = Field("1", description="The tiles that the picture was cut into: `1`, or COLUMNSxROWS.")
+    calibrated: bool = Field(False, description="Whether `score` is a calibrated probability.")
     notes: list[str] = Field(
         default=[], description="What to know about the image file, such as that it was cut short."
     )

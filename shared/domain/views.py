@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, Field
 
@@ -18,7 +19,7 @@ class JobUrls(BaseModel):
     self: str
     events: str
     cancel: str
-    result: str = Field(description="The result. `?format=` is coco, roboflow, labelstudio or maskq.")
+    result: str = Field(description="The result. `?format=` is coco, coco-polygon, roboflow, labelstudio or maskq.")
     overlay: str = Field(description="The image with the masks drawn over it, as a PNG.")
     masks: list[str] = Field(description="One PNG per object, in the order of `result.objects`.")
 
@@ -45,6 +46,9 @@ class JobView(BaseModel):
     model_id: str
     prompt: str = Field(description="The prompt as the model receives it.")
     priority: Priority
+    ref: str | None = Field(description="The `ref` of the submission.")
+    metadata: dict[str, Any] | None = Field(description="The `metadata` of the submission.")
+    file_name: str | None = Field(description="Name of the uploaded file, or of the one in `image_url`.")
     created_at: datetime
     started_at: datetime | None
     completed_at: datetime | None
@@ -67,6 +71,9 @@ class JobView(BaseModel):
             model_id=job.request.model_id,
             prompt=job.request.prompt,
             priority=job.request.priority,
+            ref=job.request.ref or None,
+            metadata=json.loads(job.request.metadata) if job.request.metadata else None,
+            file_name=job.request.file_name or None,
             created_at=_utc(job.created_at_ms),
             started_at=_utc_or_none(job.started_at_ms),
             completed_at=_utc_or_none(job.completed_at_ms),
@@ -134,6 +141,12 @@ class DeliveryList(BaseModel):
     """The deliveries of a job. Empty before the job has ended, or if it has no webhook."""
 
     deliveries: list[DeliveryView]
+
+    def without_attempts(self) -> Self:
+        """The same without what receivers answered."""
+        return self.model_copy(
+            update={"deliveries": [each.model_copy(update={"attempts": []}) for each in self.deliveries]}
+        )
 
 
 class JobPage(BaseModel):

@@ -1,43 +1,56 @@
 """The child process that decodes images, one at a time. Only `shared.images.sandbox` starts it.
 
-A request or reply is one line of JSON, followed by bytes. A hostile image can harm only this process. Its memory and
-CPU time are limited, it cannot write files, and it inherits no open files, sockets or secrets.
+A request or reply is one line of JSON, followed by bytes. Before the first request, one line names the protections in
+force. A hostile image can harm only this process: its memory and CPU time are limited, it inherits no open files, no
+sockets and no secrets, and on Linux it can only compute, read requests and write replies (`shared.images.isolation`).
 """
 
 from __future__ import annotations
 
 import json
-import math
-import resource
 import sys
+import warnings
+from importlib import import_module
 from typing import Any, BinaryIO
 
 from PIL import Image
 
+from shared.domain.tiles import BoxXyxy, choose_tiles, picture_views
 from shared.errors import ImageUnreadable, MaskqError
-from shared.images.decode import decode
+from shared.images.decode import Picture, decode
+from shared.images.inspect import inspect_image
+from shared.images.isolation import isolate, limit_cpu
 
-_Limit = tuple[int, int]
+_IMPORTED_LATE = ("ImageCms", "ImagePalette")
+"""Modules that Pillow imports when an image needs them. ImageCms is for LAB."""
 
 
 def main() -> None:
     """Reply to requests until standard input ends. Arguments: memory in bytes, and CPU time per image in seconds."""
     memory_bytes, cpu_s = map(int, sys.argv[1:])
-    _limit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    _limit(resource.RLIMIT_CORE, (0, 0))
-    _limit(resource.RLIMIT_FSIZE, (0, 0))
     requests, replies = sys.stdin.buffer, sys.stdout.buffer
+    _load_decoders()
+    _reply(replies, {"isolation": isolate(memory_bytes)}, b"")
     while line := requests.readline():
         request = json.loads(line)
         data = requests.read(request["bytes"])
-        _limit_cpu(cpu_s)
-        _reply(replies, *_decoded(data, request["max_pixels"], tuple(request["size"])))
+        limit_cpu(cpu_s)
+        _reply(replies, *_decoded(data, request["max_pixels"], tuple(request["size"]), request["tiles"]))
 
 
-def _decoded(data: bytes, max_pixels: int, size: tuple[int, int]) -> tuple[dict[str, Any], bytes]:
+def _load_decoders() -> None:
+    """Import all that decoding may need: once isolated, this process can open no file."""
+    warnings.simplefilter("ignore")  # to show one, Python reads source files
+    for module in _IMPORTED_LATE:
+        import_module(f"PIL.{module}")
+
+
+def _decoded(data: bytes, max_pixels: int, size: tuple[int, int], tiles: str) -> tuple[dict[str, Any], bytes]:
     try:
-        picture = decode(data, max_pixels, size)
-        pixels = picture.image.resize(size, Image.Resampling.BICUBIC).tobytes()
+        header = inspect_image(data, max_pixels)
+        finest = max(map(int, choose_tiles(tiles, header.width, header.height).split("x")))
+        picture = decode(data, max_pixels, (size[0] * finest, size[1] * finest))
+        pixels = b"".join(_scaled(picture, size, view) for view in picture_views(tiles, picture.width, picture.height))
     except MemoryError:
         error: MaskqError = ImageUnreadable("it takes more memory to decode than an image may")
     except MaskqError as refusal:
@@ -47,28 +60,17 @@ def _decoded(data: bytes, max_pixels: int, size: tuple[int, int]) -> tuple[dict[
     return {"error": error.type, "detail": error.detail}, b""
 
 
+def _scaled(picture: Picture, size: tuple[int, int], view: BoxXyxy) -> bytes:
+    """A part of a picture, in pixels of the image, scaled to `size`."""
+    across, down = picture.image.width / picture.width, picture.image.height / picture.height
+    box = (view[0] * across, view[1] * down, view[2] * across, view[3] * down)
+    return picture.image.resize(size, Image.Resampling.BICUBIC, box=box).tobytes()
+
+
 def _reply(replies: BinaryIO, head: dict[str, Any], body: bytes) -> None:
     replies.write(json.dumps(head).encode() + b"\n")
     replies.write(body)
     replies.flush()
-
-
-def _limit_cpu(cpu_s: int) -> None:
-    """Let the kernel end this process with SIGXCPU if the next image takes more CPU time. Wall time would depend on the
-    load of the machine."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    until = math.ceil(used.ru_utime + used.ru_stime) + cpu_s
-    _limit(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))
-
-
-def _limit(what: int, limit: _Limit) -> None:
-    """Set a limit, unless the present one is lower. macOS has limits on memory but does not enforce them."""
-    _, hard = resource.getrlimit(what)
-    try:
-        if hard == resource.RLIM_INFINITY or limit[0] <= hard:
-            resource.setrlimit(what, (limit[0], hard if limit[1] == resource.RLIM_INFINITY else min(limit)))
-    except (OSError, ValueError):
-        sys.stderr.write(f"the limit {what} of the decoder could not be set\n")
 
 
 if __name__ == "__main__":

@@ -18,9 +18,15 @@ from shared.process.notifier import TASK, celery_app
 from shared.process.redis_monitor import RedisMonitor
 from shared.process.tracing import start_tracing
 from shared.settings import Settings
+from shared.store.rights import Process
 
 _CELERY_CONSUMER = "celery.worker.consumer.consumer"
 """Logs a traceback when it loses Redis and an error for each attempt to reach it. `RedisMonitor` reports both."""
+_CELERY_CONNECTION = "celery.worker.consumer.connection"
+"""Logs each time that it is connected."""
+
+_ALONE = ("--without-mingle", "--without-gossip", "--without-heartbeat")
+"""Processes learn about each other from the store."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +44,10 @@ class Service(Protocol):
         """Clean up. Called after all calls of `run_pending` have returned."""
 
 
-def run_service(settings: Settings, queue: str, start: Callable[[], Service], *, name: str, threads: int) -> int:
-    """Run a service until the process is told to stop. Returns an exit status.
+def run_service(
+    settings: Settings, process: Process, queue: str, start: Callable[[], Service], *, name: str, threads: int
+) -> int:
+    """Run a service until the process is told to stop. Returns an exit status: 0 only if it was told to.
 
     Celery uses threads, because neither CUDA nor JAX survives a fork. `name` identifies the process among those of its
     host, and in traces. The service starts when Redis is there: a server that cannot be used is then reported before
@@ -50,20 +58,22 @@ def run_service(settings: Settings, queue: str, start: Callable[[], Service], *,
     """
     set_up_logging(settings.logging)
     logging.getLogger(_CELERY_CONSUMER).setLevel(logging.CRITICAL)
+    logging.getLogger(_CELERY_CONNECTION).setLevel(logging.WARNING)
     start_tracing(settings.logging, f"maskq-{name}")
-    monitor = RedisMonitor(settings.redis)
+    monitor = RedisMonitor(settings.redis, process)
     monitor.wait()
     app = celery_app(settings.redis, queue)
-    refused = _connect(app, start)
-    pool = ["--pool", "threads", "--concurrency", str(threads), "--without-mingle", "--without-gossip"]
+    lifecycle = _Lifecycle(start)
+    lifecycle.connect(app)
+    pool = ["--pool", "threads", "--concurrency", str(threads)]
     try:
         with monitor.running(_end_process):
-            app.worker_main(["--quiet", "worker", *pool, "--hostname", f"{name}@%h", *sys.argv[1:]])
+            app.worker_main(["--quiet", "worker", *pool, *_ALONE, "--hostname", f"{name}@%h", *sys.argv[1:]])
     except SystemExit:
-        if refused:
-            raise refused[0] from None
+        if lifecycle.refused:
+            raise lifecycle.refused from None
         raise
-    return 0
+    return lifecycle.exit_status
 
 
 def _end_process() -> None:
@@ -71,37 +81,53 @@ def _end_process() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _connect(app: Celery, start: Callable[[], Service]) -> list[ConfigurationError]:
-    """Start, drain and stop a service with the signals of Celery. Returns a list, which gets the error with which the
-    service could not start; Celery ends then."""
-    started: list[Service] = []
-    refused: list[ConfigurationError] = []
+class _Lifecycle:
+    """Starts, drains and stops a service with the signals of Celery."""
 
-    def on_init(**_: Any) -> None:
+    def __init__(self, start: Callable[[], Service]) -> None:
+        self._start = start
+        self._services: list[Service] = []
+        self._worker: Any = None
+        self._was_told = False
+        self.refused: ConfigurationError | None = None
+        """With which the service could not start. Celery ends then."""
+
+    def connect(self, app: Celery) -> None:
+        signals.setup_logging.connect(_keep_our_logging, weak=False)
+        signals.worker_init.connect(self._on_init, weak=False)
+        signals.worker_shutting_down.connect(self._on_shutting_down, weak=False)
+        signals.worker_shutdown.connect(self._on_shutdown, weak=False)
+        app.task(name=TASK)(self._on_notification)
+
+    @property
+    def exit_status(self) -> int:
+        """Celery's own, which its command line does not pass on; but to be interrupted (Ctrl-C) is no error."""
+        return 0 if self._was_told else int(getattr(self._worker, "exitcode", None) or 0)
+
+    def _on_init(self, sender: Any, **_: Any) -> None:
+        self._worker = sender
         try:
-            started.append(start())
+            self._services.append(self._start())
         except ConfigurationError as error:
-            refused.append(error)
+            self.refused = error
             raise SystemExit(CONFIGURATION_STATUS) from None
         except Exception:
             logger.critical("the process could not start", exc_info=True)  # Celery would run on without a service
             raise SystemExit(os.EX_SOFTWARE) from None
 
-    def on_shutting_down(**_: Any) -> None:
-        for service in started:
+    def _on_shutting_down(self, how: str, **_: Any) -> None:
+        self._was_told = how == "Warm"
+        for service in self._services:
             service.drain()
 
-    def on_shutdown(**_: Any) -> None:
-        for service in started:
+    def _on_shutdown(self, **_: Any) -> None:
+        for service in self._services:
             service.stop()
 
-    def on_notification(job_id: str) -> None:
-        for service in started:
+    def _on_notification(self, job_id: str) -> None:
+        for service in self._services:
             service.run_pending()
 
-    signals.setup_logging.connect(lambda **_: None, weak=False)  # a receiver keeps Celery from changing our logging
-    signals.worker_init.connect(on_init, weak=False)
-    signals.worker_shutting_down.connect(on_shutting_down, weak=False)
-    signals.worker_shutdown.connect(on_shutdown, weak=False)
-    app.task(name=TASK)(on_notification)
-    return refused
+
+def _keep_our_logging(**_: Any) -> None:
+    """Celery leaves logging as it is if its signal has a receiver."""

@@ -10,8 +10,11 @@ import logging
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
+from shared.process.transport import ConsumerTransport, ProducerTransport, transport_options
 from shared.settings import RedisSettings
+from shared.store.connection import address_of
 
 TASK = "maskq.look"
 WEBHOOK_QUEUE = "maskq-webhooks"
@@ -30,8 +33,16 @@ def queue_name(model_id: str) -> str:
 
 
 def celery_app(settings: RedisSettings, queue: str) -> Celery:
-    """Make the Celery application of a process that consumes this queue, or only sends to it (then without tasks)."""
-    app = Celery("maskq", broker=settings.redis_url, set_as_current=False)
+    """Make the Celery application of a process that consumes this queue."""
+    app = _app(settings, queue)
+    options = transport_options(settings, settings.redis_timeout_s)
+    app.conf.update(broker_transport=ConsumerTransport, broker_transport_options=options)
+    return app
+
+
+def _app(settings: RedisSettings, queue: str) -> Celery:
+    """The broker's URL is for logs only: the transport knows how to connect."""
+    app = Celery("maskq", broker=f"redis://{address_of(settings)}", set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -45,12 +56,6 @@ def celery_app(settings: RedisSettings, queue: str) -> Celery:
         worker_soft_shutdown_timeout=25,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        broker_transport_options={
-            "socket_timeout": settings.redis_timeout_s,
-            "socket_connect_timeout": _PRODUCER_TIMEOUT_S,
-            "socket_keepalive": True,
-            "health_check_interval": 10,
-        },
     )
     return app
 
@@ -59,15 +64,17 @@ class Notifier:
     """Notifies the consumers of a queue. Thread-safe; blocks for about 2 s at most."""
 
     def __init__(self, settings: RedisSettings) -> None:
-        self._app = celery_app(settings, WEBHOOK_QUEUE)
-        self._app.conf.broker_transport_options |= {"socket_timeout": _PRODUCER_TIMEOUT_S}
+        options = transport_options(settings, _PRODUCER_TIMEOUT_S)
+        self._app = _app(settings, WEBHOOK_QUEUE)
+        self._app.conf.update(broker_transport=ProducerTransport, broker_transport_options=options)
 
     def notify(self, queue: str, job_id: str) -> None:
         """Notify one consumer of this queue. A failure is only logged, because the store has the job already."""
         try:
             self._app.send_task(TASK, args=[job_id], queue=queue, retry=False)
-        except OperationalError as error:
-            logger.warning("no notification for job %s: %s", job_id, type(error).__name__)
+        except (OperationalError, RedisError) as error:
+            cause = error.__cause__ if isinstance(error.__cause__, RedisError) else error
+            logger.warning("no notification for job %s: %s", job_id, type(cause).__name__)
 
     def close(self) -> None:
         self._app.close()

@@ -19,7 +19,7 @@ def printable(text: str) -> str:
 
 
 def printable_traceback(error: BaseException, trace: TracebackType | None) -> str:
-    """The traceback of an exception and of those that led to it. Each message, which may quote a client, is one line."""
+    """The traceback of an exception and of those that led to it. Each message is one line: it may quote a client."""
     return "\n".join(_lines(traceback.TracebackException(type(error), error, trace)))
 
 
@@ -32,6 +32,6 @@ def _lines(error: traceback.TracebackException) -> Iterator[str]:
         yield "Traceback (most recent call last):"
     for frame in error.stack.format():
         yield from map(printable, frame.splitlines())
-    yield printable("".join(error.format_exception_only()).strip())
+    yield printable("".join(error.format_exception_only()).strip("\n"))
     for part in error.exceptions or ():
         yield from (f"  {line}" for line in _lines(part))

@@ -1,4 +1,4 @@
-"""Watches Redis for a process: reports once that it is away and once that it is back, and checks it again then."""
+"""Watches Redis for a process: says once that it cannot be used and why, and once that it can, and checks it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from shared.process.periodic import PeriodicTask
 from shared.settings import RedisSettings
 from shared.store.connection import address_of
 from shared.store.durability import ServerCheck
+from shared.store.rights import Process
 from shared.store.server_faults import reason_of
 
 _PERIOD_S = 1.0
@@ -23,16 +24,19 @@ logger = logging.getLogger(__name__)
 
 
 class RedisMonitor:
-    """Checks the server of REDIS_URL every second. The process ends if the server can no longer be used."""
+    """Checks the server of REDIS_URL every second. The process ends if the server would lose what it accepts, or turns
+    out to be wrong when it is there for the first time."""
 
-    def __init__(self, settings: RedisSettings) -> None:
-        self._check = ServerCheck(settings)
+    def __init__(self, settings: RedisSettings, process: Process) -> None:
+        """`process` is the kind of this process, whose rights are checked."""
+        self._check = ServerCheck(settings, process)
         self._address = address_of(settings)
-        self._is_away = False
+        self._reason = ""
+        """Why the server cannot be used; empty while it can."""
         self._fault: ConfigurationError | None = None
 
     def is_there(self) -> bool:
-        """Check once, and log if the server has gone away or come back.
+        """Check once, and log if the server has gone away, has another reason for it, or has come back.
 
         Raises:
             ConfigurationError: as `ServerCheck.check`.
@@ -40,14 +44,10 @@ class RedisMonitor:
         try:
             self._check.check()
         except RedisError as error:
-            if not self._is_away:
-                logger.warning("waiting for Redis at %s: %s", self._address, reason_of(error))
-            self._is_away = True
-            return False
-        if self._is_away:
-            logger.warning("Redis at %s is there", self._address)
-        self._is_away = False
-        return True
+            self._report(reason_of(error))
+        else:
+            self._report("")
+        return not self._reason
 
     def wait(self) -> None:
         """Return once the server is there.
@@ -74,6 +74,13 @@ class RedisMonitor:
             self._check.close()
             if self._fault is not None:
                 raise self._fault
+
+    def _report(self, reason: str) -> None:
+        if reason and reason != self._reason:
+            logger.warning("waiting for Redis at %s: %s", self._address, reason)
+        elif self._reason and not reason:
+            logger.warning("Redis at %s is there", self._address)
+        self._reason = reason
 
     def _check_again(self, end_process: Callable[[], None]) -> None:
         if self._fault is not None:

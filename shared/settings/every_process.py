@@ -6,7 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from shared.settings.group import HttpUrl, PositiveSeconds, RedisUrl, Seconds, SettingsGroup
+from shared.settings.group import CaFile, HttpUrl, PositiveSeconds, Seconds, SettingsGroup
+from shared.settings.redis_url import RedisUrl
 
 
 class RedisSettings(SettingsGroup):
@@ -19,12 +20,18 @@ class RedisSettings(SettingsGroup):
         validation_alias="REDIS_URL",
         repr=False,  # may hold a password
         description="URL of Redis >= 7 or Valkey: the broker of Celery and the store of all jobs. The default is a "
-        "server on this machine.",
+        "server on this machine. `rediss://` is TLS; certificate and host name are always verified.",
     )
     redis_timeout_s: PositiveSeconds = Field(
         5.0,
         description="Seconds to wait for one answer of Redis. Short, so that a frozen server is noticed. Raise it if "
         "the network or the disk of Redis is slow.",
+    )
+    ca_file: CaFile | None = Field(
+        None,
+        description="File with certificates of further CAs, as PEM. They are trusted beside those of the system: for "
+        "Redis with `rediss://`, for webhooks and for `image_url`. Set it if such a server has a certificate of a "
+        "private CA.",
     )
     allow_data_loss: bool = Field(
         False,
@@ -105,6 +112,11 @@ class RetentionSettings(SettingsGroup):
         ge=0,
         description="Seconds for which a result is used again for the same image, prompt and formats. 0 turns this "
         "off. Turn it on if clients send the same request repeatedly.",
+    )
+    result_cache_shared: bool = Field(
+        False,
+        description="Use a result again for other API keys too. Off, because a key could find out what another one has "
+        "asked. Turn it on if all keys belong to one organisation.",
     )
 
 

@@ -134,20 +134,21 @@ class HttpSettings(SettingsGroup):
         "",
         description="Names by which requests may call this service while it requires no API keys, comma-separated: "
         "its name in a network or behind a gateway. `localhost`, the host of MASKQ_PUBLIC_URL and IP addresses need no "
-        "entry (of a service that only this machine can reach, loopback addresses). Others get 421, so that a page in a "
-        "browser cannot read jobs under a name of its own. `*` allows all names.",
+        "entry (loopback addresses, if only this machine can connect). Others get 421, so that a page in a browser "
+        "cannot read jobs under a name of its own. `*` allows all names.",
     )
     forwarded_allow_ips: Annotated[str, AfterValidator(_proxies)] = Field(
         "127.0.0.1",
         validation_alias="FORWARDED_ALLOW_IPS",
         description="Addresses or networks of the proxies, comma-separated. X-Forwarded-For, -Proto, -Host and -Prefix "
-        "count from them only. `*` trusts everyone, so a client could choose its address and read `/metrics`: use it "
-        "only where nothing but the proxy can connect.",
+        "count from them only. `*` trusts everyone, so a client could choose its address: use it only where nothing "
+        "but the proxy can connect.",
     )
     metrics_allow: NetworkList = Field(
         "127.0.0.0/8,::1/128",
         description="Networks whose clients may read `/metrics`, comma-separated. By default this machine only, "
-        "because metrics show how the service is used. Add the network of Prometheus.",
+        "because metrics show how the service is used. Add the network of Prometheus, which must ask directly: what a "
+        "proxy passes on is refused.",
     )
     body_timeout_s: PositiveSeconds = Field(
         120.0,

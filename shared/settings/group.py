@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+import ssl
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 from urllib.parse import SplitResult, urlsplit
@@ -69,20 +70,11 @@ def _parts(url: str, schemes: tuple[str, ...]) -> SplitResult:
     return parts
 
 
-def _redis_url(value: str) -> str:
-    value = value.strip()
-    if not value.startswith(("redis://", "rediss://")):
-        raise ValueError("must begin with redis:// or rediss://")
-    if "#" in value:
-        raise ValueError(f"has a # that is not written as %23. {_REDIS_FORM}")
+def _ca_file(value: Path) -> Path:
     try:
-        parts = _parts(value, ("redis", "rediss"))
-    except ValueError:
-        raise ValueError(f"has no host, or a port that is not a number from 1 to 65535. {_REDIS_FORM}") from None
-    if not re.fullmatch(r"/?|/\d{1,9}", parts.path):
-        raise ValueError(f"must end with the number of a database, such as /0. {_REDIS_FORM}")
-    if not all(option.startswith("ssl_") for option in parts.query.split("&") if option):
-        raise ValueError(f"has a ?, after which only options that begin with ssl_ may follow. {_REDIS_FORM}")
+        ssl.create_default_context().load_verify_locations(value)
+    except OSError:
+        raise ValueError("must be a readable file with certificates as PEM") from None
     return value
 
 
@@ -112,13 +104,11 @@ def _token(value: object) -> object:
     return value.strip()
 
 
-_REDIS_FORM = (
-    "The form is redis://USER:PASSWORD@HOST:PORT/DATABASE; in a password, write # as %23, / as %2F, ? as %3F, @ as %40"
-)
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ManySeconds = Annotated[tuple[Seconds, ...], NoDecode, BeforeValidator(_numbers)]
-RedisUrl = Annotated[str, AfterValidator(_redis_url)]
+CaFile = Annotated[Path, AfterValidator(_ca_file)]
+"""A file with certificates of CAs, as PEM."""
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 """A URL with the scheme http or https, or an empty string."""
 NetworkList = Annotated[str, AfterValidator(_networks)]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from shared import VERSION
 from shared.settings.group import PositiveSeconds, SettingsGroup
 
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
@@ -112,6 +113,15 @@ class OutboundSettings(SettingsGroup):
         False,
         description="Allow private addresses and any port in these URLs. Off, because clients could reach internal "
         "servers. For closed networks and development.",
+    )
+    user_agent: str = Field(
+        f"maskq/{VERSION}",
+        min_length=1,
+        max_length=256,
+        pattern=r"^[!-~]([ -~]*[!-~])?$",
+        description="Text by which this service names itself to the servers of these URLs. Some, such as Wikimedia, "
+        "refuse clients that name no address of their operator: `example-maskq/1.0 (https://example.com; "
+        "admin@example.com)`.",
     )
     url_timeout_s: PositiveSeconds = Field(
         10.0,

@@ -29,7 +29,7 @@ class WebhookSettings(SettingsGroup):
         256,
         ge=1,
         description="Deliveries in progress per process. They mostly wait, so many are cheap. Raise it if webhooks are "
-        "late although receivers are fast.",
+        "late although receivers are fast. One client gets at most three times what is free of them.",
     )
     webhook_host_concurrency: int = Field(
         8,

@@ -80,9 +80,10 @@ class DeliveryStore:
         found = await self._live(set=key_names.DELIVERERS, window_s=self._liveness_window_s)
         return [text(each) for each in found["names"]]
 
-    async def claim(self, full_hosts: Collection[str]) -> DeliveryLease | None:
-        """Claim the first delivery that is due to none of `full_hosts`; None if there is none."""
-        found = await self._claim(lease_ms=self._lease_ms, full_hosts=list(full_hosts))
+    async def claim(self, full_hosts: Collection[str], full_clients: Collection[str] = ()) -> DeliveryLease | None:
+        """Claim the first due delivery to none of `full_hosts` and of none of `full_clients`; None if there is none."""
+        full = [*full_hosts, *full_clients]
+        found = await self._claim(lease_ms=self._lease_ms, hosts_count=len(full_hosts), full=full)
         if not found:
             return None
         job = job_from_hash(named_values(found["record"]))
@@ -110,12 +111,13 @@ class DeliveryStore:
     async def read(self, job_id: str) -> Delivery | None:
         """The delivery of this job's webhook; None if the job has no webhook or has not ended."""
         async with self._redis.pipeline(transaction=False) as batch:
-            batch.hmget(key_names.delivery(job_id), "state", "host")
+            batch.hmget(key_names.delivery(job_id), "state", "host", "client")
             batch.lrange(key_names.attempts(job_id), 0, -1)
-            (state, host), attempts = await batch.execute()
+            (state, host, client), attempts = await batch.execute()
         if state is None:
             return None
-        due_ms = await self._redis.zscore(key_names.deliveries(text(host)), job_id)
+        lane = f"{text(host)} {text(client)}" if client else text(host)  # as `lane_of` in common.lua
+        due_ms = await self._redis.zscore(key_names.deliveries(lane), job_id)
         return Delivery(
             job_id=job_id,
             state=DeliveryState(text(state)),

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from shared.errors import ConfigurationError
 from shared.settings import RedisSettings
-from shared.store.connection import address_of, connection_options
+from shared.store.connection import address_of, sync_redis
+from shared.store.records import text
+from shared.store.rights import UNUSED_KEY, Process, named_rights
 from shared.store.server_faults import require_healing
 
 _NEEDED = {
     "appendonly": ("yes", "it loses accepted jobs when it restarts"),
     "maxmemory-policy": ("noeviction", "it removes accepted jobs when its memory is full"),
 }
-_UNUSED_KEYS = ("maskq:unused", "_kombu.unused", "unacked.unused")
-"""Keys that nothing writes, one of each kind that maskq and Celery use: to see whether this user may write them."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +28,16 @@ class ServerCheck:
     """Checks the server of REDIS_URL: whenever the process meets it for the first time after a start of the server.
 
     A start of the server has its own `run_id`, so a server that was configured anew or replaced is noticed, and one
-    that runs on costs only `INFO server`. A server that loses jobs is refused while the process runs as well as at its
-    start: the process would go on to accept jobs and promise to keep them. Thread-safe in that one thread uses it.
+    that runs on costs two small commands. A server that loses jobs is refused while the process runs as well as at its
+    start: the process would go on to accept jobs and promise to keep them. Everything else may end once the server was
+    usable: passwords and users are replaced while processes run. Thread-safe in that one thread uses it.
     """
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(self, settings: RedisSettings, process: Process | None = None) -> None:
+        """`process` is the kind whose rights are checked; None: of none."""
         self._settings = settings
-        options = {**connection_options(settings), "retry": Retry(NoBackoff(), 0), "decode_responses": True}
-        self._redis = Redis.from_url(settings.redis_url, **options)
+        self._process = process
+        self._redis = sync_redis(settings)
         self._run_id = ""
 
     def check(self) -> None:
@@ -45,30 +45,34 @@ class ServerCheck:
 
         Raises:
             RedisError: the server is away, starts, or takes no data now. Try again.
-            ConfigurationError: REDIS_URL is wrong, its user lacks rights, or the server would lose jobs and
-                `MASKQ_ALLOW_DATA_LOSS` is not set.
+            ConfigurationError: the server would lose jobs and `MASKQ_ALLOW_DATA_LOSS` is not set; or, before it could
+                be used for the first time, REDIS_URL is wrong or its user lacks rights.
         """
         try:
             run_id = self._redis.info("server")["run_id"]
             if run_id != self._run_id:
                 self._require_rights()
                 self._require_durable()
-                self._run_id = run_id
+            require_writable(self._redis)
+            self._run_id = run_id
         except RedisError as error:
-            require_healing(error, self._settings)
+            if not self._run_id:
+                require_healing(error, self._settings)
             raise
 
     def close(self) -> None:
         self._redis.close()
 
     def _require_rights(self) -> None:
-        """Run harmless commands of the kinds that maskq and Celery use."""
-        self._redis.eval("return redis.call('DEL', unpack(KEYS))", len(_UNUSED_KEYS), *_UNUSED_KEYS)
-        self._redis.publish("maskq:unused", "")
+        if self._process and (missing := self._process.value.missing(self._redis)):
+            raise NoPermissionError(f"a {self._process.value.name} also needs {named_rights(missing)}")
+
+    def _config(self) -> dict[str, str]:
+        return cast(dict[str, str], self._redis.config_get(*_NEEDED))
 
     def _require_durable(self) -> None:
         try:
-            config = self._redis.config_get(*_NEEDED)
+            config = {text(name): text(value) for name, value in self._config().items()}
         except ResponseError:
             logger.warning("the server hides its configuration; make sure that it has AOF and never evicts keys")
             return
@@ -78,6 +82,15 @@ class ServerCheck:
             raise ConfigurationError(
                 f"Redis at {where}: {'; '.join(faults)}. Change it, or set MASKQ_ALLOW_DATA_LOSS=true"
             )
+
+
+def require_writable(redis: Redis) -> None:
+    """Return if the server takes writes now. Nothing is written.
+
+    Raises:
+        RedisError: it does not: its memory is full, its disk is, it is a replica, or has too few of them.
+    """
+    redis.setrange(UNUSED_KEY, 0, "")
 
 
 def durability_faults(config: Mapping[Any, Any]) -> list[str]:

@@ -1,7 +1,8 @@
 """Images in a folder or an S3-compatible bucket, for deployments whose images outgrow the memory of Redis.
 
-An image is written before its job is submitted, so an accepted job always has one. The end of a job removes nothing: a
-periodic sweep removes every image that no job needs, also those that a front end wrote before it died.
+An image is written before its job is submitted, so an accepted job always has one. It is removed when its job ends
+without a result. A periodic sweep removes every other image that no job needs, also those that a front end wrote before
+it died.
 """
 
 from __future__ import annotations
@@ -87,9 +88,14 @@ class ImageStore:
         return None
 
     async def remove(self, job_id: str) -> None:
-        """Remove the image of a job that was not accepted."""
-        with _translated_errors():
+        """Remove the image of a job that was not accepted, or was canceled. Does nothing if there is none."""
+        with _translated_errors(), suppress(FileNotFoundError):
             await obstore.delete_async(self._store, job_id)
+
+    def delete(self, job_id: str) -> None:
+        """The same as `remove`, for threads."""
+        with _translated_errors(), suppress(FileNotFoundError):
+            obstore.delete(self._store, job_id)
 
     def sweep(self, needed: Callable[[Collection[str]], Collection[str]]) -> int:
         """Remove the images that no job needs, and return their number. `needed` returns those of the given ids that

@@ -8,7 +8,7 @@ from typing import Self
 
 from shared.domain.job import Job
 from shared.domain.result import SegmentationResult
-from shared.errors import JobExpired, JobNotFound
+from shared.errors import JobDeleted, JobExpired, JobNotFound
 from shared.store.lua_script import Reply
 from shared.store.records import job_from_hash, named_values, text
 
@@ -36,12 +36,15 @@ class JobState:
         Raises:
             JobNotFound: there never was such a job.
             JobExpired: there was, and its retention is over.
+            JobDeleted: there was, and it was deleted.
         """
         match text(reply["outcome"]):
             case "missing":
                 raise JobNotFound("no job has this id")
             case "expired":
                 raise JobExpired("it ended, and results are kept for a limited time")
+            case "deleted":
+                raise JobDeleted("it was deleted, with its image and its result")
         ahead, result = reply.get("jobs_ahead"), reply.get("result")
         mean_duration_ms = float(reply["mean_duration_ms"] or _DEFAULT_DURATION_MS)
         return cls(

@@ -14,15 +14,15 @@ class KeyName:
 
     def __init__(self, pattern: str) -> None:
         self._format = re.sub(r"\{\w+\}", "%s", pattern)
-        self._values = re.findall(r"\{(\w+)\}", pattern)
+        self.values = re.findall(r"\{(\w+)\}", pattern)
 
     def __call__(self, *values: str) -> str:
         return self._format % values
 
     def as_lua(self, function: str) -> str:
         """The same function for Lua: `local function job_key(job_id) return 'maskq:job:' .. job_id end`."""
-        values = ", ".join(self._values)
-        name = "'" + self._format.replace("%s", "' .. %s .. '") % tuple(self._values) + "'"
+        values = ", ".join(self.values)
+        name = "'" + self._format.replace("%s", "' .. %s .. '") % tuple(self.values) + "'"
         return f"local function {function}({values}) return {name.removesuffix(' .. ' + repr(''))} end"
 
 
@@ -34,8 +34,16 @@ DEADLINES = "maskq:deadlines"
 """Sorted set: ids of unfinished jobs with a deadline; score: the deadline in milliseconds."""
 DELIVERY_COUNTS = "maskq:delivery-counts"
 """Hash: number of delivery attempts by the state in which they left the delivery. For metrics only."""
-DELIVERY_HOSTS = "maskq:delivery-hosts"
-"""Sorted set: hosts with pending deliveries; score: the millisecond at which the first of them is due."""
+DELIVERY_CLIENTS = "maskq:delivery-clients"
+"""Sorted set: clients with pending deliveries; score: the millisecond at which the first of them is due. A client whose
+due deliveries are all to full hosts goes behind the others."""
+OLD_DELIVERY_HOSTS = "maskq:delivery-hosts"
+"""What `delivery_hosts` is in ledgers of an earlier version, for all clients. `claim_delivery.lua` takes it over."""
+IMAGE_BYTES = "maskq:image-bytes"
+"""Hash: bytes of the stored images of each client, and of all clients under `total`."""
+IMAGES = "maskq:images"
+"""Sorted set: `JOB_ID BYTES CLIENT` of each image in `IMAGE_BYTES`; score: the millisecond at which to look whether it
+is still there."""
 DELIVERERS = "maskq:deliverers"
 """Sorted set: processes that deliver webhooks; score: the millisecond of their last heartbeat."""
 API_KEYS = "maskq:api-keys"
@@ -48,7 +56,8 @@ image = KeyName("maskq:image:{job_id}")
 result = KeyName("maskq:result:{job_id}")
 """String: the result as JSON. Expires with the job."""
 tombstone = KeyName("maskq:tombstone:{job_id}")
-"""String: set when the job ends, and expires after the job. Without it an expired job would look like none."""
+"""String: the last status of a job, or `deleted`; set when the job ends or is deleted, and expires after the job.
+Without it an expired job would look like none."""
 ready = KeyName("maskq:ready:{model_id}")
 """Sorted set: ids of queued jobs; score: their start tag, the position in the fair queue (`scripts/README.md`)."""
 quarantine = KeyName("maskq:quarantine:{model_id}")
@@ -57,6 +66,10 @@ running = KeyName("maskq:running:{model_id}")
 """Sorted set: ids of claimed jobs; score: the millisecond at which their lease ends."""
 flows = KeyName("maskq:flows:{model_id}")
 """Hash: start tag of the next job of each flow, and the virtual time of the fair queue under `virtual_time`."""
+charges = KeyName("maskq:charges:{model_id}")
+"""Hash: by how much the start tags of each flow are late, because its jobs took longer than is typical."""
+waiting_clients = KeyName("maskq:waiting-clients:{model_id}")
+"""Hash: number of queued jobs of each client, quarantined ones included."""
 waiting = KeyName("maskq:waiting:{model_id}:{priority}")
 """Sorted set: ids of queued jobs of one priority; score: the millisecond of their acceptance. For metrics only."""
 counts = KeyName("maskq:counts:{model_id}")
@@ -71,15 +84,19 @@ delivery = KeyName("maskq:delivery:{job_id}")
 """Hash: state of the delivery of an ended job's webhook. Expires with the job."""
 attempts = KeyName("maskq:attempts:{job_id}")
 """List: the latest attempts of that delivery as JSON. Expires with the job."""
-deliveries = KeyName("maskq:deliveries:{host}")
-"""Sorted set: ids of jobs with a pending delivery to a host; score: the millisecond at which it is due, which for a
-claimed delivery is the end of its lease."""
+delivery_hosts = KeyName("maskq:delivery-hosts:{client}")
+"""Sorted set: hosts with pending deliveries of a client; score: the millisecond at which the first of them is due."""
+deliveries = KeyName("maskq:deliveries:{lane}")
+"""Sorted set: ids of jobs with a pending delivery of one client to one host, which together are a lane, `HOST CLIENT`;
+score: the millisecond at which it is due, which for a claimed delivery is the end of its lease."""
 webhook_secrets = KeyName("maskq:webhook-secrets:{owner}")
 """Sorted set: secrets that sign an owner's webhooks; score: the millisecond at which they were made."""
 idempotency = KeyName("maskq:idempotency:{owner}:{key}")
 """String: id of the job that was submitted with an idempotency key, a space, and the fingerprint of its request."""
 mean_duration = KeyName("maskq:mean-duration:{model_id}")
 """String: milliseconds that a job of this model takes, as a moving average over about the last eight."""
+typical_duration = KeyName("maskq:typical-duration:{model_id}")
+"""String: milliseconds than which about a quarter of this model's jobs were shorter."""
 rate = KeyName("maskq:rate:{key_id}")
 """String: the microsecond until which an API key has used up its rate (`scripts/admit.lua`)."""
 

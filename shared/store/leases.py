@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Self, cast
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from shared.domain.job import Job, JobFailure, JobStatus
 from shared.domain.result import SegmentationResult
-from shared.errors import DeadlineExceeded, WorkerLost
+from shared.errors import DeadlineExceeded, StoreUnavailable, WorkerLost
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.connection import connection_options
+from shared.store.connection import sync_redis
 from shared.store.image_store import ImageStore
 from shared.store.liveness import liveness_window_s
 from shared.store.lua_script import SyncScript
@@ -29,6 +27,8 @@ _MAX_LOSSES_ALONE = 3
 _MAX_JOBS_REAPED = 100
 """By one call, so that the script does not block the server for long after an outage."""
 _LISTEN_S = 0.5
+_WITHOUT_IMAGE = (None, b"failed", b"canceled")
+"""Status of the jobs whose image nobody needs; None: there is no such job."""
 _WORKER_LOST = JobFailure(
     type=WorkerLost.type, detail=f"{_MAX_LOSSES_ALONE} workers were lost while they ran this job alone"
 )
@@ -91,18 +91,16 @@ class LeaseStore:
     def connect(cls, settings: Settings) -> Self:
         """A store with its own pool of connections. A command whose connection is lost is not sent again, because a
         claim must not be made twice. A job whose claim did not reach the worker is released when its lease ends."""
-        redis = Redis.from_url(
-            settings.redis.redis_url, **connection_options(settings.redis), retry=Retry(NoBackoff(), retries=0)
-        )
-        return cls(redis, settings)
+        return cls(sync_redis(settings.redis), settings)
 
     def close(self) -> None:
         self._redis.close()
 
-    def claim(self, model_id: str, *, is_idle: bool) -> Lease | None:
+    def claim(self, model_id: str, *, is_idle: bool, full_clients: Collection[str] = ()) -> Lease | None:
         """Claim the next job for this model; None if there is none for this worker. Only an idle worker, which has no
-        other job in flight, receives a quarantined job, and must run it alone."""
-        found = self._claim(model=model_id, lease_ms=self._lease_ms, is_idle=is_idle)
+        other job in flight, receives a quarantined job, and must run it alone. Jobs of `full_clients` are claimed only
+        if no other client has one among the next."""
+        found = self._claim(model=model_id, lease_ms=self._lease_ms, is_idle=is_idle, full_clients=list(full_clients))
         if not found:
             return None
         job = job_from_hash(named_values(found["record"]))
@@ -122,6 +120,8 @@ class LeaseStore:
             result_cache_s=max(1, self._settings.retention.result_cache_s),
             **self._retention,
         )
+        if found["is_finished"] and outcome.failure:
+            self._remove_images([lease.job.id])
         return bool(found["is_finished"])
 
     def release(self, lease: Lease) -> bool:
@@ -145,6 +145,7 @@ class LeaseStore:
             max_jobs=_MAX_JOBS_REAPED,
             **self._retention,
         )
+        self._remove_images([text(each) for each in found.pop("ended")])
         reaped = Reaped(**found)
         if reaped != Reaped():
             logger.warning("%s: %s", model_id, reaped)
@@ -191,17 +192,27 @@ class LeaseStore:
             return self._images.read(job_id)
         return cast(bytes | None, self._redis.get(key_names.image(job_id)))
 
+    def _remove_images(self, job_ids: Collection[str]) -> None:
+        """Remove images of jobs that ended without a result from a folder or bucket; in Redis the scripts do it."""
+        if self._images is None:
+            return
+        for job_id in job_ids:
+            try:
+                self._images.delete(job_id)
+            except StoreUnavailable as error:
+                logger.warning("job %s: its image stays until the next sweep: %s", job_id, error.detail)
+
     def _needing_images(self, job_ids: Collection[str]) -> set[str]:
-        """Those of these jobs that have not ended, or ended so recently that their images are kept."""
+        """Those of these jobs that have not ended, or succeeded so recently that their images are kept."""
         ids = list(job_ids)
         with self._redis.pipeline(transaction=False) as batch:
             batch.time()
             for job_id in ids:
-                batch.hmget(key_names.job(job_id), "id", "completed_at_ms")
+                batch.hmget(key_names.job(job_id), "status", "completed_at_ms")
             (seconds, _), *records = batch.execute()
         kept_after_ms = (seconds - self._settings.retention.image_retention_s) * 1000
         return {
             job_id
-            for job_id, (known, ended) in zip(ids, records, strict=True)
-            if known and int(ended or 2**63) > kept_after_ms
+            for job_id, (status, ended) in zip(ids, records, strict=True)
+            if status not in _WITHOUT_IMAGE and int(ended or 2**63) > kept_after_ms
         }

@@ -9,6 +9,9 @@ from functools import cached_property
 from shared.domain.job import JobRequest
 from shared.domain.webhook import Webhook
 
+_DECIDES_RESULT = {"model_id", "prompt", "mask_formats", "tiles", "duplicates", "score_threshold"}
+"""The fields of a request that its result depends on, beside the image."""
+
 
 @dataclass(frozen=True)
 class NewJob:
@@ -19,6 +22,8 @@ class NewJob:
     image: bytes
     """The file as it was uploaded."""
     owner: str
+    client: str
+    """Whom limits count: `Caller.client`."""
     timeout_s: float | None = None
     """Seconds from acceptance until the job is canceled; None: no limit."""
     idempotency_key: str = ""
@@ -26,7 +31,7 @@ class NewJob:
     webhook: Webhook | None = None
     """Where the end of the job is announced."""
     share: int = 1
-    """Turns of this owner's jobs for each turn of an owner with the share 1."""
+    """Turns of this client's jobs for each turn of a client with the share 1, and its part of what is limited."""
 
     @property
     def weight(self) -> int:
@@ -35,8 +40,8 @@ class NewJob:
 
     @property
     def flow(self) -> str:
-        """The flow that the job belongs to: all jobs of its owner with its priority, which run in order."""
-        return f"{self.request.priority}:{self.owner}"
+        """The flow that the job belongs to: all jobs of its client with its priority, which run in order."""
+        return f"{self.request.priority}:{self.client}"
 
     @cached_property
     def image_sha256(self) -> bytes:
@@ -45,16 +50,16 @@ class NewJob:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 in hex of everything that distinguishes this request from another one."""
+        """SHA-256 in hex of everything that distinguishes this request from another one. The name of the file does not:
+        a client that repeats a request may have the same image in another temporary file."""
         webhook = self.webhook.url if self.webhook else ""
-        request = self.request.model_dump_json(exclude={"traceparent"})
+        request = self.request.model_dump_json(exclude={"traceparent", "file_name"}, exclude_defaults=True)
         return _digest(request, str(self.timeout_s), webhook, self.image_sha256)
 
-    @property
-    def content(self) -> str:
-        """SHA-256 in hex of everything that the result depends on."""
-        request = self.request
-        return _digest(request.model_id, request.prompt, ",".join(request.mask_formats), self.image_sha256)
+    def content(self, *, is_shared: bool) -> str:
+        """SHA-256 in hex of everything that the result depends on, and of the owner unless owners share results."""
+        owner = "" if is_shared else self.owner
+        return _digest(self.request.model_dump_json(include=_DECIDES_RESULT), owner, self.image_sha256)
 
 
 def _digest(*parts: str | bytes) -> str:

@@ -11,18 +11,35 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     InvalidResponse,
+    MasterDownError,
     NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.errors import ConfigurationError
 from shared.settings import RedisSettings
+from shared.settings.redis_url import RedisAddress
 from shared.store.connection import address_of
+from shared.store.protocol_probe import speaks_plain, speaks_tls
+from shared.tls import causes, certificate_fault
 
-_CHAIN = 5
-"""How many causes of an error are looked at."""
+_STATES: dict[type[RedisError], str] = {
+    BusyLoadingError: "it is loading its data",
+    ReadOnlyError: "it is a replica, which takes no writes (READONLY)",
+    OutOfMemoryError: "its memory is full (OOM)",
+    MasterDownError: "it is a replica without a primary (MASTERDOWN)",
+    NoPermissionError: "its user lacks a right (NOPERM)",
+}
+_STATES_BY_CODE = {
+    "MISCONF": "it cannot write to its disk (MISCONF)",
+    "NOREPLICAS": "it has too few replicas to take writes (NOREPLICAS)",
+    "BUSY": "it is busy with a script (BUSY)",
+}
 
 
 def require_healing(error: RedisError, settings: RedisSettings) -> None:
@@ -32,24 +49,32 @@ def require_healing(error: RedisError, settings: RedisSettings) -> None:
         ConfigurationError: it cannot end, because REDIS_URL is wrong or its user lacks rights. The message has no part
             of the password.
     """
-    if fault := _lasting_fault(error):
+    if fault := _lasting_fault(error) or _wrong_protocol(error, settings):
         raise ConfigurationError(f"REDIS_URL: the server at {address_of(settings)} {fault}") from None
 
 
 def reason_of(error: RedisError) -> str:
-    """Why the server is away, in a few words for a log."""
-    if isinstance(error, BusyLoadingError):
-        return "it is loading its data"
-    for cause in _causes(error):
+    """Why the server cannot be used now, in a few words for a log."""
+    for kind, state in _STATES.items():
+        if isinstance(error, kind):
+            return state
+    if refused := certificate_fault(error):
+        return refused
+    for cause in causes(error):
         if isinstance(cause, socket.gaierror):
             return "no address is known for this name"
-        if "handshake" in str(cause):
-            return "no answer to TLS; if this server has none, begin REDIS_URL with redis://"
-        if isinstance(cause, OSError) and cause.errno:
+        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
             return os.strerror(cause.errno)
-    if isinstance(error, RedisTimeoutError):
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return _refused_login(str(error))
+    if isinstance(error, RedisTimeoutError) or any(isinstance(cause, TimeoutError) for cause in causes(error)):
         return "no answer in time"
-    return " ".join(str(error).split()) if isinstance(error, ResponseError) else "it closed the connection"
+    return _response(error) if isinstance(error, ResponseError) else "it closed the connection"
+
+
+def _response(error: ResponseError) -> str:
+    text = " ".join(str(error).split())
+    return _STATES_BY_CODE.get(text.partition(" ")[0], text)
 
 
 def _lasting_fault(error: RedisError) -> str:
@@ -61,12 +86,24 @@ def _lasting_fault(error: RedisError) -> str:
         return _refused_login(text)
     if "DB index" in text or "SELECT is not allowed" in text:
         return "does not have the database whose number is at the end of the URL; most servers have 0 to 15"
-    causes = list(_causes(error))
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return "has a TLS certificate that is not trusted here"
-    if any(isinstance(cause, ssl.SSLError) and "WRONG_VERSION" in str(cause) for cause in causes):
+    if refused := certificate_fault(error):
+        return f"cannot be trusted, {refused}. Trust a private CA with MASKQ_CA_FILE"
+    return ""
+
+
+def _wrong_protocol(error: RedisError, settings: RedisSettings) -> str:
+    """Whether TLS is spoken on one side only, or something else than Redis answers."""
+    is_tls = RedisAddress.parse(settings.redis_url).is_tls
+    is_unclear = isinstance(error, InvalidResponse | RedisConnectionError | RedisTimeoutError)
+    if is_tls and any(isinstance(cause, ssl.SSLError) and "WRONG_VERSION" in str(cause) for cause in causes(error)):
         return "does not speak TLS: begin the URL with redis://"
-    return "does not answer as Redis does" if isinstance(error, InvalidResponse) or "Protocol Error" in text else ""
+    if is_unclear and not isinstance(error, BusyLoadingError):
+        if is_tls and speaks_plain(settings):
+            return "does not speak TLS: begin the URL with redis://"
+        if not is_tls and speaks_tls(settings):
+            return "speaks TLS only: begin the URL with rediss://"
+    is_other = isinstance(error, InvalidResponse) or "Protocol Error" in str(error)
+    return "does not answer as Redis does" if is_other else ""
 
 
 def _refused_login(text: str) -> str:
@@ -75,11 +112,3 @@ def _refused_login(text: str) -> str:
     if text.startswith("NOAUTH") or "Authentication required" in text:
         return "needs a password: the form is redis://USER:PASSWORD@HOST:PORT/DATABASE"
     return "does not accept this user and password (WRONGPASS)"
-
-
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error, and the errors that it was raised for."""
-    causes = [error]
-    while len(causes) < _CHAIN and (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
-    return causes

@@ -31,7 +31,8 @@ class LedgerStats:
     memory_max_bytes: int
     """Its limit; 0 if there is none."""
     delivery_overdue_s: float
-    """Age of the oldest unclaimed due delivery, of all models; 0 if there is none."""
+    """Age of the oldest unclaimed due delivery, of all models; 0 if there is none. Deliveries of a client all of whose
+    due ones are to hosts that are full count from when a deliverer last looked at them."""
     delivery_counts: Mapping[str, int]
     """Delivery attempts of all models, by the state in which they left the delivery. States without any are missing."""
     job_counts: Mapping[str, int]
@@ -55,7 +56,7 @@ async def read_stats(redis: Redis, model_id: str, liveness_window_s: float) -> L
         batch.zcard(key_names.running(model_id))
         batch.zcount(key_names.workers(model_id), now_ms - liveness_window_s * 1000, "+inf")
         batch.info("memory")
-        batch.zrange(key_names.DELIVERY_HOSTS, 0, 0, withscores=True)
+        batch.zrange(key_names.DELIVERY_CLIENTS, 0, 0, withscores=True)
         batch.hgetall(key_names.DELIVERY_COUNTS)
         batch.hgetall(key_names.counts(model_id))
         *queues, quarantined, running, workers, memory, due, delivery_counts, counts = await batch.execute()

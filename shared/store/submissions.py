@@ -10,13 +10,14 @@ from typing import Self, cast
 
 from redis.asyncio import Redis
 
-from shared.domain.job import Job, JobStatus
+from shared.domain.fair_share import FACTOR
+from shared.domain.job import JobStatus
 from shared.errors import (
     IdempotencyMismatch,
     JobExpired,
-    JobNotFound,
     ModelUnserved,
     QueueFull,
+    ShareExceeded,
     StoreFull,
     StoreUnavailable,
 )
@@ -24,20 +25,28 @@ from shared.settings import Settings
 from shared.store import key_names
 from shared.store.connection import async_redis
 from shared.store.image_store import ImageStore
+from shared.store.job_list import JobList, ListPosition
 from shared.store.job_state import JobState
 from shared.store.liveness import liveness_window_s
 from shared.store.lua_script import Argument, AsyncScript, Reply
 from shared.store.new_job import NewJob
-from shared.store.records import job_from_hash, text
+from shared.store.records import text
 from shared.store.retention import retention_arguments
 from shared.store.stats import LedgerStats, read_stats
+from shared.store.store_memory import FULL_SHARE, MemorySample, StoreMemory
 
 _SAMPLE_S = 1.0
-"""How long a look at the server's memory, or at a model's workers, stays valid."""
-_FULL_SHARE = 0.8
-"""Share of the server's memory from which on jobs are refused."""
+"""How long a look at a model's workers stays valid."""
+_MAX_LISTED = 1_000
+"""Jobs that one request for a list looks at, most of them expired. It takes the server 3 ms."""
 _IDEMPOTENCY_S = 86_400
 """How long an idempotency key is kept: a day."""
+_STORE_FULL = f"{FULL_SHARE:.0%} of the store's memory is in use; try again when jobs have ended"
+_SHARES = {
+    "jobs": "you have your share of the jobs that may wait; try again when some of yours have been taken",
+    "images": "you have your share of the memory for images; try again when some of your jobs have ended or expired",
+}
+"""What a client is told that has its share of a resource."""
 
 
 class SubmissionStore:
@@ -49,12 +58,13 @@ class SubmissionStore:
         self._retention = retention_arguments(settings.retention)
         self._liveness_window_s = liveness_window_s(settings.liveness)
         self._images = ImageStore.from_settings(settings.images)
-        self._sampled_at = -math.inf
-        self._is_full = False
+        self._memory = StoreMemory(redis)
         self._served_at: dict[str, float] = {}
         self._submit = AsyncScript(redis, "submit")
         self._read = AsyncScript(redis, "read")
+        self._list = AsyncScript(redis, "list")
         self._cancel = AsyncScript(redis, "cancel")
+        self._delete = AsyncScript(redis, "delete")
         self._live = AsyncScript(redis, "live")
 
     @classmethod
@@ -75,21 +85,25 @@ class SubmissionStore:
             QueueFull: `max_queued_jobs` jobs wait for this model.
             IdempotencyMismatch: the key was used for another request.
             JobNotFound, JobExpired: as `read`, for the job that was submitted with the key.
+            ShareExceeded: this client uses its share of the queue, or of the memory for images.
             StoreFull: the server's memory is nearly used up.
         """
-        await self._require_memory()
+        memory = await self._memory.sample()
+        if memory.is_full:
+            raise StoreFull(_STORE_FULL)
         if self._images:
             await self._images.put(new.id, new.image)
-        reply = await self._submit(**self.submit_arguments(new))
+        reply = await self._submit(**self.submit_arguments(new, memory))
         if self._images and reply.get("id") != new.id.encode():
             with suppress(StoreUnavailable):  # the job is accepted; the sweep removes the image
                 await self._images.remove(new.id)
         self._require_accepted(reply)
         return JobState.from_reply(reply)
 
-    def submit_arguments(self, new: NewJob) -> dict[str, Argument]:
+    def submit_arguments(self, new: NewJob, memory: MemorySample) -> dict[str, Argument]:
         """Arguments of the script `submit`."""
         settings = self._settings
+        is_shared = settings.retention.result_cache_shared
         return {
             "id": new.id,
             "request": new.request.model_dump_json(exclude_defaults=True),  # short: kept until the job expires
@@ -98,12 +112,15 @@ class SubmissionStore:
             "owner": new.owner,
             "flow": new.flow,
             "weight": new.weight,
+            "times_free": FACTOR * new.share,
             "timeout_s": new.timeout_s,
             "max_queued_jobs": settings.submissions.max_queued_jobs,
+            "memory_bytes": memory.limit_bytes,
+            "other_bytes": memory.other_bytes,
             "idempotency_key": new.idempotency_key,
             "idempotency_s": _IDEMPOTENCY_S,
             "fingerprint": new.fingerprint if new.idempotency_key else None,
-            "content": new.content if settings.retention.result_cache_s else None,
+            "content": new.content(is_shared=is_shared) if settings.retention.result_cache_s else None,
             "webhook": new.webhook.model_dump_json() if new.webhook else None,
             "webhook_host": new.webhook.host if new.webhook else None,
             **self._retention,
@@ -131,30 +148,23 @@ class SubmissionStore:
         """
         return JobState.from_reply(await self._read(id=job_id))
 
-    async def list(self, owner: str, before: str, limit: int) -> list[Job]:
-        """Up to `limit` jobs of an owner, newest first: those accepted before the job `before`, or the newest of all if
-        that is empty.
+    async def list(self, owner: str, cursor: str, limit: int) -> JobList:
+        """Up to `limit` jobs of an owner, newest first: from the position that an earlier call returned as the next
+        one, or from the newest if that is empty. Looks at a bounded number of jobs: there may be fewer in the answer,
+        or none, and still a next position.
 
         Raises:
-            JobNotFound: the job `before` is no longer listed.
+            InvalidField: the cursor is not one.
         """
-        start = 0
-        if before:
-            rank = cast(int | None, await self._redis.zrevrank(key_names.owned(owner), before))
-            if rank is None:
-                raise JobNotFound("the cursor names a job that is gone; start again without it")
-            start = rank + 1
-        found: list[Job] = []
-        while len(found) < limit:
-            page = cast(list[bytes], await self._redis.zrevrange(key_names.owned(owner), start, start + limit - 1))
-            if not page:
-                break
-            start += len(page)
-            async with self._redis.pipeline(transaction=False) as batch:
-                for job_id in page:
-                    batch.hgetall(key_names.job(text(job_id)))
-                found += [job_from_hash(record) for record in await batch.execute() if record]
-        return found[:limit]
+        position = ListPosition.parse(cursor) if cursor else None
+        found = await self._list(
+            owner=owner,
+            before_ms=position.ms if position else None,
+            before_id=position.job_id if position else None,
+            limit=limit,
+            max_seen=_MAX_LISTED,
+        )
+        return JobList.from_reply(found)
 
     async def image(self, job_id: str) -> bytes | None:
         """The uploaded image, or None once it is no longer kept."""
@@ -163,7 +173,7 @@ class SubmissionStore:
         return cast(bytes | None, await self._redis.get(key_names.image(job_id)))
 
     async def cancel(self, job_id: str) -> JobStatus:
-        """Cancel a job that has not ended. Returns its status before. An ended job stays as it is.
+        """Cancel a job that has not ended, and remove its image. Returns its status before. An ended job stays as is.
 
         Raises:
             JobNotFound, JobExpired: as `read`.
@@ -172,7 +182,25 @@ class SubmissionStore:
         if status is None:
             await self.read(job_id)  # raises JobNotFound if there never was such a job
             raise JobExpired("it ended and was removed a moment ago")
-        return JobStatus(text(status))
+        before = JobStatus(text(status))
+        if self._images and not before.is_terminal:
+            with suppress(StoreUnavailable):  # a sweep removes it later
+                await self._images.remove(job_id)
+        return before
+
+    async def delete(self, job_id: str) -> None:
+        """Remove a job in any state, with its image, its result, and its delivery. A worker that runs it is told to
+        stop, and can store nothing. Later reads raise `JobDeleted`.
+
+        Raises:
+            JobNotFound, JobExpired: as `read`.
+            StoreUnavailable: the job is removed, and its image could not be. The next sweep of images removes that.
+        """
+        kept = self._retention
+        if not (await self._delete(id=job_id, tombstone_s=kept["retention_s"] + kept["tombstone_s"]))["is_deleted"]:
+            await self.read(job_id)  # raises JobNotFound, JobExpired or JobDeleted
+        if self._images:
+            await self._images.remove(job_id)
 
     async def live_workers(self, model_id: str) -> int:
         """Number of workers of this model whose last heartbeat is within the liveness window."""
@@ -195,15 +223,9 @@ class SubmissionStore:
             case "full":
                 limit = self._settings.submissions.max_queued_jobs
                 raise QueueFull(f"{reply['waiting']} jobs are waiting and {limit} is the most; try again later", limit)
+            case "no_room":
+                raise StoreFull(_STORE_FULL)
+            case "share":
+                raise ShareExceeded(_SHARES[text(reply["resource"])])
             case "mismatch":
                 raise IdempotencyMismatch("use a new key for a new request, and the same body for a repeated one")
-
-    async def _require_memory(self) -> None:
-        """Refuse jobs before the server's memory is full, so that accepted jobs can end. Looks once a second."""
-        now = time.monotonic()
-        if now - self._sampled_at >= _SAMPLE_S:
-            memory = await self._redis.info("memory")
-            self._is_full = 0 < memory["maxmemory"] * _FULL_SHARE < memory["used_memory"]
-            self._sampled_at = now
-        if self._is_full:
-            raise StoreFull(f"{_FULL_SHARE:.0%} of the store's memory is in use; try again when jobs have ended")

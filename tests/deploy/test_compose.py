@@ -222,6 +222,30 @@ def test_no_password_is_in_an_environment(compose: dict[str, Any]) -> None:
 
 
 @pytest.mark.docker
+def test_each_kind_of_process_has_its_own_password_of_redis_and_no_other(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        mounted = {
+            each["target"]: each for each in service.get("volumes", []) if each["target"].startswith("/run/secrets")
+        }
+        kind = name.partition("-")[0]
+        if kind in ("api", "worker", "webhooks", "redis"):
+            (mount,) = mounted.values()
+            assert (mount["target"], mount["read_only"]) == ("/run/secrets", True)
+            assert mount["source"] == ("redis-users" if kind == "redis" else f"{kind}-secrets")
+        else:
+            assert kind == "secrets" or not mounted
+
+
+@pytest.mark.docker
+def test_grafana_has_no_administrator_and_takes_no_password() -> None:
+    environment = compose_config(*_FILES["monitoring"])["services"]["grafana"]["environment"]
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert environment["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert environment["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+
+
+@pytest.mark.docker
 def test_a_worker_has_enough_time_to_drain(compose: dict[str, Any]) -> None:
     grace = compose["services"]["worker"]["stop_grace_period"]
     assert float(grace.removesuffix("s")) > Settings.of().liveness.drain_s

@@ -26,6 +26,7 @@ _MODELS = {
     "ConfigMap": "V1ConfigMap",
     "Deployment": "V1Deployment",
     "Ingress": "V1Ingress",
+    "NetworkPolicy": "V1NetworkPolicy",
     "PodDisruptionBudget": "V1PodDisruptionBudget",
     "Service": "V1Service",
 }
@@ -189,13 +190,71 @@ def test_the_ingress_serves_the_path(root: Path) -> None:
     assert (path["path"], path["pathType"]) == ("/maskq", "Prefix")
 
 
-def test_only_the_cluster_is_trusted_as_a_proxy(root: Path) -> None:
+def test_nobody_is_trusted_as_a_proxy_but_whom_the_operator_names(root: Path) -> None:
     data = _settings(root)
-    assert data["FORWARDED_ALLOW_IPS"] == data["MASKQ_METRICS_ALLOW"]
-    trusted = [ip_network(each) for each in data["FORWARDED_ALLOW_IPS"].split(",")]
-    assert all(network.is_private or network == ip_network("100.64.0.0/10") for network in trusted)
-    Settings.of(forwarded_allow_ips=data["FORWARDED_ALLOW_IPS"])
-    assert _settings(root, clusterNetworks="10.1.0.0/16")["FORWARDED_ALLOW_IPS"] == "10.1.0.0/16"
+    assert "FORWARDED_ALLOW_IPS" not in data
+    assert all(
+        ip_network(each).is_private or each == "100.64.0.0/10" for each in data["MASKQ_METRICS_ALLOW"].split(",")
+    )
+    named = _settings(root, trustedProxies="10.1.0.0/16,10.2.0.7")
+    assert named["FORWARDED_ALLOW_IPS"] == "10.1.0.0/16,10.2.0.7"
+    Settings.of(forwarded_allow_ips=named["FORWARDED_ALLOW_IPS"])
+
+
+def _sources(policy: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Who may connect, and to which port."""
+    rules = policy["spec"]["ingress"]
+    return [
+        (next(iter(next(iter(source.values()))["matchLabels"].values())), port["port"])
+        for rule in rules
+        for source in rule["from"]
+        for port in rule["ports"]
+    ]
+
+
+def test_only_named_pods_can_connect_to_a_part(root: Path) -> None:
+    manifests = render(root, {**_ALL_ON, "networkPolicy": {"redisPods": {"app": "redis"}}})
+    policies = _of_kind(manifests, "NetworkPolicy")
+    assert {name: _sources(policy) for name, policy in policies.items()} == {
+        "demo-api": [("ingress-nginx", "http"), ("monitoring", "http")],
+        "demo-worker": [("monitoring", "metrics")],
+        "demo-webhooks": [],
+        "demo-redis": [("maskq", 6379)],
+    }
+    for name, deployment in _of_kind(manifests, "Deployment").items():
+        selected = policies[name]["spec"]["podSelector"]["matchLabels"]
+        assert selected == deployment["spec"]["template"]["metadata"]["labels"]
+    for manifest in policies.values():
+        assert manifest["spec"]["policyTypes"] == ["Ingress"]
+        assert list(unknown_fields(manifest, _MODELS["NetworkPolicy"])) == []
+    assert not _of_kind(render(root, {**_SECRET, "networkPolicy": {"enabled": False}}), "NetworkPolicy")
+    assert "demo-redis" not in _of_kind(render(root, _SECRET), "NetworkPolicy")
+
+
+def _secrets_of(manifests: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The names of the secrets that each deployment mounts."""
+    found = {}
+    for name, deployment in _of_kind(manifests, "Deployment").items():
+        (volume,) = [each for each in deployment["spec"]["template"]["spec"]["volumes"] if each["name"] == "secrets"]
+        found[name] = [source["secret"]["name"] for source in volume["projected"]["sources"] or []]
+    return found
+
+
+def test_each_part_gets_only_its_own_secrets(root: Path) -> None:
+    own = {"api": "redis-api", "worker": "redis-worker", "webhooks": "redis-webhooks"}
+    assert _secrets_of(render(root, {"redis": {"secrets": own}, "hfTokenSecret": "hf"})) == {
+        "demo-api": ["redis-api"],
+        "demo-worker": ["redis-worker", "hf"],
+        "demo-webhooks": ["redis-webhooks"],
+    }
+    mixed = {"existingSecret": "redis", "secrets": {"worker": "redis-worker"}}
+    assert _secrets_of(render(root, {"redis": mixed})) == {
+        "demo-api": ["redis"],
+        "demo-worker": ["redis-worker"],
+        "demo-webhooks": ["redis"],
+    }
+    with pytest.raises(helm_python.HelmError, match="existingSecret"):
+        render(root, {"redis": {"secrets": {"api": "redis-api"}}})
 
 
 def test_a_setting_in_values_replaces_that_of_the_chart(root: Path) -> None:
@@ -211,8 +270,10 @@ def test_a_setting_in_values_replaces_that_of_the_chart(root: Path) -> None:
         {"publicUrl": "https://a.example/?x"},
         {"ingress": {"path": "maskq"}},
         {"ingress": {"path": "/a b"}},
-        {"clusterNetworks": "*"},
-        {"clusterNetworks": ""},
+        {"metricsNetworks": "*"},
+        {"metricsNetworks": ""},
+        {"trustedProxies": "*"},
+        {"networkPolicy": {"clients": []}},  # would be everybody
     ],
 )
 def test_wrong_addresses_are_refused(root: Path, values: dict[str, Any]) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx2
 import pytest
+from PIL import Image
 
 from shared.settings import Settings
+from testing.pictures import encoded
 from testing.servers import front_end, website
 from tests.deploy.proxy import Proxy, proxy
 
@@ -111,14 +114,120 @@ def _raw(port: int, request: bytes) -> tuple[str, str]:
     return head, body
 
 
-def test_too_many_requests_of_a_client_are_a_problem_document(tmp_path: Path) -> None:
-    with proxy(tmp_path, _NOBODY) as found, ExitStack() as connections:
-        for _ in range(256):
-            each = connections.enter_context(socket.create_connection(("127.0.0.1", found.http)))
-            each.sendall(b"POST /segment/ HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
-        answer = httpx2.get(f"{found.url}/")
+_OPEN = b"GET /jobs/1 HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n"
+"""A request that a silent server leaves open."""
+
+
+@contextmanager
+def _open_requests(port: int, count: int, header: bytes = b"A: b") -> Iterator[None]:
+    """So many requests in progress. A header has `%d` for their number."""
+    with ExitStack() as connections:
+        for number in range(count):
+            each = connections.enter_context(socket.create_connection(("127.0.0.1", port)))
+            each.sendall(_OPEN % (header % number if b"%" in header else header))
+        yield
+
+
+@contextmanager
+def _behind_silence(folder: Path) -> Iterator[Proxy]:
+    """A proxy in front of a server that takes connections and never answers."""
+    with ExitStack() as stack:
+        silent = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=4096))
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        yield stack.enter_context(proxy(folder, address, MASKQ_MAX_WAIT_S="45"))
+
+
+def test_too_many_requests_with_a_key_leave_room_for_other_keys_at_the_same_address(tmp_path: Path) -> None:
+    with _behind_silence(tmp_path) as found, _open_requests(found.http, 512, b"Authorization: Bearer maskq_a"):
+        _assert_limited(found, Authorization="Bearer maskq_a")
+        for other in ({"Authorization": "Bearer maskq_b"}, {"X-API-Key": "maskq_c"}, {}):
+            _assert_admitted(found, other)
+
+
+def test_an_address_cannot_make_up_keys_without_end(tmp_path: Path) -> None:
+    """Long keys do not fill the proxy's memory either."""
+    with _behind_silence(tmp_path) as found, _open_requests(found.http, 2048, b"X-API-Key: %d" + b"x" * 4000):
+        _assert_limited(found)
+
+
+def _assert_limited(found: Proxy, **headers: str) -> None:
+    """Soon at least: the proxy may still be reading the requests before this one."""
+    answer = None
+    while answer is None:
+        with suppress(httpx2.ReadTimeout):
+            answer = httpx2.get(f"{found.url}/", headers=headers, timeout=1)
     _assert_problem(answer, 429, "rate_limited", "/")
     assert answer.headers["retry-after"] == "1"
+
+
+def _assert_admitted(found: Proxy, headers: dict[str, str]) -> None:
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.get(f"{found.url}/", headers=headers, timeout=0.5)
+
+
+def test_a_body_without_a_key_is_refused_before_it_is_read(tmp_path: Path, settings: Settings) -> None:
+    """24 of them once filled the room for all bodies; nothing is stored now."""
+    closed = settings.replace(require_keys=True)
+    with front_end(closed) as url, proxy(tmp_path, url.removeprefix("http://")) as found:
+        for _ in range(24):
+            request = b"POST /segment/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 20000000\r\n\r\n"
+            head, _ = _raw(found.http, request + b"x" * 100_000)
+            assert head.startswith("HTTP/1.1 401 ")
+        assert not [each for each in (tmp_path / "body").rglob("*") if each.is_file()]
+
+
+def test_a_large_body_without_a_key_is_answered_while_it_is_sent(tmp_path: Path, settings: Settings) -> None:
+    closed = settings.replace(require_keys=True)
+    with front_end(closed) as url, proxy(tmp_path, url.removeprefix("http://")) as found:
+        for _ in range(10):
+            answer = httpx2.post(f"{found.url}/segment/", content=b"x" * 20_000_000)
+            assert answer.status_code == 401, answer.text
+
+
+def test_an_upload_arrives_whole_through_the_proxy(tmp_path: Path, settings: Settings) -> None:
+    image = encoded(Image.frombytes("RGB", (1500, 1500), os.urandom(1500 * 1500 * 3)))
+    with (
+        front_end(settings.replace(accept_unserved=True)) as url,
+        proxy(tmp_path, url.removeprefix("http://")) as found,
+    ):
+        answer = httpx2.post(f"{found.url}/segment/", files={"image_file": image}, data={"prompt": "cat"})
+    assert answer.status_code == 202, answer.text
+
+
+_METRICS_PATHS = [
+    "/metrics",
+    "/metrics%0a",
+    "/metrics%0A",
+    "/metrics/",
+    "//metrics",
+    "/./metrics",
+    "/x/../metrics",
+    "/%6detrics",
+]
+_METRICS_PATHS += [
+    "/metrics%00",
+    "/metrics;x",
+    "/METRICS",
+    "/metrics%20",
+    "/metrics%0d%0a",
+    "/metrics?",
+    "/metrics%23",
+    "///metrics",
+]
+
+
+@pytest.mark.parametrize("public", ["", "https://example.com/maskq"])
+def test_no_spelling_of_the_path_shows_metrics_through_the_proxy(
+    tmp_path: Path, settings: Settings, public: str
+) -> None:
+    """The API refuses what came through a proxy, so it does not matter how the proxy and the API read a path."""
+    open_to_all = settings.replace(metrics_allow="0.0.0.0/0", forwarded_allow_ips="*")
+    with front_end(open_to_all) as url:
+        assert "maskq_store_up" in httpx2.get(f"{url}/metrics").text
+        with proxy(tmp_path, url.removeprefix("http://"), MASKQ_PUBLIC_URL=public) as found:
+            for path in [*_METRICS_PATHS, *(f"/maskq{each}" for each in _METRICS_PATHS)]:
+                _, body = _raw(found.http, f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
+                assert "maskq_store_up" not in body, path
 
 
 @pytest.mark.parametrize("path", ['/a"b', "/a\\b", "/a%22b", "/\xff"])

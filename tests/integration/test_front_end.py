@@ -6,6 +6,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from shared.store.leases import LeaseStore
 from testing.factories import failure, segmented_object, success
 from testing.pictures import encoded, gradient
 from testing.servers import front_end
-from tests.jobs import PNG, assert_problem, submit
+from tests.jobs import PNG, assert_problem, finish_next, submit
 
 _JPEG = encoded(gradient(300, 200), "JPEG")
 
@@ -61,7 +62,7 @@ def test_an_image_behind_a_url_is_fetched(settings: Settings, leases: LeaseStore
     open_settings = settings.replace(url_allow_http=True, url_allow_private=True)
     with front_end(open_settings) as url, front_end(settings) as elsewhere:
         refused = httpx2.post(f"{elsewhere}/segment/", data={"prompt": "cat", "image_url": f"{url}/x"}, files={})
-        assert refused.status_code == 400  # not a multipart form
+        assert_problem(refused, 422, "url_refused")
         answer = httpx2.post(f"{url}/segment/", json={"prompt": "cat", "image_url": f"{elsewhere}/livez"})
         assert_problem(answer, 415, "unsupported_image")  # it was fetched, and it is JSON
         answer = httpx2.post(f"{elsewhere}/segment/", json={"prompt": "cat", "image_url": f"{url}/livez"})
@@ -125,7 +126,7 @@ def test_jobs_are_listed_newest_first(client: httpx2.Client) -> None:
     assert [job["id"] for job in page["jobs"]] == ids[:0:-1]
     rest = client.get("/jobs", params={"limit": 2, "cursor": page["next_cursor"]}).json()
     assert ([job["id"] for job in rest["jobs"]], rest["next_cursor"]) == (ids[:1], None)
-    assert_problem(client.get("/jobs", params={"cursor": "gone"}), 404, "job_not_found")
+    assert_problem(client.get("/jobs", params={"cursor": "gone"}), 422, "invalid_field")
     assert_problem(client.get("/jobs", params={"limit": 101}), 422, "invalid_field")
 
 
@@ -271,12 +272,19 @@ def test_unknown_paths_and_methods_are_answered_with_problems(
     assert response.status_code == status
 
 
+def test_a_method_that_a_path_lacks_is_answered_with_all_that_it_has(client: httpx2.Client) -> None:
+    response = client.put(f"/jobs/{new_job_id()}")
+    assert_problem(response, 405, "method_not_allowed")
+    assert {each.strip() for each in response.headers["allow"].split(",")} == {"DELETE", "GET"}
+
+
 def test_a_full_queue_is_refused_with_retry_after(settings: Settings) -> None:
     with front_end(settings.replace(max_queued_jobs=1)) as url, httpx2.Client(base_url=url) as client:
         assert submit(client).status_code == 202
-        response = submit(client)
-        assert_problem(response, 429, "queue_full")
-        assert int(response.headers["retry-after"]) > 0
+        for address, problem in (("127.0.0.1", "share_exceeded"), ("192.0.2.1", "queue_full")):
+            response = submit(client, headers={"X-Forwarded-For": address})
+            assert_problem(response, 429, problem)
+            assert int(response.headers["retry-after"]) > 0
 
 
 # --- Reading and canceling jobs ---------------------------------------------------------------------------------------
@@ -332,6 +340,69 @@ def test_a_queued_job_is_canceled_once(client: httpx2.Client) -> None:
     assert_problem(client.post(f"/jobs/{new_job_id()}/cancel"), 404, "job_not_found")
 
 
+def test_a_deleted_job_is_gone_for_all_who_use_it(client: httpx2.Client, leases: LeaseStore) -> None:
+    jobs = [submit(client).json() for _ in range(3)]
+    lease = leases.claim("demo", is_idle=True)
+    assert lease is not None
+    with ThreadPoolExecutor(2) as threads:
+        waiting = threads.submit(client.get, jobs[0]["urls"]["self"], params={"wait": 50})
+        stream = threads.submit(client.get, jobs[0]["urls"]["events"])
+        for job in jobs[:2]:
+            response = client.delete(job["urls"]["self"])
+            assert (response.status_code, response.content) == (204, b"")
+        assert_problem(waiting.result(), 410, "job_deleted")
+        assert stream.result().status_code in (200, 410)  # it ends
+    assert not leases.finish(lease, success(segmented_object()))
+    for path in ("", "/result", "/overlay.png", "/masks/0.png", "/events", "/webhooks"):
+        assert_problem(client.get(jobs[0]["urls"]["self"] + path), 410, "job_deleted")
+    assert_problem(client.delete(jobs[0]["urls"]["self"]), 410, "job_deleted")
+    assert_problem(client.post(jobs[1]["urls"]["cancel"]), 410, "job_deleted")
+    assert_problem(client.delete(f"/jobs/{new_job_id()}"), 404, "job_not_found")
+    assert [job["id"] for job in client.get("/jobs").json()["jobs"]] == [jobs[2]["id"]]
+
+
+def test_a_finished_job_is_deleted_with_its_result(client: httpx2.Client, leases: LeaseStore) -> None:
+    job = submit(client).json()
+    finish_next(leases)
+    assert client.get(job["urls"]["result"]).status_code == 200
+    assert client.delete(job["urls"]["self"]).status_code == 204
+    assert_problem(client.get(job["urls"]["result"]), 410, "job_deleted")
+
+
+# --- Query parameters -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "detail"),
+    [
+        ("POST", "/segment/?prompt=cat", "prompt: unknown query parameter; this request has none"),
+        (
+            "POST",
+            "/segment?api_key=maskq_1",
+            "api_key: unknown query parameter; did you mean the header Authorization?",
+        ),
+        (
+            "GET",
+            "/jobs?limt=2&x=1",
+            "limt: unknown query parameter; did you mean limit?; x: unknown query parameter; kno",
+        ),
+        ("GET", "/jobs?page=2", "page: unknown query parameter; did you mean cursor?"),
+        ("GET", "/jobs/{id}?timeout=2", "timeout: unknown query parameter; did you mean wait?"),
+        ("GET", "/jobs/{id}/result?formt=coco", "formt: unknown query parameter; did you mean format?"),
+        ("GET", "/jobs/{id}/events?wait=1", "wait: unknown query parameter; this request has none"),
+        ("POST", "/jobs/{id}/cancel?force=1", "force: unknown query parameter; this request has none"),
+        ("DELETE", "/jobs/{id}?force=1", "force: unknown query parameter; this request has none"),
+    ],
+)
+def test_an_unknown_query_parameter_is_refused_with_the_nearest(
+    client: httpx2.Client, method: str, path: str, detail: str
+) -> None:
+    job_id = submit(client).json()["id"]
+    response = client.request(method, path.replace("{id}", job_id))
+    assert assert_problem(response, 422, "invalid_field")["detail"].startswith(detail)
+    assert client.get(f"/jobs/{job_id}").json()["status"] == "queued"
+
+
 # --- Other routes -----------------------------------------------------------------------------------------------------
 
 
@@ -352,7 +423,11 @@ def test_the_index_is_a_page_for_people_and_json_for_programs(client: httpx2.Cli
 
 def test_the_openapi_document_shows_both_bodies(client: httpx2.Client) -> None:
     operation = client.get("/openapi.json").json()["paths"]["/segment/"]["post"]
-    assert set(operation["requestBody"]["content"]) == {"multipart/form-data", "application/json"}
+    assert set(operation["requestBody"]["content"]) == {
+        "multipart/form-data",
+        "application/json",
+        "application/x-www-form-urlencoded",
+    }
 
 
 def test_without_redis_the_front_end_is_alive_and_not_ready() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -14,9 +12,9 @@ import pytest
 from api.http import header_limit
 from shared.settings import Settings
 from testing.servers import front_end
+from tests.connections import PATIENCE_S, assert_refused, connection, rest
 from tests.jobs import PNG, assert_problem, submit
 
-_PATIENCE_S = 20
 _FORM = "Content-Type: multipart/form-data; boundary=x\r\n"
 _PART = b'--x\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n'
 
@@ -29,28 +27,6 @@ def hasty(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield url
 
 
-@contextmanager
-def _connection(url: str) -> Iterator[socket.socket]:
-    host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=_PATIENCE_S) as client:
-        yield client
-
-
-def _rest(client: socket.socket) -> bytes:
-    """All bytes until the server closes the connection."""
-    try:
-        return b"".join(iter(lambda: client.recv(65_536), b""))
-    except ConnectionResetError:
-        return b""
-
-
-def _assert_refused(answer: bytes, status: int, code: str) -> None:
-    head, _, body = answer.partition(b"\r\n\r\n")
-    assert head.startswith(f"HTTP/1.1 {status} ".encode()), answer
-    assert b"application/problem+json" in head.lower()
-    assert json.loads(body)["type"] == code
-
-
 def _post(extra: str = _FORM) -> bytes:
     return f"POST /segment/ HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n".encode()
 
@@ -59,51 +35,51 @@ def _post(extra: str = _FORM) -> bytes:
 
 
 def test_incomplete_headers_time_out(hasty: str) -> None:
-    with _connection(hasty) as client:
+    with connection(hasty) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
-        _assert_refused(_rest(client), 408, "request_timed_out")
+        assert_refused(rest(client), 408, "request_timed_out")
 
 
 def test_slow_headers_time_out(hasty: str) -> None:
     begin = time.monotonic()
-    with _connection(hasty) as client, suppress(OSError):
-        while time.monotonic() - begin < _PATIENCE_S:
+    with connection(hasty) as client, suppress(OSError):
+        while time.monotonic() - begin < PATIENCE_S:
             client.sendall(b"\r\n" if time.monotonic() - begin < 0.2 else b"G")
             time.sleep(0.05)
-    assert time.monotonic() - begin < _PATIENCE_S  # the server closed the connection before
+    assert time.monotonic() - begin < PATIENCE_S  # the server closed the connection before
 
 
 def test_a_silent_connection_is_closed(hasty: str) -> None:
-    with _connection(hasty) as client:
-        _assert_refused(_rest(client), 408, "request_timed_out")
+    with connection(hasty) as client:
+        assert_refused(rest(client), 408, "request_timed_out")
 
 
 def test_the_second_request_of_a_connection_has_a_deadline_too(hasty: str) -> None:
-    with _connection(hasty) as client:
+    with connection(hasty) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
         client.sendall(b"GET /livez HTT")
-        _assert_refused(_rest(client), 408, "request_timed_out")
+        assert_refused(rest(client), 408, "request_timed_out")
 
 
 def test_a_slow_answer_is_not_cut_off_by_the_deadline_for_headers(hasty: str) -> None:
-    with httpx2.Client(base_url=hasty, timeout=_PATIENCE_S) as client:
+    with httpx2.Client(base_url=hasty, timeout=PATIENCE_S) as client:
         job = submit(client).json()
         assert client.get(job["urls"]["self"], params={"wait": 1.5}).status_code == 200
 
 
 @pytest.mark.parametrize("length", ["Content-Length: 100\r\n", "Transfer-Encoding: chunked\r\n"])
 def test_an_incomplete_body_times_out(hasty: str, length: str) -> None:
-    with _connection(hasty) as client:
+    with connection(hasty) as client:
         client.sendall(_post(_FORM + length))
-        _assert_refused(_rest(client), 408, "request_timed_out")
+        assert_refused(rest(client), 408, "request_timed_out")
 
 
 # --- Sizes and lengths ------------------------------------------------------------------------------------------------
 
 
 def test_endless_headers_are_refused(settings: Settings) -> None:
-    with front_end(settings) as url, _connection(url) as client:
+    with front_end(settings) as url, connection(url) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
         sent, refused = 0, False
         while sent < 2_000_000 and not refused:
@@ -116,15 +92,15 @@ def test_endless_headers_are_refused(settings: Settings) -> None:
 
 
 def test_long_headers_are_refused_with_a_problem(settings: Settings) -> None:
-    with front_end(settings) as url, _connection(url) as client:
+    with front_end(settings) as url, connection(url) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * 70_000)
-        _assert_refused(_rest(client), 431, "headers_too_large")
+        assert_refused(rest(client), 431, "headers_too_large")
 
 
 def test_a_too_large_content_length_is_refused_before_reading(settings: Settings) -> None:
-    with front_end(settings) as url, _connection(url) as client:
+    with front_end(settings) as url, connection(url) as client:
         client.sendall(_post(f"{_FORM}Content-Length: 99999999999\r\nExpect: 100-continue\r\n"))
-        _assert_refused(_rest(client), 413, "payload_too_large")
+        assert_refused(rest(client), 413, "payload_too_large")
 
 
 @pytest.mark.parametrize(
@@ -138,29 +114,29 @@ def test_a_too_large_content_length_is_refused_before_reading(settings: Settings
     ],
 )
 def test_an_invalid_content_length_is_a_bad_request(settings: Settings, lengths: str) -> None:
-    with front_end(settings) as url, _connection(url) as client:
+    with front_end(settings) as url, connection(url) as client:
         client.sendall(_post(_FORM + lengths) + b"hello")
-        assert _rest(client).startswith(b"HTTP/1.1 400 ")
+        assert rest(client).startswith(b"HTTP/1.1 400 ")
 
 
 def test_bytes_after_the_content_length_are_not_part_of_the_body(settings: Settings) -> None:
     body = b'{"prompt": "cat"}'
-    with front_end(settings) as url, _connection(url) as client:
+    with front_end(settings) as url, connection(url) as client:
         head = _post(f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n")
         client.sendall(head + body + b"\x00 and more \r\n\r\n")
-        answers = _rest(client)
+        answers = rest(client)
     assert b"HTTP/1.1 400 " in answers  # the bytes that follow are not a request
     assert b"HTTP/1.1 2" not in answers
 
 
 def test_uploads_above_the_memory_limit_are_refused_and_memory_is_freed(settings: Settings) -> None:
     small = settings.replace(max_image_bytes=400_000, upload_memory_bytes=1_600_000)
-    with front_end(small) as url, httpx2.Client(base_url=url, timeout=_PATIENCE_S) as client:
+    with front_end(small) as url, httpx2.Client(base_url=url, timeout=PATIENCE_S) as client:
         head = b'--x\r\nContent-Disposition: form-data; name="image_file"; filename="a"\r\n\r\n'
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         is_refused = False
         while not is_refused and time.monotonic() < deadline:  # if both arrive together, the other one may be refused
-            with _connection(url) as other:
+            with connection(url) as other:
                 other.sendall(_post(f"{_FORM}Content-Length: 590000\r\n") + head + bytes(500_000))
                 time.sleep(0.2)
                 answer = _large(client)
@@ -178,7 +154,7 @@ def _large(client: httpx2.Client) -> httpx2.Response:
 
 
 def test_a_compressed_body_is_refused(settings: Settings) -> None:
-    with front_end(settings) as url, httpx2.Client(base_url=url, timeout=_PATIENCE_S) as client:
+    with front_end(settings) as url, httpx2.Client(base_url=url, timeout=PATIENCE_S) as client:
         for encoding in ("gzip", "br", "deflate, gzip", "zstd"):
             headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
             answer = client.post("/segment/", content=b"\x1f\x8b" + bytes(100), headers=headers)
@@ -242,7 +218,10 @@ _FORMS: dict[str, tuple[str, bytes, int, str]] = {
         422,
         "invalid_field",
     ),
-    "url-encoded": ("application/x-www-form-urlencoded", b"prompt=cat", 400, "malformed_request"),
+    "url-encoded": ("application/x-www-form-urlencoded", b"prompt=cat", 422, "invalid_field"),
+    "url-encoded image": ("application/x-www-form-urlencoded", b"image_url=" + PNG, 400, "malformed_request"),
+    "url-encoded escapes": ("application/x-www-form-urlencoded", b"%41" * 1_000_000, 413, "payload_too_large"),
+    "url-encoded fields": ("application/x-www-form-urlencoded", b"a=1&" * 100, 400, "malformed_request"),
     "cut short": ("multipart/form-data; boundary=x", _parts(_IMAGE)[:-20], 400, "malformed_request"),
     "json name twice": ("application/json", b'{"prompt": "a", "prompt": "b"}', 400, "malformed_request"),
     "json huge number": ("application/json", b'{"prompt": "a", "timeout": 1' + b"0" * 400 + b"}", 422, "invalid_field"),
@@ -273,7 +252,17 @@ def test_a_hostile_body_is_answered_quickly(client: httpx2.Client, name: str) ->
 
 @pytest.mark.parametrize(
     "prompt",
-    ["cat\x00", "cat\x1b[2J", "c\u202eat", "c\u200bat", "<loc0001>", "cat <eos>", "<image>", "<seg001>", "x" * 513],
+    [
+        "cat\x00",
+        "cat\x1b[2J",
+        "c\ue000at",
+        "<lo\u200bc0001>",
+        "<loc0001>",
+        "cat <eos>",
+        "<image>",
+        "<seg001>",
+        "x" * 513,
+    ],
 )
 def test_special_tokens_and_control_characters_in_prompts_are_refused(client: httpx2.Client, prompt: str) -> None:
     assert_problem(submit(client, prompt=prompt), 422, "invalid_field")

@@ -14,7 +14,7 @@ from shared.settings import Settings
 from shared.store import key_names
 from shared.store.leases import LeaseStore
 from shared.store.submissions import SubmissionStore
-from testing.factories import failure, new_job
+from testing.factories import failure, new_job, success
 from tests.image_places import Folder, ImagePlace, bucket
 
 
@@ -30,7 +30,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def own_settings(settings: Settings, place: ImagePlace) -> Settings:
     """Settings of a deployment that stores its images in that place."""
-    return settings.replace(image_store=place.url, image_retention_s=100)
+    return settings.replace(image_store=place.url, image_retention_s=100, restart_grace_s=0)
 
 
 @pytest.fixture
@@ -40,11 +40,20 @@ def leases(own_settings: Settings) -> Iterator[LeaseStore]:
     store.close()
 
 
-def _submit(settings: Settings, image: bytes = b"image", key: str = "") -> str:
+def _cancel(settings: Settings, job_id: str) -> None:
+    async def cancel() -> None:
+        store = SubmissionStore.connect(settings)
+        await store.cancel(job_id)
+        await store.close()
+
+    asyncio.run(cancel())
+
+
+def _submit(settings: Settings, image: bytes = b"image", key: str = "", timeout_s: float | None = None) -> str:
     async def submit() -> str:
         store = SubmissionStore.connect(settings)
         try:
-            state = await store.submit(new_job(image=image, idempotency_key=key))
+            state = await store.submit(new_job(image=image, idempotency_key=key, timeout_s=timeout_s))
             assert await store.image(state.job.id) == b"image"
             return state.job.id
         finally:
@@ -81,7 +90,7 @@ def test_a_sweep_removes_only_images_that_no_job_needs(
         lease = leases.claim("demo", is_idle=True)
         assert lease is not None
         assert lease.job.id == job_id
-        leases.finish(lease, failure())
+        leases.finish(lease, success())
     place.write("orphan", b"written before a front end died")
     place.write("young", b"being submitted")
     for name in (ended, kept, waiting, "orphan"):
@@ -90,6 +99,30 @@ def test_a_sweep_removes_only_images_that_no_job_needs(
         redis.hset(key_names.job(ended), "completed_at_ms", "1")
     assert leases.sweep_images() == 2
     assert place.names() == {kept, waiting, "young"}
+
+
+def test_the_image_of_a_job_that_ends_without_a_result_is_removed_at_once(
+    own_settings: Settings, leases: LeaseStore, place: ImagePlace
+) -> None:
+    canceled, failed, late = (_submit(own_settings, timeout_s=timeout_s) for timeout_s in (None, None, 0.001))
+    _cancel(own_settings, canceled)
+    assert place.names() == {failed, late}
+    leases.reap("demo")
+    assert place.names() == {failed}
+    lease = leases.claim("demo", is_idle=True)
+    assert lease is not None
+    leases.finish(lease, failure())
+    assert place.names() == set()
+
+
+def test_an_image_of_a_job_without_a_result_that_stayed_is_swept(
+    own_settings: Settings, leases: LeaseStore, place: ImagePlace
+) -> None:
+    job_id = _submit(own_settings)
+    _cancel(own_settings, job_id)
+    place.write(job_id, b"the process died before it removed it")
+    place.make_old(job_id)
+    assert leases.sweep_images() == 1
 
 
 def test_with_images_in_redis_there_is_nothing_to_sweep(settings: Settings) -> None:

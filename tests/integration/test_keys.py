@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,61 @@ def test_each_route_requires_its_scope(url: str, make_key: MakeKey) -> None:
         assert 'error="insufficient_scope"' in refused.headers["www-authenticate"]
         assert_problem(submit(reads), 403, "scope_missing")
         assert_problem(reads.post(job["urls"]["cancel"]), 403, "scope_missing")
+        assert_problem(reads.delete(f"/jobs/{job['id']}"), 403, "scope_missing")
         assert submits.post(job["urls"]["cancel"]).status_code == 202
+
+
+@pytest.fixture
+def caching(guarded: Settings) -> Settings:
+    """Settings of a deployment that uses results again."""
+    return guarded.replace(result_cache_s=60)
+
+
+@pytest.fixture
+def caching_leases(caching: Settings) -> Iterator[LeaseStore]:
+    with closing(LeaseStore.connect(caching)) as store:
+        yield store
+
+
+def test_a_key_that_may_only_submit_gets_no_result_from_any_answer(
+    caching: Settings, make_key: MakeKey, caching_leases: LeaseStore
+) -> None:
+    same = {"Idempotency-Key": "1"}
+    with front_end(caching) as url, _client(url, make_key(scopes=(Scope.SUBMIT,))) as submits:
+        job = submit(submits, headers=same).json()
+        finish_next(caching_leases)
+        answers = [
+            submit(submits, headers=same),  # the same key again
+            submit(submits, headers={**same, "Prefer": "wait=5"}),
+            submit(submits, headers={"Prefer": "wait=5"}),  # from the result cache
+        ]
+        assert [answer.json()["status"] for answer in answers] == ["succeeded"] * 3
+        assert [answer.json()["result"] for answer in answers] == [None] * 3
+        assert [answer.json()["urls"]["masks"] for answer in answers] == [[]] * 3
+        answers += [submits.get(job["urls"][name]) for name in ("self", "result", "overlay", "events")]
+        answers += [submits.post(job["urls"]["cancel"]), submits.get(f"{job['urls']['self']}/masks/0.png")]
+        assert {answer.status_code for answer in answers[3:]} == {403, 409}
+        assert not any("counts" in answer.text or "raw_text" in answer.text for answer in answers)
+
+
+def test_a_result_is_used_again_for_its_owner_only(
+    caching: Settings, make_key: MakeKey, caching_leases: LeaseStore
+) -> None:
+    with front_end(caching) as url, _client(url, make_key()) as mine, _client(url, make_key()) as other:
+        submit(mine)
+        finish_next(caching_leases)
+        assert submit(mine).json()["cached"]
+        assert not submit(other).json()["cached"]
+
+
+def test_owners_share_the_result_cache_if_the_operator_wants_it(
+    caching: Settings, make_key: MakeKey, caching_leases: LeaseStore
+) -> None:
+    shared = caching.replace(result_cache_shared=True)
+    with front_end(shared) as url, _client(url, make_key()) as mine, _client(url, make_key()) as other:
+        submit(mine)
+        finish_next(caching_leases)
+        assert submit(other).json()["cached"]
 
 
 def test_the_job_of_another_caller_is_not_found_on_any_route(url: str, make_key: MakeKey, leases: LeaseStore) -> None:
@@ -171,7 +226,7 @@ def test_the_job_of_another_caller_is_not_found_on_any_route(url: str, make_key:
             assert_problem(foreign, 404, "job_not_found")
             assert foreign.json()["detail"] == nobodys.json()["detail"]  # it does not reveal that the job exists
         assert other.get("/jobs").json()["jobs"] == []
-        assert_problem(other.get("/jobs", params={"cursor": job["id"]}), 404, "job_not_found")
+        assert_problem(other.get("/jobs", params={"cursor": job["id"]}), 422, "invalid_field")
         assert [each["id"] for each in mine.get("/jobs").json()["jobs"]] == [job["id"]]
 
 

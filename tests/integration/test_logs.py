@@ -94,3 +94,49 @@ def test_a_logged_error_has_its_traceback_without_values_of_variables(
     assert "a.dependency" in log
     assert _SECRET not in log
     assert (log.count(os.linesep) == 1) == (form == "json")
+
+
+_FORGED = "\n2026-01-01T00:00:00Z [info     ] forged [maskq]"
+_HOSTILE = ["\n", "\r", "\x1b[2J", "\x9b31m", "\x85", "\u2028", "\u202e", "\u200b", "\ud800", "\0", "\x7f"]
+
+
+def _fail(text: str) -> None:
+    raise ValueError(text)
+
+
+def _log(form: str, capsys: pytest.CaptureFixture[str], text: str) -> str:
+    """The lines of log records with this text in all places where a record may have text."""
+    set_up_logging(Settings.of(log_format=form).logging)
+    logger = logging.getLogger("a.dependency" + text)
+    with structlog.contextvars.bound_contextvars(job_id=text, **{text: text}):
+        logger.warning(
+            "GET %s", text, extra={"model_id": text, "names": [text], "raw": text.encode("utf-8", "replace")}
+        )
+        try:
+            _fail(text)
+        except ValueError:
+            logger.exception(text)
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hostile", [_FORGED, *_HOSTILE])
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_text_of_a_client_begins_a_line_or_controls_a_terminal(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str], form: str, hostile: str
+) -> None:
+    with_text, without = _log(form, capsys, f"a{hostile}b"), _log(form, capsys, "ab")
+    assert len(with_text.splitlines()) == len(without.splitlines())
+    assert all(each.isprintable() for each in with_text.split("\n"))
+    if form == "json":
+        assert [json.loads(line)["job_id"] for line in with_text.splitlines()] == [f"a{hostile}b"] * 2
+
+
+def test_a_path_cannot_forge_a_log_line(tmp_path: Path) -> None:
+    with Fleet(tmp_path, MASKQ_LOG_FORMAT="text") as fleet, httpx2.Client(base_url=fleet.url) as client:
+        for text in ("%0a2026-01-01T00:00:00Z%20forged", "%1b%5b2J", "%e2%80%a8forged", "%c2%9b31m", "%00", "%ff"):
+            client.get(f"/{text}")
+        client.get("/livez", headers={"X-Request-ID": "a\x1b[2J"})
+        log = (tmp_path / "api.log").read_text("utf-8")
+    assert "GET /\\n2026-01-01T00:00:00Z forged" in log
+    assert all(line.isprintable() for line in log.split("\n"))
+    assert not any(line.startswith("2026-01-01") for line in log.splitlines())

@@ -262,7 +262,7 @@ def test_a_job_claimed_after_a_long_pause_of_heartbeats_is_kept(
 @pytest.mark.slow
 def test_a_claim_without_a_response_does_not_block_the_heartbeat(settings: Settings) -> None:
     store = LeaseStore.connect(settings)
-    claims = Claims(store, "demo")
+    claims = Claims(store, "demo", slots=16)
 
     def claim() -> None:
         with claims.claim():

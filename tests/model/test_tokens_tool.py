@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -66,6 +67,64 @@ def test_a_file_without_a_mask_is_refused_with_the_reason(demo: Checkpoint, tmp_
         encode_file(demo.codec, black)
     with pytest.raises(NotTokens, match="not an image"):
         encode_file(demo.codec, text)
+
+
+def _cross() -> npt.NDArray[np.uint8]:
+    """Two objects, 1 and 7, and a border of 255 between them."""
+    numbers = np.zeros((60, 100), np.uint8)
+    numbers[10:50, 20:50] = 1
+    numbers[10:50, 50:53] = 255
+    numbers[15:45, 53:90] = 7
+    return numbers
+
+
+def _palette_image(numbers: npt.NDArray[np.uint8]) -> Image.Image:
+    """As Pascal VOC: the colours of the numbers say nothing about inside and outside."""
+    image = Image.fromarray(numbers, "P")
+    image.putpalette([0, 0, 0, 128, 0, 0] + [64, 128, 0] * 253 + [224, 224, 192])
+    return image
+
+
+@pytest.mark.parametrize("kind", ["palette", "grey", "16 bits"])
+def test_each_number_of_a_mask_is_an_object_and_the_border_is_none(demo: Checkpoint, tmp_path: Path, kind: str) -> None:
+    numbers, path = _cross(), tmp_path / "mask.png"
+    images = {
+        "palette": _palette_image(numbers),
+        "grey": Image.fromarray(numbers),
+        "16 bits": Image.fromarray(np.where(numbers == 7, 300, numbers.astype(np.uint16))),
+    }
+    images[kind].save(path)
+    expected = [str(encode_mask(demo.codec, numbers == number)) for number in (1, 7)]
+    assert encode_file(demo.codec, path).splitlines() == expected
+    assert encode_file(demo.codec, path, 1) == expected[0]
+    with pytest.raises(NotTokens, match=r"has no mask 255; it has 1, (7|300)"):
+        encode_file(demo.codec, path, 255)
+
+
+@pytest.mark.parametrize("inside", [1, 38, 255])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "I;16"])
+def test_a_mask_of_two_values_is_one_object(demo: Checkpoint, tmp_path: Path, inside: int, mode: str) -> None:
+    mask, path = _cross() == 1, tmp_path / "mask.png"
+    grey = Image.fromarray((mask * inside).astype(np.uint8))
+    image = Image.fromarray(mask) if mode == "1" else grey if mode == "I;16" else grey.convert(mode)
+    if mode == "I;16":
+        image = Image.fromarray((mask * (65_535 if inside == 255 else inside)).astype(np.uint16))
+    image.save(path)
+    assert encode_file(demo.codec, path) == str(encode_mask(demo.codec, mask))
+
+
+def test_a_soft_mask_is_cut_in_the_middle(demo: Checkpoint, tmp_path: Path) -> None:
+    soft, path = np.tile(np.arange(256, dtype=np.uint8), (60, 1)), tmp_path / "mask.png"
+    Image.fromarray(soft).save(path)
+    assert encode_file(demo.codec, path) == str(encode_mask(demo.codec, soft > 127))
+
+
+def test_a_palette_of_two_greys_may_be_in_any_order(demo: Checkpoint, tmp_path: Path) -> None:
+    mask, path = _cross() == 1, tmp_path / "mask.png"
+    image = Image.fromarray((~mask).astype(np.uint8), "P")
+    image.putpalette([255, 255, 255, 0, 0, 0])
+    image.save(path)
+    assert encode_file(demo.codec, path) == str(encode_mask(demo.codec, mask))
 
 
 def test_the_command_encodes_and_decodes(root: Path, tmp_path: Path) -> None:

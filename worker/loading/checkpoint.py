@@ -24,6 +24,7 @@ from worker.loading.memory import check_memory
 from worker.loading.model_folder import check_folder, check_model, explained_access, memory_elements, one_line
 from worker.loading.processor import has_processor, load_processor
 from worker.loading.vae_file import find_vae
+from worker.stages.calibration import Calibration, load_calibration
 from worker.stages.mask_vqvae import MaskCodec, load_vae
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -40,6 +41,8 @@ class Checkpoint:
     processor: Any
     """`PaliGemmaProcessor`."""
     codec: MaskCodec
+    calibration: Calibration | None = None
+    """None: the scores of its objects are not calibrated."""
 
 
 def load_checkpoint(served: ServedModel, settings: CheckpointSettings, models: ModelSettings) -> Checkpoint:
@@ -65,7 +68,10 @@ def load_checkpoint(served: ServedModel, settings: CheckpointSettings, models: M
                 merge_adapter(model, adapter)
         model = model.to(device).eval()
         processor = load_processor(_processor_folders(folder, settings, models), model.config)
-    return Checkpoint(model, processor, _load_codec([adapter or folder, folder], settings.cache_dir))
+    codec = _load_codec([adapter or folder, folder], settings.cache_dir)
+    with _explained(given):
+        calibration = load_calibration(given)
+    return Checkpoint(model, processor, codec, calibration)
 
 
 def _load_model(folder: Path, dtype: torch.dtype, *, softcap: bool) -> PaliGemmaForConditionalGeneration:

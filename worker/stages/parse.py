@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from shared.domain.paligemma import BOX_TOKENS, CODEBOOK_SIZE, LOCATIONS, MASK_TOKENS, SEPARATOR, SPATIAL_TOKEN
+from worker.stages.labels import complete_labels, whole_label
 
 _SPATIAL_RUN = re.compile(rf"((?:{SPATIAL_TOKEN.pattern})+)")
 
@@ -34,13 +35,15 @@ class SkipReason(StrEnum):
 class Detection:
     """One object, as the model wrote it."""
 
-    label: str
+    label: str | None
+    """None if the model wrote none and the prompt does not decide it."""
     box_yxyx: tuple[int, int, int, int]
     """y0, x0, y1, x1 as locations, 0..1023."""
     codes: tuple[int, ...] | None
     """16 mask codes in 0..127, or None if the model wrote only a box."""
     score: float
-    """Geometric mean of the probabilities of its location and mask tokens, 0..1."""
+    """Geometric mean of the probabilities of its location tokens, 0..1. Those of mask tokens say little: many codes
+    write nearly the same mask (docs/answers.md)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def parse_answer(
     Args:
         text: The answer, decoded, without `<eos>`.
         logprobs: Natural logarithms of the probabilities of its location and mask tokens, in order.
-        phrases: The phrases of the prompt. If there is only one, it is the label of objects that have none.
+        phrases: The phrases of the prompt, from which objects without a label get one.
         truncated: The answer was stopped at its maximum length.
     """
     answer = ParsedAnswer()
@@ -89,17 +92,17 @@ def parse_answer(
         for position, group in enumerate(objects):
             ends_run = position == len(objects) - 1
             is_cut = truncated and ends_run and index == len(pieces) - 1 and not after
-            _read_object(answer, group, _label(label if ends_run else "", phrases), is_cut=is_cut)
+            ends_text = truncated and not others and index == len(pieces) - 1
+            name = whole_label(label.strip(), phrases, is_cut=ends_text) if ends_run else ""
+            _read_object(answer, group, name, is_cut=is_cut)
         for other in others:
             _skip_text(answer, other)
-    return answer
+    labels = complete_labels([each.label for each in answer.detections], phrases)
+    detections = [replace(each, label=label) for each, label in zip(answer.detections, labels, strict=True)]
+    return replace(answer, detections=detections)
 
 
 _GROUPS = SPATIAL_TOKEN.groups
-
-
-def _label(text: str, phrases: Sequence[str]) -> str:
-    return text.strip() or (phrases[0] if len(phrases) == 1 else "")
 
 
 def _skip_text(answer: ParsedAnswer, text: str) -> None:
@@ -135,8 +138,8 @@ def _read_object(answer: ParsedAnswer, group: list[_Token], label: str, *, is_cu
         text = "".join(token.text for token in group)
         answer.skipped.append(SkippedText(reason, f"{text} {label}".strip()))
         return
-    score = math.exp(sum(token.logprob for token in group) / len(group))
-    answer.detections.append(Detection(label, (box[0], box[1], box[2], box[3]), codes or None, score))
+    score = math.exp(sum(token.logprob for token in group if token.kind == "loc") / BOX_TOKENS)
+    answer.detections.append(Detection(label or None, (box[0], box[1], box[2], box[3]), codes or None, score))
 
 
 def _fault(box: Sequence[int], codes: Sequence[int], *, is_cut: bool) -> SkipReason | None:

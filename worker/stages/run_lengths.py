@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from shared.domain.tiles import BoxXyxy
+
 _Ints = npt.NDArray[np.int64]
-BoxXyxy = tuple[int, int, int, int]
 _BITS = 5
 _MAX_GROUPS = 8
 """Groups of five bits. Enough for every run in an image of less than 2^39 pixels."""

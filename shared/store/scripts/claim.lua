@@ -2,33 +2,76 @@
 ---@param model string
 ---@param lease_ms number  length of the lease
 ---@param is_idle boolean  whether the worker has no other job in flight
+---@param full_clients string[]  clients that have their share of the worker's jobs in flight
 -- Returns `record`: fields and values of the job's hash; or nothing if no job waits that this worker may claim.
 --
 -- Quarantined jobs come first, and only an idle worker may claim one. While one waits, no worker claims other jobs, so
 -- that a worker becomes idle soon.
 
 local model = args.model
-local queue = ready_key(model)
+local is_full = {}
+for _, client in ipairs(args.full_clients) do
+    is_full[client] = true
+end
+
+-- Gives a job a later start tag if its flow was charged since it got that. Returns whether it did.
+local function postpone_if_charged(id)
+    local job = redis.call('HMGET', job_key(id), 'flow', 'charged')
+    local charge = charge_of(model, job[1])
+    local delay = charge - tonumber(job[2] or 0)
+    if delay > 0 then
+        redis.call('ZINCRBY', ready_key(model), exact(delay), id)
+        redis.call('HSET', job_key(id), 'charged', exact(charge))
+    end
+    return delay > 0
+end
+
+-- The job with the lowest start tag. A charge postpones a job only once it has come to the front, so that a charge costs
+-- the same for any number of jobs that wait. Nothing if so many are postponed that the next call must go on.
+local function first_ready()
+    local MAX_POSTPONED = 1000
+    for _ = 1, MAX_POSTPONED do
+        local first = redis.call('ZRANGE', ready_key(model), 0, 0, 'WITHSCORES')
+        if not first[1] or not postpone_if_charged(first[1]) then
+            return first[1], first[2]
+        end
+    end
+end
+
+-- The first of the next jobs whose client is not full. If all are, the very first: no worker is idle while jobs wait.
+local function next_ready()
+    local MAX_SEEN = 32
+    local id, start_tag = first_ready()
+    if id and #args.full_clients > 0 then
+        local next_jobs = redis.call('ZRANGE', ready_key(model), 0, MAX_SEEN - 1, 'WITHSCORES')
+        for index = 1, #next_jobs, 2 do
+            if not is_full[client_of(redis.call('HGET', job_key(next_jobs[index]), 'flow'))] then
+                return next_jobs[index], next_jobs[index + 1]
+            end
+        end
+    end
+    return id, start_tag
+end
+
+local id, start_tag
 if redis.call('ZCARD', quarantine_key(model)) > 0 then
     if not args.is_idle then
         return
     end
-    queue = quarantine_key(model)
-end
-local next_job = redis.call('ZPOPMIN', queue)
-if #next_job == 0 then
-    return
-end
-
-local id, start_tag = next_job[1], next_job[2]
-if queue == ready_key(model) then
-    if redis.call('ZCARD', queue) == 0 then
-        redis.call('DEL', flows_key(model)) -- no job waits: all flows are equal again
+    id = redis.call('ZPOPMIN', quarantine_key(model))[1]
+else
+    id, start_tag = next_ready()
+    if not id then
+        return
+    end
+    redis.call('ZREM', ready_key(model), id)
+    if redis.call('ZCARD', ready_key(model)) == 0 then
+        redis.call('DEL', flows_key(model), charges_key(model)) -- no job waits: all flows are equal again
     else
         redis.call('HSET', flows_key(model), 'virtual_time', exact(math.max(virtual_time(model), tonumber(start_tag))))
     end
 end
-redis.call('ZREM', waiting_key_of(id, model), id)
+stop_waiting(id, model)
 local now = now_ms()
 redis.call('HSET', job_key(id), 'status', 'processing', 'started_at_ms', whole(now))
 redis.call('HINCRBY', job_key(id), 'attempt', 1)

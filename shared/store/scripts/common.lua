@@ -73,9 +73,15 @@ local function virtual_time(model)
     return tonumber(redis.call('HGET', flows_key(model), 'virtual_time') or 0)
 end
 
+-- By how much the start tags of a flow are late. 0 for a job of an older version.
+local function charge_of(model, flow)
+    return flow and tonumber(redis.call('HGET', charges_key(model), flow) or 0) or 0
+end
+
 -- The state of a job, and what an estimate of its end needs. Returns `outcome`:
 --   'missing': there never was such a job.
 --   'expired': it ended, and its retention is over.
+--   'deleted': its owner has deleted it.
 --   'found', and with it
 --     record              fields and values of the job's hash
 --     jobs_ahead          jobs before it in the queue, if it is queued
@@ -86,7 +92,8 @@ end
 local function job_state(id)
     local record = redis.call('HGETALL', job_key(id))
     if #record == 0 then
-        return {outcome = redis.call('EXISTS', tombstone_key(id)) == 1 and 'expired' or 'missing'}
+        local tombstone = redis.call('GET', tombstone_key(id))
+        return {outcome = tombstone == 'deleted' and 'deleted' or tombstone and 'expired' or 'missing'}
     end
     local job = named(record)
     local state = {
@@ -114,9 +121,83 @@ local function priority_of(request)
     return cjson.decode(request).priority or 'normal'
 end
 
--- The key of the queued jobs that have this job's priority.
-local function waiting_key_of(id, model)
-    return waiting_key(model, priority_of(redis.call('HGET', job_key(id), 'request')))
+-- The client of a job by its flow, which is its priority, a colon and its client. Nil for a job of an older version,
+-- which has no flow: what counts clients leaves it out.
+local function client_of(flow)
+    return flow and flow:match('^%a+:(.*)$')
+end
+
+-- Adds to the number of a client in a hash, and removes numbers that are used up.
+local function add_for(hash, client, change)
+    if redis.call('HINCRBY', hash, client, whole(change)) <= 0 then
+        redis.call('HDEL', hash, client)
+    end
+end
+
+-- A queued job is in the set of its priority and counts for its client, once.
+local function start_waiting(id, model, priority, flow, created_at_ms)
+    local added = redis.call('ZADD', waiting_key(model, priority), created_at_ms, id)
+    if added == 1 and flow then
+        add_for(waiting_clients_key(model), client_of(flow), 1)
+    end
+end
+
+local function stop_waiting(id, model)
+    local job = redis.call('HMGET', job_key(id), 'request', 'flow')
+    local removed = redis.call('ZREM', waiting_key(model, priority_of(job[1])), id)
+    if removed == 1 and job[2] then
+        add_for(waiting_clients_key(model), client_of(job[2]), -1)
+    end
+end
+
+-- Bytes of stored images, of a client and of all.
+local function add_image_bytes(client, bytes)
+    add_for(IMAGE_BYTES, client, bytes)
+    add_for(IMAGE_BYTES, 'total', bytes)
+end
+
+local IMAGE_CHECK_S = 3600
+
+-- Looks at images that may be gone, at most `limit` of them, and no longer counts those that are. So the count is right
+-- again within an hour whatever removed an image: its expiry, or a worker of an older version.
+local function count_images(limit)
+    local now = now_ms()
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', IMAGES, '-inf', whole(now), 'LIMIT', 0, limit)) do
+        local id, bytes, client = member:match('^(%S+) (%d+) (.*)$')
+        local ttl = redis.call('PTTL', image_key(id))
+        if ttl == -2 then
+            redis.call('ZREM', IMAGES, member)
+            add_image_bytes(client, -bytes)
+        else
+            redis.call('ZADD', IMAGES, whole(now + (ttl < 0 and IMAGE_CHECK_S * 1000 or ttl)), member)
+        end
+    end
+end
+
+local function image_member(id, bytes, client)
+    return ('%s %d %s'):format(id, bytes, client)
+end
+
+local function store_image(id, image, client)
+    redis.call('SET', image_key(id), image)
+    redis.call('ZADD', IMAGES, whole(now_ms() + IMAGE_CHECK_S * 1000), image_member(id, #image, client))
+    add_image_bytes(client, #image)
+end
+
+-- Removes the image of a job, or keeps it for `kept_s` seconds.
+local function remove_image(id, kept_s)
+    local bytes = redis.call('STRLEN', image_key(id))
+    local client = client_of(redis.call('HGET', job_key(id), 'flow')) or ''
+    local member = image_member(id, bytes, client)
+    if kept_s > 0 then
+        redis.call('EXPIRE', image_key(id), kept_s)
+        redis.call('ZADD', IMAGES, 'XX', whole(now_ms() + kept_s * 1000), member)
+    elseif bytes > 0 then
+        redis.call('DEL', image_key(id))
+        if redis.call('ZREM', IMAGES, member) == 1 then
+            add_image_bytes(client, -bytes)
+        end
+    end
 end
 
 local function count(model, event, times)
@@ -125,12 +206,12 @@ end
 
 -- processing -> queued: the job goes to the front of its queue, or into quarantine if it is quarantined.
 local function requeue(id, model)
-    local job = redis.call('HMGET', job_key(id), 'start_tag', 'quarantined', 'created_at_ms')
+    local job = redis.call('HMGET', job_key(id), 'start_tag', 'quarantined', 'created_at_ms', 'request', 'flow')
     local queue = job[2] == '1' and quarantine_key(model) or ready_key(model)
     redis.call('ZREM', running_key(model), id)
-    redis.call('HSET', job_key(id), 'status', 'queued')
-    redis.call('ZADD', queue, math.min(tonumber(job[1]), virtual_time(model)), id)
-    redis.call('ZADD', waiting_key_of(id, model), job[3], id)
+    redis.call('HSET', job_key(id), 'status', 'queued', 'charged', exact(charge_of(model, job[5])))
+    redis.call('ZADD', queue, exact(math.min(tonumber(job[1]), virtual_time(model))), id)
+    start_waiting(id, model, priority_of(job[4]), job[5], job[3])
     redis.call('PUBLISH', CHANGES, id)
 end
 
@@ -138,59 +219,103 @@ end
 local function withdraw(id, model)
     redis.call('ZREM', ready_key(model), id)
     redis.call('ZREM', quarantine_key(model), id)
-    redis.call('ZREM', waiting_key_of(id, model), id)
+    stop_waiting(id, model)
     redis.call('ZREM', running_key(model), id)
     redis.call('ZREM', DEADLINES, id)
 end
 
--- A host is due when the first of its deliveries is.
-local function refresh_host(host)
-    local first = redis.call('ZRANGE', deliveries_key(host), 0, 0, 'WITHSCORES')
+-- Gives `member` of the set `index` the lowest score of the set `key`. An empty set has no member in its index.
+local function index_first(index, member, key)
+    local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
     if first[1] then
-        redis.call('ZADD', DELIVERY_HOSTS, first[2], host)
+        redis.call('ZADD', index, first[2], member)
     else
-        redis.call('ZREM', DELIVERY_HOSTS, host)
+        redis.call('ZREM', index, member)
     end
 end
 
-local function schedule_delivery(id, host, due_ms)
-    redis.call('ZADD', deliveries_key(host), whole(due_ms), id)
-    refresh_host(host)
+-- The deliveries of one client to one host. Those of ledgers of an older version have no client.
+local function lane_of(client, host)
+    return client == '' and host or host .. ' ' .. client
 end
 
-local function unschedule_delivery(id, host)
-    redis.call('ZREM', deliveries_key(host), id)
-    refresh_host(host)
+-- A host of a client is due when the first of its deliveries is; a client when the first of its hosts is.
+local function refresh_lane(client, host)
+    index_first(delivery_hosts_key(client), host, deliveries_key(lane_of(client, host)))
+    index_first(DELIVERY_CLIENTS, client, delivery_hosts_key(client))
+end
+
+local function schedule_delivery(id, client, host, due_ms)
+    redis.call('ZADD', deliveries_key(lane_of(client, host)), whole(due_ms), id)
+    refresh_lane(client, host)
+end
+
+local function unschedule_delivery(id, client, host)
+    redis.call('ZREM', deliveries_key(lane_of(client, host)), id)
+    refresh_lane(client, host)
 end
 
 -- Writes the delivery of an ended job that has a webhook. It is due at once and expires with the job.
 local function create_delivery(id, now, retention_s)
-    local host = redis.call('HGET', job_key(id), 'webhook_host')
-    if host then
-        redis.call('HSET', delivery_key(id), 'state', 'pending', 'host', host, 'fence', 0, 'attempts', 0)
+    local job = redis.call('HMGET', job_key(id), 'webhook_host', 'flow')
+    if job[1] then
+        local client = client_of(job[2]) or ''
+        redis.call('HSET', delivery_key(id), 'state', 'pending', 'client', client, 'host', job[1], 'fence', 0,
+            'attempts', 0)
         redis.call('EXPIRE', delivery_key(id), retention_s)
-        schedule_delivery(id, host, now)
+        schedule_delivery(id, client, job[1], now)
     end
 end
 
--- Updates the mean duration of a model's jobs, a moving average over about eight, when a worker finishes one.
+-- When a worker finishes a job: updates the mean duration of its model's jobs, a moving average over about eight, and the
+-- typical one. That rises a little with each longer job and falls three times as much with each shorter one, so it comes
+-- to rest where a quarter is shorter: there, a client whose jobs take long cannot raise it while others have jobs as well.
 local function record_duration(id, model)
     local duration = now_ms() - redis.call('HGET', job_key(id), 'started_at_ms')
     local mean = tonumber(redis.call('GET', mean_duration_key(model)) or duration)
     redis.call('SET', mean_duration_key(model), exact(mean + (duration - mean) / 8))
+    local typical = tonumber(redis.call('GET', typical_duration_key(model)) or duration)
+    redis.call('SET', typical_duration_key(model), exact(math.max(1, typical * (duration > typical and 1.05 or 0.85))))
 end
 
--- queued | processing -> `status`. `retention` has retention_s, image_retention_s and tombstone_s.
+local function others_wait(model, client)
+    local clients = redis.call('HLEN', waiting_clients_key(model))
+    return clients > redis.call('HEXISTS', waiting_clients_key(model), client)
+end
+
+-- Charges the flow of a running job for its time: the start tags of the flow's other jobs become later, as if the job had
+-- been as many jobs as its time is typical durations. It has paid for one. Free while no other client waits.
+local function charge_time(id, model)
+    local MAX_COST, NOISE_MS = 100, 50
+    local job = redis.call('HMGET', job_key(id), 'flow', 'weight', 'started_at_ms')
+    local typical = redis.call('GET', typical_duration_key(model))
+    if not job[1] or not typical or not others_wait(model, client_of(job[1])) then
+        return
+    end
+    local cost = math.min(MAX_COST, math.floor((now_ms() - job[3]) / math.max(NOISE_MS, typical)))
+    if cost > 1 then
+        local delay = (cost - 1) / job[2]
+        local next_tag = math.max(virtual_time(model), tonumber(redis.call('HGET', flows_key(model), job[1]) or 0))
+        redis.call('HSET', flows_key(model), job[1], exact(next_tag + delay))
+        redis.call('HSET', charges_key(model), job[1], exact(charge_of(model, job[1]) + delay))
+    end
+end
+
+-- queued | processing -> `status`. `retention` has retention_s, image_retention_s and tombstone_s. Only a job that has
+-- succeeded keeps its image: for the overlay.
 local function end_job(id, model, status, retention)
     local now = now_ms()
     local kept_s = retention.retention_s
+    if redis.call('ZSCORE', running_key(model), id) then
+        charge_time(id, model)
+    end
     withdraw(id, model)
     count(model, status)
     redis.call('HSET', job_key(id), 'status', status,
         'completed_at_ms', whole(now), 'expires_at_ms', whole(now + kept_s * 1000))
     redis.call('EXPIRE', job_key(id), kept_s)
     redis.call('EXPIRE', result_key(id), kept_s)
-    redis.call('EXPIRE', image_key(id), math.min(retention.image_retention_s, kept_s))
+    remove_image(id, status == 'succeeded' and math.min(retention.image_retention_s, kept_s) or 0)
     redis.call('SET', tombstone_key(id), status, 'EX', kept_s + retention.tombstone_s)
     create_delivery(id, now, kept_s)
     redis.call('PUBLISH', CHANGES, id)

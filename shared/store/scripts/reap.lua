@@ -8,11 +8,12 @@
 ---@param retention_s number  seconds from a job's end until it expires
 ---@param image_retention_s number  seconds from a job's end until its image expires
 ---@param tombstone_s number  seconds from a job's expiry until that of its tombstone
--- Returns the number of jobs that were `released`, `failed` and `canceled`.
+-- Returns the number of jobs that were `released`, `failed` and `canceled`, and `ended`: the ids of the latter two.
 
 local model = args.model
 local now = whole(now_ms())
 local released, failed = 0, 0
+local ended = {}
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key(model), '-inf', now, 'LIMIT', 0, args.max_jobs)) do
     -- Another job on the same worker may have caused the first loss. After it the job runs alone, and causes its losses.
@@ -24,7 +25,11 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key(model), '-inf', now,
         redis.call('HSET', job_key(id), 'error', args.worker_lost)
         end_job(id, model, 'failed', args)
         failed = failed + 1
+        table.insert(ended, id)
     else
+        if losses > 0 then
+            charge_time(id, model)
+        end
         redis.call('HSET', job_key(id), 'quarantined', '1')
         requeue(id, model)
         released = released + 1
@@ -39,5 +44,7 @@ local overdue = redis.call('ZRANGEBYSCORE', DEADLINES, '-inf', now, 'LIMIT', 0, 
 for _, id in ipairs(overdue) do
     redis.call('HSET', job_key(id), 'error', args.deadline_exceeded)
     cancel_job(id, redis.call('HGET', job_key(id), 'model'), args)
+    table.insert(ended, id)
 end
-return {released = released, failed = failed, canceled = #overdue}
+count_images(args.max_jobs)
+return {released = released, failed = failed, canceled = #overdue, ended = ended}

@@ -9,7 +9,7 @@
 -- before the next attempt.
 
 local id, state = args.id, args.state
-local delivery = redis.call('HMGET', delivery_key(id), 'fence', 'host')
+local delivery = redis.call('HMGET', delivery_key(id), 'fence', 'host', 'client')
 if tonumber(delivery[1] or -1) ~= args.fence then
     return
 end
@@ -25,8 +25,8 @@ redis.call('RPUSH', attempts_key(id), args.attempt)
 redis.call('LTRIM', attempts_key(id), -args.max_attempts_kept, -1)
 redis.call('PEXPIRE', attempts_key(id), redis.call('PTTL', delivery_key(id)))
 if state == 'pending' then
-    schedule_delivery(id, delivery[2], due)
+    schedule_delivery(id, delivery[3] or '', delivery[2], due)
 else
-    unschedule_delivery(id, delivery[2])
+    unschedule_delivery(id, delivery[3] or '', delivery[2])
 end
 return {state = state}

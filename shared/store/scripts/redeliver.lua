@@ -3,11 +3,11 @@
 -- Returns `is_due`: false if there is no such delivery.
 
 local id = args.id
-local host = redis.call('HGET', delivery_key(id), 'host')
-if not host then
+local delivery = redis.call('HMGET', delivery_key(id), 'host', 'client')
+if not delivery[1] then
     return {is_due = false}
 end
 redis.call('HSET', delivery_key(id), 'state', 'pending', 'attempts', 0)
 redis.call('HINCRBY', delivery_key(id), 'fence', 1)
-schedule_delivery(id, host, now_ms())
+schedule_delivery(id, delivery[2] or '', delivery[1], now_ms())
 return {is_due = true}

@@ -5,10 +5,13 @@
 ---@param image? string  its bytes; absent if images are kept elsewhere
 ---@param model string
 ---@param owner string
----@param flow string  owner and priority: the jobs that are served in order
+---@param flow string  PRIORITY:CLIENT, whose jobs are served in order
 ---@param weight number  of the flow in the fair queue
+---@param times_free number  a client may use at most so many times what is free: shared/domain/fair_share.py
 ---@param timeout_s? number  seconds until the deadline
 ---@param max_queued_jobs number
+---@param memory_bytes number  what the server may use until images are refused; 0 if there is no limit
+---@param other_bytes number  what it uses for other things than images
 ---@param idempotency_key? string
 ---@param idempotency_s number  seconds for which the key is kept
 ---@param fingerprint? string  SHA-256 of all that was requested; only needed with a key
@@ -19,11 +22,15 @@
 ---@param image_retention_s number  seconds from the job's end until its image expires
 ---@param tombstone_s number  seconds from the job's expiry until that of its tombstone
 -- Returns `outcome`:
---   'full'      and `waiting`: the number of jobs that wait.
+--   'full'      and `waiting`: the number of jobs that wait. There is no room for another.
+--   'no_room'   there is no room for the image.
+--   'share'     and `resource`, jobs or images: the client uses its share of them.
 --   'mismatch'  and `id` of a job that was submitted with the idempotency key by another request.
 --   or all that `job_state` returns, and `id`: of this job, or of the job that was submitted with the idempotency key.
 -- Nothing changes if there is a job with this id already.
 
+local MAX_IMAGES_CHECKED = 100 -- by one call
+local LIST_S = 30 * 86400 -- a job that waits for longer than a month is read by its id, but no longer listed
 local id, model, owner = args.id, args.model, args.owner
 
 local function state_of(job_id)
@@ -45,32 +52,45 @@ if args.idempotency_key then
         return state_of(used_id)
     end
 end
-local waiting = redis.call('ZCARD', ready_key(model))
+
+local client = client_of(args.flow)
+
+-- Whether the client has some already and would have more than its share. The first is granted whenever there is room.
+local function exceeds_share(numbers, more, free)
+    local used = tonumber(redis.call('HGET', numbers, client) or 0)
+    return used > 0 and used + more > args.times_free * (free - more)
+end
+
+local waiting = redis.call('ZCARD', ready_key(model)) + redis.call('ZCARD', quarantine_key(model))
+if exceeds_share(waiting_clients_key(model), 1, args.max_queued_jobs - waiting) then
+    return {outcome = 'share', resource = 'jobs'}
+end
 if waiting >= args.max_queued_jobs then
     return {outcome = 'full', waiting = waiting}
 end
-
--- Start-time fair queueing: a job's start tag is that of the next job of its flow, or the virtual time if that is later.
--- The next job of the flow starts later by the job's cost, 1, divided by the weight of the flow.
-local start_tag = math.max(virtual_time(model), tonumber(redis.call('HGET', flows_key(model), args.flow) or 0))
-redis.call('HSET', flows_key(model), args.flow, exact(start_tag + 1 / args.weight))
+if args.image and args.memory_bytes > 0 then
+    count_images(MAX_IMAGES_CHECKED)
+    local free = args.memory_bytes - args.other_bytes - tonumber(redis.call('HGET', IMAGE_BYTES, 'total') or 0)
+    if exceeds_share(IMAGE_BYTES, #args.image, free) then
+        return {outcome = 'share', resource = 'images'}
+    end
+    if #args.image > free then
+        return {outcome = 'no_room'}
+    end
+end
 
 local now = now_ms()
 redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', args.request, 'model', model, 'owner', owner,
-    'created_at_ms', whole(now), 'start_tag', exact(start_tag))
-redis.call('ZADD', waiting_key(model, priority_of(args.request)), whole(now), id)
+    'flow', args.flow, 'weight', exact(args.weight), 'created_at_ms', whole(now))
 count(model, 'accepted')
 if args.webhook then
     redis.call('HSET', job_key(id), 'webhook', args.webhook, 'webhook_host', args.webhook_host)
 end
 if args.image then
-    redis.call('SET', image_key(id), args.image)
+    store_image(id, args.image, client)
 end
-redis.call('ZADD', ready_key(model), exact(start_tag), id)
 if args.timeout_s then
-    local deadline = whole(now + args.timeout_s * 1000)
-    redis.call('HSET', job_key(id), 'deadline_at_ms', deadline)
-    redis.call('ZADD', DEADLINES, deadline, id)
+    redis.call('HSET', job_key(id), 'deadline_at_ms', whole(now + args.timeout_s * 1000))
 end
 if args.idempotency_key then
     redis.call('SET', idempotency_key(owner, args.idempotency_key), id .. ' ' .. args.fingerprint,
@@ -84,15 +104,34 @@ for _, oldest in ipairs(redis.call('ZRANGE', owned_key(owner), 0, 1)) do
     end
 end
 redis.call('ZADD', owned_key(owner), whole(now), id)
+redis.call('EXPIRE', owned_key(owner), args.retention_s + LIST_S)
 
-if args.content then
-    local twin = redis.call('GET', cached_key(args.content))
-    if twin and redis.call('COPY', result_key(twin), result_key(id)) == 1 then
-        redis.call('HSET', job_key(id), 'cached', '1', 'started_at_ms', whole(now))
-        count(model, 'cached')
-        end_job(id, model, 'succeeded', args)
-    else
+-- Start-time fair queueing: a job's start tag is that of the next job of its flow, or the virtual time if that is later.
+-- The next job of the flow starts later by the job's cost, 1, divided by the weight of the flow.
+local function enqueue()
+    local start_tag = math.max(virtual_time(model), tonumber(redis.call('HGET', flows_key(model), args.flow) or 0))
+    redis.call('HSET', flows_key(model), args.flow, exact(start_tag + 1 / args.weight))
+    redis.call('HSET', job_key(id), 'start_tag', exact(start_tag))
+    local charged = charge_of(model, args.flow)
+    if charged > 0 then
+        redis.call('HSET', job_key(id), 'charged', exact(charged))
+    end
+    redis.call('ZADD', ready_key(model), exact(start_tag), id)
+    start_waiting(id, model, priority_of(args.request), args.flow, whole(now))
+    if args.timeout_s then
+        redis.call('ZADD', DEADLINES, whole(now + args.timeout_s * 1000), id)
+    end
+end
+
+local twin = args.content and redis.call('GET', cached_key(args.content))
+if twin and redis.call('COPY', result_key(twin), result_key(id)) == 1 then
+    redis.call('HSET', job_key(id), 'cached', '1', 'started_at_ms', whole(now))
+    count(model, 'cached')
+    end_job(id, model, 'succeeded', args)
+else
+    if args.content then
         redis.call('HSET', job_key(id), 'content', args.content) -- for the cache, when this job has a result
     end
+    enqueue()
 end
 return state_of(id)

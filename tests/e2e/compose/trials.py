@@ -65,7 +65,7 @@ def _process_status(process_id: int) -> dict[str, str]:
 
 def slow_clients(stack: Stack, clients: Clients) -> Results:
     """The proxy closes the connection of a client that sends its header or its body too slowly."""
-    head = b"POST /segment/ HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n"
+    head = b"POST /segment/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n"
     return {"header_closed_s": _closed_after(stack, head), "body_closed_s": _closed_after(stack, head + b"\r\n{")}
 
 
@@ -196,11 +196,13 @@ def new_password(stack: Stack, clients: Clients) -> Results:
     return under_load(stack, clients, rotate)
 
 
-_NEW_PASSWORD = "docker compose run --rm --no-deps secrets sh -c 'rm /run/secrets/users.acl && sh /users /run/secrets'"
+_NEW_PASSWORD = (
+    "docker compose run --rm --no-deps secrets sh -c 'rm /run/secrets/redis/users.acl && sh /users /run/secrets'"
+)
 
 
 def _redis_url(stack: Stack) -> str:
-    return (stack.volume("secrets") / "redis_url").read_text("utf-8")
+    return (stack.volume("api-secrets") / "redis_url").read_text("utf-8")
 
 
 def backup_and_restore(stack: Stack, clients: Clients) -> Results:

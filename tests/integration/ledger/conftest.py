@@ -24,7 +24,7 @@ def redis(any_server: str) -> Iterator[Redis]:
 def settings(any_server: str) -> Settings:
     return Settings.of(
         redis_url=any_server,
-        max_queued_jobs=50,
+        max_queued_jobs=100,
         restart_grace_s=0,
         lease_s=LEASE_S,
         retention_s=100,

@@ -38,8 +38,10 @@ class Deployment:
         new = new_job(id=job_id or new_job_id(), request=request, **values)
         return self._runner.run(self.front.submit(new)).job.id
 
-    def listed(self, owner: str, before: str = "", limit: int = 100) -> list[str]:
-        return [job.id for job in self._runner.run(self.front.list(owner, before, limit))]
+    def listed(self, owner: str, cursor: str | None = None, limit: int = 100) -> tuple[list[str], str | None]:
+        """Ids of the jobs on a page, and the cursor of the next."""
+        found = self._runner.run(self.front.list(owner, cursor or "", limit))
+        return [job.id for job in found.jobs], found.next_cursor
 
     def job(self, job_id: str) -> Job:
         return self._runner.run(self.front.read(job_id)).job
@@ -55,6 +57,9 @@ class Deployment:
 
     def cancel(self, job_id: str) -> JobStatus:
         return self._runner.run(self.front.cancel(job_id))
+
+    def delete(self, job_id: str) -> None:
+        self._runner.run(self.front.delete(job_id))
 
     def live_workers(self) -> int:
         return self._runner.run(self.front.live_workers(MODEL))

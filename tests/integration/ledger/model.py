@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from shared.domain.fair_share import is_within_share
 from shared.domain.job import JobStatus, Priority
 from shared.domain.webhook import Webhook
 from shared.store.leases import Reaped
@@ -12,6 +15,8 @@ from tests.clock import START_MS
 
 LEASE_MS = 10_000
 _MAX_LOSSES_ALONE = 3
+_MAX_COST = 100
+_NOISE_MS = 50
 
 
 @dataclass(frozen=True)
@@ -19,6 +24,8 @@ class Wanted:
     """A request of a client. Equal requests may have the same idempotency key."""
 
     owner: str
+    client: str = field(compare=False)
+    """An owner may send the same request from two addresses."""
     priority: Priority
     image: bytes
     timeout_s: float | None
@@ -44,10 +51,13 @@ class Entry:
     completed_ms: int | None = None
     error: str | None = None
     was_started: bool = False
+    started_ms: int = 0
+    charged: float = 0.0
+    """What its flow had been charged when it got its position."""
 
     @property
     def flow(self) -> tuple[str, Priority]:
-        return self.wanted.owner, self.wanted.priority
+        return self.wanted.client, self.wanted.priority
 
     @property
     def deadline_ms(self) -> int | None:
@@ -68,6 +78,8 @@ class Model:
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
     virtual_time: float = 0.0
     flows: dict[tuple[str, Priority], float] = field(default_factory=dict)
+    charges: dict[tuple[str, Priority], float] = field(default_factory=dict)
+    typical_ms: float | None = None
 
     def waiting(self, *, quarantined: bool) -> list[Entry]:
         """Queued jobs in the order of the fair queue."""
@@ -77,20 +89,50 @@ class Model:
     def of(self, status: JobStatus) -> list[Entry]:
         return [each for each in self.entries.values() if each.status is status]
 
+    def waiting_of_clients(self) -> Counter[str]:
+        """Number of queued jobs of each client, quarantined ones included."""
+        return Counter(each.wanted.client for each in self.of(JobStatus.QUEUED))
+
+    def is_refused(self, wanted: Wanted, max_waiting: int) -> str:
+        """Why another job is refused: its client's share, a full queue; or empty if it is accepted."""
+        waiting = self.waiting_of_clients()
+        used, in_use = waiting[wanted.client] + 1, waiting.total() + 1
+        if used > 1 and not is_within_share(used, in_use, max_waiting):
+            return "share"
+        return "full" if in_use > max_waiting else ""
+
     def accept(self, job_id: str, wanted: Wanted) -> None:
-        flow = (wanted.owner, wanted.priority)
+        flow = (wanted.client, wanted.priority)
         start_tag = max(self.virtual_time, self.flows.get(flow, 0.0))
         self.flows[flow] = start_tag + 1 / wanted.priority.weight
-        self.entries[job_id] = Entry(job_id, wanted, start_tag, self.now_ms, position=start_tag)
+        charged = self.charges.get(flow, 0.0)
+        self.entries[job_id] = Entry(job_id, wanted, start_tag, self.now_ms, position=start_tag, charged=charged)
 
-    def next_for(self, *, is_idle: bool) -> Entry | None:
+    def next_for(self, *, is_idle: bool, full_clients: Collection[str] = ()) -> Entry | None:
         quarantined = self.waiting(quarantined=True)
         if quarantined:
             return quarantined[0] if is_idle else None
-        return next(iter(self.waiting(quarantined=False)), None)
+        while self._postpones_the_first():
+            pass
+        ready = self.waiting(quarantined=False)
+        others = (each for each in ready if each.wanted.client not in full_clients)
+        return next(others, ready[0] if ready else None)
+
+    def _postpones_the_first(self) -> bool:
+        """Postpone the first job if its flow was charged since it got its position. Returns whether it did."""
+        ready = self.waiting(quarantined=False)
+        if not ready:
+            return False
+        charge = self.charges.get(ready[0].flow, 0.0)
+        delay = charge - ready[0].charged
+        if delay > 0:
+            ready[0].position += delay
+            ready[0].charged = charge
+        return delay > 0
 
     def start(self, entry: Entry) -> None:
         entry.status = JobStatus.PROCESSING
+        entry.started_ms = self.now_ms
         entry.attempt += 1
         entry.fence += 1
         entry.was_started = True
@@ -102,12 +144,33 @@ class Model:
         else:
             self.virtual_time = 0.0
             self.flows.clear()
+            self.charges.clear()
 
     def requeue(self, entry: Entry) -> None:
         entry.status = JobStatus.QUEUED
         entry.position = min(entry.start_tag, self.virtual_time)
+        entry.charged = self.charges.get(entry.flow, 0.0)
+
+    def finish(self, entry: Entry, status: JobStatus, error: str | None) -> None:
+        """A worker ends a job."""
+        duration_ms = self.now_ms - entry.started_ms
+        typical_ms = duration_ms if self.typical_ms is None else self.typical_ms
+        self.typical_ms = max(1, typical_ms * (1.05 if duration_ms > typical_ms else 0.85))
+        self.end(entry, status, error)
+
+    def charge(self, entry: Entry) -> None:
+        """Charge the flow of a running job for its time."""
+        if self.typical_ms is None or not self.waiting_of_clients().keys() - {entry.wanted.client}:
+            return
+        cost = min(_MAX_COST, (self.now_ms - entry.started_ms) // max(_NOISE_MS, self.typical_ms))
+        if cost > 1:
+            delay = (cost - 1) / entry.wanted.priority.weight
+            self.flows[entry.flow] = max(self.virtual_time, self.flows.get(entry.flow, 0.0)) + delay
+            self.charges[entry.flow] = self.charges.get(entry.flow, 0.0) + delay
 
     def end(self, entry: Entry, status: JobStatus, error: str | None) -> None:
+        if entry.status is JobStatus.PROCESSING:
+            self.charge(entry)
         entry.status = status
         entry.error = error
         entry.completed_ms = self.now_ms
@@ -124,6 +187,8 @@ class Model:
                 self.end(entry, JobStatus.FAILED, "worker_lost")
                 failed += 1
             else:
+                if entry.is_quarantined:
+                    self.charge(entry)
                 entry.is_quarantined = True
                 self.requeue(entry)
                 released += 1
@@ -148,6 +213,10 @@ class Fairness:
     def on_canceled(self, entry: Entry) -> None:
         """A job that is canceled in the queue has used a turn that is not counted: its flow is ignored from here on."""
         self._with_gaps.add(entry.flow)
+
+    def on_charged(self, flows: Collection[tuple[str, Priority]]) -> None:
+        """Flows that were charged for long jobs get fewer turns."""
+        self._with_gaps.update(flows)
 
     def on_started(self, entry: Entry, waiting_before: list[Entry]) -> None:
         """A job starts for the first time. `waiting_before`: the jobs that had not started before, itself included."""

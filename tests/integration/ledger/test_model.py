@@ -8,6 +8,7 @@ jobs waiting at the same time are served in proportion to their weights.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -19,7 +20,7 @@ from redis import Redis
 
 from shared.domain.job import ALLOWED_TRANSITIONS, JobStatus, Priority
 from shared.domain.webhook import Webhook
-from shared.errors import IdempotencyMismatch, QueueFull
+from shared.errors import IdempotencyMismatch, QueueFull, ShareExceeded
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.leases import Lease
@@ -34,11 +35,13 @@ pytestmark = pytest.mark.slow
 _MAX_WAITING = 12
 _NO_EXPIRY, _MISSING = -1, -2
 """What TTL returns for a key that does not expire, and for one that does not exist."""
+_REFUSALS: dict[str, type[Exception]] = {"share": ShareExceeded, "full": QueueFull}
 _OUTCOMES = {JobStatus.SUCCEEDED: SUCCESS, JobStatus.FAILED: FAILURE}
 
 _WANTED = st.builds(
     Wanted,
     st.sampled_from(("ann", "bob")),
+    st.sampled_from(("c1", "c2", "c3")),
     st.sampled_from(Priority),
     st.sampled_from((b"cat", b"dog")),
     st.sampled_from((None, None, 15.0)),
@@ -79,8 +82,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if earlier is not None:
             self._submit_with_used_key(job_id, wanted, key, earlier)
             return multiple()
-        if len(self._model.waiting(quarantined=False)) >= _MAX_WAITING:
-            with pytest.raises(QueueFull):
+        if refusal := self._model.is_refused(wanted, _MAX_WAITING):
+            with pytest.raises(_REFUSALS[refusal]):
                 self._submit(job_id, wanted, key)
             return multiple()
         assert self._submit(job_id, wanted, key) == job_id
@@ -107,10 +110,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def submit_the_same_id_again(self, job_id: str) -> None:
         assert self._submit(job_id, self._model.entries[job_id].wanted) == job_id
 
-    @rule(target=claimed, is_idle=st.booleans())
-    def claim(self, is_idle: bool) -> Any:
-        entry = self._model.next_for(is_idle=is_idle)
-        lease = self.ledger.leases.claim(MODEL, is_idle=is_idle)
+    @rule(target=claimed, is_idle=st.booleans(), full=st.sets(st.sampled_from(("c1", "c2", "c3"))))
+    def claim(self, is_idle: bool, full: set[str]) -> Any:
+        entry = self._model.next_for(is_idle=is_idle, full_clients=full)
+        lease = self.ledger.leases.claim(MODEL, is_idle=is_idle, full_clients=full)
         if entry is None:
             assert lease is None
             return multiple()
@@ -118,21 +121,23 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (lease.job.id, lease.image) == (entry.id, entry.wanted.image)
         assert (lease.job.id, lease.job.fence) not in self._leases
         self._leases[lease.job.id, lease.job.fence] = lease
-        self._check_first_start(entry)
+        self._check_first_start(entry, full)
         self._model.start(entry)
         assert (lease.job.fence, lease.job.attempt) == (entry.fence, entry.attempt)
         return lease
 
     @rule(target=claimed)
     def claim_while_idle(self) -> Any:
-        return self.claim(is_idle=True)
+        return self.claim(is_idle=True, full=set())
 
-    def _check_first_start(self, entry: Entry) -> None:
+    def _check_first_start(self, entry: Entry, full: set[str]) -> None:
         if entry.was_started:
             return
         assert self._started.get(entry.flow, "") < entry.id
         self._started[entry.flow] = entry.id
         waiting = [each for each in self._model.waiting(quarantined=False) if not each.was_started]
+        passed_over = {each.flow for each in waiting if each.wanted.client in full}
+        self._fairness.on_charged([*self._model.charges, *passed_over])
         self._fairness.on_started(entry, waiting)
 
     @rule(leases=st.lists(claimed, max_size=4))
@@ -153,7 +158,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.leases.finish(lease, _OUTCOMES[status]) == is_present
         if is_present:
             failure = _OUTCOMES[status].failure
-            self._model.end(self._model.entries[lease.job.id], status, failure.type if failure else None)
+            self._model.finish(self._model.entries[lease.job.id], status, failure.type if failure else None)
 
     @rule(status=st.sampled_from(list(_OUTCOMES)))
     def finish_the_latest(self, status: JobStatus) -> None:
@@ -224,6 +229,21 @@ class LedgerMachine(RuleBasedStateMachine):
         assert dict(self._scores(key_names.DEADLINES)) == deadlines
 
     @invariant()
+    def clients_are_counted_and_charged_as_the_model_says(self) -> None:
+        model = self._model
+        waiting = {client: str(number) for client, number in model.waiting_of_clients().items()}
+        assert self.redis.hgetall(key_names.waiting_clients(MODEL)) == waiting
+        charges = cast(dict[str, str], self.redis.hgetall(key_names.charges(MODEL)))
+        expected = {f"{priority}:{client}": charge for (client, priority), charge in model.charges.items()}
+        assert {flow: float(charge) for flow, charge in charges.items()} == expected
+        kept = [each for each in model.entries.values() if each.status not in (JobStatus.FAILED, JobStatus.CANCELED)]
+        stored = Counter[str]()
+        for entry in kept:
+            stored.update({name: len(entry.wanted.image) for name in (entry.wanted.client, "total")})
+        assert {name: int(size) for name, size in self.redis.hgetall(key_names.IMAGE_BYTES).items()} == stored
+        assert self.redis.zcard(key_names.IMAGES) == len(kept)
+
+    @invariant()
     def a_stale_lease_has_no_effect(self) -> None:
         """An invariant, because few leases are stale while their job is queued or claimed by another worker."""
         for lease in self._leases.values():
@@ -276,20 +296,26 @@ class LedgerMachine(RuleBasedStateMachine):
             has_result = entry.status is JobStatus.SUCCEEDED
             assert (result > 0) if has_result else (result == _MISSING)
             if entry.is_ended:
-                assert min(record, image) > 0
+                assert record > 0
+                assert (image > 0) if has_result else (image == _MISSING)
                 assert tombstone > record
             else:
                 assert (record, image, tombstone) == (_NO_EXPIRY, _NO_EXPIRY, _MISSING)
 
     @invariant()
     def exactly_the_ended_jobs_with_a_webhook_have_a_delivery(self) -> None:
-        ended = {
-            each.id: each.completed_ms for each in self._model.entries.values() if each.is_ended and each.wanted.webhook
-        }
-        assert dict(self._scores(key_names.deliveries("example.com"))) == ended
-        assert set(self.redis.keys(key_names.delivery("*"))) == {key_names.delivery(job_id) for job_id in ended}
-        first = [("example.com", min(ms for ms in ended.values() if ms is not None))] if ended else []
-        assert self._scores(key_names.DELIVERY_HOSTS) == first
+        ended: dict[str, dict[str, int | None]] = {}
+        for each in self._model.entries.values():
+            if each.is_ended and each.wanted.webhook:
+                ended.setdefault(each.wanted.client, {})[each.id] = each.completed_ms
+        for client, deliveries in ended.items():
+            assert dict(self._scores(key_names.deliveries(f"example.com {client}"))) == deliveries
+            first = min(ms for ms in deliveries.values() if ms is not None)
+            assert self._scores(key_names.delivery_hosts(client)) == [("example.com", first)]
+            assert self.redis.zscore(key_names.DELIVERY_CLIENTS, client) == first
+        assert self.redis.zcard(key_names.DELIVERY_CLIENTS) == len(ended)
+        ids = {job_id for deliveries in ended.values() for job_id in deliveries}
+        assert set(self.redis.keys(key_names.delivery("*"))) == {key_names.delivery(job_id) for job_id in ids}
 
     @invariant()
     def only_allowed_transitions_are_made(self) -> None:

@@ -6,9 +6,9 @@ import pytest
 from redis import Redis
 
 from shared.domain.job import new_job_id
-from shared.errors import JobExpired, JobNotFound
+from shared.errors import InvalidField, JobExpired, JobNotFound
 from shared.store import key_names
-from tests.clock import MovedClock
+from tests.clock import START_MS, MovedClock
 from tests.integration.ledger.deployment import SUCCESS, Deployment
 
 
@@ -43,17 +43,63 @@ def test_jobs_of_an_owner_are_listed_newest_first_in_pages(
     deployment: Deployment, clock: MovedClock, redis: Redis
 ) -> None:
     ids = []
-    for _ in range(5):
+    for number in range(6):
+        ids.append(deployment.submit())
+        clock.advance(number % 2 / 1000)  # pairs of jobs that were accepted in the same millisecond
+    deployment.submit(owner="b")
+    newest_first = sorted(ids, key=lambda each: (deployment.job(each).created_at_ms, each), reverse=True)
+    assert deployment.listed("me") == (newest_first, None)
+    for limit in range(1, 6):
+        assert _pages(deployment, limit) == newest_first
+    redis.delete(key_names.job(newest_first[1]), key_names.job(newest_first[4]))
+    left = [each for each in newest_first if redis.exists(key_names.job(each))]
+    assert _pages(deployment, 3) == left
+    assert redis.zcard(key_names.owned("me")) == len(left)  # a page that meets an expired job removes it
+    with pytest.raises(InvalidField, match="next_cursor"):
+        deployment.listed("me", cursor=ids[0])
+
+
+def _pages(deployment: Deployment, limit: int) -> list[str]:
+    listed, cursor = deployment.listed("me", limit=limit)
+    while cursor:
+        page, cursor = deployment.listed("me", cursor, limit)
+        assert len(page) <= limit
+        listed += page
+    return listed
+
+
+def test_a_cursor_stays_valid_when_its_job_is_gone(deployment: Deployment, clock: MovedClock, redis: Redis) -> None:
+    ids = []
+    for _ in range(4):
         ids.append(deployment.submit())
         clock.advance(0.001)
-    deployment.submit(owner="b")
-    newest_first = ids[::-1]
-    assert deployment.listed("me") == newest_first
-    assert deployment.listed("me", limit=2) == newest_first[:2]
-    assert deployment.listed("me", before=newest_first[1], limit=2) == newest_first[2:4]
-    redis.delete(key_names.job(ids[0]), key_names.job(ids[3]))
-    assert deployment.listed("me", limit=3) == [ids[4], ids[2], ids[1]]
+    _, cursor = deployment.listed("me", limit=2)
+    assert cursor is not None
+    redis.delete(key_names.job(ids[2]))
+    redis.zrem(key_names.owned("me"), ids[2])
+    assert deployment.listed("me", cursor) == ([ids[1], ids[0]], None)
+
+
+def test_a_page_looks_at_a_bounded_number_of_jobs(deployment: Deployment, redis: Redis) -> None:
+    kept = deployment.submit()
+    expired = {f"{number:08}-0000-7000-8000-000000000000": START_MS + 1 + number for number in range(2_500)}
+    redis.zadd(key_names.owned("me"), expired)
+    cursor: str | None = None
+    for left in (1_501, 501):
+        page, cursor = deployment.listed("me", cursor)
+        assert (page, redis.zcard(key_names.owned("me"))) == ([], left)
+        assert cursor is not None
+    assert deployment.listed("me", cursor) == ([kept], None)
+
+
+def test_the_list_of_an_owner_without_jobs_expires(deployment: Deployment, redis: Redis) -> None:
     deployment.submit()
-    assert redis.zrank(key_names.owned("me"), ids[0]) is None
-    with pytest.raises(JobNotFound):
-        deployment.listed("me", before="gone")
+    month_s = 30 * 86_400
+    assert month_s + 99 <= redis.ttl(key_names.owned("me")) <= month_s + 100
+
+
+def test_submitting_removes_the_oldest_expired_jobs_from_the_list(deployment: Deployment, redis: Redis) -> None:
+    gone = deployment.submit()
+    redis.delete(key_names.job(gone))
+    deployment.submit()
+    assert redis.zscore(key_names.owned("me"), gone) is None

@@ -53,8 +53,8 @@ def test_a_repeated_request_gets_its_result_from_the_cache_if_that_is_on(
 
 def test_a_full_queue_refuses_a_job_and_stores_nothing_of_it(deploy: Deploy, redis: Redis) -> None:
     limited = deploy(max_queued_jobs=3)
-    for _ in range(3):
-        limited.submit()
+    for owner in "abc":
+        limited.submit(owner=owner)
     refused = new_job_id()
     with pytest.raises(QueueFull, match="3 jobs are waiting"):
         limited.submit(refused)

@@ -21,6 +21,7 @@ def settings(settings: Settings) -> Settings:
     return settings.replace(
         url_allow_http=True,
         url_allow_private=True,
+        allowed_hosts="*",
         webhook_timeout_s=TIMEOUT_S,
         webhook_retries_s=(0.1, 0.2, 0.3),
         restart_grace_s=0,

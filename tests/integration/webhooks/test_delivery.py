@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -102,9 +103,33 @@ def test_a_job_answered_from_the_result_cache_is_announced_too(
 
 
 @pytest.mark.usefixtures("deliverer")
+def test_what_is_the_client_s_own_is_in_the_message(deployment: Deployment, receiver: Receiver, secret: str) -> None:
+    deployment.submit_and_finish(receiver.url, ref="scan 7", metadata='{"patient": [7, "\u732b"]}')
+    (received,) = receiver.wait_for(1)
+    sent = received.verified(secret)["data"]
+    assert (sent["ref"], sent["metadata"], sent["file_name"]) == ("scan 7", {"patient": [7, "\u732b"]}, "a.png")
+
+
+def test_the_webhook_of_a_deleted_job_is_not_sent(
+    deployment: Deployment, receiver: Receiver, settings: Settings
+) -> None:
+    running, ended = deployment.submit(receiver.url), deployment.submit(receiver.url)
+    deployment.finish()  # the first of them; its delivery is due
+    for job_id in (running, ended):
+        assert deployment.client.delete(f"/jobs/{job_id}").status_code == 204
+    last = deployment.submit_and_finish(receiver.url)
+    deliverer = DelivererThread(settings)
+    (received,) = receiver.wait_for(1)
+    deliverer.stop()
+    assert json.loads(received.body)["data"]["id"] == last
+    assert len(receiver.wait_for(1)) == 1
+
+
+@pytest.mark.usefixtures("deliverer")
 def test_the_longest_message_stays_below_20_kb(deployment: Deployment, receiver: Receiver, secret: str) -> None:
     headers = {"Host": "x" * 240 + ".example"}
-    response = deployment.try_to_submit(headers, webhook_url=receiver.url, prompt="\U0001f408" * 504)
+    own = {"ref": "\U0001f408" * 200, "metadata": json.dumps({"a": "\U0001f408" * 1_020}, ensure_ascii=False)}
+    response = deployment.try_to_submit(headers, webhook_url=receiver.url, prompt="\U0001f408" * 504, **own)
     assert response.status_code == 202, response.text
     deployment.finish(failure(detail="x" * 1_000))
     (received,) = receiver.wait_for(1)
@@ -118,7 +143,7 @@ def test_a_job_without_a_webhook_announces_nothing(deployment: Deployment, setti
     deployment.finish()
     assert deployment.client.get(f"/jobs/{job_id}/webhooks").json() == {"deliveries": []}
     with Redis.from_url(settings.redis.redis_url) as redis:
-        assert not redis.exists(key_names.delivery(job_id), key_names.DELIVERY_HOSTS)
+        assert not redis.exists(key_names.delivery(job_id), key_names.DELIVERY_CLIENTS)
 
 
 # --- Receivers that misbehave -----------------------------------------------------------------------------------------
@@ -136,6 +161,33 @@ _BAD: dict[str, tuple[Answer, int | None, str | None]] = {
     "half a head": (receivers.half_a_head, None, "the connection failed"),
     "not http": (receivers.not_http, None, "the connection failed"),
     "endless head": (receivers.endless_head, None, "the connection failed"),
+    "endless 100": (receivers.endless_informational, None, f"no answer within {TIMEOUT_S:g} s"),
+    "an hour that is too large": (
+        status(503, Retry_After="Wed, 21 Oct 2015 99999999999:28:00 GMT"),
+        503,
+        None,
+    ),
+    "a zone that is too large": (status(503, Retry_After="Wed, 21 Oct 2015 07:28:00 +99999999999999"), 503, None),
+    "many Retry-After": (receivers.raw(b"HTTP/1.1 503 X\r\n" + b"Retry-After: 1e9\r\n" * 50 + b"\r\n"), 503, None),
+    "a status of 20 digits": (receivers.raw(b"HTTP/1.1 " + b"9" * 20 + b" X\r\n\r\n"), None, "the connection failed"),
+    "status 999": (receivers.raw(b"HTTP/1.1 999 X\r\n\r\n"), 999, None),
+    "status 000": (receivers.raw(b"HTTP/1.1 000 X\r\n\r\n"), None, "the connection failed"),
+    "status 101": (receivers.raw(b"HTTP/1.1 101 X\r\nUpgrade: x\r\n\r\n"), None, "the connection failed"),
+    "headers in no encoding": (receivers.raw(b"HTTP/1.1 503 \xff\xfe\r\nX: \xff\x80\r\n\r\n"), 503, None),
+    "two lengths": (
+        receivers.raw(b"HTTP/1.1 503 X\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+        None,
+        "the connection failed",
+    ),
+    "a length of 40 digits": (
+        receivers.raw(b"HTTP/1.1 503 X\r\nContent-Length: " + b"9" * 40 + b"\r\n\r\n"),
+        None,
+        "the connection failed",
+    ),
+    "a body that is not gzip": (receivers.raw(b"HTTP/1.1 503 X\r\nContent-Encoding: gzip\r\n\r\nno"), 503, None),
+    "chunks that are none": (receivers.raw(b"HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\nzz"), 503, None),
+    "only a body": (receivers.raw(b"<html>HTTP/0.9</html>"), None, "the connection failed"),
+    "nothing but line breaks": (receivers.raw(b"\r\n" * 1_000), None, "the connection failed"),
 }
 
 
@@ -227,7 +279,7 @@ def test_deliveries_of_expired_jobs_are_removed(deployment: Deployment, receiver
         deliverer = DelivererThread(settings)
         deployment.settled(kept)
         deliverer.stop()
-        assert not redis.exists(key_names.DELIVERY_HOSTS)
+        assert not redis.exists(key_names.DELIVERY_CLIENTS)
     assert len(receiver.received) == 1
     assert deployment.client.get(f"/jobs/{gone}/webhooks").status_code == 410
 
@@ -237,7 +289,7 @@ def test_a_slow_receiver_does_not_delay_others(deployment: Deployment, receiver:
         receiver.answers = [receivers.slow(30)] * 40
         slow = [deployment.submit_and_finish(receiver.url) for _ in range(20)]
         quick = [deployment.submit_and_finish(other.url) for _ in range(20)]
-        limits = {"webhook_concurrency": 6, "webhook_host_concurrency": 4, "webhook_timeout_s": 20, "drain_s": 0.1}
+        limits = {"webhook_concurrency": 8, "webhook_host_concurrency": 4, "webhook_timeout_s": 20, "drain_s": 0.1}
         deliverer = DelivererThread(settings.replace(**limits))
         begin = time.monotonic()
         other.wait_for(20, max_s=15)

@@ -26,6 +26,7 @@ from tests.machines import run_machine
 pytestmark = pytest.mark.slow
 
 _HOSTS = ("a.example", "b.example", "c.example")
+_CLIENTS = ("ann", "bob", "cy")
 _LEASE_MS = 30_000
 _RETENTION_MS = 1_000_000
 _ATTEMPT = Attempt(at_ms=0, duration_s=0, status=500)
@@ -36,6 +37,7 @@ class Entry:
     """A delivery in the model."""
 
     job_id: str
+    client: str
     host: str
     expires_ms: int
     due_ms: int
@@ -61,6 +63,8 @@ class DeliveryMachine(RuleBasedStateMachine):
         self._store = DeliveryStore.connect(self.settings)
         self._entries: dict[str, Entry] = {}
         self._fences: set[tuple[str, int]] = set()
+        self._clients: dict[str, int] = {}
+        """When each client with pending deliveries is due, in milliseconds."""
 
     def teardown(self) -> None:
         self._runner.run(self._front.close())
@@ -74,32 +78,57 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     # --- Operations ---------------------------------------------------------------------------------------------------
 
-    @rule(target=jobs, host=st.sampled_from(_HOSTS))
-    def end_a_job(self, host: str) -> str:
+    @rule(target=jobs, client=st.sampled_from(_CLIENTS), host=st.sampled_from(_HOSTS))
+    def end_a_job(self, client: str, host: str) -> str:
         job_id = f"job-{len(self._entries):04}"
         webhook = Webhook(url=f"https://{host}/hook", base_url="http://here/")
-        self._runner.run(self._front.submit(new_job(id=job_id, webhook=webhook)))
+        self._runner.run(self._front.submit(new_job(id=job_id, webhook=webhook, client=client)))
         self._runner.run(self._front.cancel(job_id))
         now_ms = self._clock.now_ms
-        self._entries[job_id] = Entry(job_id, host, expires_ms=now_ms + _RETENTION_MS, due_ms=now_ms)
+        self._entries[job_id] = Entry(job_id, client, host, expires_ms=now_ms + _RETENTION_MS, due_ms=now_ms)
+        self._refresh(client)
         return job_id
 
-    @rule(target=given, full=st.sets(st.sampled_from(_HOSTS), max_size=2))
-    def claim(self, full: set[str]) -> Any:
-        lease = self._runner.run(self._store.claim(full))
-        due = [each for each in self._pending() if each.due_ms <= self._clock.now_ms and each.host not in full]
-        if not due:
+    @rule(
+        target=given,
+        full_hosts=st.sets(st.sampled_from(_HOSTS), max_size=2),
+        full_clients=st.sets(st.sampled_from(_CLIENTS), max_size=2),
+    )
+    def claim(self, full_hosts: set[str], full_clients: set[str]) -> Any:
+        lease = self._runner.run(self._store.claim(full_hosts, full_clients))
+        entry = self._next_for(full_hosts, full_clients)
+        if entry is None:
             assert lease is None
             return multiple()
-        entry = min(due, key=lambda each: (each.due_ms, each.host, each.job_id))
+        assert lease is not None
         entry.fence += 1
         entry.due_ms = self._clock.now_ms + _LEASE_MS
-        assert lease is not None
+        self._refresh(entry.client)
         assert (lease.job.id, lease.fence, lease.attempts) == (entry.job_id, entry.fence, entry.attempts)
         assert (lease.webhook.host, lease.claimed_at_ms) == (entry.host, self._clock.now_ms)
         assert (entry.job_id, entry.fence) not in self._fences
         self._fences.add((entry.job_id, entry.fence))
         return lease
+
+    def _next_for(self, full_hosts: set[str], full_clients: set[str]) -> Entry | None:
+        """The delivery that is claimed next. A client all of whose due deliveries are to full hosts goes to the end."""
+        now_ms = self._clock.now_ms
+        for score_ms, client in sorted((score_ms, client) for client, score_ms in self._clients.items()):
+            if score_ms > now_ms or client in full_clients:
+                continue
+            due = [each for each in self._pending() if each.client == client and each.due_ms <= now_ms]
+            if ready := [each for each in due if each.host not in full_hosts]:
+                first = {each.host: each.due_ms for each in sorted(due, key=lambda each: -each.due_ms)}
+                return min(ready, key=lambda each: (first[each.host], each.host, each.due_ms, each.job_id))
+            self._clients[client] = now_ms
+        return None
+
+    def _refresh(self, client: str) -> None:
+        """A client is due when the first of its deliveries is."""
+        due_ms = [each.due_ms for each in self._pending() if each.client == client]
+        self._clients.pop(client, None)
+        if due_ms:
+            self._clients[client] = min(due_ms)
 
     @rule(lease=given, state=st.sampled_from(DeliveryState), retry_in_s=st.sampled_from((0.0, 5.0, 300.0, 1_000.0)))
     def record(self, lease: DeliveryLease, state: DeliveryState, retry_in_s: float) -> None:
@@ -115,6 +144,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         entry.fence += 1
         entry.attempts += 1
         entry.recorded += 1
+        self._refresh(entry.client)
         assert recorded is entry.state
 
     @rule(job_id=jobs)
@@ -123,6 +153,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         entry = self._entries[job_id]
         entry.state, entry.due_ms, entry.attempts = DeliveryState.PENDING, self._clock.now_ms, 0
         entry.fence += 1
+        self._refresh(entry.client)
 
     @rule(seconds=st.sampled_from((0.001, 5.0, 30.0, 300.0)))
     def let_time_pass(self, seconds: float) -> None:
@@ -135,11 +166,20 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @invariant()
     def only_pending_deliveries_are_in_the_queue(self) -> None:
-        for host in _HOSTS:
-            due = {each.job_id: each.due_ms for each in self._pending() if each.host == host}
-            scores: Any = self.redis.zrange(key_names.deliveries(host), 0, -1, withscores=True)
-            assert dict(scores) == due
-            assert self.redis.zscore(key_names.DELIVERY_HOSTS, host) == min(due.values(), default=None)
+        for client in _CLIENTS:
+            hosts = {}
+            for host in _HOSTS:
+                lane = {
+                    each.job_id: each.due_ms for each in self._pending() if (each.client, each.host) == (client, host)
+                }
+                assert dict(self._scores(key_names.deliveries(f"{host} {client}"))) == lane
+                if lane:
+                    hosts[host] = min(lane.values())
+            assert dict(self._scores(key_names.delivery_hosts(client))) == hosts
+        assert dict(self._scores(key_names.DELIVERY_CLIENTS)) == self._clients
+
+    def _scores(self, key: str) -> Any:
+        return self.redis.zrange(key, 0, -1, withscores=True)
 
     @invariant()
     def every_delivery_reads_as_the_model_says(self) -> None:

@@ -122,7 +122,7 @@ _HOSTILE = {
     "https://\uff11\uff12\uff17.0.0.1/": "printable ASCII",  # full-width digits
     "https://127\u30020\u30020\u30021/": "printable ASCII",  # ideographic full stops
     "https://\u24db\u24de\u24d2alhost/": "printable ASCII",
-    "https://example.com/" + "x" * 3_000: "printable ASCII",
+    "https://example.com/" + "x" * 9_000: "printable ASCII",
     "https://[::1/": "not a URL",
     "https://[127.0.0.1]/": "(not a URL|must name a host)",  # older versions of Python take it apart
     "https://[v1.fe80]/": "must name a host",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from shared import VERSION
 from shared.settings import Settings, all_settings, variable_of
 
 
@@ -72,3 +75,8 @@ def test_fewer_jobs_in_flight_than_a_batch_holds_are_refused(values: dict[str, A
     with pytest.raises(ValidationError, match=r"MASKQ_WORKER_THREADS=\d+ is below MASKQ_MAX_BATCH=\d+"):
         Settings.of(**values)
     assert Settings.of(**{**values, "worker_threads": values.get("max_batch", 16)})
+
+
+def test_the_version_of_the_service_is_that_of_the_project(root: Path) -> None:
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["version"] == VERSION

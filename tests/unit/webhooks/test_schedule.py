@@ -65,10 +65,21 @@ def _read_retry_after_s(value: bytes) -> float:
         (format_datetime(datetime.fromtimestamp(_NOW_MS / 1000 + 90, UTC), usegmt=True).encode(), 90),
         (b"Wed, 21 Oct 2015 07:28:00 GMT", 0),
         (b"Wed, 21 Oct 99999 07:28:00 GMT", 0),
+        (b"Wed, 21 Oct 2015 99999999999:28:00 GMT", 0),
+        (b"Wed, 21 Oct 2015 07:28:00 +99999999999999", 0),
+        (b"Wed, 99999999999999999999999 Oct 2015 07:28:00 GMT", 0),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: bytes, seconds: float) -> None:
     assert _read_retry_after_s(value) == seconds
+
+
+_DIGITS = st.integers(0, 10**30).map(str)
+
+
+@given(st.tuples(*[_DIGITS] * 6).map(lambda each: "Wed, {} Oct {} {}:{}:{} +{}".format(*each).encode()))
+def test_a_date_of_any_numbers_is_never_an_error(value: bytes) -> None:
+    assert _read_retry_after_s(value) >= 0
 
 
 @given(st.binary(max_size=60) | st.from_regex(rb"[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+ [A-Z+\-0-9]+"))

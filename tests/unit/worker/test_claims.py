@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ExitStack
 from typing import Any, cast
 
@@ -20,10 +21,12 @@ class ScriptedStore:
         self.jobs = list(jobs)
         self.released: list[str] = []
         self.idle: list[bool] = []
+        self.full: list[list[str]] = []
         self.is_down = False
 
-    def claim(self, model_id: str, *, is_idle: bool) -> Lease | None:
+    def claim(self, model_id: str, *, is_idle: bool, full_clients: Collection[str]) -> Lease | None:
         self.idle.append(is_idle)
+        self.full.append(list(full_clients))
         return Lease(self.jobs.pop(0), b"") if self.jobs else None
 
     def release(self, lease: Lease) -> bool:
@@ -46,7 +49,7 @@ def stack() -> Any:
 
 def _claims(*jobs: Job) -> tuple[Claims, ScriptedStore]:
     store = ScriptedStore(*jobs)
-    return Claims(cast(LeaseStore, store), "demo"), store
+    return Claims(cast(LeaseStore, store), "demo", slots=4), store
 
 
 def _claim(claims: Claims, stack: ExitStack) -> Claim | None:
@@ -68,6 +71,14 @@ def test_the_store_learns_whether_the_worker_is_idle(stack: ExitStack) -> None:
     _claim(claims, stack)
     _claim(claims, stack)
     assert store.idle == [True, False]
+
+
+def test_the_store_learns_which_clients_have_their_share_of_the_slots(stack: ExitStack) -> None:
+    owners = ("ann", "bob", "ann", "ann")
+    claims, store = _claims(*(_job(str(number), flow=f"normal:{each}") for number, each in enumerate(owners)))
+    for _ in owners:
+        _claim(claims, stack)
+    assert store.full == [[], [], [], ["ann", "bob"]]  # a client with jobs in flight may not have the last slot
 
 
 def test_no_job_is_claimed_beside_a_quarantined_one(stack: ExitStack) -> None:

@@ -60,17 +60,20 @@ envFrom:
 - {name: secrets, mountPath: /run/secrets, readOnly: true}
 {{- end }}
 
+{{/* The volumes of a part: it gets the secrets that it needs. Argument: (list . "api") */}}
 {{- define "maskq.volumes" -}}
+{{- $values := (index . 0).Values }}
+{{- $part := index . 1 }}
 - name: tmp
   emptyDir: {sizeLimit: 1Gi}
 - name: secrets
   projected:
     defaultMode: 0440
     sources:
-      {{- with .Values.redis.existingSecret }}
+      {{- with get $values.redis.secrets $part | default $values.redis.existingSecret }}
       - secret: {name: {{ . }}, items: [{key: redis_url, path: redis_url}]}
       {{- end }}
-      {{- with .Values.hfTokenSecret }}
-      - secret: {name: {{ . }}, items: [{key: hf_token, path: hf_token}]}
+      {{- if and $values.hfTokenSecret (eq $part "worker") }}
+      - secret: {name: {{ $values.hfTokenSecret }}, items: [{key: hf_token, path: hf_token}]}
       {{- end }}
 {{- end }}

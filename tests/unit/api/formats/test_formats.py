@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import Any
 
@@ -13,10 +14,12 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from api.formats import ResultFormat, document_of
+from shared import VERSION
 from shared.domain.job import JobStatus, MaskFormat
-from shared.domain.result import PngMask, RleMask, SegmentedObject
+from shared.domain.result import PngMask, RleMask, SegmentedObject, Skipped
 from testing.factories import job_request, segmentation_result, segmented_object, stored_job
 from worker.stages.parse import Detection
+from worker.stages.place import place
 from worker.stages.render import render_object
 from worker.stages.run_lengths import resize
 
@@ -36,7 +39,7 @@ def _soft(seed: int) -> npt.NDArray[np.float32]:
 
 def _found(seed: int, label: str, box_yxyx: tuple[int, int, int, int]) -> SegmentedObject:
     detection = Detection(label, box_yxyx, tuple(range(16)), 0.25 * (seed + 1))
-    return render_object(detection, _soft(seed), _WIDTH, _HEIGHT, [MaskFormat.PNG])
+    return render_object(place(detection, _soft(seed), (_WIDTH, _HEIGHT)), [MaskFormat.PNG])
 
 
 _OBJECTS = [
@@ -62,6 +65,14 @@ def _coco(document: dict[str, Any]) -> COCO:
     return data_set
 
 
+@pytest.mark.parametrize("name", [each for each in ResultFormat if each is not ResultFormat.MASKQ])
+def test_an_object_without_a_label_is_of_the_class_unknown(name: ResultFormat) -> None:
+    text = json.dumps(_document(name, [_OBJECTS[0].model_copy(update={"label": None})]))
+    assert "unknown" in text
+    assert ': ""' not in text
+    assert "null" not in text
+
+
 # --- COCO -------------------------------------------------------------------------------------------------------------
 
 
@@ -85,9 +96,37 @@ def test_pycocotools_reads_the_annotations_as_results() -> None:
     assert all((results.annToMask(each) == mask).all() for each, mask in zip(read, _MASKS, strict=True))
 
 
-def test_coco_includes_objects_without_masks() -> None:
-    _, annotation = _document(ResultFormat.COCO, [_OBJECTS[0], _BOX_ONLY])["annotations"]
-    assert (annotation["bbox"], annotation["area"], "segmentation" in annotation) == ([3, 4, 10, 20], 200, False)
+@pytest.mark.parametrize("name", [ResultFormat.COCO, ResultFormat.COCO_POLYGON])
+def test_coco_includes_objects_without_masks(name: ResultFormat) -> None:
+    _, annotation = _document(name, [_OBJECTS[0], _BOX_ONLY])["annotations"]
+    assert (annotation["bbox"], annotation["area"], annotation["segmentation"]) == ([3, 4, 10, 20], 200, [])
+    assert len(_coco({**_document(name, [_BOX_ONLY])}).loadRes([annotation]).getAnnIds()) == 1
+
+
+def test_coco_polygons_cover_the_same_pixels_without_holes() -> None:
+    document = _document(ResultFormat.COCO_POLYGON, _OBJECTS)
+    data_set = _coco(document)
+    for annotation, mask in zip(data_set.loadAnns(data_set.getAnnIds()), _MASKS, strict=True):
+        assert (data_set.annToMask(annotation) == mask).all()
+        assert all(len(polygon) >= 8 for polygon in annotation["segmentation"])
+    rest = {"annotations": None}
+    assert document | rest == _document(ResultFormat.COCO, _OBJECTS) | rest
+
+
+@pytest.mark.parametrize(("file_name", "expected"), [("my cat.png", "my cat.png"), ("", "0197a2b4")])
+def test_coco_names_the_file_of_the_image_and_where_the_data_is_from(file_name: str, expected: str) -> None:
+    job = _JOB.model_copy(update={"request": _REQUEST.model_copy(update={"file_name": file_name})})
+    document = document_of(job, segmentation_result(), ResultFormat.COCO)
+    assert [image["file_name"] for image in document["images"]] == [expected]
+    assert document["licenses"] == []
+    assert document["info"] == {
+        "description": "segment cat ; dog",
+        "url": "",
+        "version": VERSION,
+        "year": 1970,
+        "contributor": "maskq, demo",
+        "date_created": "1970-01-01T00:00:00+00:00",
+    }
 
 
 # --- Roboflow ---------------------------------------------------------------------------------------------------------
@@ -162,6 +201,19 @@ def test_the_maskq_document_has_the_formats_of_the_request() -> None:
     document = _document(ResultFormat.MASKQ, _OBJECTS)
     assert [[found["mask"]["format"], found["alternate_masks"]] for found in document["objects"]] == [["png", []]] * 3
     assert PngMask.model_validate(document["objects"][0]["mask"]).size == (_HEIGHT, _WIDTH)
+
+
+@pytest.mark.parametrize("name", ResultFormat)
+def test_every_document_says_what_is_missing(name: ResultFormat) -> None:
+    skipped = Skipped(reason="empty_box", text="<loc0001>")
+    result = segmentation_result(_OBJECTS[0], truncated=True, skipped=[skipped], width=_WIDTH, height=_HEIGHT)
+    document = document_of(_JOB, result, name)
+    assert (document["truncated"], document["skipped"]) == (True, [{"reason": "empty_box", "text": "<loc0001>"}])
+
+
+def test_label_studio_s_document_names_objects_without_masks() -> None:
+    document = _document(ResultFormat.LABELSTUDIO, [_OBJECTS[0], _BOX_ONLY])
+    assert (len(document["result"]), document["skipped"]) == (1, [{"reason": "no_mask", "text": "box"}])
 
 
 @pytest.mark.parametrize("name", ResultFormat)

@@ -18,7 +18,7 @@ _TEXT = b64encode(_IMAGE).decode()
 
 
 def _parsed(text: str | bytes) -> dict[str, object]:
-    return parse_json_object(bytearray(text.encode() if isinstance(text, str) else text), "image")
+    return parse_json_object(bytearray(text.encode() if isinstance(text, str) else text), ["image"])
 
 
 @pytest.mark.parametrize("head", ["", "data:image/png;base64,"])
@@ -30,7 +30,7 @@ def test_a_long_text_is_read_however_it_is_escaped(head: str, escapes: dict[str,
     fields = _parsed('{"prompt": "a \\"cat\\"", "image": "' + text + '", "timeout": 3}')
     assert (fields["prompt"], fields["timeout"]) == ('a "cat"', 3)
     assert isinstance(fields["image"], bytes)
-    assert decode_base64(fields["image"]) == _IMAGE
+    assert fields["image"] == (head + _TEXT).encode()
 
 
 def test_a_short_body_is_read_like_any_json() -> None:
@@ -82,7 +82,7 @@ def test_a_body_takes_at_most_as_much_memory_again(body: bytes) -> None:
     received = bytearray(body)
     tracemalloc.start()
     try:
-        fields = parse_json_object(received, "image")
+        fields = parse_json_object(received, ["image"])
         image = fields["image"]
         assert isinstance(image, bytes)
         assert decode_base64(image)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 
 import pytest
 
 from api.submission.fields import DeploymentLimits
+from api.submission.form import FilePart
 from api.submission.submission import FormSubmission, JsonSubmission, Submission, validate
+from api.submission.submission import UrlencodedSubmission as UrlSubmission
 from shared.domain.job import MaskFormat, Priority
 from shared.domain.webhook import WebhookEvent
 from shared.errors import InvalidField, MaskqError, PayloadTooLarge, UnsupportedImage
@@ -47,13 +51,107 @@ def test_json_may_have_numbers_lists_and_null() -> None:
     assert submission.webhook_events == (WebhookEvent.JOB_COMPLETED,)
 
 
-@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+@pytest.mark.parametrize("tiles", ["1", 1, "1x1"])
+def test_one_tile_is_none(tiles: object) -> None:
+    assert _json(image_url=_URL, tiles=tiles).tiles == "1"
+
+
+@pytest.mark.parametrize(
+    ("given", "threshold"),
+    [
+        ("0.5", 0.5),
+        (0, 0.0),
+        ('{"Cat": 0.3, " big  dog ": 1}', {"Cat": 0.3, "big dog": 1.0}),
+        ({"cat": 1}, {"cat": 1.0}),
+    ],
+)
+def test_a_threshold_is_a_number_or_numbers_by_phrase(given: object, threshold: object) -> None:
+    assert _json(image_url=_URL, prompt="cat ; Big dog", score_threshold=given).score_threshold == threshold
+
+
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,", " \n"])
 def test_base64_is_decoded(prefix: str) -> None:
-    assert _json(image_base64=prefix + base64.b64encode(b"image").decode()).upload == b"image"
+    text = prefix + base64.b64encode(b"image").decode()
+    assert _json(image_base64=text).upload == b"image"
+    assert _json(image_base64=text.encode()).upload == b"image"
 
 
-def test_unknown_fields_are_ignored() -> None:
-    assert _form(image_file=b"x", colour="red").upload == b"x"
+def test_a_data_url_is_an_image_and_no_url() -> None:
+    for submission in (_json(image_url="data:image/png;base64,aW1hZ2U="), _form(image_url="data:,image")):
+        assert (submission.upload, submission.url, submission.file_name) == (b"image", "", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("mask_formats", "mask_format"),
+        ("mask_format[]", "mask_format"),
+        ("mask_format[0]", "mask_format"),
+        ("maskFormat", "mask_format"),
+        ("Mask-Format", "mask_format"),
+        ("format", "mask_format"),
+        ("webhook", "webhook_url"),
+        ("callback_url", "webhook_url"),
+        ("webhookUrl", "webhook_url"),
+        ("webhook_events_filter", "webhook_events"),
+        ("model", "model_id"),
+        ("timeot", "timeout"),
+        ("promt", "prompt"),
+        ("labels", "prompt"),
+        ("priorty", "priority"),
+        ("imageUrl", "image_url"),
+        ("url", "image_url"),
+        ("meta", "metadata"),
+        ("reference", "ref"),
+    ],
+)
+def test_a_misspelt_or_foreign_field_is_refused_with_the_nearest_one(name: str, nearest: str) -> None:
+    for submit, image in ((_form, {"image_file": b"x"}), (_json, {"image_base64": "AAAA"})):
+        with pytest.raises(InvalidField) as caught:
+            submit(**image, **{name: "1"})
+        assert caught.value.detail == f"{name}: unknown field; did you mean {nearest}?"
+
+
+@pytest.mark.parametrize("name", ["image", "file", "image_file", "image_base64", "img", "files[]"])
+def test_a_foreign_name_of_the_image_is_refused_with_those_of_this_kind_of_request(name: str) -> None:
+    urlencoded = {"prompt": "cat", name: "x"}
+    for model, fields in (
+        (FormSubmission, "image_file or "),
+        (JsonSubmission, "image_base64 or "),
+        (UrlSubmission, ""),
+    ):
+        if name not in model.image_fields():
+            with pytest.raises(
+                InvalidField, match=rf"^{re.escape(name)}: unknown field; did you mean {fields}image_url\?"
+            ):
+                validate(model, urlencoded, _LIMITS)
+
+
+def test_a_field_that_resembles_none_is_refused_with_all_names() -> None:
+    with pytest.raises(InvalidField, match=r"^colour: unknown field; known: prompt, image_url, model_id, "):
+        _form(image_file=b"x", colour="red")
+
+
+def test_names_and_reasons_are_bounded() -> None:
+    with pytest.raises(InvalidField) as caught:
+        _json(image_url=_URL, **{f"\ud800\x00{'x' * 5_000}{number}": 1 for number in range(50)})
+    assert len(caught.value.detail) < 4_000
+    assert caught.value.detail.encode().isascii()
+    assert caught.value.detail.endswith("; and 40 more")
+    with pytest.raises(InvalidField, match="has 100,002 fields"):
+        _json(image_url=_URL, **{str(number): 1 for number in range(100_000)})
+
+
+def test_what_is_the_client_s_own_is_kept() -> None:
+    metadata = {"id": 7, "tags": ["a", {"b": None}], "größe": 1.5}
+    for submission in (
+        _json(image_url=_URL, ref="scan 7", metadata=metadata),
+        _form(image_url=_URL, ref="scan 7", metadata=json.dumps(metadata)),
+    ):
+        assert json.loads(submission.metadata or "") == metadata
+        assert (submission.ref, submission.file_name) == ("scan 7", "cat.png")
+    plain = _form(image_file=FilePart(b"x", "C:\\scans\\7.png"), ref="", metadata="")
+    assert (plain.ref, plain.metadata, plain.file_name) == (None, None, "7.png")
 
 
 def test_an_empty_file_field_beside_a_url_is_ignored() -> None:
@@ -80,7 +178,37 @@ _WRONG: dict[str, tuple[type[Submission], dict[str, object], str]] = {
     "timeout of 0": (JsonSubmission, {"timeout": 0}, "timeout: must be a number of seconds above 0 and at most 86400"),
     "text as a file": (FormSubmission, {"image_file": "x"}, "image_file: must be one file part, with a filename"),
     "two files": (FormSubmission, {"image_file": [b"x", b"y"]}, "image_file: must be one file part, with a filename"),
+    "bytes as a prompt": (
+        FormSubmission,
+        {"prompt": FilePart(b"c\xe4t")},
+        "prompt: must be text, given once; this is a f",
+    ),
+    "data URL of nothing": (
+        JsonSubmission,
+        {"image_url": "data:image/png"},
+        "image_url: is a data: URL that cannot be d",
+    ),
+    "metadata as text": (JsonSubmission, {"metadata": "x"}, "metadata: must be a JSON object; this is not JSON"),
+    "metadata as a list": (JsonSubmission, {"metadata": [1]}, "metadata: must be a JSON object"),
+    "long ref": (JsonSubmission, {"ref": "x" * 201}, "ref: has 201 characters; at most 200 are allowed"),
+    "ref as a number": (JsonSubmission, {"ref": 7}, "ref: must be text, given once"),
+    "a URL as base64": (JsonSubmission, {"image_base64": _URL}, "image_base64: is a URL; send it as image_url"),
     "not base64": (JsonSubmission, {"image_base64": "!"}, "image_base64: is not base64"),
+    "too many tiles": (JsonSubmission, {"tiles": "5x4"}, "tiles: must be auto, 1, or COLUMNSxROWS such as 3x1 or 2x2"),
+    "tiles of a list": (JsonSubmission, {"tiles": ["2x2"]}, "tiles: must be text, given once"),
+    "unknown duplicates": (JsonSubmission, {"duplicates": "drop"}, "duplicates: must be 'merge' or 'keep'"),
+    "threshold above 1": (JsonSubmission, {"score_threshold": 1.5}, "score_threshold: must be a number from 0 to 1"),
+    "threshold of words": (FormSubmission, {"score_threshold": "high"}, "score_threshold: must be a number from 0"),
+    "no threshold": (JsonSubmission, {"score_threshold": {}}, "score_threshold: must be a number from 0 to 1"),
+    "threshold not a number": (FormSubmission, {"score_threshold": "NaN"}, "score_threshold: must be a number from 0"),
+    "threshold true": (JsonSubmission, {"score_threshold": True}, "score_threshold: must be a number from 0 to 1"),
+    "threshold by an empty phrase": (JsonSubmission, {"score_threshold": {"": 0.5}}, "score_threshold: names a phrase"),
+    "threshold of text by phrase": (FormSubmission, {"score_threshold": '{"cat": "x"}'}, "score_threshold: must be a"),
+    "threshold for another thing": (
+        JsonSubmission,
+        {"prompt": "cat", "image_url": _URL, "score_threshold": {"cow": 0.5}},
+        "score_threshold: the prompt does not ask for cow",
+    ),
     "no image": (FormSubmission, {"prompt": "cat"}, "image_file or image_url: send exactly one image"),
     "two images": (
         JsonSubmission,
@@ -106,6 +234,10 @@ def test_all_wrong_fields_are_named_at_once() -> None:
         "priority",
         "image_base64",
     }
+    with pytest.raises(InvalidField) as caught:
+        validate(FormSubmission, {"prompt": "detect cat", "priority": "urgent", "colour": "red"}, _LIMITS)
+    for name in ("prompt: ", "priority: ", "colour: ", "image_file or image_url: "):
+        assert name in caught.value.detail
 
 
 @pytest.mark.parametrize(
@@ -120,3 +252,11 @@ def test_many_wrong_names_are_one_reason() -> None:
     with pytest.raises(InvalidField) as caught:
         _json(image_url=_URL, mask_format=[str(number) for number in range(100_000)])
     assert len(caught.value.detail) < 200
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_data_url_is_an_image_in_every_field_of_the_image(size: int) -> None:
+    url = b"data:image/png;base64," + base64.b64encode(b"x" * size)
+    assert _json(image_url=url).upload == b"x" * size
+    assert _form(image_url=url).upload == b"x" * size
+    assert _form(image_file=url.decode()).upload == b"x" * size

@@ -23,6 +23,11 @@ def test_an_object_without_a_mask_has_none_in_any_format() -> None:
     assert (found.mask, found.alternate_masks, found.rle) == (None, [], None)
 
 
+def test_an_empty_label_is_none_and_has_a_name_for_tools() -> None:
+    found = segmented_object(label="")
+    assert (found.label, found.name, segmented_object(label="cat").name) == (None, "unknown", "cat")
+
+
 def test_a_result_is_unchanged_after_storing_it_as_json() -> None:
     stored = _result(_RLE, _PNG)
     assert SegmentationResult.model_validate_json(stored.model_dump_json()) == stored

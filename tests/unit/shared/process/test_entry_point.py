@@ -10,6 +10,12 @@ from shared.errors import CheckpointError, ConfigurationError
 from shared.process import entry_point
 
 
+@pytest.fixture(autouse=True)
+def _without_private_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would last as long as the process that runs the tests."""
+    monkeypatch.setattr(entry_point, "make_memory_private", lambda: True)
+
+
 @pytest.mark.parametrize("status", [0, 1])
 def test_a_program_exits_with_the_status_of_main(status: int) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -16,7 +16,7 @@ from shared.store.retention import retention_arguments
 _FOLDER = Path(shared.store.__file__).parent / "scripts"
 _SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.lua") if path.stem != "common")
 _RETENTION = set(retention_arguments(Settings.of().retention))
-_CLAIM: dict[str, Argument] = {"model": "demo", "lease_ms": 30_000, "is_idle": True}
+_CLAIM: dict[str, Argument] = {"model": "demo", "lease_ms": 30_000, "is_idle": True, "full_clients": []}
 
 
 def test_arguments_are_passed_in_the_order_in_which_the_script_declares_them() -> None:
@@ -24,22 +24,23 @@ def test_arguments_are_passed_in_the_order_in_which_the_script_declares_them() -
     assert script.argv(_CLAIM) == ["demo", 30_000, 1]
     assert script.argv(dict(reversed(_CLAIM.items()))) == ["demo", 30_000, 1]
     assert script.source.endswith(
-        "return flat(run({model = ARGV[1], lease_ms = tonumber(ARGV[2]), is_idle = ARGV[3] == '1'}))"
+        "return flat(run({model = ARGV[1], lease_ms = tonumber(ARGV[2]), is_idle = ARGV[3] == '1', "
+        "full_clients = elements_from(ARGV, 4)}))"
     )
 
 
 def test_a_list_takes_all_remaining_places() -> None:
-    script = LuaScript.load("claim_delivery")
-    assert script.argv({"lease_ms": 1, "full_hosts": []}) == [1]
-    assert script.argv({"lease_ms": 1, "full_hosts": ["a", "b"]}) == [1, "a", "b"]
+    script = LuaScript.load("claim")
+    assert script.argv(_CLAIM) == ["demo", 30_000, 1]
+    assert script.argv({**_CLAIM, "full_clients": ["a", "b"]}) == ["demo", 30_000, 1, "a", "b"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ({"model": "demo", "lease_ms": 30_000}, "is_idle"),  # missing
+        ({"model": "demo", "lease_ms": 30_000, "full_clients": []}, "is_idle"),  # missing
         ({**_CLAIM, "fence": 1}, "fence"),  # unknown
-        ({"model": "demo", "lease_ms": 30_000, "idle": True}, "'idle', 'is_idle'"),  # wrong name
+        ({"model": "demo", "lease_ms": 30_000, "idle": True, "full_clients": []}, "'idle', 'is_idle'"),  # wrong name
         ({**_CLAIM, "model": None}, "model must be string"),  # not optional
         ({**_CLAIM, "model": 1}, "model must be string"),
         ({**_CLAIM, "lease_ms": "30"}, "lease_ms must be number"),

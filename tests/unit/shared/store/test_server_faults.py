@@ -20,7 +20,7 @@ _SETTINGS = Settings.of(redis_url="redis://maskq:hunter2@redis:6380/0").redis
         (BusyLoadingError("Redis is loading the dataset in memory"), "it is loading its data"),
         (RedisTimeoutError("Timeout reading from socket"), "no answer in time"),
         (RedisConnectionError("Connection closed by server."), "it closed the connection"),
-        (ResponseError("MISCONF Errors writing to the AOF file"), "MISCONF Errors writing to the AOF file"),
+        (ResponseError("MISCONF Errors writing to the AOF file"), "it cannot write to its disk (MISCONF)"),
     ],
 )
 def test_an_error_that_may_end_is_waited_for(error: RedisError, reason: str) -> None:

@@ -32,9 +32,20 @@ _ROWS = [
     (f" {OBJECT} cat", ["cat"], False, [("cat", _A, True)], []),
     # the label is what the model wrote, not the phrase of the prompt
     (f"{OBJECT} lynx", ["cat"], False, [("lynx", _A, True)], []),
-    # no label: the only phrase of the prompt, or nothing if there are several
+    # no label: the only phrase of the prompt, or the only one without an object, or none if several may be meant
     (OBJECT, ["cat"], False, [("cat", _A, True)], []),
-    (OBJECT, ["cat", "dog"], False, [("", _A, True)], []),
+    (OBJECT, ["cat", "dog"], False, [(None, _A, True)], []),
+    (f"{OBJECT} ; ", ["cat", "dog"], False, [(None, _A, True)], []),
+    (f"{OBJECT} cat ; {OBJECT}", ["cat", "dog"], False, [("cat", _A, True), ("dog", _A, True)], []),
+    (f"{OBJECT} ; {OBJECT} dog", ["cat", "dog"], False, [("cat", _A, True), ("dog", _A, True)], []),
+    (f"{OBJECT} cat ; {OBJECT}", ["cat", "dog", "cow"], False, [("cat", _A, True), (None, _A, True)], []),
+    (f"{OBJECT}{OBJECT}", ["cat", "dog"], False, [(None, _A, True)] * 2, []),
+    (OBJECT, [], False, [(None, _A, True)], []),
+    # a label that was cut short: the only phrase that begins with it
+    (f"{OBJECT} red ci", ["red circle", "star"], True, [("red circle", _A, True)], []),
+    (f"{OBJECT} red", ["red circle", "red star"], True, [("red", _A, True)], []),
+    (f"{OBJECT} red", ["red circle"], False, [("red", _A, True)], []),
+    (f"{OBJECT} red ; {BOX}", ["red circle"], True, [("red", _A, True)], [SkipReason.CUT_SHORT]),
     # several objects
     (f"{OBJECT} cat ; {OTHER_BOX}{OTHER_CODES} cat", ["cat"], False, [("cat", _A, True), ("cat", _B, True)], []),
     (f"{OBJECT} cat ; {OTHER_BOX}{OTHER_CODES} dog", ["cat", "dog"], False, [("cat", _A, True), ("dog", _B, True)], []),
@@ -43,7 +54,7 @@ _ROWS = [
     (" ; ".join([f"{OBJECT} cat"] * 7), ["cat"], False, [("cat", _A, True)] * 7, []),
     # objects without separators, with a label only after the last
     (f"{OBJECT}{OTHER_BOX}{OTHER_CODES} cat", ["cat"], False, [("cat", _A, True), ("cat", _B, True)], []),
-    (f"{OBJECT}{OBJECT} dog", ["cat", "dog"], False, [("", _A, True), ("dog", _A, True)], []),
+    (f"{OBJECT}{OBJECT} dog", ["cat", "dog"], False, [("cat", _A, True), ("dog", _A, True)], []),
     # boxes without masks
     (f"{BOX} cat", ["cat"], False, [("cat", _A, False)], []),
     (f"{BOX} cat ; {OBJECT} cat", ["cat"], False, [("cat", _A, False), ("cat", _A, True)], []),
@@ -55,7 +66,7 @@ _ROWS = [
     (f"{OBJECT} cat ; {BOX}<seg001><seg002>", ["cat"], True, [("cat", _A, True)], [SkipReason.CUT_SHORT]),
     (f"{OBJECT} cat ; <loc0001><loc0002>", ["cat"], True, [("cat", _A, True)], [SkipReason.CUT_SHORT]),
     (f"{OBJECT} cat ; {BOX}", ["cat"], True, [("cat", _A, True)], [SkipReason.CUT_SHORT]),
-    (f"{OBJECT} ca", ["cat"], True, [("ca", _A, True)], []),
+    (f"{OBJECT} ca", ["cat"], True, [("cat", _A, True)], []),
     (OBJECT, ["cat"], True, [("cat", _A, True)], []),
     # the same without truncation is a wrong number of tokens
     (f"{BOX}<seg001><seg002> cat", ["cat"], False, [], [SkipReason.WRONG_MASK]),
@@ -108,10 +119,11 @@ def test_codes_are_kept_in_their_order() -> None:
     assert detection == Detection("cat", _B, tuple(range(112, 128)), 1.0)
 
 
-def test_the_score_is_the_geometric_mean_over_the_object_s_own_tokens() -> None:
-    logprobs = [math.log(0.9)] * 20 + [math.log(0.5)] * 10 + [math.log(0.25)] * 10
-    answer = parse_answer(f"{OBJECT} cat ; {OBJECT} cat", logprobs)
-    assert [each.score for each in answer.detections] == pytest.approx([0.9, math.sqrt(0.5 * 0.25)])
+def test_the_score_is_the_geometric_mean_over_the_object_s_own_location_tokens() -> None:
+    mask = [math.log(0.1)] * 16
+    logprobs = [*[math.log(0.9)] * 4, *mask, *[math.log(0.5)] * 2, *[math.log(0.25)] * 2, *mask, *[math.log(0.7)] * 4]
+    answer = parse_answer(f"{OBJECT} cat ; {OBJECT} cat ; {BOX} cat", logprobs)
+    assert [each.score for each in answer.detections] == pytest.approx([0.9, math.sqrt(0.5 * 0.25), 0.7])
 
 
 def test_skipped_text_is_returned() -> None:

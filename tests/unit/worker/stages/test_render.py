@@ -13,17 +13,11 @@ from pycocotools import mask as coco
 from api.drawing.mask_image import mask_image
 from shared.domain.job import MaskFormat
 from shared.domain.result import PngMask, PolygonMask, RleMask
+from shared.domain.tiles import BoxXyxy
 from worker.stages.parse import Detection
-from worker.stages.render import (
-    PixelMask,
-    locations_yxyx_to_pixels_xyxy,
-    render_object,
-    to_crop,
-    to_png,
-    to_polygon,
-    to_rle,
-)
-from worker.stages.run_lengths import BoxXyxy
+from worker.stages.pixel_mask import PixelMask
+from worker.stages.place import locations_yxyx_to_pixels_xyxy, place
+from worker.stages.render import render_object, to_crop, to_png, to_polygon, to_rle
 
 _INSIDE = np.ones((64, 64), np.float32)
 
@@ -187,7 +181,7 @@ def _open(mask: PngMask, mode: str) -> npt.NDArray[np.uint8]:
 
 def test_an_object_has_the_requested_formats_and_always_run_lengths() -> None:
     detection = Detection("cat", (0, 0, 512, 512), tuple(range(16)), 0.75)
-    found = render_object(detection, _INSIDE, 100, 80, [MaskFormat.PNG, MaskFormat.POLYGON])
+    found = render_object(place(detection, _INSIDE, (100, 80)), [MaskFormat.PNG, MaskFormat.POLYGON])
     assert [found.mask.format if found.mask else None, *(each.format for each in found.alternate_masks)] == [
         "png",
         "polygon",
@@ -198,5 +192,5 @@ def test_an_object_has_the_requested_formats_and_always_run_lengths() -> None:
 
 
 def test_a_box_without_a_mask_has_none() -> None:
-    found = render_object(Detection("cat", (0, 0, 512, 512), None, 0.75), None, 100, 80, [MaskFormat.RLE])
+    found = render_object(place(Detection("cat", (0, 0, 512, 512), None, 0.75), None, (100, 80)), [MaskFormat.RLE])
     assert (found.mask, found.alternate_masks, found.area) == (None, [], 0)

@@ -11,7 +11,8 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from shared.domain import coco_rle
-from worker.stages.run_lengths import BoxXyxy, resize, runs_to_counts, soft_mask_runs
+from shared.domain.tiles import BoxXyxy
+from worker.stages.run_lengths import resize, runs_to_counts, soft_mask_runs
 
 _Soft = npt.NDArray[np.float32]
 

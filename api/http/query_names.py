@@ -1,0 +1,48 @@
+"""Refuses query parameters that a route does not have: a misspelt one would otherwise be ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastapi import Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from api.http.unknown_names import about_unknown
+from shared.errors import InvalidField
+
+_MAX_REASONS = 10
+_KEY = "the header Authorization"
+_FOREIGN = {
+    **dict.fromkeys(("fmt", "type", "output", "output_format", "as"), "format"),
+    **dict.fromkeys(("timeout", "wait_s", "block", "poll"), "wait"),
+    **dict.fromkeys(("page", "after", "before", "offset", "next", "next_cursor", "starting_after"), "cursor"),
+    **dict.fromkeys(("count", "size", "per_page", "page_size", "max", "n", "top"), "limit"),
+}
+"""Parameters by the names that other services give them."""
+_KEYS = dict.fromkeys(("key", "api_key", "apikey", "token", "access_token"), _KEY)
+
+
+async def refuse_unknown_query(request: Request) -> None:
+    """Check the names of the query parameters against those of the route.
+
+    Raises:
+        InvalidField: one is unknown. `detail` names it, and the nearest known one.
+    """
+    if not request.query_params:
+        return
+    route = request.scope["route"]
+    assert isinstance(route, APIRoute)
+    known = list(_names(route.dependant))
+    foreign = _KEYS | {name: meant for name, meant in _FOREIGN.items() if meant in known}
+    unknown = [name for name in dict.fromkeys(request.query_params.keys()) if name not in known]
+    if unknown:
+        reasons = [about_unknown(name, "query parameter", known, foreign) for name in unknown[:_MAX_REASONS]]
+        raise InvalidField("; ".join(reasons))
+
+
+def _names(dependant: Dependant) -> Iterator[str]:
+    """The query parameters of a route, and of all that it depends on."""
+    yield from (each.alias for each in dependant.query_params)
+    for each in dependant.dependencies:
+        yield from _names(each)

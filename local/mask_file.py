@@ -1,0 +1,45 @@
+"""Masks in image files, as data sets have them: light on dark, 0 and 1, or one number for each class or object."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+_BACKGROUND, _VOID = 0, 255
+"""The numbers that are no object. Pascal VOC draws the border of objects, which it does not judge, as 255."""
+_LIGHT = 128
+
+Mask = npt.NDArray[np.bool_]
+
+
+def read_masks(image: Image.Image) -> dict[int, Mask]:
+    """The masks in an image, by the number of their pixels, in order. A mask that is light on dark has the number 255.
+
+    A palette image with colours has numbers, and so does a grey image of which all pixels but those of 255 are darker
+    than 128. Other images are light and opaque inside.
+    """
+    numbers = _numbers(image)
+    if numbers is None:
+        return {_VOID: np.asarray(image.convert("LA")).min(-1) >= _LIGHT}
+    objects = np.unique(numbers[(numbers != _BACKGROUND) & (numbers != _VOID)])
+    return {int(number): numbers == number for number in objects}
+
+
+def _numbers(image: Image.Image) -> npt.NDArray[np.int64] | None:
+    """int[H, W] if the pixels are numbers of objects."""
+    if image.mode == "P" and _has_colours(image):
+        return np.asarray(image).astype(np.int64)
+    if image.mode in ("I", "I;16", "I;16B"):
+        numbers = np.asarray(image).astype(np.int64)
+        return numbers if numbers.max() != 65_535 or np.unique(numbers).size > 2 else (numbers > 0).astype(np.int64)
+    grey = np.asarray(image.convert("LA"))
+    numbers = np.where(grey[..., 1] >= _LIGHT, grey[..., 0], _BACKGROUND).astype(np.int64)
+    dark = numbers[numbers != _VOID]
+    return numbers if dark.size and 0 < dark.max() < _LIGHT else None
+
+
+def _has_colours(image: Image.Image) -> bool:
+    """Whether a pixel of a palette image has a colour that is not grey."""
+    colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    return bool((colours != colours[:, :1]).any())

@@ -1,0 +1,39 @@
+"""Whether a server speaks TLS or not: asked when a connection to it failed without a reason. No secret is sent."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+from shared.settings import RedisSettings
+from shared.settings.redis_url import RedisAddress
+
+_MAX_S = 2.0
+
+
+def speaks_plain(settings: RedisSettings) -> bool:
+    """Whether the server answers a `PING` without TLS as Redis does. False if it does not answer."""
+    try:
+        with _connection(settings) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(1) in {b"+", b"-"}
+    except OSError:
+        return False
+
+
+def speaks_tls(settings: RedisSettings) -> bool:
+    """Whether the server takes part in a TLS handshake. False if it does not answer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is sent to the server
+    try:
+        with _connection(settings) as connection, context.wrap_socket(connection):
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in str(error.reason)  # it wants a certificate of the client, for example
+    except OSError:
+        return False
+
+
+def _connection(settings: RedisSettings) -> socket.socket:
+    address = RedisAddress.parse(settings.redis_url)
+    return socket.create_connection((address.host, address.port), min(_MAX_S, settings.redis_timeout_s))
