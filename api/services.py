@@ -14,6 +14,7 @@ from api.submission.intake import Intake
 from api.watcher import JobWatcher
 from shared.fair_threads import FairThreads
 from shared.images.sandbox import DecodingPool
+from shared.images.upload_check import UploadCheck
 from shared.outbound import Outbound
 from shared.process.notifier import Notifier
 from shared.registry import ServedModel
@@ -64,8 +65,8 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
         stack.callback(notifier.close)
         watcher = JobWatcher(store, settings.http.max_waiters)
         await stack.enter_async_context(_running(watcher))
-        intake = await _intake(settings, list(models), stack)
         decoders = stack.enter_context(DecodingPool(settings.images))
+        intake = await _intake(settings, list(models), UploadCheck(settings.images, decoders), stack)
         stack.enter_context(reaping(settings, models))
         overlays, documents = _renderings(settings, stack)
         yield Services(
@@ -74,7 +75,7 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
 
 
 def _renderings(settings: Settings, stack: AsyncExitStack) -> tuple[Renderings, Renderings]:
-    """Overlays; masks and documents. A thread that makes one takes up to 100 MB at 25 MP."""
+    """Overlays; masks and documents. A thread that makes one takes up to 230 MB at 65 MP."""
     cache = RenderingCache(settings.submissions.drawing_cache_bytes)
     both = [Renderings(settings.images.decode_processes, name, cache) for name in ("overlays", "masks")]
     for renderings in both:
@@ -82,14 +83,13 @@ def _renderings(settings: Settings, stack: AsyncExitStack) -> tuple[Renderings, 
     return both[0], both[1]
 
 
-async def _intake(settings: Settings, model_ids: list[str], stack: AsyncExitStack) -> Intake:
+async def _intake(settings: Settings, model_ids: list[str], images: UploadCheck, stack: AsyncExitStack) -> Intake:
     limits = settings.submissions
     fetcher = await stack.enter_async_context(ImageFetcher(settings.outbound, limits, settings.redis.ca_file))
     receivers = await stack.enter_async_context(Outbound(settings.outbound, "webhook_url"))
     threads = FairThreads(_INTAKE_THREADS, "intake")
     stack.callback(threads.close)
-    max_pixels = settings.images.max_image_pixels
-    return Intake(model_ids, limits.max_image_bytes, max_pixels, fetcher, receivers, threads)
+    return Intake(model_ids, limits.max_image_bytes, images, fetcher, receivers, threads)
 
 
 @asynccontextmanager

@@ -8,11 +8,14 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
+import pillow_heif
 from PIL import Image
 
 PHOTO_BYTES = 100_000
+pillow_heif.register_heif_opener()  # and encoder
 
 
 def gradient(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Image:
@@ -25,7 +28,10 @@ def gradient(width: int = 64, height: int = 48, mode: str = "RGB") -> Image.Imag
 def encoded(image: Image.Image, file_format: str = "PNG", **options: object) -> bytes:
     """The image as a file."""
     file = io.BytesIO()
-    image.save(file, file_format, **options)
+    if file_format == "HEIC" and "exif" in options:  # as a property of the file, which counts instead of EXIF
+        image = image.copy()
+        image.info["exif"] = cast(Image.Exif, options.pop("exif")).tobytes()
+    image.save(file, "HEIF" if file_format == "HEIC" else file_format, **options)
     return file.getvalue()
 
 

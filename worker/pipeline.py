@@ -170,6 +170,7 @@ class Pipeline:
             raw_text="\n".join(answer.text for answer in answers),
             tiles=choose_tiles(request.tiles, *size),
             calibrated=self._calibration is not None,
+            notes=list(picture.notes),
         )
 
     def _place(self, parsed: ParsedAnswer, view: BoxXyxy, size: tuple[int, int]) -> list[FoundObject]:

@@ -23,7 +23,7 @@ from shared.domain.tiles import AUTO
 from shared.domain.webhook import Webhook
 from shared.errors import MalformedRequest
 from shared.fair_threads import FairThreads
-from shared.images.inspect import inspect_image
+from shared.images.upload_check import UploadCheck
 from shared.outbound import MAX_URL_CHARS, Outbound
 from shared.process.tracing import current_traceparent
 from shared.store.new_job import NewJob
@@ -42,7 +42,7 @@ class Intake:
         self,
         model_ids: Sequence[str],
         max_image_bytes: int,
-        max_image_pixels: int,
+        images: UploadCheck,
         fetcher: ImageFetcher,
         receivers: Outbound,
         threads: FairThreads,
@@ -50,7 +50,7 @@ class Intake:
         """A submission without a model is for the first of `model_ids`. `receivers` checks the URLs of webhooks;
         `threads` decode and check what is large."""
         self._limits = DeploymentLimits(model_ids, max_image_bytes)
-        self._max_image_pixels = max_image_pixels
+        self._images = images
         self._fetcher = fetcher
         self._receivers = receivers
         self._threads = threads
@@ -66,7 +66,7 @@ class Intake:
         submission = await self._submission(request, caller)
         webhook = await self._webhook(submission, base_url(request), caller)
         image = submission.upload or await self._fetcher.fetch(submission.url, memory_of(request))
-        await self._threads.run(caller.client, partial(inspect_image, image, self._max_image_pixels), caller.share)
+        await self._threads.run(caller.client, partial(self._images.check, image), caller.share)
         new = NewJob(
             id=new_job_id(),
             request=self._job_request(submission),

@@ -132,7 +132,7 @@ class FormSubmission(Submission):
     """A submission as multipart/form-data."""
 
     upload_field: ClassVar[str] = "image_file"
-    image_file: File = Field(None, description="JPEG, PNG or WebP.")
+    image_file: File = Field(None, description="A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file.")
 
     @property
     def upload(self) -> bytes | None:
@@ -147,9 +147,7 @@ class JsonSubmission(Submission):
     """A submission as a JSON object."""
 
     upload_field: ClassVar[str] = "image_base64"
-    image_base64: Base64 = Field(
-        None, description="JPEG, PNG or WebP in base64. A `data:` URL works too.", examples=[_PIXEL]
-    )
+    image_base64: Base64 = Field(None, description="The file in base64. A `data:` URL works too.", examples=[_PIXEL])
 
     @property
     def upload(self) -> bytes | None:

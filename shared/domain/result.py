@@ -151,6 +151,9 @@ class SegmentationResult(_Part):
     )
     tiles: str = Field("1", description="The tiles that the picture was cut into: `1`, or COLUMNSxROWS.")
     calibrated: bool = Field(False, description="Whether `score` is a calibrated probability.")
+    notes: list[str] = Field(
+        default=[], description="What to know about the image file, such as that it was cut short."
+    )
 
     def in_formats(self, formats: Sequence[MaskFormat]) -> SegmentationResult:
         """The result with all masks in these formats only, in this order."""

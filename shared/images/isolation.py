@@ -12,7 +12,6 @@ _NONE = (
     resource.RLIMIT_CORE,
     resource.RLIMIT_FSIZE,
     resource.RLIMIT_NOFILE,  # files that are open stay open
-    resource.RLIMIT_NPROC,  # counts threads as well; none of the decoders starts one
 )
 """What this process may have none of."""
 
@@ -21,12 +20,15 @@ def isolate(memory_bytes: int) -> list[str]:
     """Limit this process for good, and return the names of what is in force: `limits`, and `system calls` on Linux.
 
     From now on it can open no file and no socket, and start no process, also not by importing a module. Without the
-    filter of system calls, root is exempt from the limit on processes, and processes of the same user may get signals.
+    filter of system calls it can start no thread either, which the decoder of HEIC needs; root is exempt from that
+    limit, and processes of the same user may get signals.
     """
     filtered = allow_only(DECODING)  # before the limit on files, as it opens a library
     limit(resource.RLIMIT_AS, memory_bytes)
     for what in _NONE:
         limit(what, 0)
+    if not filtered:
+        limit(resource.RLIMIT_NPROC, 0)  # counts processes and threads of all processes of the user
     return ["limits", "system calls"] if filtered else ["limits"]
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -51,6 +51,8 @@ class DecodedImage:
     """Height of the upright image before scaling, in pixels."""
     tiles: tuple[Image.Image, ...] = ()
     """The tiles in the order of `picture_views`, each scaled to the requested size."""
+    notes: Sequence[str] = ()
+    """What the client should know about the file."""
 
 
 class DecodingPool:
@@ -74,11 +76,11 @@ class DecodingPool:
                 self._idle.pop().end()
 
     def decode(self, data: bytes, size: tuple[int, int], tiles: str = NONE) -> DecodedImage:
-        """Decode an image as `open_upright` does, and scale it (bicubic) to `size`, which is (width, height) in pixels.
+        """Decode an image as `decode` does, and scale it (bicubic) to `size`, which is (width, height) in pixels.
         Its `tiles`, one of `tiles.CHOICES`, are scaled to the same size.
 
         Raises:
-            UnsupportedImage, ImageTooLarge, ImageUnreadable: as `open_upright`; the last also if decoding takes too
+            UnsupportedImage, ImageTooLarge, ImageUnreadable: as `decode`; the last also if decoding takes too
                 much time or memory, or crashes the child.
         """
         with self._free:
@@ -112,7 +114,7 @@ class DecodingPool:
         if isinstance(reply, _Refusal):
             raise _REFUSALS.get(reply.error, ImageUnreadable)(reply.detail)
         whole, *others = [Image.frombytes("RGB", size, pixels) for pixels in views]
-        return DecodedImage(whole, reply.width, reply.height, tuple(others))
+        return DecodedImage(whole, reply.width, reply.height, tuple(others), reply.notes)
 
 
 class _Refusal(BaseModel):
@@ -127,6 +129,7 @@ class _Size(BaseModel):
 
     width: PositiveInt
     height: PositiveInt
+    notes: list[str]
 
 
 class _Start(BaseModel):

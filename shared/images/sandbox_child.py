@@ -15,13 +15,14 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from shared.domain.tiles import picture_views
+from shared.domain.tiles import BoxXyxy, choose_tiles, picture_views
 from shared.errors import ImageUnreadable, MaskqError
-from shared.images.inspect import open_upright
+from shared.images.decode import Picture, decode
+from shared.images.inspect import inspect_image
 from shared.images.isolation import isolate, limit_cpu
 
-_IMPORTED_LATE = ("ImageCms", "ImagePalette", "MpoImagePlugin", "TiffImagePlugin", "WebPImagePlugin")
-"""Modules that Pillow imports when an image needs them. ImageCms is for LAB, TiffImagePlugin for EXIF."""
+_IMPORTED_LATE = ("ImageCms", "ImagePalette")
+"""Modules that Pillow imports when an image needs them. ImageCms is for LAB."""
 
 
 def main() -> None:
@@ -40,24 +41,30 @@ def main() -> None:
 def _load_decoders() -> None:
     """Import all that decoding may need: once isolated, this process can open no file."""
     warnings.simplefilter("ignore")  # to show one, Python reads source files
-    Image.preinit()
     for module in _IMPORTED_LATE:
         import_module(f"PIL.{module}")
 
 
 def _decoded(data: bytes, max_pixels: int, size: tuple[int, int], tiles: str) -> tuple[dict[str, Any], bytes]:
     try:
-        upright = open_upright(data, max_pixels)
-        width, height = upright.size
-        views = picture_views(tiles, width, height)
-        pixels = b"".join(upright.resize(size, Image.Resampling.BICUBIC, box=view).tobytes() for view in views)
+        header = inspect_image(data, max_pixels)
+        finest = max(map(int, choose_tiles(tiles, header.width, header.height).split("x")))
+        picture = decode(data, max_pixels, (size[0] * finest, size[1] * finest))
+        pixels = b"".join(_scaled(picture, size, view) for view in picture_views(tiles, picture.width, picture.height))
     except MemoryError:
         error: MaskqError = ImageUnreadable("it takes more memory to decode than an image may")
     except MaskqError as refusal:
         error = refusal
     else:
-        return {"width": width, "height": height}, pixels
+        return {"width": picture.width, "height": picture.height, "notes": list(picture.notes)}, pixels
     return {"error": error.type, "detail": error.detail}, b""
+
+
+def _scaled(picture: Picture, size: tuple[int, int], view: BoxXyxy) -> bytes:
+    """A part of a picture, in pixels of the image, scaled to `size`."""
+    across, down = picture.image.width / picture.width, picture.image.height / picture.height
+    box = (view[0] * across, view[1] * down, view[2] * across, view[3] * down)
+    return picture.image.resize(size, Image.Resampling.BICUBIC, box=box).tobytes()
 
 
 def _reply(replies: BinaryIO, head: dict[str, Any], body: bytes) -> None:

@@ -12,6 +12,11 @@ from typing import Any
 _LIBRARY = "libseccomp.so.2"
 _ALLOW = 0x7FFF0000
 _REFUSE = 0x00050000 | errno.EPERM
+_ABSENT = 0x00050000 | errno.ENOSYS
+_CLONE3 = "clone3"
+"""It passes its flags in memory, which a filter cannot read. If the kernel does not have it, libraries use clone."""
+_THREAD = 0x00010000
+"""The flag of clone for a thread, CLONE_THREAD."""
 _MASKED_EQUAL = 7
 _ALL_BITS = 2**64 - 1
 _UNKNOWN = -1
@@ -40,9 +45,11 @@ DECODING: Mapping[str, Argument | None] = {
     **dict.fromkeys(("clock_gettime", "gettimeofday", "getrandom", "getpid")),
     "getrusage": None,  # the CPU time used until now
     "prlimit64": Argument(0, 0),  # the limit on CPU time, of this process only
+    "clone": Argument(0, _THREAD, mask=_THREAD),  # the decoder of HEIC starts a thread; it has the same filter
+    **dict.fromkeys(("rseq", "set_robust_list")),  # of a new thread
     **dict.fromkeys(("exit", "exit_group")),
 }
-"""All that decoding needs, by name, and on which condition. No files, sockets, processes, threads or signals."""
+"""All that decoding needs, by name, and on which condition. No files, sockets, processes or signals."""
 
 
 class _Comparison(ctypes.Structure):
@@ -66,6 +73,7 @@ def allow_only(rules: Mapping[str, Argument | None]) -> bool:
     if not filter_:
         return False
     added = all(_add(library, filter_, name, argument) for name, argument in rules.items())
+    library.seccomp_rule_add_array(filter_, _ABSENT, library.seccomp_syscall_resolve_name(_CLONE3.encode()), 0, None)
     return bool(added and library.seccomp_load(filter_) == 0)
 
 

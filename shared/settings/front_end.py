@@ -61,17 +61,17 @@ class SubmissionSettings(SettingsGroup):
     read_by = "front end"
 
     max_image_bytes: int = Field(
-        20_000_000,
+        30_000_000,
         ge=1,
-        description="Bytes of the largest image file. Photos of phones and cameras are below 20 MB. Raise it together "
-        "with the limit of the proxy.",
+        description="Bytes of the largest image file. Photos of 50 megapixels have up to 25 MB, and phones put a short "
+        "film behind some. Raise it together with the limit of the proxy.",
     )
     upload_memory_bytes: int = Field(
         1_000_000_000,
         ge=1,
         description="Bytes of memory of one process for all images in progress: uploads and images behind `image_url`, "
         "which count twice because they are copied once, and large answers. Further requests get 429 or 503. 1 GB "
-        "holds 18 of the largest uploads. Set it to what the container's memory allows, see docs/capacity.md.",
+        "holds 12 of the largest uploads. Set it to what the container's memory allows, see docs/capacity.md.",
     )
     max_fetches: int = Field(
         256,
@@ -152,7 +152,7 @@ class HttpSettings(SettingsGroup):
     )
     body_timeout_s: PositiveSeconds = Field(
         120.0,
-        description="Seconds that an upload may take. 20 MB in 120 s is 1.4 Mbit/s, a slow phone. Raise it together "
+        description="Seconds that an upload may take. 30 MB in 120 s is 2 Mbit/s, a slow phone. Raise it together "
         "with MASKQ_MAX_IMAGE_BYTES.",
     )
     max_connections: int = Field(

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from shared import VERSION
 from shared.settings.group import PositiveSeconds, SettingsGroup
+
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC")
+"""What can be read. Pillow knows 43 formats, and runs other programs to read some of them."""
+
+
+def _image_formats(value: str) -> str:
+    names = [name.strip().upper() for name in value.split(",")]
+    if unknown := set(names) - set(IMAGE_FORMATS):
+        raise ValueError(f"has unknown formats: {', '.join(sorted(unknown))}. Known: {', '.join(IMAGE_FORMATS)}")
+    return ",".join(names)
 
 
 class ModelSettings(SettingsGroup):
@@ -50,10 +61,17 @@ class ImageSettings(SettingsGroup):
         "outgrow the memory of Redis.",
     )
     max_image_pixels: int = Field(
-        25_000_000,
+        65_000_000,
         ge=1,
-        description="Most pixels of an image, checked in its header. 25 million decode to 75 MB. Raise it for larger "
-        "photos, together with MASKQ_DECODE_MEMORY_BYTES.",
+        description="Most pixels of an image, checked in its header. Phones take photos of 48, 50 and 64 million. HEIC "
+        "may have 4/5 of it, AVIF 5/8 and WebP a half, as they take more memory. Raise it for larger photos, together "
+        "with MASKQ_DECODE_MEMORY_BYTES.",
+    )
+    image_formats: Annotated[str, AfterValidator(_image_formats)] = Field(
+        "jpeg,png,webp,gif,bmp,tiff,avif,heic",
+        description="Formats of images that are accepted, comma-separated. By default all that can be read: what "
+        "phones, cameras, scanners and browsers write. Leave out those that you do not expect; each has a decoder of "
+        "its own that an image could attack.",
     )
     decode_processes: int = Field(
         4,
@@ -65,15 +83,20 @@ class ImageSettings(SettingsGroup):
     decode_memory_bytes: int = Field(
         1_000_000_000,
         ge=300_000_000,
-        description="Bytes of memory that one of these child processes may use. The worst images of 25 million pixels "
-        "need 515 MB. Raise it together with MASKQ_MAX_IMAGE_PIXELS.",
+        description="Bytes of memory that one of these child processes may use. The worst images within the limits "
+        "need 600 MB, photos of phones 30 to 500 MB. Raise it together with MASKQ_MAX_IMAGE_PIXELS.",
     )
     decode_cpu_s: int = Field(
         10,
         ge=1,
-        description="Seconds of CPU time that one image may take to decode. Honest ones of 25 million pixels take up "
-        "to 1.5 s. Raise it on a slow CPU.",
+        description="Seconds of CPU time that one image may take to decode. Honest ones of 65 million pixels take up "
+        "to 2 s. Raise it on a slow CPU.",
     )
+
+    @property
+    def accepted_formats(self) -> tuple[str, ...]:
+        """Those of `IMAGE_FORMATS` that are accepted, in that order."""
+        return tuple(name for name in IMAGE_FORMATS if name in self.image_formats.split(","))
 
 
 class OutboundSettings(SettingsGroup):

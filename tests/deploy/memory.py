@@ -8,10 +8,10 @@ from typing import Any
 from shared.settings import COPIES, Settings, all_settings, variable_of
 
 _ITSELF = 150e6
-_DECODER = 515e6
-"""Bytes for the most expensive image that is accepted (docs/decisions/0015)."""
-_DRAWING = 100e6
-"""Bytes for an overlay or a mask of 25 million pixels while it is made."""
+_DECODER = 600e6
+"""Bytes for the most expensive image that is accepted (docs/decisions/0040)."""
+_DRAWING = 230e6
+"""Bytes for an overlay or a mask of 65 million pixels while it is made."""
 
 
 def front_end_bytes(environment: Mapping[str, Any]) -> float:

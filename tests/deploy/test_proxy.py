@@ -79,7 +79,7 @@ def test_metrics_are_not_found_through_the_proxy(tmp_path: Path) -> None:
 
 def test_a_body_above_the_limit_is_a_problem_document(tmp_path: Path) -> None:
     with proxy(tmp_path, _NOBODY) as found:
-        answer = httpx2.post(f"{found.url}/segment/", content=b"x" * 30_000_000)
+        answer = httpx2.post(f"{found.url}/segment/", content=b"x" * 45_000_000)
     _assert_problem(answer, 413, "payload_too_large", "/segment/")
 
 

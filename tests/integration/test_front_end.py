@@ -138,7 +138,7 @@ def _form(image: bytes = PNG, **fields: Any) -> dict[str, Any]:
 
 
 def _huge_png() -> bytes:
-    return encoded(Image.new("L", (6000, 5000)), compress_level=1)
+    return encoded(Image.new("L", (9000, 8000)), compress_level=1)
 
 
 _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
@@ -153,8 +153,8 @@ _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
     "empty file": (_form(b""), 415, "unsupported_image"),
     "text renamed to png": (_form(b"I am a text, whatever my name says\n" * 99), 415, "unsupported_image"),
     "truncated jpeg": (_form(_JPEG[: len(_JPEG) // 2]), 422, "image_unreadable"),
-    "30 megapixel png": (_form(_huge_png()), 413, "image_too_large"),
-    "25 MB upload": (_form(b"\x89PNG" + bytes(25_000_000)), 413, "payload_too_large"),
+    "72 megapixel png": (_form(_huge_png()), 413, "image_too_large"),
+    "35 MB upload": (_form(b"\x89PNG" + bytes(35_000_000)), 413, "payload_too_large"),
     "40 MB upload": (_form(b"\x89PNG" + bytes(40_000_000)), 413, "payload_too_large"),
     "unknown model": (_form(model_id="evil/model"), 422, "invalid_field"),
     "empty prompt": (_form(prompt=""), 422, "invalid_field"),
@@ -166,8 +166,8 @@ _BAD_INPUT: dict[str, tuple[dict[str, Any], int, str]] = {
         422,
         "invalid_field",
     ),
-    "gif": (_form(encoded(gradient(), "GIF")), 415, "unsupported_image"),
-    "tiff": (_form(encoded(gradient(), "TIFF")), 415, "unsupported_image"),
+    "pdf": (_form(encoded(gradient(), "PDF")), 415, "unsupported_image"),
+    "video": (_form(b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(99)), 415, "unsupported_image"),
     "svg": (_form(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), 415, "unsupported_image"),
     "timeout of nothing": (_form(timeout="0"), 422, "invalid_field"),
     "timeout of words": (_form(timeout="soon"), 422, "invalid_field"),
@@ -208,6 +208,21 @@ def test_bad_input_is_refused_with_a_problem_and_the_service_continues(client: h
     request, status, code = _BAD_INPUT[name]
     assert_problem(client.post("/segment/", **request), status, code)
     assert submit(client).json()["queue_position"] == 0  # the bad job was not queued, and a good one is
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "BMP", "TIFF", "AVIF", "HEIC", "WEBP"])
+def test_every_format_is_accepted(client: httpx2.Client, file_format: str) -> None:
+    assert client.post("/segment/", **_form(encoded(gradient(), file_format))).status_code == 202
+
+
+def test_a_motion_photo_and_a_photo_without_its_end_are_accepted(client: httpx2.Client) -> None:
+    for image in (_JPEG + b"\0\0\0\x18ftypmp42" + b"\xff\xda" * 1_000, _JPEG[:-2]):
+        assert client.post("/segment/", **_form(image)).status_code == 202
+
+
+def test_a_refusal_names_what_was_sent(client: httpx2.Client) -> None:
+    problem = client.post("/segment/", **_form(b"<!doctype html><title>404</title>")).json()
+    assert problem["detail"].startswith("this is an HTML page, not an image; send JPEG, PNG")
 
 
 def test_an_image_of_one_pixel_is_accepted(client: httpx2.Client) -> None:

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from shared.errors import PromptTooLong
-from shared.images.inspect import open_upright
+from shared.images.decode import decode
 from testing.pictures import encoded, gradient
 from worker.loading.checkpoint import Checkpoint
 from worker.stages.preprocess import Preprocessor
@@ -36,7 +36,7 @@ _FILES = {
 @pytest.mark.parametrize("name", _FILES)
 @pytest.mark.parametrize("prompt", ["segment red circle", "segment circle ; blue square", "segment Straße 猫"])
 def test_inputs_equal_those_of_the_checkpoint_s_own_processor(demo: Checkpoint, name: str, prompt: str) -> None:
-    picture = open_upright(_FILES[name], 25_000_000)
+    picture = decode(_FILES[name], 25_000_000).image
     prepared = Preprocessor(demo.processor, max_prompt_tokens=512).prepare(picture, prompt)
     expected = demo.processor(images=picture, text=f"<image>{prompt}", return_tensors="np")
     assert prepared.pixel_values.dtype == np.float32

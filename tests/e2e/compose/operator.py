@@ -66,7 +66,7 @@ def settings(stack: Stack, clients: Clients) -> Results:
     if unset := [line for line in _environment(stack, "worker") if line.startswith("MASKQ_MAX_BATCH")]:
         raise TrialFailed(f"a setting that is not set is in the container: {unset}")
     wanted = {"MASKQ_RETENTION_S": "86401", "MASKQ_MAX_BATCH": "8", "MASKQ_WEBHOOK_TIMEOUT_S": "14"}
-    stack.configure(**_NUMBER, **wanted, MASKQ_MAX_IMAGE_BYTES="30000000")
+    stack.configure(**_NUMBER, **wanted, MASKQ_MAX_IMAGE_BYTES="40000000")
     stack.documented("docker compose up -d")
     stack.wait_until_ready(_WORKERS)
     arrived = {
@@ -79,9 +79,9 @@ def settings(stack: Stack, clients: Clients) -> Results:
         "worker": ["MASKQ_RETENTION_S", "MASKQ_MAX_BATCH"],
     }:
         raise TrialFailed(f"settings did not arrive: {arrived}")
-    large = httpx2.post(f"{stack.url}/segment/", data={"prompt": "x"}, files={"image_file": b"x" * 29_000_000})
+    large = httpx2.post(f"{stack.url}/segment/", data={"prompt": "x"}, files={"image_file": b"x" * 39_000_000})
     if large.status_code != 415:
-        raise TrialFailed(f"29 MB that are no image: {large.status_code} {large.text[:300]}")
+        raise TrialFailed(f"39 MB that are no image: {large.status_code} {large.text[:300]}")
     _as_before(stack)
     return {"arrived": sum(map(len, arrived.values()))}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import struct
 import subprocess
@@ -18,7 +17,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from shared.errors import ImageTooLarge, ImageUnreadable, MaskqError, UnsupportedImage
-from shared.images.inspect import inspect_image, open_upright
+from shared.images.decode import decode
+from shared.images.inspect import inspect_image
+from shared.settings.several_processes import IMAGE_FORMATS
 from testing.pictures import encoded, exif_with_orientation, flat_png, gradient, png_chunk, png_file
 
 _MANY = 25_000_000
@@ -53,25 +54,11 @@ def _animated_webp_header(width: int, height: int) -> bytes:
 
 # --- Neither JPEG, PNG nor WebP ---------------------------------------------------------------------------------------
 
-_BASE64_AVIF = "AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAADybWV0YQ=="
 _OTHERS: dict[str, bytes] = {
-    **{
-        name: encoded(gradient(), name)
-        for name in ("GIF", "BMP", "TIFF", "PPM", "ICO", "JPEG2000", "PDF", "EPS", "TGA")
-    },
-    "SVG": b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>",
-    "AVIF": base64.b64decode(_BASE64_AVIF),
-    "HEIC": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100),
-    "JPEG XL": b"\xff\x0a" + bytes(100),
-    "JPEG XL in a box": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(100),
-    "PSD": b"8BPS\0\1" + bytes(100),
-    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%id) (r) file\n",
-    "HTML": b"<html><img src=x onerror=alert(1)></html>",
-    "ZIP": b"PK\x03\x04" + bytes(100),
-    "GIF before a PNG": b"GIF89a" + _PNG,
+    **{name: encoded(gradient(), name) for name in ("PPM", "ICO", "JPEG2000", "PDF", "EPS", "TGA")},
     "PDF before a JPEG": b"%PDF-1.7\n" + _JPEG,
-    "RIFF with sound": b"RIFF" + struct.pack("<I", 36) + b"WAVEfmt " + bytes(40),
     "one byte before a PNG": b"\0" + _PNG,
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%id) (r) file\n",
 }
 
 
@@ -81,10 +68,18 @@ def test_other_formats_are_refused_by_their_bytes(name: str) -> None:
         inspect_image(_OTHERS[name], _MANY)
 
 
-@pytest.mark.parametrize("picture", [_PNG, _JPEG, _WEBP], ids=["png", "jpeg", "webp"])
+@pytest.mark.parametrize("name", IMAGE_FORMATS)
+@pytest.mark.parametrize("other", IMAGE_FORMATS)
+def test_the_head_of_one_format_before_another_gives_no_picture(name: str, other: str) -> None:
+    head, picture = encoded(gradient(), name)[:16], encoded(gradient(), other)
+    with suppress(MaskqError):
+        assert decode(head + picture, _MANY).image.size == (64, 48)
+
+
+@pytest.mark.parametrize("picture", [encoded(gradient(), name) for name in IMAGE_FORMATS], ids=IMAGE_FORMATS)
 @pytest.mark.parametrize("tail", [b"PK\x03\x04" + bytes(50), b"<script>alert(1)</script>", b"%PDF-1.7", _JPEG])
 def test_bytes_after_an_image_are_ignored(picture: bytes, tail: bytes) -> None:
-    assert (np.asarray(open_upright(picture + tail, _MANY)) == np.asarray(open_upright(picture, _MANY))).all()
+    assert (np.asarray(decode(picture + tail, _MANY).image) == np.asarray(decode(picture, _MANY).image)).all()
 
 
 # --- Bombs and false sizes --------------------------------------------------------------------------------------------
@@ -135,24 +130,20 @@ _FALSE_SIZES: dict[str, bytes] = {
 @pytest.mark.parametrize("name", _FALSE_SIZES)
 def test_an_image_with_a_false_size_is_refused(name: str) -> None:
     with pytest.raises((ImageUnreadable, UnsupportedImage, ImageTooLarge)):
-        open_upright(_FALSE_SIZES[name], _MANY)
+        decode(_FALSE_SIZES[name], _MANY)
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP"])
 def test_a_truncated_image_with_a_false_end_gives_an_error_or_an_image(file_format: str, share: float) -> None:
-    """Lossless formats give an error; the decoder of JPEG fills the rest with grey, as browsers do."""
+    """No row that is not in the file passes without a note, although decoders fill it with grey or black."""
     whole = encoded(gradient(300, 200), file_format)
     cut = (
         whole[: int(len(whole) * share)]
         + {"PNG": png_chunk(b"IEND", b""), "JPEG": b"\xff\xd9", "WEBP": b""}[file_format]
     )
-    if file_format == "JPEG":
-        with suppress(ImageUnreadable):
-            assert open_upright(cut, _MANY).size == (300, 200)
-    else:
-        with pytest.raises(ImageUnreadable):
-            open_upright(cut, _MANY)
+    with suppress(ImageUnreadable):
+        assert decode(cut, _MANY).notes
 
 
 # --- Kinds of pixels --------------------------------------------------------------------------------------------------
@@ -179,7 +170,7 @@ _KINDS: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", _KINDS)
 def test_every_kind_of_pixels_becomes_rgb(name: str) -> None:
-    picture = open_upright(_KINDS[name](), _MANY)
+    picture = decode(_KINDS[name](), _MANY).image
     assert (picture.mode, picture.size) == ("RGB", (64, 48))
 
 
@@ -188,41 +179,41 @@ def test_ycck_is_read_like_cmyk() -> None:
     cmyk = encoded(gradient(mode="CMYK"), "JPEG", quality=95)
     adobe = cmyk.index(b"Adobe")
     ycck = cmyk[: adobe + 11] + b"\x02" + cmyk[adobe + 12 :]
-    assert open_upright(ycck, _MANY).mode == "RGB"
-    assert (np.asarray(open_upright(ycck, _MANY)) != np.asarray(open_upright(cmyk, _MANY))).any()
+    assert decode(ycck, _MANY).image.mode == "RGB"
+    assert (np.asarray(decode(ycck, _MANY).image) != np.asarray(decode(cmyk, _MANY).image)).any()
 
 
 def test_a_transparent_color_is_white() -> None:
     palette = Image.new("P", (8, 8), 3)
     palette.putpalette([200, 0, 0] * 256)
-    assert np.asarray(open_upright(encoded(palette, transparency=3), _MANY)).min() == 255
-    assert open_upright(encoded(palette), _MANY).getpixel((0, 0)) == (200, 0, 0)
+    assert np.asarray(decode(encoded(palette, transparency=3), _MANY).image).min() == 255
+    assert decode(encoded(palette), _MANY).image.getpixel((0, 0)) == (200, 0, 0)
     keyed = encoded(Image.new("RGB", (8, 8), (9, 8, 7)), transparency=(9, 8, 7))
-    assert np.asarray(open_upright(keyed, _MANY)).min() == 255
+    assert np.asarray(decode(keyed, _MANY).image).min() == 255
 
 
 @pytest.mark.parametrize("alpha", [0, 1, 100, 254, 255])
 def test_alpha_is_blended_with_white(alpha: int) -> None:
-    picture = open_upright(encoded(Image.new("RGBA", (4, 4), (10, 100, 200, alpha))), _MANY)
+    picture = decode(encoded(Image.new("RGBA", (4, 4), (10, 100, 200, alpha))), _MANY).image
     expected = [255 + (value - 255) * alpha / 255 for value in (10, 100, 200)]
     assert picture.getpixel((1, 1)) == pytest.approx(expected, abs=1)
 
 
 def test_sixteen_bit_white_stays_white() -> None:
     white = Image.fromarray(np.full((8, 8), 65_535, np.uint16))
-    assert np.asarray(open_upright(encoded(white), _MANY)).min() == 255
+    assert np.asarray(decode(encoded(white), _MANY).image).min() == 255
 
 
 # --- Metadata ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIC"])
 def test_every_orientation_is_applied_in_every_format(file_format: str, orientation: int) -> None:
     corners = Image.new("RGB", (64, 48), "black")
     corners.paste("red", (0, 0, 16, 16))
     data = encoded(corners, file_format, exif=exif_with_orientation(orientation))
-    upright = open_upright(data, _MANY)
+    upright = decode(data, _MANY).image
     assert upright.size == ((64, 48) if orientation < 5 else (48, 64))
     right, bottom = upright.width - 4, upright.height - 4
     places = {1: (4, 4), 2: (right, 4), 3: (right, bottom), 4: (4, bottom)}
@@ -233,7 +224,7 @@ def test_every_orientation_is_applied_in_every_format(file_format: str, orientat
 @pytest.mark.parametrize("orientation", [0, 9, 255, 65_535])
 def test_an_invalid_orientation_is_ignored(orientation: int) -> None:
     data = encoded(gradient(64, 48), "JPEG", exif=exif_with_orientation(orientation))
-    assert open_upright(data, _MANY).size == (64, 48)
+    assert decode(data, _MANY).image.size == (64, 48)
 
 
 _TIFF_HEAD = b"Exif\0\0MM\0\x2a\0\0\0\x08"
@@ -252,7 +243,7 @@ _BROKEN_EXIF: dict[str, bytes] = {
 @pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
 def test_broken_or_false_exif_does_not_prevent_decoding(file_format: str, name: str) -> None:
     data = encoded(gradient(64, 48), file_format, exif=_BROKEN_EXIF[name])
-    assert open_upright(data, _MANY).size == (64, 48)
+    assert decode(data, _MANY).image.size == (64, 48)
     assert inspect_image(data, _MANY).width == 64
 
 
@@ -261,10 +252,9 @@ def test_the_first_image_of_several_is_used() -> None:
     apng = encoded(red, "PNG", save_all=True, append_images=[blue])
     mpo = encoded(red, "MPO", save_all=True, append_images=[blue])
     for data in (apng, mpo):
-        assert open_upright(data, _MANY).getpixel((8, 8)) == pytest.approx((254, 0, 0), abs=2)
+        assert decode(data, _MANY).image.getpixel((8, 8)) == pytest.approx((254, 0, 0), abs=2)
     assert inspect_image(mpo, _MANY).format == "JPEG"  # phones write several pictures into a .jpg
-    with pytest.raises(ImageUnreadable):
-        inspect_image(mpo[:-20], _MANY)
+    assert inspect_image(mpo[:-20], _MANY).is_complete
 
 
 _PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -281,6 +271,25 @@ _HEAVY: dict[str, Callable[[], bytes]] = {
         0xE1,
         _EXIF_HEAD,
         bytes(15_000_000),
+    ),
+    "jpeg with exif of 65,535 entries": lambda: _segments(
+        _JPEG, 0xE1, b"", b"Exif\0\0MM\0\x2a\0\0\0\x08\xff\xff" + struct.pack(">HHII", 9, 4, 1, 1) * 5_400
+    ),
+    "jpeg with 490 frames": lambda: _segments(
+        _JPEG[:2] + _JPEG[_JPEG.index(b"\xff\xc0") :][:19] * 490 + _JPEG[2:],
+        0xE2,
+        b"ICC_PROFILE\0\1\1",
+        bytes(15_000_000),
+    ),
+    "progressive jpeg of escapes": lambda: encoded(gradient(), "JPEG", progressive=True)[:-2] + b"\xff\0" * 10_000_000,
+    "jpeg of escapes": lambda: _JPEG[:-2] + b"\xff\0" * 10_000_000,
+    "600 color profiles": lambda: _after_header(
+        _PNG, png_chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(1_000_000))) * 600
+    ),
+    "gif of 10 million blocks": lambda: encoded(gradient(mode="P"), "GIF")[:900] + b"\1a" * 10_000_000,
+    "heic of 2 million boxes": lambda: encoded(gradient(), "HEIC")[:32] + b"\0\0\0\x08free" * 2_000_000,
+    "tiff of 60,000 entries": lambda: (
+        b"II*\0" + struct.pack("<IH", 8, 60_000) + struct.pack("<HHII", 273, 4, 60_000, 8) * 60_000
     ),
     "jpeg with 15 MB between its segments": lambda: _JPEG[:2] + b"\xff\x01" + bytes(15_000_000) + _JPEG[2:],
     "jpeg with 15 MB of padding": lambda: _JPEG[:2] + b"\xff" * 15_000_000 + _JPEG[2:],
@@ -311,14 +320,14 @@ print(peak_mb() - before, time.process_time() - begin)
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak of memory from /proc")
 @pytest.mark.parametrize("name", _HEAVY)
 def test_inspecting_any_image_takes_little_memory_and_time(name: str, tmp_path: Path, root: Path) -> None:
-    """The front end inspects images in its event loop."""
+    """The front end inspects every upload."""
     (tmp_path / "heavy").write_bytes(_HEAVY[name]())
     (tmp_path / "light").write_bytes(_PNG)
     command = [sys.executable, "-c", _INSPECT, str(tmp_path / "heavy"), str(tmp_path / "light")]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     megabytes, cpu_s = map(float, done.stdout.split())
-    assert megabytes < 80
-    assert cpu_s < 2
+    assert megabytes < 40
+    assert cpu_s < 0.3  # on a busy machine; 35 ms at most on an idle one
 
 
 _METADATA: dict[str, bytes] = {
@@ -334,22 +343,22 @@ _METADATA: dict[str, bytes] = {
 def test_an_image_with_much_metadata_is_accepted(name: str) -> None:
     data = _METADATA[name]
     assert inspect_image(data, _MANY).width == 64
-    assert open_upright(data, _MANY).size == (64, 48)
+    assert decode(data, _MANY).image.size == (64, 48)
 
 
 def test_a_png_is_inspected_without_decoding_it() -> None:
     damaged = _PNG[:60] + bytes(20) + _PNG[80:]
     assert inspect_image(damaged, _MANY).width == 64
     with pytest.raises(ImageUnreadable):
-        open_upright(damaged, _MANY)
+        decode(damaged, _MANY)
 
 
 def test_a_color_profile_is_ignored() -> None:
     with_profile = encoded(gradient(64, 48), "PNG", icc_profile=_PROFILE)
-    assert (np.asarray(open_upright(with_profile, _MANY)) == np.asarray(gradient(64, 48))).all()
+    assert (np.asarray(decode(with_profile, _MANY).image) == np.asarray(gradient(64, 48))).all()
 
 
-@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("file_format", IMAGE_FORMATS)
 def test_damaged_headers_raise_only_errors_of_maskq(file_format: str) -> None:
     whole = encoded(gradient(64, 48), file_format, exif=exif_with_orientation(6))
     random = np.random.default_rng(1)
