@@ -73,7 +73,7 @@ class SegmentedObject(_Part):
         None,
         ge=0,
         le=1,
-        description="Geometric mean of the probabilities of the object's location tokens. null in results of older versions.",
+        description="Geometric mean of the probabilities of the object's location tokens. null in older results.",
     )
     box: tuple[int, int, int, int] = Field(description="[x0, y0, x1, y1] in pixels, x1 and y1 exclusive.")
     area: int = Field(ge=0, description="Pixels in the mask; 0 if there is no mask.")
