@@ -266,7 +266,7 @@ def _samples() -> list[bytes]:
         "TIFF": ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "LAB", "YCbCr", "I;16", "I", "F"],
         "GIF": ["1", "L", "P", "RGBA"],
         "BMP": ["1", "L", "P", "RGB", "RGBA"],
-        **dict.fromkeys(("WEBP", "AVIF", "HEIC"), ["RGB", "RGBA"]),
+        **{each: ["RGB", "RGBA"] for each in ("WEBP", "AVIF", "HEIC")},
     }
     images = [
         encoded(Image.new(mode, (30, 20), 1), file_format, exif=exif)
