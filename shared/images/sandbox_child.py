@@ -19,8 +19,8 @@ from shared.errors import ImageUnreadable, MaskqError
 from shared.images.inspect import open_upright
 from shared.images.isolation import isolate, limit_cpu
 
-_IMPORTED_LATE = ("ImagePalette", "MpoImagePlugin", "TiffImagePlugin", "WebPImagePlugin")
-"""Modules that Pillow imports when an image needs them. TiffImagePlugin reads EXIF."""
+_IMPORTED_LATE = ("ImageCms", "ImagePalette", "MpoImagePlugin", "TiffImagePlugin", "WebPImagePlugin")
+"""Modules that Pillow imports when an image needs them. ImageCms is for LAB, TiffImagePlugin for EXIF."""
 
 
 def main() -> None:
