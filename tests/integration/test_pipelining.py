@@ -183,7 +183,12 @@ def test_headers_of_every_kind_are_bounded(url: str, request_: bytes) -> None:
 
 def test_no_cookie_is_parsed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     parsed: list[str] = []
-    monkeypatch.setattr(requests, "cookie_parser", lambda cookie: parsed.append(cookie) or {})
+
+    def recorded(cookie: str) -> dict[str, str]:
+        parsed.append(cookie)
+        return {}
+
+    monkeypatch.setattr(requests, "cookie_parser", recorded)
     with connection(url) as client:
         client.sendall(_LIVE.replace(b"\r\n\r\n", b'\r\nCookie: a="\\\\"\r\ncookie: b\r\n\r\n'))
         assert answers(client, 1).startswith(b"HTTP/1.1 200 ")
