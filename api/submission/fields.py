@@ -25,6 +25,8 @@ from shared.domain.webhook import WebhookEvent
 from shared.errors import InvalidField, PayloadTooLarge
 from shared.outbound import MAX_URL_CHARS
 
+_MAX_PHRASES = MAX_PROMPT_CHARS // 2
+
 
 @dataclass(frozen=True)
 class DeploymentLimits:
@@ -84,6 +86,8 @@ def _score_threshold(value: object) -> float | dict[str, float]:
             value = json.loads(value)
         except ValueError:
             value = None
+    if isinstance(value, dict) and len(value) > _MAX_PHRASES:
+        raise ValueError(f"names {len(value):,} phrases; a prompt has at most {_MAX_PHRASES}")
     if isinstance(value, dict) and value:
         return {_phrase(phrase): _share(least) for phrase, least in value.items()}
     return _share(value)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from typing import Any
 
 import httpx2
 import pytest
 
+from api.submission import intake
+from api.submission.submission import validate
 from shared.store.leases import LeaseStore
 from testing.pictures import encoded, gradient
 from tests.jobs import PNG, assert_problem
@@ -159,3 +163,24 @@ def test_a_repeated_request_has_the_same_metadata(client: httpx2.Client) -> None
     again = post("tmp2.png", metadata='{ "a": 1 }').json()  # the same image in another temporary file
     assert (again["id"], again["file_name"]) == (first["id"], "tmp1.png")
     assert_problem(post("tmp1.png", metadata='{"a": 2}'), 422, "idempotency_mismatch")
+
+
+def test_no_form_is_checked_on_the_event_loop(client: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def recorded(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return validate(*arguments)
+
+    monkeypatch.setattr(intake, "validate", recorded)
+    url = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    assert _post(client, _PROMPT, _IMAGES["a file name"]).status_code == 202
+    assert client.post("/segment/", data={"prompt": "cat", "image_url": url}).status_code == 202
+    assert client.post("/segment/", json={"prompt": "cat", "image_url": url}).status_code == 202
+    assert [name.partition("_")[0] for name in threads] == ["intake"] * 3
+
+
+def test_thresholds_name_no_more_phrases_than_a_prompt_has(client: httpx2.Client) -> None:
+    thresholds = json.dumps(dict.fromkeys(map(str, range(257)), 0.5))
+    refused = _post(client, _PROMPT, _IMAGES["a file name"], _part('name="score_threshold"', thresholds.encode()))
+    assert "at most 256" in assert_problem(refused, 422, "invalid_field")["detail"]
