@@ -26,7 +26,7 @@ class FairSlots:
         try:
             yield
         finally:
-            self._give_back(client)
+            self._free_slot(client)
 
     def _take(self, client: str) -> None:
         has_slot = threading.Event()
@@ -38,7 +38,7 @@ class FairSlots:
             self._waiting.append((client, has_slot))
         has_slot.wait()
 
-    def _give_back(self, client: str) -> None:
+    def _free_slot(self, client: str) -> None:
         with self._lock:
             self._used -= Counter([client])
             if not self._waiting:

@@ -58,7 +58,7 @@ def test_one_client_gets_slots_in_the_order_of_its_requests_and_all_of_them() ->
     assert waiters.join() == "aa"
 
 
-def test_a_slot_is_given_back_after_an_error() -> None:
+def test_a_slot_is_free_again_after_an_error() -> None:
     slots = FairSlots(1)
     with pytest.raises(ValueError, match="why"), slots.held("a"):
         raise ValueError("why")
