@@ -6,6 +6,7 @@ A check raises `ValueError` with the reason; pydantic collects those, and `submi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, cast
@@ -26,6 +27,9 @@ from shared.errors import InvalidField, PayloadTooLarge
 from shared.outbound import MAX_URL_CHARS
 
 
+_NO_FILE = "must be one file part: with curl, -F image_file=@cat.jpg. The address of an image is image_url"
+
+
 @dataclass(frozen=True)
 class DeploymentLimits:
     """The limits that depend on the deployment: the context of validation."""
@@ -39,6 +43,8 @@ def _text(value: object) -> str:
         raise ValueError("is required")
     if isinstance(value, FilePart | bytes):
         raise ValueError("must be text, given once; this is a file, or not UTF-8")  # noqa: TRY004  as below
+    if isinstance(value, list):
+        raise ValueError("must be text, given once, and not a list")  # noqa: TRY004  as below
     if not isinstance(value, str):
         raise ValueError("must be text, given once")  # noqa: TRY004  pydantic collects ValueErrors only
     return value
@@ -48,7 +54,20 @@ def _optional_text(value: object) -> str | None:
     return None if value is None else _text(value)
 
 
+def _lower_text(value: object) -> str:
+    return _text(value).strip().lower()
+
+
+def _no_bool(value: object) -> object:
+    """pydantic takes true for 1."""
+    if isinstance(value, bool):
+        raise ValueError("is no number")  # noqa: TRY004  pydantic collects ValueErrors only
+    return value
+
+
 def _prompt(value: object) -> str:
+    if isinstance(value, list):
+        raise ValueError("must be text, given once; separate several things with `;`: `cat ; dog`")  # noqa: TRY004
     try:
         return normalize_prompt(_text(value))
     except InvalidField as error:  # pydantic collects ValueErrors only, and others may be wrong too
@@ -70,18 +89,19 @@ def _names(value: object) -> list[str]:
         raise ValueError("must be text, or a list of texts")
     if not texts:
         raise ValueError("must name at least one")
-    return list(dict.fromkeys(name.strip() for text in texts for name in text.split(",")))
+    return list(dict.fromkeys(name.strip().lower() for text in texts for name in text.split(",")))
 
 
 def _tiles(value: object) -> str:
-    return read_tiles(str(value) if value == 1 else _text(value))  # JSON may write 1 as a number
+    is_number = isinstance(value, int) and not isinstance(value, bool)  # JSON may write 1 as one
+    return read_tiles(str(value) if is_number else _text(value))
 
 
 def _score_threshold(value: object) -> float | dict[str, float]:
     """A number, or numbers by phrase. A form sends both as text."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads(re.sub(r"^\s*\.(?=\d)", "0.", value))  # `.5`
         except ValueError:
             value = None
     if isinstance(value, dict) and value:
@@ -109,7 +129,7 @@ def _file(value: object, info: ValidationInfo) -> FilePart | None:
     if isinstance(value, bytes):
         value = FilePart(value)
     if not isinstance(value, FilePart | None):
-        raise ValueError("must be one file part, with a filename")  # noqa: TRY004  pydantic collects ValueErrors only
+        raise ValueError(_NO_FILE)  # noqa: TRY004  pydantic collects ValueErrors only
     if value:
         _bounded(value.content, info)
     return value
@@ -185,15 +205,15 @@ Prompt = Annotated[str, PlainValidator(_prompt), _string("prompt", minLength=1, 
 ImageUrl = Annotated[str | bytes | None, PlainValidator(_image_url), _string("uri")]
 WebhookUrl = Annotated[str, PlainValidator(_webhook_url), _string("uri-or-empty", maxLength=MAX_URL_CHARS)]
 ModelId = Annotated[str, PlainValidator(_text), AfterValidator(_served), _string("model")]
-Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)]
-PriorityName = Annotated[Priority, BeforeValidator(_text)]
+Timeout = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)]
+PriorityName = Annotated[Priority, BeforeValidator(_lower_text)]
 MaskFormats = Annotated[
     tuple[MaskFormat, ...],
     Field(fail_fast=True),
     BeforeValidator(_names, json_schema_input_type=MaskFormat | _Several[MaskFormat]),
 ]
 Tiles = Annotated[str, PlainValidator(_tiles), WithJsonSchema({"enum": [*CHOICES, 1]})]
-DuplicatesName = Annotated[Duplicates, BeforeValidator(_text)]
+DuplicatesName = Annotated[Duplicates, BeforeValidator(_lower_text)]
 _SHARE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 1}
 Threshold = Annotated[
     float | dict[str, float],
