@@ -19,16 +19,15 @@ _NONE = (
 def isolate(memory_bytes: int) -> list[str]:
     """Limit this process for good, and return the names of what is in force: `limits`, and `system calls` on Linux.
 
-    From now on it can open no file and no socket, and start no process, also not by importing a module. Without the
-    filter of system calls it can start no thread either, which the decoder of HEIC needs; root is exempt from that
-    limit, and processes of the same user may get signals.
+    From now on it can open no file, also not by importing a module, and no socket, and it can start no process.
+
+    Without the filter of system calls a limit on processes stands in for it. It counts threads, so the decoder of HEIC,
+    which starts one, then fails. Root is exempt from it, and processes of the same user may get signals.
     """
     filtered = allow_only(DECODING)  # before the limit on files, as it opens a library
     limit(resource.RLIMIT_AS, memory_bytes)
-    for what in _NONE:
+    for what in _NONE if filtered else (*_NONE, resource.RLIMIT_NPROC):
         limit(what, 0)
-    if not filtered:
-        limit(resource.RLIMIT_NPROC, 0)  # counts processes and threads of all processes of the user
     return ["limits", "system calls"] if filtered else ["limits"]
 
 

@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_LIBRARY = "libseccomp.so.2"
+LIBRARY = "libseccomp.so.2"
+"""Debian has it for apt, so every image that is made from Debian has it."""
 _ALLOW = 0x7FFF0000
-_REFUSE = 0x00050000 | errno.EPERM
-_ABSENT = 0x00050000 | errno.ENOSYS
-_CLONE3 = "clone3"
-"""It passes its flags in memory, which a filter cannot read. If the kernel does not have it, libraries use clone."""
-_THREAD = 0x00010000
-"""The flag of clone for a thread, CLONE_THREAD."""
+_REFUSE = 0x00050000 | errno.ENOSYS
+"""As if the kernel did not have the call: glibc then uses `clone`, whose arguments can be checked, for `clone3`."""
 _MASKED_EQUAL = 7
 _ALL_BITS = 2**64 - 1
 _UNKNOWN = -1
@@ -32,6 +29,9 @@ class Argument:
     mask: int = _ALL_BITS
 
 
+_CLONE_THREAD, _CLONE_NEW = 0x10000, 0x7E020000
+_THREAD = Argument(0, _CLONE_THREAD, mask=_CLONE_THREAD | _CLONE_NEW)
+"""Neither a process nor name spaces of its own."""
 _NOT_EXECUTABLE = Argument(2, 0, mask=mmap.PROT_EXEC) if hasattr(mmap, "PROT_EXEC") else None
 
 DECODING: Mapping[str, Argument | None] = {
@@ -40,13 +40,12 @@ DECODING: Mapping[str, Argument | None] = {
     "mmap": _NOT_EXECUTABLE,
     "mprotect": _NOT_EXECUTABLE,
     **dict.fromkeys(("brk", "munmap", "mremap", "madvise")),
-    "futex": None,  # locks of Python
+    "clone": _THREAD,  # the decoder of HEIC starts one
+    **dict.fromkeys(("futex", "set_robust_list", "rseq", "gettid", "sched_yield", "sched_getaffinity")),
     **dict.fromkeys(("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall")),
     **dict.fromkeys(("clock_gettime", "gettimeofday", "getrandom", "getpid")),
     "getrusage": None,  # the CPU time used until now
     "prlimit64": Argument(0, 0),  # the limit on CPU time, of this process only
-    "clone": Argument(0, _THREAD, mask=_THREAD),  # the decoder of HEIC starts a thread; it has the same filter
-    **dict.fromkeys(("rseq", "set_robust_list")),  # of a new thread
     **dict.fromkeys(("exit", "exit_group")),
 }
 """All that decoding needs, by name, and on which condition. No files, sockets, processes or signals."""
@@ -59,13 +58,13 @@ class _Comparison(ctypes.Structure):
 
 
 def allow_only(rules: Mapping[str, Argument | None]) -> bool:
-    """From now on, other system calls of this process fail with EPERM. It cannot be undone, and children inherit it.
+    """From now on, other system calls of this process fail. It cannot be undone, and every thread inherits it.
 
-    libseccomp knows the numbers of the calls on every processor. Returns False if this is not Linux, if the library is
-    not installed, or if the kernel refuses.
+    libseccomp knows the numbers of the calls on every processor; a call that it does not know stays refused. Returns
+    False if this is not Linux, if the library is not installed, or if the kernel refuses.
     """
     try:
-        library = ctypes.CDLL(_LIBRARY)
+        library = ctypes.CDLL(LIBRARY)
     except OSError:
         return False
     library.seccomp_init.restype = ctypes.c_void_p
@@ -73,7 +72,6 @@ def allow_only(rules: Mapping[str, Argument | None]) -> bool:
     if not filter_:
         return False
     added = all(_add(library, filter_, name, argument) for name, argument in rules.items())
-    library.seccomp_rule_add_array(filter_, _ABSENT, library.seccomp_syscall_resolve_name(_CLONE3.encode()), 0, None)
     return bool(added and library.seccomp_load(filter_) == 0)
 
 
@@ -82,8 +80,9 @@ def _add(library: Any, filter_: ctypes.c_void_p, name: str, argument: Argument |
     conditions = [] if argument is None else [_comparison(argument)]
     comparisons = (_Comparison * len(conditions))(*conditions)
     add = library.seccomp_rule_add_array
-    added = number != _UNKNOWN and add(filter_, ctypes.c_uint(_ALLOW), number, len(conditions), comparisons) == 0
-    return bool(added)
+    if number == _UNKNOWN:
+        return True
+    return bool(add(filter_, ctypes.c_uint(_ALLOW), number, len(conditions), comparisons) == 0)
 
 
 def _comparison(argument: Argument) -> _Comparison:

@@ -29,6 +29,10 @@ Reply: TypeAlias = dict[str, Any]
 """What a script returned, by name; empty if it returned nothing. Text is bytes, true is 1, and false is None."""
 
 _PARAMETER = re.compile(r"^---@param (\w+)(\??) (\S+)", re.MULTILINE)
+_DEFINITION = re.compile(r"^local (?:function )?(\w+)(?:.*\n)(?:(?!^(?:local|--)).*\n)*", re.MULTILINE)
+"""A function or a constant of `common.lua`, which begins at the start of a line."""
+_IN_EVERY_SCRIPT = ("present", "elements_from", "flat")
+"""What the code around a script uses."""
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str, bytes),
     "number": (int, float),
@@ -49,6 +53,17 @@ _LUA_VALUES = {
 def lua_source(name: str) -> str:
     """The text of `scripts/NAME.lua`."""
     return (files("shared.store") / "scripts" / f"{name}.lua").read_text("utf-8")
+
+
+def _with_definitions(common: str, code: str) -> str:
+    """Code in Lua with the functions and constants of `common` in front of it that it uses, directly or not.
+
+    The server creates them anew with every call, so unused ones would slow it down.
+    """
+    for definition in reversed(list(_DEFINITION.finditer(common))):
+        if definition[1] in _IN_EVERY_SCRIPT or re.search(rf"\b{definition[1]}\b", code):
+            code = definition[0] + code
+    return code
 
 
 @dataclass(frozen=True)
@@ -91,8 +106,7 @@ class LuaScript:
         parameters = {
             found[1]: Parameter(found[1], found[3], is_optional=bool(found[2])) for found in _PARAMETER.finditer(body)
         }
-        run = f"local function run(args)\n{body}\nend"
-        code = lua_source("common") + run
+        code = _with_definitions(lua_source("common"), f"local function run(args)\n{body}\nend\n")
         return cls(name, parameters, key_names.as_lua(code) + "\n" + code)
 
     @property

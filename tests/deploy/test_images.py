@@ -15,6 +15,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from shared.images.system_calls import LIBRARY
+
 _PROGRAMS = {
     "api": [
         "api.__main__",
@@ -125,3 +127,8 @@ def _requirements(name: str) -> list[Requirement]:
         return [Requirement(line) for line in requires(name) or []]
     except PackageNotFoundError:  # required on other systems only
         return []
+
+
+@pytest.mark.parametrize("image", _PROGRAMS)
+def test_an_image_without_the_library_that_isolates_decoders_is_not_built(root: Path, image: str) -> None:
+    assert f"ctypes.CDLL('{LIBRARY}')" in (root / f"Dockerfile.{image}").read_text("utf-8")

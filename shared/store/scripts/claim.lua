@@ -30,9 +30,10 @@ end
 -- the same for any number of jobs that wait. Nothing if so many are postponed that the next call must go on.
 local function first_ready()
     local MAX_POSTPONED = 1000
+    local are_charged = redis.call('EXISTS', charges_key(model)) == 1
     for _ = 1, MAX_POSTPONED do
         local first = redis.call('ZRANGE', ready_key(model), 0, 0, 'WITHSCORES')
-        if not first[1] or not postpone_if_charged(first[1]) then
+        if not (are_charged and first[1] and postpone_if_charged(first[1])) then
             return first[1], first[2]
         end
     end

@@ -116,15 +116,18 @@ local function job_state(id)
     return state
 end
 
--- The priority in a request as JSON. Requests are stored without their defaults.
-local function priority_of(request)
-    return cjson.decode(request).priority or 'normal'
-end
-
 -- The client of a job by its flow, which is its priority, a colon and its client. Nil for a job of an older version,
 -- which has no flow: what counts clients leaves it out.
 local function client_of(flow)
     return flow and flow:match('^%a+:(.*)$')
+end
+
+-- The priority of a job by its flow; by its request in JSON, without defaults, for a job of an older version.
+local function priority_of(id, flow)
+    if flow then
+        return flow:match('^%a+')
+    end
+    return cjson.decode(redis.call('HGET', job_key(id), 'request')).priority or 'normal'
 end
 
 -- Adds to the number of a client in a hash, and removes numbers that are used up.
@@ -135,18 +138,18 @@ local function add_for(hash, client, change)
 end
 
 -- A queued job is in the set of its priority and counts for its client, once.
-local function start_waiting(id, model, priority, flow, created_at_ms)
-    local added = redis.call('ZADD', waiting_key(model, priority), created_at_ms, id)
+local function start_waiting(id, model, flow, created_at_ms)
+    local added = redis.call('ZADD', waiting_key(model, priority_of(id, flow)), created_at_ms, id)
     if added == 1 and flow then
         add_for(waiting_clients_key(model), client_of(flow), 1)
     end
 end
 
 local function stop_waiting(id, model)
-    local job = redis.call('HMGET', job_key(id), 'request', 'flow')
-    local removed = redis.call('ZREM', waiting_key(model, priority_of(job[1])), id)
-    if removed == 1 and job[2] then
-        add_for(waiting_clients_key(model), client_of(job[2]), -1)
+    local flow = redis.call('HGET', job_key(id), 'flow')
+    local removed = redis.call('ZREM', waiting_key(model, priority_of(id, flow)), id)
+    if removed == 1 and flow then
+        add_for(waiting_clients_key(model), client_of(flow), -1)
     end
 end
 
@@ -187,12 +190,15 @@ end
 -- Removes the image of a job, or keeps it for `kept_s` seconds.
 local function remove_image(id, kept_s)
     local bytes = redis.call('STRLEN', image_key(id))
+    if bytes == 0 then
+        return
+    end
     local client = client_of(redis.call('HGET', job_key(id), 'flow')) or ''
     local member = image_member(id, bytes, client)
     if kept_s > 0 then
         redis.call('EXPIRE', image_key(id), kept_s)
         redis.call('ZADD', IMAGES, 'XX', whole(now_ms() + kept_s * 1000), member)
-    elseif bytes > 0 then
+    else
         redis.call('DEL', image_key(id))
         if redis.call('ZREM', IMAGES, member) == 1 then
             add_image_bytes(client, -bytes)
@@ -206,22 +212,13 @@ end
 
 -- processing -> queued: the job goes to the front of its queue, or into quarantine if it is quarantined.
 local function requeue(id, model)
-    local job = redis.call('HMGET', job_key(id), 'start_tag', 'quarantined', 'created_at_ms', 'request', 'flow')
+    local job = redis.call('HMGET', job_key(id), 'start_tag', 'quarantined', 'created_at_ms', 'flow')
     local queue = job[2] == '1' and quarantine_key(model) or ready_key(model)
     redis.call('ZREM', running_key(model), id)
-    redis.call('HSET', job_key(id), 'status', 'queued', 'charged', exact(charge_of(model, job[5])))
+    redis.call('HSET', job_key(id), 'status', 'queued', 'charged', exact(charge_of(model, job[4])))
     redis.call('ZADD', queue, exact(math.min(tonumber(job[1]), virtual_time(model))), id)
-    start_waiting(id, model, priority_of(job[4]), job[5], job[3])
+    start_waiting(id, model, job[4], job[3])
     redis.call('PUBLISH', CHANGES, id)
-end
-
--- Removes the job from every queue and from the running jobs.
-local function withdraw(id, model)
-    redis.call('ZREM', ready_key(model), id)
-    redis.call('ZREM', quarantine_key(model), id)
-    stop_waiting(id, model)
-    redis.call('ZREM', running_key(model), id)
-    redis.call('ZREM', DEADLINES, id)
 end
 
 -- Gives `member` of the set `index` the lowest score of the set `key`. An empty set has no member in its index.
@@ -287,6 +284,9 @@ end
 -- been as many jobs as its time is typical durations. It has paid for one. Free while no other client waits.
 local function charge_time(id, model)
     local MAX_COST, NOISE_MS = 100, 50
+    if redis.call('HLEN', waiting_clients_key(model)) == 0 then
+        return
+    end
     local job = redis.call('HMGET', job_key(id), 'flow', 'weight', 'started_at_ms')
     local typical = redis.call('GET', typical_duration_key(model))
     if not job[1] or not typical or not others_wait(model, client_of(job[1])) then
@@ -301,14 +301,23 @@ local function charge_time(id, model)
     end
 end
 
+-- Removes a job from the running jobs, or from the queue that it is in.
+local function withdraw(id, model)
+    if redis.call('ZREM', running_key(model), id) == 1 then
+        charge_time(id, model)
+    else
+        redis.call('ZREM', ready_key(model), id)
+        redis.call('ZREM', quarantine_key(model), id)
+        stop_waiting(id, model)
+    end
+    redis.call('ZREM', DEADLINES, id)
+end
+
 -- queued | processing -> `status`. `retention` has retention_s, image_retention_s and tombstone_s. Only a job that has
 -- succeeded keeps its image: for the overlay.
 local function end_job(id, model, status, retention)
     local now = now_ms()
     local kept_s = retention.retention_s
-    if redis.call('ZSCORE', running_key(model), id) then
-        charge_time(id, model)
-    end
     withdraw(id, model)
     count(model, status)
     redis.call('HSET', job_key(id), 'status', status,

@@ -80,17 +80,53 @@ if args.image and args.memory_bytes > 0 then
 end
 
 local now = now_ms()
-redis.call('HSET', job_key(id), 'id', id, 'status', 'queued', 'request', args.request, 'model', model, 'owner', owner,
-    'flow', args.flow, 'weight', exact(args.weight), 'created_at_ms', whole(now))
-count(model, 'accepted')
-if args.webhook then
-    redis.call('HSET', job_key(id), 'webhook', args.webhook, 'webhook_host', args.webhook_host)
+local record = {'id', id, 'status', 'queued', 'request', args.request, 'model', model, 'owner', owner,
+    'flow', args.flow, 'weight', exact(args.weight), 'created_at_ms', whole(now)}
+
+local function add_field(name, value)
+    record[#record + 1], record[#record + 2] = name, value
 end
-if args.image then
-    store_image(id, args.image, client)
+
+-- Start-time fair queueing: a job's start tag is that of the next job of its flow, or the virtual time if that is later.
+-- The next job of the flow starts later by the job's cost, 1, divided by the weight of the flow.
+local function enqueue()
+    local tags = redis.call('HMGET', flows_key(model), 'virtual_time', args.flow)
+    local start_tag = math.max(tonumber(tags[1] or 0), tonumber(tags[2] or 0))
+    local charged = charge_of(model, args.flow)
+    redis.call('HSET', flows_key(model), args.flow, exact(start_tag + 1 / args.weight))
+    redis.call('ZADD', ready_key(model), exact(start_tag), id)
+    start_waiting(id, model, args.flow, whole(now))
+    add_field('start_tag', exact(start_tag))
+    if charged > 0 then
+        add_field('charged', exact(charged))
+    end
+    if args.content then
+        add_field('content', args.content) -- for the cache, when this job has a result
+    end
+    if args.timeout_s then
+        redis.call('ZADD', DEADLINES, whole(now + args.timeout_s * 1000), id)
+    end
+end
+
+local twin = args.content and redis.call('GET', cached_key(args.content))
+local is_cached = twin and redis.call('COPY', result_key(twin), result_key(id)) == 1
+if is_cached then
+    add_field('cached', '1')
+    add_field('started_at_ms', whole(now))
+else
+    enqueue()
+end
+if args.webhook then
+    add_field('webhook', args.webhook)
+    add_field('webhook_host', args.webhook_host)
 end
 if args.timeout_s then
-    redis.call('HSET', job_key(id), 'deadline_at_ms', whole(now + args.timeout_s * 1000))
+    add_field('deadline_at_ms', whole(now + args.timeout_s * 1000))
+end
+redis.call('HSET', job_key(id), unpack(record))
+count(model, 'accepted')
+if args.image then
+    store_image(id, args.image, client)
 end
 if args.idempotency_key then
     redis.call('SET', idempotency_key(owner, args.idempotency_key), id .. ' ' .. args.fingerprint,
@@ -106,32 +142,8 @@ end
 redis.call('ZADD', owned_key(owner), whole(now), id)
 redis.call('EXPIRE', owned_key(owner), args.retention_s + LIST_S)
 
--- Start-time fair queueing: a job's start tag is that of the next job of its flow, or the virtual time if that is later.
--- The next job of the flow starts later by the job's cost, 1, divided by the weight of the flow.
-local function enqueue()
-    local start_tag = math.max(virtual_time(model), tonumber(redis.call('HGET', flows_key(model), args.flow) or 0))
-    redis.call('HSET', flows_key(model), args.flow, exact(start_tag + 1 / args.weight))
-    redis.call('HSET', job_key(id), 'start_tag', exact(start_tag))
-    local charged = charge_of(model, args.flow)
-    if charged > 0 then
-        redis.call('HSET', job_key(id), 'charged', exact(charged))
-    end
-    redis.call('ZADD', ready_key(model), exact(start_tag), id)
-    start_waiting(id, model, priority_of(args.request), args.flow, whole(now))
-    if args.timeout_s then
-        redis.call('ZADD', DEADLINES, whole(now + args.timeout_s * 1000), id)
-    end
-end
-
-local twin = args.content and redis.call('GET', cached_key(args.content))
-if twin and redis.call('COPY', result_key(twin), result_key(id)) == 1 then
-    redis.call('HSET', job_key(id), 'cached', '1', 'started_at_ms', whole(now))
+if is_cached then
     count(model, 'cached')
     end_job(id, model, 'succeeded', args)
-else
-    if args.content then
-        redis.call('HSET', job_key(id), 'content', args.content) -- for the cache, when this job has a result
-    end
-    enqueue()
 end
 return state_of(id)

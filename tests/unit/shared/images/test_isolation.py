@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 _PROGRAM = """
-import ctypes, json, mmap, os, resource, signal, socket, sys, threading, time
+import ctypes, json, mmap, os, resource, signal, socket, sys, time
 from shared.images import sandbox_child
 from shared.images.isolation import isolate
 
@@ -57,6 +57,8 @@ ATTEMPTS = {
     "read replies": lambda: os.read(1, 1),
     "fork": lambda: forked(os.fork),
     "fork with shared memory": lambda: forked(libc.vfork),
+    "fork without signals": lambda: called(libc.syscall, 56 if os.uname().machine == "x86_64" else 220, 0, 0, 0, 0, 0),
+    "clone as programs do now": lambda: called(libc.syscall, 435, buffer, 88),
     "run a program": lambda: os.execv("/bin/true", ["true"]),
     "ask whether the parent lives": lambda: os.kill(parent, 0),
     "stop itself": lambda: os.kill(os.getpid(), signal.SIGTERM),
@@ -102,6 +104,23 @@ def test_an_isolated_process_can_do_nothing_but_compute_and_answer(root: Path, t
     assert len(outcomes) > 40
     assert {name: each for name, each in outcomes.items() if each == "succeeded"} == {}
     assert [each.name for each in tmp_path.iterdir()] == ["there"]
+
+
+def test_an_isolated_process_can_start_threads(root: Path) -> None:
+    """Decoders may, for example that of HEIC. Also if it is not root, whose threads would count as processes."""
+    program = """
+import json, os, sys, threading
+from shared.images import sandbox_child
+from shared.images.isolation import isolate
+if os.geteuid() == 0:
+    os.setgid(10001); os.setuid(10001)
+in_force, done = isolate(1_000_000_000), []
+thread = threading.Thread(target=lambda: done.append(True))
+thread.start()
+thread.join()
+sys.stdout.write(json.dumps([in_force, {"done": done}]))
+"""
+    assert _isolated(root, program)[1] == {"done": [True]}
 
 
 def test_without_a_filter_it_still_has_limits(root: Path) -> None:
