@@ -26,7 +26,6 @@ from shared.domain.webhook import WebhookEvent
 from shared.errors import InvalidField, PayloadTooLarge
 from shared.outbound import MAX_URL_CHARS
 
-
 _NO_FILE = "must be one file part: with curl, -F image_file=@cat.jpg. The address of an image is image_url"
 
 
@@ -205,7 +204,7 @@ Prompt = Annotated[str, PlainValidator(_prompt), _string("prompt", minLength=1, 
 ImageUrl = Annotated[str | bytes | None, PlainValidator(_image_url), _string("uri")]
 WebhookUrl = Annotated[str, PlainValidator(_webhook_url), _string("uri-or-empty", maxLength=MAX_URL_CHARS)]
 ModelId = Annotated[str, PlainValidator(_text), AfterValidator(_served), _string("model")]
-Timeout = Annotated[float, BeforeValidator(_no_bool), Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)]
+Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False), BeforeValidator(_no_bool)]
 PriorityName = Annotated[Priority, BeforeValidator(_lower_text)]
 MaskFormats = Annotated[
     tuple[MaskFormat, ...],
