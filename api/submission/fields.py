@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
-from api.submission.base64_text import decode_base64
+from api.submission.base64_text import decode_base64, is_base64_image
 from api.submission.client_data import read_metadata, read_ref
 from api.submission.data_url import decode_data_url, is_data_url
 from api.submission.form import FilePart
@@ -150,6 +150,10 @@ def _base64(value: object, info: ValidationInfo) -> bytes | None:
 
 def _image_url(value: object, info: ValidationInfo) -> str | bytes | None:
     """The URL as it is sent to its server, or the image itself if it is a `data:` URL. A long one comes as bytes."""
+    if isinstance(value, str | bytes) and is_base64_image(value):
+        raise ValueError(
+            "is base64, and no URL; send it as image_base64 in JSON, or with `data:image/jpeg;base64,` before"
+        )
     url = value if isinstance(value, bytes) else to_ascii(_optional_text(value) or "")
     if is_data_url(url):
         return _data(url, info)

@@ -221,6 +221,11 @@ _WRONG: dict[str, tuple[type[Submission], dict[str, object], str]] = {
         {"prompt": FilePart(b"c\xe4t")},
         "prompt: must be text, given once; this is a f",
     ),
+    "base64 as a URL": (
+        JsonSubmission,
+        {"image_url": "/9j/4AAQSkZJRg=="},
+        "image_url: is base64, and no URL; send it as",
+    ),
     "data URL of nothing": (
         JsonSubmission,
         {"image_url": "data:image/png"},
