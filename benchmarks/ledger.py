@@ -61,7 +61,9 @@ class IdlePipeline:
     def close(self) -> None:
         """Nothing runs."""
 
-    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
+    def run(
+        self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool], client: str = ""
+    ) -> PipelineResult:
         return PipelineResult(segmentation_result(), model_s=0.0, batch_size=1)
 
 

@@ -68,8 +68,8 @@ class FairThreads:
         try:
             await waiter.turn
         except asyncio.CancelledError:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+            if waiter.turn.cancelled():
+                self._waiting = [each for each in self._waiting if each is not waiter]
             else:
                 self._end(client)
             raise
@@ -91,6 +91,7 @@ class FairThreads:
 
     def _give_turns(self) -> None:
         """Let those begin who may: first the client that uses fewest threads, then who waits longest."""
+        self._waiting = [each for each in self._waiting if not each.turn.done()]  # canceled, and not yet told
         while allowed := [each for each in self._waiting if self._may_begin(each)]:
             chosen = min(allowed, key=lambda each: self._running[each.client])
             self._waiting.remove(chosen)

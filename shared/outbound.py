@@ -15,11 +15,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import SplitResult, urlsplit
 
 import httpcore2
 
+from shared.bounded_stream import HEADER_BUDGET, BoundedStream, HeaderBudget
 from shared.errors import UrlRefused
 from shared.resolver import Resolver
 from shared.settings import OutboundSettings
@@ -149,7 +150,10 @@ class Outbound:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         _CLIENT.set(client)
         where = httpcore2.URL(scheme=parts.scheme, host=str(parts.hostname), port=parts.port, target=target)
+        budget = HeaderBudget()
+        HEADER_BUDGET.set(budget)
         async with self._pool.stream(method, where, headers=list(sent.items()), content=content or None) as response:
+            budget.left_bytes = None
             yield response
 
     async def _resolve(self, host: str) -> list[str]:
@@ -206,10 +210,14 @@ class _PinnedBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        *others, last = await self._resolve(host)
+        stream = await self._connect(await self._resolve(host), port, timeout, local_address, socket_options)
+        return BoundedStream(stream, HEADER_BUDGET.get())
+
+    async def _connect(self, addresses: list[str], *options: Any) -> httpcore2.AsyncNetworkStream:
+        *others, last = addresses
         for address in others:
             try:
-                return await self._backend.connect_tcp(address, port, timeout, local_address, socket_options)
+                return await self._backend.connect_tcp(address, *options)
             except httpcore2.NetworkError:
                 continue  # for example, IPv6 on a host without it
-        return await self._backend.connect_tcp(last, port, timeout, local_address, socket_options)
+        return await self._backend.connect_tcp(last, *options)

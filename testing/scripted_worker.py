@@ -60,7 +60,9 @@ class ScriptedPipeline:
     def close(self) -> None:
         """Nothing to close."""
 
-    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
+    def run(
+        self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool], client: str = ""
+    ) -> PipelineResult:
         if POISON in request.prompt:
             os.kill(os.getpid(), signal.SIGKILL)
         done_at = time.monotonic() + self._work_s * (_SLOWNESS if SLOW in request.prompt else 1)

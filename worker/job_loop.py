@@ -32,8 +32,10 @@ logger = logging.getLogger(__name__)
 class JobPipeline(Protocol):
     """Turns a request and its image into a result. `worker.pipeline.Pipeline` is the real one."""
 
-    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
-        """Run a whole job. Raises `CancelledError` after `is_canceled` returned True."""
+    def run(
+        self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool], client: str = ""
+    ) -> PipelineResult:
+        """Run a whole job of this client. Raises `CancelledError` after `is_canceled` returned True."""
 
     def close(self) -> None:
         """Refuse new jobs and free resources."""
@@ -85,7 +87,7 @@ class JobLoop:
         begin = time.perf_counter()
         try:
             with traced(job) as record:
-                done = self._pipeline.run(job.request, claim.lease.image, lambda: claim.is_dropped)
+                done = self._pipeline.run(job.request, claim.lease.image, lambda: claim.is_dropped, job.client)
                 record(done)
         except CancelledError:
             self._record_dropped()

@@ -82,8 +82,10 @@ class Pipeline:
         self._engine.close()
         self._decoders.close()
 
-    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
-        """Run a whole job.
+    def run(
+        self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool], client: str = ""
+    ) -> PipelineResult:
+        """Run a whole job of this client.
 
         Raises:
             ImageUnreadable: the image is damaged, or takes too much time or memory to decode.
@@ -93,7 +95,7 @@ class Pipeline:
         """
         begin = time.perf_counter()
         side = self._preprocessor.side
-        picture = self._decoders.decode(image_bytes, (side, side), request.tiles)
+        picture = self._decoders.decode(image_bytes, (side, side), request.tiles, client)
         images = (picture.image, *picture.tiles)
         with self._room_for(images, is_canceled):
             inputs = [self._preprocessor.prepare(image, request.prompt) for image in images]

@@ -11,6 +11,7 @@ from api.formats.labelstudio import labelstudio_document
 from api.formats.roboflow import roboflow_document
 from shared.domain.job import Job
 from shared.domain.result import SegmentationResult
+from shared.errors import InvalidField
 
 Document = dict[str, Any]
 
@@ -31,7 +32,14 @@ class ResultFormat(StrEnum):
 
 
 def document_of(job: Job, result: SegmentationResult, name: ResultFormat) -> Document:
-    """The whole result as one document. May take some 100 ms for large masks."""
+    """The whole result as one document. May take some seconds for large masks.
+
+    Raises:
+        InvalidField: the masks have too many details for this format, which is written run by run.
+    """
+    size = sum(len(found.rle.counts) for found in result.objects if found.rle)
+    if name in _RUN_BY_RUN and size > _MAX_COUNTS_CHARS:
+        raise InvalidField(f"format: the masks have too many details for {name}; {ResultFormat.COCO} has any number")
     return _WRITERS[name](job, result)
 
 
@@ -39,6 +47,9 @@ def _maskq_document(job: Job, result: SegmentationResult) -> Document:
     return result.in_formats(job.request.mask_formats).model_dump(mode="json")
 
 
+_RUN_BY_RUN = frozenset({ResultFormat.COCO_POLYGON, ResultFormat.LABELSTUDIO})
+_MAX_COUNTS_CHARS = 200_000
+"""Of all masks, as run lengths: some 100,000 runs, 20 masks of 25 megapixels. Writing them takes 5 s or more."""
 _WRITERS: Mapping[ResultFormat, Callable[[Job, SegmentationResult], Document]] = {
     ResultFormat.MASKQ: _maskq_document,
     ResultFormat.COCO: coco_document,

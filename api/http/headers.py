@@ -10,7 +10,8 @@ from shared.errors import InvalidField
 MAX_IDEMPOTENCY_KEY_CHARS = 255
 _MAX_CHARS = 1_000
 """Longest header that is read here; real ones are far shorter. Bounds the time that the patterns take."""
-_ELEMENT = re.compile(r'(?:[^,"]|"(?:\\.|[^"\\])*")+')
+_ELEMENT = re.compile(r'(?:[^,"]|"(?:\\.?|[^"\\])*(?:"|$))+')
+"""With quotes that may lack their end: it would be sought anew from each quote."""
 _WAIT = re.compile(r'\s*wait\s*=\s*(?:"(\d{1,6})"|(\d{1,6}))\s*(?:;.*)?', re.IGNORECASE | re.ASCII | re.DOTALL)
 _WAIT_NAME = re.compile(r"\s*wait\s*(?:[=;]|$)", re.IGNORECASE)
 _ENTITY_TAG = re.compile(r'(?:W/)?"([\x21\x23-\x7e]*)"')

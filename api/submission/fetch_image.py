@@ -20,6 +20,10 @@ from shared.settings import COPIES, OutboundSettings, SubmissionSettings
 
 _MAX_REDIRECTS = 3
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_SMALL_CHUNKS = 256
+_CHUNK_BYTES = 512
+"""A body may come in this many chunks, and in one more per so many bytes. Each chunk takes 0.05 ms, so a body of single
+bytes could take minutes."""
 _ASKED = {"Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
 
 
@@ -90,13 +94,17 @@ class ImageFetcher:
     ) -> bytes:
         """The body. Its memory is taken at once if its length is declared, else as it arrives."""
         self._take(memory, declared_bytes or 0)
-        body = io.BytesIO()
+        body, chunks = io.BytesIO(), 0
         async for chunk in response.aiter_stream():
+            chunks += 1
+            if chunks > _SMALL_CHUNKS + body.tell() // _CHUNK_BYTES:
+                raise self._outbound.refused("the server there sends it in too many pieces")
             for decoded in decoder.decode(chunk):
                 if declared_bytes is None:
                     self._take(memory, len(decoded))
                 self._require_small(body.tell() + len(decoded))
                 body.write(decoded)
+                await asyncio.sleep(0)  # one answer may bring much to decode, and many answers may arrive at once
         decoder.end()
         return body.getvalue()  # without a copy
 

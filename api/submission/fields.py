@@ -27,6 +27,7 @@ from shared.errors import InvalidField, PayloadTooLarge
 from shared.outbound import MAX_URL_CHARS
 
 _NO_FILE = "must be one file part: with curl, -F image_file=@cat.jpg. The address of an image is image_url"
+_MAX_PHRASES = MAX_PROMPT_CHARS // 2
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ def _score_threshold(value: object) -> float | dict[str, float]:
             value = json.loads(re.sub(r"^\s*\.(?=\d)", "0.", value))  # `.5`
         except ValueError:
             value = None
+    if isinstance(value, dict) and len(value) > _MAX_PHRASES:
+        raise ValueError(f"names {len(value):,} phrases; a prompt has at most {_MAX_PHRASES}")
     if isinstance(value, dict) and value:
         return {_phrase(phrase): _share(least) for phrase, least in value.items()}
     return _share(value)

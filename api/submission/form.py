@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -36,26 +37,46 @@ class FilePart:
     """As the client sent it; empty if it sent none."""
 
 
-async def read_form(request: Request, boundary: str) -> dict[str, object]:
-    """The fields of a form: texts as `str`, long `data:` URLs as `bytes`, files as `FilePart`, and a list of them where
-    a name is given more than once. A part without a name is no field.
+@dataclass(frozen=True)
+class Part:
+    """A part of a form, as it arrived."""
+
+    segment: MultipartSegment
+    pieces: list[bytes]
+
+
+async def read_parts(request: Request, boundary: str) -> list[Part]:
+    """The parts of a form that have names.
 
     Raises:
-        MalformedRequest: the body is not a form, ends too early, or has too many parts or too long ones.
+        MalformedRequest: the body is not a form, ends too early, or has too many parts.
     """
-    fields: defaultdict[str, list[str | bytes | FilePart]] = defaultdict(list)
+    parts: list[Part] = []
     try:
         with PushMultipartParser(boundary, max_segment_count=MAX_PARTS, header_charset=_LATIN) as parser:
             async for received in request.stream():
                 for event in parser.parse(received):
                     if isinstance(event, MultipartSegment):
-                        part, content = event, list[bytes]()
+                        parts.append(Part(event, []))
                     elif event is not None:
-                        content.append(event)
-                    elif part.name:
-                        fields[_utf8(part.name)].append(_value(part, _decoded(part, b"".join(content))))
+                        parts[-1].pieces.append(event)
     except MultipartError as error:
         raise MalformedRequest(f"the form could not be read: {error.args[0]}") from error
+    return [part for part in parts if part.segment.name]
+
+
+def form_fields(parts: Sequence[Part]) -> dict[str, object]:
+    """The fields of a form: texts as `str`, long `data:` URLs as `bytes`, files as `FilePart`, and a list of them where
+    a name is given more than once. Empties the parts. May take some 100 ms, so call it in a thread.
+
+    Raises:
+        MalformedRequest: a text is too long, or a part is not in the encoding that it announces.
+    """
+    fields: defaultdict[str, list[str | bytes | FilePart]] = defaultdict(list)
+    for part in parts:
+        content = b"".join(part.pieces)
+        part.pieces.clear()
+        fields[_utf8(part.segment.name)].append(_value(part.segment, _decoded(part.segment, content)))
     return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
 
 

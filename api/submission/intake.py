@@ -14,7 +14,7 @@ from api.http.public_address import base_url
 from api.http.request_memory import memory_of
 from api.submission.fetch_image import ImageFetcher
 from api.submission.fields import DeploymentLimits
-from api.submission.form import read_form
+from api.submission.form import Part, form_fields, read_parts
 from api.submission.json_object import parse_json_object, read_body
 from api.submission.submission import FormSubmission, JsonSubmission, Submission, UrlencodedSubmission, validate
 from api.submission.urlencoded import read_urlencoded
@@ -87,13 +87,18 @@ class Intake:
         if parameters.get("charset", "utf-8").lower() not in _CHARSETS:
             raise MalformedRequest("the charset of a request must be UTF-8")
         if kind == _FORM:
-            return validate(FormSubmission, await read_form(request, parameters.get("boundary", "")), self._limits)
+            parts = await read_parts(request, parameters.get("boundary", ""))
+            return await self._threads.run(caller.client, partial(self._from_form, parts), caller.share)
         if kind == _JSON:
             body = await read_body(request)
             return await self._threads.run(caller.client, partial(self._from_json, body), caller.share)
         if kind == _URLENCODED:
-            return validate(UrlencodedSubmission, await read_urlencoded(request), self._limits)
+            check = partial(validate, UrlencodedSubmission, await read_urlencoded(request), self._limits)
+            return await self._threads.run(caller.client, check, caller.share)
         raise MalformedRequest(f"send {_FORM}, {_JSON} or {_URLENCODED}, and say so in Content-Type")
+
+    def _from_form(self, parts: Sequence[Part]) -> FormSubmission:
+        return validate(FormSubmission, form_fields(parts), self._limits)
 
     def _from_json(self, body: bytearray) -> JsonSubmission:
         return validate(JsonSubmission, parse_json_object(body, JsonSubmission.image_fields()), self._limits)

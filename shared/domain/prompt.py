@@ -20,8 +20,8 @@ _NONCHARACTERS = "".join(chr(plane << 16 | last) for plane in range(17) for last
 _NONCHARACTER = re.compile(f"[\ufdd0-\ufdef{_NONCHARACTERS}]")
 _ENTITY = re.compile(r"&(amp|lt|gt|quot|apos|nbsp|#\d{1,7}|#x[0-9a-f]{1,6});", re.I)
 """A character as HTML writes it. Its `;` must not separate phrases."""
-_ESCAPES = {r"\\+[nr]": "\n", r"\\+t": " ", r"\\+(?=[\"'])": ""}
-"""Line ends and quotes of a text that was escaped once too often."""
+_ESCAPES = {r"(?<!\\)\\+[nr]": "\n", r"(?<!\\)\\+t": " ", r"(?<!\\)\\+(?=[\"'])": ""}
+"""Line ends and quotes of a text that was escaped once too often. From the first `\\` only: else quadratic time."""
 _IMAGE = re.compile(r"(\s*<image>)+(\s*<bos>)?\s*", re.I)
 """What other programs put in front of a prompt, for the image."""
 _SEPARATOR = re.compile("[;\u061b]")
@@ -114,7 +114,7 @@ def _bare(phrase: str) -> str:
 
 def _unquoted(text: str) -> str:
     """The text without quotes around it, and without a single double quote at one end. That of `6"` stays."""
-    doubles = sum(each in _DOUBLE_QUOTES for each in text)
+    doubles = sum(map(text.count, _DOUBLE_QUOTES))  # ten times as fast as a loop: quotes may be nested 256 deep
     ends = text[:1] + text[-1:]
     if len(text) > 1 and doubles in (0, 2) and all(each in _SINGLE_QUOTES + _DOUBLE_QUOTES for each in ends):
         return text if _INNER_QUOTES.search(text) else text[1:-1].strip()

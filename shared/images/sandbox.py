@@ -22,6 +22,7 @@ from pydantic import BaseModel, PositiveInt, TypeAdapter, ValidationError
 
 from shared.domain.tiles import NONE, picture_views
 from shared.errors import ImageTooLarge, ImageUnreadable, UnsupportedImage
+from shared.images.fair_slots import FairSlots
 from shared.settings import ImageSettings
 
 _REFUSALS = {error.type: error for error in (UnsupportedImage, ImageTooLarge, ImageUnreadable)}
@@ -60,7 +61,7 @@ class DecodingPool:
 
     def __init__(self, settings: ImageSettings) -> None:
         self._settings = settings
-        self._free = threading.BoundedSemaphore(settings.decode_processes)
+        self._slots = FairSlots(settings.decode_processes)
         self._idle: list[_Child] = []
 
     def __enter__(self) -> Self:
@@ -75,15 +76,15 @@ class DecodingPool:
             while True:
                 self._idle.pop().end()
 
-    def decode(self, data: bytes, size: tuple[int, int], tiles: str = NONE) -> DecodedImage:
+    def decode(self, data: bytes, size: tuple[int, int], tiles: str = NONE, client: str = "") -> DecodedImage:
         """Decode an image as `decode` does, and scale it (bicubic) to `size`, which is (width, height) in pixels.
-        Its `tiles`, one of `tiles.CHOICES`, are scaled to the same size.
+        Its `tiles`, one of `tiles.CHOICES`, are scaled to the same size. Clients get the children in turns.
 
         Raises:
             UnsupportedImage, ImageTooLarge, ImageUnreadable: as `decode`; the last also if decoding takes too
                 much time or memory, or crashes the child.
         """
-        with self._free:
+        with self._slots.held(client):
             try:
                 return self._decode(self._idle_child() or _Child(self._settings), data, size, tiles)
             except _ChildLost as loss:  # another cause than this image may have ended it

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from typing import Any
 
 import httpx2
 import pytest
 
+from api.submission import intake
+from api.submission.submission import validate
 from shared.store.leases import LeaseStore
 from testing.pictures import encoded, gradient
 from tests.jobs import PNG, assert_problem
@@ -174,3 +178,24 @@ def test_fields_in_the_query_are_refused_with_their_place(client: httpx2.Client)
     answer = client.post("/segment/?prompt=cat", content=PNG, headers={"Content-Type": "image/png"})
     assert_problem(answer, 422, "invalid_field")
     assert answer.json()["detail"].endswith("send all fields in the body, in a form or as JSON")
+
+
+def test_no_form_is_checked_on_the_event_loop(client: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def recorded(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return validate(*arguments)
+
+    monkeypatch.setattr(intake, "validate", recorded)
+    url = "data:image/png;base64," + base64.b64encode(PNG).decode()
+    assert _post(client, _PROMPT, _IMAGES["a file name"]).status_code == 202
+    assert client.post("/segment/", data={"prompt": "cat", "image_url": url}).status_code == 202
+    assert client.post("/segment/", json={"prompt": "cat", "image_url": url}).status_code == 202
+    assert [name.partition("_")[0] for name in threads] == ["intake"] * 3
+
+
+def test_thresholds_name_no_more_phrases_than_a_prompt_has(client: httpx2.Client) -> None:
+    thresholds = json.dumps(dict.fromkeys(map(str, range(257)), 0.5))
+    refused = _post(client, _PROMPT, _IMAGES["a file name"], _part('name="score_threshold"', thresholds.encode()))
+    assert "at most 256" in assert_problem(refused, 422, "invalid_field")["detail"]

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import httpx2
 import pytest
+from starlette import requests
 
 from api.http import header_limit
 from api.http.header_limit import BoundedHttpProtocol
@@ -165,6 +166,7 @@ def test_requests_behind_a_stream_wait_unparsed(server: FrontEndServer) -> None:
         b"GET /livez HTTP/1.1\r\nHost: localhost\r\nA: " + _ENDLESS + b"\r\n\r\n",
         b"GET /livez HTTP/1.1\r\nHost: localhost\r\n" + b"A: b\r\n" * 12_000 + b"\r\n",
         b"GET /livez?" + _ENDLESS + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /livez?" + b"a&" * 5_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
         _CHUNKED + b"2\r\n{}\r\n0\r\n" + b"A: b\r\n" * 60_000 + b"\r\n",
         _CHUNKED + b"2\r\n{}\r\n0\r\nX-Trailer: " + _ENDLESS * 8,
         _CHUNKED + b"2\r\n{}\r\n0\r\n" + b"A: b\r\n" * 60_000,
@@ -177,6 +179,20 @@ def test_headers_of_every_kind_are_bounded(url: str, request_: bytes) -> None:
         with suppress(ConnectionError):
             client.sendall(request_)
         assert_refused(rest(client), 431, "headers_too_large")
+
+
+def test_no_cookie_is_parsed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def recorded(cookie: str) -> dict[str, str]:
+        parsed.append(cookie)
+        return {}
+
+    monkeypatch.setattr(requests, "cookie_parser", recorded)
+    with connection(url) as client:
+        client.sendall(_LIVE.replace(b"\r\n\r\n", b'\r\nCookie: a="\\\\"\r\ncookie: b\r\n\r\n'))
+        assert answers(client, 1).startswith(b"HTTP/1.1 200 ")
+    assert parsed == []
 
 
 def test_trailers_are_no_headers(settings: Settings) -> None:

@@ -40,11 +40,16 @@ class ScriptedPipeline:
         self.is_endless = False
         """Whether to work until the job is dropped."""
         self.is_working = threading.Event()
+        self.clients: list[str] = []
+        """The client of each job so far."""
 
     def close(self) -> None:
         pass
 
-    def run(self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool]) -> PipelineResult:
+    def run(
+        self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool], client: str = ""
+    ) -> PipelineResult:
+        self.clients.append(client)
         self.is_working.set()
         self.first()
         while self.is_endless:
@@ -277,6 +282,14 @@ def test_a_claim_without_a_response_does_not_block_the_heartbeat(settings: Setti
         assert claiming.is_alive()
     claiming.join()
     store.close()
+
+
+def test_the_pipeline_knows_whose_job_it_runs(
+    service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline
+) -> None:
+    front.submit()
+    service.run_pending()
+    assert pipeline.clients == ["me"]
 
 
 def test_a_job_whose_notification_was_lost_is_found(

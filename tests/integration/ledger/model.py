@@ -75,6 +75,7 @@ class Model:
 
     now_ms: int = START_MS
     entries: dict[str, Entry] = field(default_factory=dict)
+    deleted: dict[str, Entry] = field(default_factory=dict)
     keys: dict[tuple[str, str], str] = field(default_factory=dict)
     virtual_time: float = 0.0
     flows: dict[tuple[str, Priority], float] = field(default_factory=dict)
@@ -176,6 +177,16 @@ class Model:
         entry.completed_ms = self.now_ms
         if status is JobStatus.CANCELED:
             entry.fence += 1
+
+    def delete(self, entry: Entry) -> None:
+        """A job that has not ended counts as canceled."""
+        if not entry.is_ended:
+            self.end(entry, JobStatus.CANCELED, None)
+        self.deleted[entry.id] = self.entries.pop(entry.id)
+
+    def ended_ever(self, status: JobStatus) -> int:
+        """Number of jobs that ended so, deleted ones included."""
+        return sum(each.status is status for each in [*self.entries.values(), *self.deleted.values()])
 
     def reap(self) -> Reaped:
         released = failed = canceled = 0

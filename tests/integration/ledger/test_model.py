@@ -20,7 +20,7 @@ from redis import Redis
 
 from shared.domain.job import ALLOWED_TRANSITIONS, JobStatus, Priority
 from shared.domain.webhook import Webhook
-from shared.errors import IdempotencyMismatch, QueueFull, ShareExceeded
+from shared.errors import IdempotencyMismatch, JobDeleted, QueueFull, ShareExceeded
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.leases import Lease
@@ -97,18 +97,23 @@ class LedgerMachine(RuleBasedStateMachine):
         return multiple(*(each for _ in range(count) if isinstance(each := self.submit(wanted, ""), str)))
 
     def _submit_with_used_key(self, job_id: str, wanted: Wanted, key: str, earlier: str) -> None:
-        if wanted == self._model.entries[earlier].wanted:
-            assert self._submit(job_id, wanted, key) == earlier
-        else:
+        is_deleted = earlier in self._model.deleted
+        if wanted != {**self._model.entries, **self._model.deleted}[earlier].wanted:
             with pytest.raises(IdempotencyMismatch):
                 self._submit(job_id, wanted, key)
+        elif is_deleted:
+            with pytest.raises(JobDeleted):
+                self._submit(job_id, wanted, key)
+        else:
+            assert self._submit(job_id, wanted, key) == earlier
 
     def _submit(self, job_id: str, wanted: Wanted, key: str = "") -> str:
         return self.ledger.submit(job_id, idempotency_key=key, **vars(wanted))
 
     @rule(job_id=jobs)
     def submit_the_same_id_again(self, job_id: str) -> None:
-        assert self._submit(job_id, self._model.entries[job_id].wanted) == job_id
+        if job_id in self._model.entries:
+            assert self._submit(job_id, self._model.entries[job_id].wanted) == job_id
 
     @rule(target=claimed, is_idle=st.booleans(), full=st.sets(st.sampled_from(("c1", "c2", "c3"))))
     def claim(self, is_idle: bool, full: set[str]) -> Any:
@@ -177,11 +182,26 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(job_id=jobs)
     def cancel(self, job_id: str) -> None:
+        if job_id in self._model.deleted:
+            with pytest.raises(JobDeleted):
+                self.ledger.cancel(job_id)
+            return
         entry = self._model.entries[job_id]
         assert self.ledger.cancel(job_id) is entry.status
         if not entry.is_ended:
             self._fairness.on_canceled(entry)
             self._model.end(entry, JobStatus.CANCELED, None)
+
+    @rule(job_id=jobs)
+    def delete(self, job_id: str) -> None:
+        if job_id in self._model.deleted:
+            with pytest.raises(JobDeleted):
+                self.ledger.delete(job_id)
+            return
+        self.ledger.delete(job_id)
+        entry = self._model.entries[job_id]
+        self._fairness.on_canceled(entry)
+        self._model.delete(entry)
 
     @rule()
     def reap(self) -> None:
@@ -203,8 +223,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.reap()
 
     def _is_present(self, lease: Lease) -> bool:
-        entry = self._model.entries[lease.job.id]
-        return entry.status is JobStatus.PROCESSING and entry.fence == lease.job.fence
+        entry = self._model.entries.get(lease.job.id)
+        return entry is not None and entry.status is JobStatus.PROCESSING and entry.fence == lease.job.fence
 
     # --- Invariants ---------------------------------------------------------------------------------------------------
 
@@ -247,7 +267,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def a_stale_lease_has_no_effect(self) -> None:
         """An invariant, because few leases are stale while their job is queued or claimed by another worker."""
         for lease in self._leases.values():
-            if not self._model.entries[lease.job.id].is_ended and not self._is_present(lease):
+            entry = self._model.entries.get(lease.job.id)
+            if (entry is None or not entry.is_ended) and not self._is_present(lease):
                 assert not self.ledger.leases.finish(lease, SUCCESS)
                 assert not self.ledger.leases.release(lease)
                 assert self.ledger.leases.heartbeat(MODEL, "worker", [lease]) == {lease.job.id}
@@ -259,9 +280,9 @@ class LedgerMachine(RuleBasedStateMachine):
             waiting = {each.id: each.created_ms for each in model.of(JobStatus.QUEUED) if each.flow[1] is priority}
             assert dict(self._scores(key_names.waiting(MODEL, priority))) == waiting
         counted = self.redis.hgetall(key_names.counts(MODEL))
-        assert int(counted.get("accepted", 0)) == len(model.entries)
+        assert int(counted.get("accepted", 0)) == len(model.entries) + len(model.deleted)
         for status in (JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED):
-            assert int(counted.get(status, 0)) == len(model.of(status))
+            assert int(counted.get(status, 0)) == model.ended_ever(status)
 
     @invariant()
     def every_record_equals_that_of_the_model(self) -> None:

@@ -156,3 +156,25 @@ def test_what_is_loaded_before_the_work_is_loaded_only_as_often_as_there_are_thr
             await asyncio.gather(*tasks)
 
     asyncio.run(main())
+
+
+def test_a_call_that_was_just_canceled_gets_no_turn_and_harms_no_other() -> None:
+    async def main() -> None:
+        with _threads(1) as (threads, _):
+            may_fail = asyncio.Event()
+
+            async def prepare() -> Callable[[], None]:
+                await may_fail.wait()
+                canceled.cancel()  # its call is told on the next turn of the event loop
+                raise ValueError
+
+            failing = asyncio.create_task(threads.run_prepared("a", prepare))
+            canceled, later = [asyncio.create_task(threads.run(client, lambda: "done")) for client in "bc"]
+            await _until(lambda: threads.waiting == 2)
+            may_fail.set()
+            await asyncio.gather(failing, canceled, return_exceptions=True)
+            assert isinstance(failing.exception(), ValueError)
+            assert canceled.cancelled()
+            assert await later == "done"
+
+    asyncio.run(main())

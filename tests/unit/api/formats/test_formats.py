@@ -17,6 +17,7 @@ from api.formats import ResultFormat, document_of
 from shared import VERSION
 from shared.domain.job import JobStatus, MaskFormat
 from shared.domain.result import PngMask, RleMask, SegmentedObject, Skipped
+from shared.errors import InvalidField
 from testing.factories import job_request, segmentation_result, segmented_object, stored_job
 from worker.stages.parse import Detection
 from worker.stages.place import place
@@ -228,3 +229,12 @@ def test_a_result_without_objects_is_a_valid_document(name: ResultFormat) -> Non
         assert (document["result"], document["score"]) == ([], 0.0)
     if name is ResultFormat.MASKQ:
         assert document["objects"] == []
+
+
+@pytest.mark.parametrize("name", ["coco-polygon", "labelstudio"])
+def test_masks_with_very_many_details_are_not_written_run_by_run(name: str) -> None:
+    mask = RleMask(size=(1_000, 1_000), counts="1" * 60_000)
+    result = segmentation_result(*[segmented_object(mask=mask)] * 4)
+    assert document_of(_JOB, result, ResultFormat.COCO)["annotations"]
+    with pytest.raises(InvalidField, match="too many details"):
+        document_of(_JOB, result, ResultFormat(name))

@@ -5,6 +5,7 @@ import gzip
 import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote
 
@@ -44,6 +45,13 @@ _LOCATIONS = {
 }
 
 
+_ENDLESS = {
+    "interim": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"A: b\r\n"),
+    "chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+}
+
+
 class _Website(BaseHTTPRequestHandler):
     hits: list[str]
     headers_received: dict[str, str]
@@ -56,6 +64,9 @@ class _Website(BaseHTTPRequestHandler):
         name = unquote(name)
         if kind in ("compressed", "damaged"):
             self._send_compressed(*((name, _COMPRESSED[name]) if kind == "compressed" else _DAMAGED[name]))
+            return
+        if kind == "endless":
+            self._send_for_ever(*_ENDLESS[name])
             return
         if kind == "unescaped":
             status, location = 302, _LOCATIONS[name].decode("latin-1")
@@ -84,6 +95,12 @@ class _Website(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def _send_for_ever(self, head: bytes, piece: bytes) -> None:
+        with suppress(OSError):
+            self.wfile.write(head)
+            while True:
+                self.wfile.write(piece * 1_000)
+
     def log_message(self, *_: object) -> None:
         pass
 
@@ -96,10 +113,11 @@ def website() -> Iterator[str]:
 
 
 def _fetch(url: str, room: Shares | None = None, **changes: object) -> bytes:
-    values = {"url_allow_http": True, "url_allow_private": True, "url_timeout_s": 1.0, **changes}
+    defaults = {"url_allow_http": True, "url_allow_private": True, "url_timeout_s": 1.0, "max_image_bytes": 1_000}
+    values = {**defaults, **changes}
 
     async def fetch() -> bytes:
-        settings = Settings.of(max_image_bytes=1_000, **values)
+        settings = Settings.of(**values)
         async with ImageFetcher(settings.outbound, settings.submissions) as fetcher:
             return await fetcher.fetch(url, RequestMemory(room or Shares(10_000, "images")))
 
@@ -124,6 +142,14 @@ def test_an_image_is_fetched_through_a_few_redirects(website: str, path: str) ->
 def test_a_failed_fetch_names_the_reason(website: str, path: str, error: type[MaskqError], detail: str) -> None:
     with pytest.raises(error, match=detail):
         _fetch(website + path)
+
+
+@pytest.mark.parametrize(
+    ("name", "detail"), [("interim", "failed"), ("headers", "failed"), ("chunks", "too many pieces")]
+)
+def test_an_answer_that_is_dear_to_read_is_not_read(website: str, name: str, detail: str) -> None:
+    with pytest.raises(UrlRefused, match=detail):  # not "no image within 20 s"
+        _fetch(f"{website}/endless/{name}", url_timeout_s=20.0, max_image_bytes=20_000_000)
 
 
 def test_a_closed_port_is_a_clear_error() -> None:

@@ -55,6 +55,15 @@ def test_a_child_returns_the_image_decoded_and_scaled(pool: DecodingPool, file_f
     assert (np.asarray(decoded.image) == np.asarray(expected)).all()
 
 
+def test_a_heic_made_of_squares_as_phones_write_it_is_read_whole(pool: DecodingPool) -> None:
+    data = encoded(gradient(600, 400), "HEIC", tile_size=128, exif=exif_with_orientation(6))
+    assert b"grid" in data
+    decoded = pool.decode(data, (40, 60))
+    expected = gradient(600, 400).transpose(Image.Transpose.ROTATE_270).resize((40, 60), Image.Resampling.BICUBIC)
+    assert (decoded.width, decoded.height) == (400, 600)
+    assert np.abs(np.asarray(decoded.image).astype(int) - np.asarray(expected)).max() <= 8
+
+
 def test_tiles_are_parts_of_the_upright_image_scaled_to_the_same_size(pool: DecodingPool) -> None:
     data = encoded(gradient(400, 100), exif=exif_with_orientation(6))
     decoded = pool.decode(data, (9, 7), AUTO)
