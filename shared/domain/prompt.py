@@ -117,7 +117,7 @@ def _unquoted(text: str) -> str:
     doubles = sum(map(text.count, _DOUBLE_QUOTES))  # ten times as fast as a loop: quotes may be nested 256 deep
     ends = text[:1] + text[-1:]
     if len(text) > 1 and doubles in (0, 2) and all(each in _SINGLE_QUOTES + _DOUBLE_QUOTES for each in ends):
-        return text if _INNER_QUOTES.search(text) else text[1:-1].strip()
+        return text if ";" in text and _INNER_QUOTES.search(text) else text[1:-1].strip()
     if doubles == 1 and ends[0] in _DOUBLE_QUOTES:
         return text[1:].strip()
     if doubles == 1 and ends[1] in _DOUBLE_QUOTES and not text[-2].isdigit():
