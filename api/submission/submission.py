@@ -84,8 +84,8 @@ class Submission(BaseModel):
     score_threshold: Threshold | None = Field(
         None,
         description="Objects with a lower score are left out: a number from 0 to 1, or numbers by phrase of the prompt "
-        "(a JSON object, in a form as text). Default: 0.",
-        examples=[0.5, {"cat": 0.3, "dog": 0.6}],
+        '(a JSON object such as `{"cat": 0.3}`, in a form as text). Default: 0.',
+        examples=[0.5],
     )
     webhook_url: WebhookUrl | None = Field(
         None,
