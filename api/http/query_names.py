@@ -22,6 +22,8 @@ _FOREIGN = {
 """Parameters by the names that other services give them."""
 _KEYS = dict.fromkeys(("key", "api_key", "apikey", "token", "access_token"), _KEY)
 
+_IN_BODY = "send all fields in the body, in a form or as JSON"
+
 
 async def refuse_unknown_query(request: Request) -> None:
     """Check the names of the query parameters against those of the route.
@@ -38,7 +40,8 @@ async def refuse_unknown_query(request: Request) -> None:
     unknown = [name for name in dict.fromkeys(request.query_params.keys()) if name not in known]
     if unknown:
         reasons = [about_unknown(name, "query parameter", known, foreign) for name in unknown[:_MAX_REASONS]]
-        raise InvalidField("; ".join(reasons))
+        has_body = "requestBody" in (route.openapi_extra or {})
+        raise InvalidField("; ".join([*reasons, *([_IN_BODY] if has_body else [])]))
 
 
 def _names(dependant: Dependant) -> Iterator[str]:

@@ -9,7 +9,13 @@ from difflib import get_close_matches
 _MAX_CHARS = 40
 """Of an unknown name, as shown and compared."""
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_INDEX = re.compile(r"\[[^\]]*\]?$")
+_INDEX = re.compile(r"\[\d*\]?$")
+_NESTED = re.compile(r".*[\[.]([^\[\].]+)\]?$")
+"""`options[mask_format]`, `options.mask_format`."""
+_TYPO = 0.7
+"""Least similarity of a misspelt name, from 0 to 1."""
+_FOREIGN_TYPO = 0.85
+"""The same for names of other services: a name may contain one and mean another thing, as `max_objects`."""
 
 
 def about_unknown(name: str, kind: str, known: Collection[str], foreign: Mapping[str, str]) -> str:
@@ -35,5 +41,8 @@ def _nearest(name: str, known: Collection[str], foreign: Mapping[str, str]) -> s
         return plain
     if plain in foreign:
         return foreign[plain]
-    near = get_close_matches(plain, [*known, *foreign], n=1, cutoff=0.7)
+    if nested := _NESTED.fullmatch(name):
+        return _nearest(nested[1], known, foreign)
+    near = get_close_matches(plain, known, n=1, cutoff=_TYPO)
+    near = near or get_close_matches(plain, foreign, n=1, cutoff=_FOREIGN_TYPO)
     return foreign.get(near[0], near[0]) if near else ""

@@ -8,19 +8,41 @@ import io
 _SLICE_CHARS = 4 * 262_144
 """Decoding one slice takes 1 ms, in which no other thread runs."""
 _WHITE = b" \t\r\n\v\f"
+_QUOTES = b"\"'"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MARK = b"base64,"
+_MAX_HEAD_BYTES = 100
+_IMAGES = (b"/9j/", b"iVBORw0KGgo", b"R0lGOD", b"UklGR")
+"""Beginnings of images."""
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
-_ESCAPES = {b"%2b": b"+", b"%2f": b"/", b"%3d": b"=", b"%0a": b"", b"%0d": b"", b"%20": b"", rb"\n": b"", rb"\r": b""}
+_ESCAPES = {
+    b"%2b": b"+",
+    b"%2f": b"/",
+    b"%3d": b"=",
+    b"%0a": b"",
+    b"%0d": b"",
+    b"%20": b"",
+    rb"\n": b"",
+    rb"\r": b"",
+    rb"\/": b"/",
+}
 """Escaped symbols and line ends. `%` and `\\` are no symbols of base64."""
 
 
 def decode_base64(text: bytes) -> bytes:
-    """Decode base64 of either alphabet, with or without line breaks, padding, and the `b'...'` that Python prints.
+    """Decode base64 of either alphabet, with or without line breaks, padding, quotes, the `b'...'` that Python prints,
+    and the end of the head of a `data:` URL.
 
     Raises:
         binascii.Error: it is not base64.
     """
+    text = text.removeprefix(_BYTE_ORDER_MARK).strip(_WHITE)
     if text[:2] in (b"b'", b'b"'):
-        text = text[2:-1]
+        text = text[1:]
+    text = text.strip(_QUOTES)
+    begin = text.find(_MARK, 0, _MAX_HEAD_BYTES)
+    if begin >= 0:
+        text = text[begin + len(_MARK) :]
     if b"%" in text or b"\\" in text:
         text = _unescaped(text)
     decoded, rest, end = io.BytesIO(), b"", len(text.rstrip(_WHITE + b"="))
@@ -41,3 +63,9 @@ def _unescaped(text: bytes) -> bytes:
     for escape, symbol in _ESCAPES.items():
         text = text.replace(escape, symbol).replace(escape.upper() if b"%" in escape else escape, symbol)
     return text
+
+
+def is_base64_image(text: str | bytes) -> bool:
+    """Whether this is the base64 of a JPEG, PNG, GIF or WebP, by its beginning."""
+    beginning = text[:20] if isinstance(text, bytes) else text[:20].encode("utf-8", "replace")
+    return beginning.strip(_WHITE + _QUOTES).startswith(_IMAGES)

@@ -6,13 +6,14 @@ A check raises `ValueError` with the reason; pydantic collects those, and `submi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
-from api.submission.base64_text import decode_base64
+from api.submission.base64_text import decode_base64, is_base64_image
 from api.submission.client_data import read_metadata, read_ref
 from api.submission.data_url import decode_data_url, is_data_url
 from api.submission.form import FilePart
@@ -25,6 +26,7 @@ from shared.domain.webhook import WebhookEvent
 from shared.errors import InvalidField, PayloadTooLarge
 from shared.outbound import MAX_URL_CHARS
 
+_NO_FILE = "must be one file part: with curl, -F image_file=@cat.jpg. The address of an image is image_url"
 _MAX_PHRASES = MAX_PROMPT_CHARS // 2
 
 
@@ -41,6 +43,8 @@ def _text(value: object) -> str:
         raise ValueError("is required")
     if isinstance(value, FilePart | bytes):
         raise ValueError("must be text, given once; this is a file, or not UTF-8")  # noqa: TRY004  as below
+    if isinstance(value, list):
+        raise ValueError("must be text, given once, and not a list")  # noqa: TRY004  as below
     if not isinstance(value, str):
         raise ValueError("must be text, given once")  # noqa: TRY004  pydantic collects ValueErrors only
     return value
@@ -50,7 +54,20 @@ def _optional_text(value: object) -> str | None:
     return None if value is None else _text(value)
 
 
+def _lower_text(value: object) -> str:
+    return _text(value).strip().lower()
+
+
+def _no_bool(value: object) -> object:
+    """pydantic takes true for 1."""
+    if isinstance(value, bool):
+        raise ValueError("is no number")  # noqa: TRY004  pydantic collects ValueErrors only
+    return value
+
+
 def _prompt(value: object) -> str:
+    if isinstance(value, list):
+        raise ValueError("must be text, given once; separate several things with `;`: `cat ; dog`")  # noqa: TRY004
     try:
         return normalize_prompt(_text(value))
     except InvalidField as error:  # pydantic collects ValueErrors only, and others may be wrong too
@@ -72,18 +89,19 @@ def _names(value: object) -> list[str]:
         raise ValueError("must be text, or a list of texts")
     if not texts:
         raise ValueError("must name at least one")
-    return list(dict.fromkeys(name.strip() for text in texts for name in text.split(",")))
+    return list(dict.fromkeys(name.strip().lower() for text in texts for name in text.split(",")))
 
 
 def _tiles(value: object) -> str:
-    return read_tiles(str(value) if value == 1 else _text(value))  # JSON may write 1 as a number
+    is_number = isinstance(value, int) and not isinstance(value, bool)  # JSON may write 1 as one
+    return read_tiles(str(value) if is_number else _text(value))
 
 
 def _score_threshold(value: object) -> float | dict[str, float]:
     """A number, or numbers by phrase. A form sends both as text."""
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json.loads(re.sub(r"^\s*\.(?=\d)", "0.", value))  # `.5`
         except ValueError:
             value = None
     if isinstance(value, dict) and len(value) > _MAX_PHRASES:
@@ -113,7 +131,7 @@ def _file(value: object, info: ValidationInfo) -> FilePart | None:
     if isinstance(value, bytes):
         value = FilePart(value)
     if not isinstance(value, FilePart | None):
-        raise ValueError("must be one file part, with a filename")  # noqa: TRY004  pydantic collects ValueErrors only
+        raise ValueError(_NO_FILE)  # noqa: TRY004  pydantic collects ValueErrors only
     if value:
         _bounded(value.content, info)
     return value
@@ -135,6 +153,10 @@ def _base64(value: object, info: ValidationInfo) -> bytes | None:
 
 def _image_url(value: object, info: ValidationInfo) -> str | bytes | None:
     """The URL as it is sent to its server, or the image itself if it is a `data:` URL. A long one comes as bytes."""
+    if isinstance(value, str | bytes) and is_base64_image(value):
+        raise ValueError(
+            "is base64, and no URL; send it as image_base64 in JSON, or with `data:image/jpeg;base64,` before"
+        )
     url = value if isinstance(value, bytes) else to_ascii(_optional_text(value) or "")
     if is_data_url(url):
         return _data(url, info)
@@ -189,15 +211,15 @@ Prompt = Annotated[str, PlainValidator(_prompt), _string("prompt", minLength=1, 
 ImageUrl = Annotated[str | bytes | None, PlainValidator(_image_url), _string("uri")]
 WebhookUrl = Annotated[str, PlainValidator(_webhook_url), _string("uri-or-empty", maxLength=MAX_URL_CHARS)]
 ModelId = Annotated[str, PlainValidator(_text), AfterValidator(_served), _string("model")]
-Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False)]
-PriorityName = Annotated[Priority, BeforeValidator(_text)]
+Timeout = Annotated[float, Field(gt=0, le=MAX_TIMEOUT_S, allow_inf_nan=False), BeforeValidator(_no_bool)]
+PriorityName = Annotated[Priority, BeforeValidator(_lower_text)]
 MaskFormats = Annotated[
     tuple[MaskFormat, ...],
     Field(fail_fast=True),
     BeforeValidator(_names, json_schema_input_type=MaskFormat | _Several[MaskFormat]),
 ]
 Tiles = Annotated[str, PlainValidator(_tiles), WithJsonSchema({"enum": [*CHOICES, 1]})]
-DuplicatesName = Annotated[Duplicates, BeforeValidator(_text)]
+DuplicatesName = Annotated[Duplicates, BeforeValidator(_lower_text)]
 _SHARE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 1}
 Threshold = Annotated[
     float | dict[str, float],

@@ -18,8 +18,16 @@ category categories concept target instruction input text_input",
     "webhook_events": "webhook_events_filter webhook_event events",
     "metadata": "meta extra custom custom_data user_data extra_data",
     "ref": "reference external_id client_id custom_id request_id job_id id name tag",
+    "tiles": "tiling slices slice sahi grid crops patches",
+    "duplicates": "nms nms_threshold iou iou_threshold overlap_threshold dedupe deduplicate merge",
     "score_threshold": "threshold confidence confidence_threshold conf min_score min_confidence box_threshold",
 }
+_HEADERS = {
+    "the header Prefer: wait=N": "wait sync synchronous blocking wait_for_result",
+    "the header Idempotency-Key": "idempotency_key idempotency_token dedup_key",
+    "the header Authorization": "api_key apikey key token access_token auth authorization",
+}
+"""What is no field here, but a header."""
 
 
 def foreign_names(known: Collection[str], image_fields: Collection[str]) -> dict[str, str]:
@@ -31,4 +39,5 @@ def foreign_names(known: Collection[str], image_fields: Collection[str]) -> dict
     """
     image = dict.fromkeys(_IMAGE.split(), " or ".join(image_fields))
     others = {foreign: name for name, names in _NAMES.items() if name in known for foreign in names.split()}
-    return {**image, **others}
+    headers = {foreign: header for header, names in _HEADERS.items() for foreign in names.split()}
+    return {**image, **others, **headers}

@@ -32,7 +32,7 @@ from api.submission.fields import (
     WebhookUrl,
 )
 from api.submission.foreign_names import foreign_names
-from api.submission.form import FilePart
+from api.submission.form import MAX_FIELD_BYTES, FilePart
 from shared.domain.job import MAX_TIMEOUT_S
 from shared.domain.paligemma import read_prompt
 from shared.domain.tiles import MAX_TILES
@@ -57,6 +57,8 @@ class Submission(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_require_one_image)
     upload_field: ClassVar[str] = ""
     """Name of the field that carries the image itself; empty if none can."""
+    is_form: ClassVar[bool] = True
+    """Whether all other values are texts."""
 
     prompt: Prompt = Field(
         description="`cat`, `segment cat` or `cat ; dog`. No control characters, no special tokens of the model.",
@@ -82,8 +84,8 @@ class Submission(BaseModel):
     score_threshold: Threshold | None = Field(
         None,
         description="Objects with a lower score are left out: a number from 0 to 1, or numbers by phrase of the prompt "
-        "(a JSON object, in a form as text). Default: 0.",
-        examples=[0.5, {"cat": 0.3, "dog": 0.6}],
+        '(a JSON object such as `{"cat": 0.3}`, in a form as text). Default: 0.',
+        examples=[0.5],
     )
     webhook_url: WebhookUrl | None = Field(
         None,
@@ -147,6 +149,7 @@ class JsonSubmission(Submission):
     """A submission as a JSON object."""
 
     upload_field: ClassVar[str] = "image_base64"
+    is_form: ClassVar[bool] = False
     image_base64: Base64 = Field(None, description="The file in base64. A `data:` URL works too.", examples=[_PIXEL])
 
     @property
@@ -170,6 +173,7 @@ def validate(model: type[SubmissionT], fields: Mapping[str, object], limits: Dep
     reasons = [*_unknown_names(model, fields), *_image_reasons(model, fields)]
     try:
         known = {name: value for name, value in fields.items() if name in model.model_fields}
+        known = _texts_of_form(model, known) if model.is_form else known
         submission = model.model_validate(known, context=limits)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
@@ -197,6 +201,22 @@ def _image_reasons(model: type[Submission], fields: Mapping[str, object]) -> lis
     if len(given) == 1 or is_empty_file:
         return []
     return [f"{' or '.join(model.image_fields())}: send exactly one image"]
+
+
+def _texts_of_form(model: type[Submission], fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields of a form without those that were left empty, as browsers send them. Scripts in browsers and
+    `curl -F metadata=@FILE` send texts as files."""
+    texts = {name: value if name == model.upload_field else _text_of(value) for name, value in fields.items()}
+    return {name: value for name, value in texts.items() if value != "" or name == "prompt"}
+
+
+def _text_of(value: object) -> object:
+    if not isinstance(value, FilePart) or len(value.content) > MAX_FIELD_BYTES:
+        return value
+    try:
+        return value.content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return value
 
 
 def _is_empty(value: object) -> bool:

@@ -15,11 +15,13 @@ async def read_urlencoded(request: Request) -> dict[str, object]:
 
     Raises:
         PayloadTooLarge: the body has more than `MAX_FIELD_BYTES`.
-        MalformedRequest: the body is not UTF-8, or has too many fields.
+        MalformedRequest: the body is JSON, is not UTF-8, or has too many fields.
     """
     body = bytearray()
     async for received in request.stream():
         body += received
+        if body.lstrip()[:1] == b"{":
+            raise MalformedRequest("this is JSON, and not a form: send it with Content-Type: application/json")
         if len(body) > MAX_FIELD_BYTES:
             raise PayloadTooLarge(
                 f"a form in this encoding has at most {MAX_FIELD_BYTES:,} bytes; send an image as multipart/form-data"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from shared.domain.paligemma import RESERVED_TOKEN, TASK, write_prompt
 from shared.domain.text import without_format_characters
@@ -19,12 +20,18 @@ _NONCHARACTERS = "".join(chr(plane << 16 | last) for plane in range(17) for last
 _NONCHARACTER = re.compile(f"[\ufdd0-\ufdef{_NONCHARACTERS}]")
 _ENTITY = re.compile(r"&(amp|lt|gt|quot|apos|nbsp|#\d{1,7}|#x[0-9a-f]{1,6});", re.I)
 """A character as HTML writes it. Its `;` must not separate phrases."""
-_ESCAPES = {r"(?<!\\)\\+[nrt]": " ", r"(?<!\\)\\+(?=[\"'])": ""}
+_ESCAPES = {r"(?<!\\)\\+[nr]": "\n", r"(?<!\\)\\+t": " ", r"(?<!\\)\\+(?=[\"'])": ""}
 """Line ends and quotes of a text that was escaped once too often. From the first `\\` only: else quadratic time."""
 _IMAGE = re.compile(r"(\s*<image>)+(\s*<bos>)?\s*", re.I)
 """What other programs put in front of a prompt, for the image."""
 _SEPARATOR = re.compile("[;\u061b]")
 """With the Arabic semicolon. NFKC turns all others into `;`."""
+_BULLET = re.compile(r"\s*([-*\u2022\u2023\u25e6\u2013]|\d{1,2}[.)])[ \t]+")
+_QUOTED = r"\s*(\"[^\"]*\"|'[^']*')\s*"
+_LIST = re.compile(rf"\s*\[{_QUOTED}(,{_QUOTED})*,?\s*\]\s*")
+"""A list as JSON and Python write it."""
+_INNER_QUOTES = re.compile("['\u2019\u203a]\\s*;\\s*['\u2018\u2039]")
+"""Between phrases that are quoted one by one."""
 _TASK = re.compile(rf"({TASK}(\s*:\s*|\s+(?!of\b)))+", re.I)
 _OTHER_TASK = re.compile(
     r"(detect|caption|describe|ocr)\b|cap\s+[a-z]{2}$"
@@ -41,7 +48,8 @@ def normalize_prompt(text: str) -> str:
     """Return the prompt in the model's form: `cat;dog` and `segment cat ; dog` both give `segment cat ; dog`.
 
     White space of any kind is one space. Quotes around a phrase and marks at its end are dropped, as are characters
-    that nobody sees. Only semicolons separate phrases: a comma is part of one.
+    that nobody sees. Semicolons separate phrases, and so do the lines of a list with bullets or numbers, and the commas
+    of one in brackets. Any other comma is part of a phrase. A phrase that is repeated is asked for once.
 
     Raises:
         InvalidField: the prompt is empty, is longer than `MAX_PROMPT_CHARS`, contains control characters, contains a
@@ -55,13 +63,13 @@ def normalize_prompt(text: str) -> str:
     text = _unquoted(_without(_IMAGE, _unquoted(text)))
     if token := RESERVED_TOKEN.search(text):
         raise InvalidField(f"prompt: {token.group()} is a token of the model and is not allowed")
-    if _OTHER_TASK.match(text):
+    phrases = [_bare(phrase) for phrase in _SEPARATOR.split(text)]
+    if other := next(filter(_OTHER_TASK.match, [text, *phrases]), None):
         raise InvalidField(
             f"prompt: only the task `{TASK}` is served; send what to segment, such as `cat`, or, if this is the name of"
-            f" a thing, `{TASK} {text[:40]}`"
+            f" a thing, `{TASK} {other[:40]}`"
         )
-    phrases = [_bare(_without(_TASK, _bare(phrase))) for phrase in _SEPARATOR.split(text)]
-    phrases = [phrase for phrase in phrases if _is_name(phrase)]
+    phrases = _once(filter(_is_name, (_bare(_without(_TASK, phrase)) for phrase in phrases)))
     if not phrases or [phrase.lower() for phrase in phrases] == [TASK]:
         raise InvalidField("prompt: names nothing to segment; try `cat` or `cat ; dog`")
     return write_prompt(phrases)
@@ -77,7 +85,18 @@ def _plain(text: str) -> str:
     text = _ENTITY.sub(lambda match: html.unescape(match.group().lower()), text)
     for escaped, plain in _ESCAPES.items():
         text = re.sub(escaped, plain, text)
+    text = _without_list(text)
     return without_format_characters(" ".join(unicodedata.normalize("NFKC", text).split())).strip()
+
+
+def _without_list(text: str) -> str:
+    """The items of a list between semicolons; any other text as it is."""
+    if _LIST.fullmatch(text):
+        return ";".join(match.group() for match in re.finditer(_QUOTED, text))
+    lines = [line for line in text.splitlines() if line.strip()]
+    if all(map(_BULLET.match, lines)) and (len(lines) > 1 or not text.lstrip()[:1].isdigit()):  # `2. floor` is a thing
+        return ";".join(_without(_BULLET, line) for line in lines)
+    return text
 
 
 def _without(head: re.Pattern[str], text: str) -> str:
@@ -98,12 +117,20 @@ def _unquoted(text: str) -> str:
     doubles = sum(map(text.count, _DOUBLE_QUOTES))  # ten times as fast as a loop: quotes may be nested 256 deep
     ends = text[:1] + text[-1:]
     if len(text) > 1 and doubles in (0, 2) and all(each in _SINGLE_QUOTES + _DOUBLE_QUOTES for each in ends):
-        return text[1:-1].strip()
+        return text if ";" in text and _INNER_QUOTES.search(text) else text[1:-1].strip()
     if doubles == 1 and ends[0] in _DOUBLE_QUOTES:
         return text[1:].strip()
     if doubles == 1 and ends[1] in _DOUBLE_QUOTES and not text[-2].isdigit():
         return text[:-1].strip()
     return text
+
+
+def _once(phrases: Iterable[str]) -> list[str]:
+    """Each phrase once, as it is written first."""
+    firsts: dict[str, str] = {}
+    for phrase in phrases:
+        firsts.setdefault(phrase.casefold(), phrase)
+    return list(firsts.values())
 
 
 def _is_name(phrase: str) -> bool:

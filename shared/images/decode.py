@@ -9,7 +9,7 @@ from PIL import Image
 
 from shared.images.headers.header import ImageHeader
 from shared.images.inspect import inspect_image
-from shared.images.loading import damage_as, load, open_image, reduction
+from shared.images.loading import DAMAGED, damage_as, load, open_image, reduction
 from shared.images.rgb import to_rgb
 from shared.images.short_files import ends_in_filler, load_short
 
@@ -54,7 +54,7 @@ def decode(data: bytes, max_pixels: int, size: tuple[int, int] | None = None) ->
     image, notes = _loaded(data, header, max_pixels, size)
     width, height = (header.width, header.height) if header.format == "JPEG" else image.size
     orientation = _orientation(image)
-    with damage_as("the image data is damaged and cannot be decoded"):
+    with damage_as(DAMAGED):
         rgb = to_rgb(image, reduction(image, size))
     if orientation in _TRANSPOSITIONS:
         rgb = rgb.transpose(_TRANSPOSITIONS[orientation])

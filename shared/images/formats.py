@@ -19,6 +19,7 @@ _BRANDS = {
     "AVIF": {b"avif", b"avis"},
     "HEIC": {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"},
     "a raw photo (CR3)": {b"crx "},
+    "a sound file (M4A)": {b"M4A ", b"M4B "},
     "a video (QuickTime)": {b"qt  "},
 }
 """Brands in the first box of an ISO base media file, the most specific first. All others are those of videos."""
@@ -41,16 +42,40 @@ _OTHERS = {
     b"ID3": "a sound file (MP3)",
     b"OggS": "an Ogg file",
     b"fLaC": "a sound file (FLAC)",
+    b"\0\0\2\0": "a cursor (CUR)",
+    b"icns": "an icon (ICNS)",
+    b"gimp xcf": "a GIMP file",
+    b"DDS ": "a DDS texture",
+    b"#?RADIANCE": "a Radiance HDR image",
+    b"\xc5\xd0\xd3\xc6": "a PostScript file",
+    b"\xd7\xcd\xc6\x9a": "a drawing (WMF)",
+    b"FLV\1": "a video (FLV)",
+    b"\x30\x26\xb2\x75": "a video (WMV)",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ\0": "an xz archive",
+    b"\x89HDF": "an HDF5 file",
+    b"\x93NUMPY": "a NumPy array",
     b"IIRO": "a raw photo (ORF)",
+    b"IIRS": "a raw photo (ORF)",
+    b"MMOR": "a raw photo (ORF)",
+    b"FOVb": "a raw photo (X3F)",
     b"IIU\0": "a raw photo (RW2)",
     b"FUJIFILMCCD-RAW": "a raw photo (RAF)",
     b"v/1\x01": "an OpenEXR image",
     b"qoif": "a QOI image",
-    **{b"P%d\n" % kind: "a PNM image" for kind in range(1, 8)},
+    **{b"P%d%c" % (kind, space): "a PNM image" for kind in range(1, 8) for space in b" \t\r\n"},
     b"SIMPLE  =": "a FITS image",
     b"\x7fELF": "a program",
     b"MZ": "a program",
 }
+_MANGLED = (
+    b"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd",
+    b"\xef\xbf\xbdPNG",
+    b"\xc3\xbf\xc3\x98",
+    b"\xc2\x89PNG",
+    b"\x89PNG",
+)
+"""Beginnings of a JPEG and a PNG that a program has read as UTF-8 or Latin-1, or whose line ends it has replaced."""
 _RIFF = {b"AVI ": "a video (AVI)", b"WAVE": "a sound file (WAV)"}
 _TEXTS = {
     rb"<svg[\s>]": "an SVG drawing",
@@ -58,6 +83,8 @@ _TEXTS = {
     rb"\A\s*<\?xml|\A\s*<": "an XML document",
     rb"\A\s*[\[{]": "a JSON document",
     rb"\Adata:": "a data: URL as text",
+    rb"\Aversion https://git-lfs": "a Git LFS pointer, not the file itself",
+    rb"\A(/9j/|ivborw0kggo|r0lgodlh|uklgr)[a-z0-9+/=\s]*\Z": "base64 as text",
 }
 _TEXT_HEAD_BYTES = 1024
 
@@ -71,6 +98,8 @@ def identify(data: bytes) -> str:
         return "WEBP" if data[8:12] == b"WEBP" else _RIFF.get(data[8:12], "a RIFF file")
     if data[4:8] == b"ftyp":
         return _by_brand(data)
+    if data.startswith(_MANGLED):
+        return "an image that a program has changed as if it were a text"
     return next((name for start, name in _OTHERS.items() if data.startswith(start)), None) or _text(data)
 
 

@@ -36,6 +36,8 @@ scenes, scaled to 448 x 448, then differ by 0.07 of 255 in the mean from those d
 _MARGIN = 2
 """A reduced image has at least this many pixels per pixel of the result, in each direction."""
 
+DAMAGED = "the image data is damaged and cannot be decoded"
+
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # one image has one thread, so its CPU time is bounded as that of others
 pillow_heif.options.DECODE_THREADS = 0
 pillow_heif.options.THUMBNAILS = pillow_heif.options.DEPTH_IMAGES = pillow_heif.options.AUX_IMAGES = False
@@ -56,18 +58,18 @@ def open_image(data: bytes, file_format: str, max_pixels: int) -> ImageFile.Imag
     return image
 
 
-def load(image: ImageFile.ImageFile, size: tuple[int, int] | None, filler: int = 0) -> None:
+def load(image: ImageFile.ImageFile, size: tuple[int, int] | None, filler: int = 0, failure: str = DAMAGED) -> None:
     """Decode the pixels. A large JPEG of which a picture of `size` will be made is reduced; other formats cannot be.
 
     Pixels that the file lacks keep the value `filler` in formats whose decoders fill a picture row by row.
 
     Raises:
-        ImageUnreadable: the data is damaged.
+        ImageUnreadable: the data cannot be decoded. `failure` says why.
     """
     if size and reduction(image, size) > 1:
         side = max(size) * _MARGIN
         image.draft(None, (side, side))
-    with damage_as("the image data is damaged and cannot be decoded"), warnings.catch_warnings():
+    with damage_as(failure), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if filler:
             image.im = Image.new(image.mode, image.size, filler).im

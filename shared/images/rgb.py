@@ -9,7 +9,7 @@ from PIL import Image
 _WHITE = (255, 255, 255)
 _STRIP_ROWS = 64
 """Rows of the result that are made at once when an image is reduced, so that it is never converted as a whole."""
-_WHITES = {"I": (65_535,), "F": (1.0, 255.0, 65_535.0)}
+_WHITES = {"I": (255, 65_535), "F": (1.0, 255.0, 65_535.0)}
 """What white may be in grey of 32 bits: the least of these that no pixel exceeds, or else the brightest pixel."""
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 from shared.errors import ImageUnreadable
 from shared.images.headers.header import ImageHeader
 from shared.images.headers.jpeg import end_of_image, has_all_scans
-from shared.images.loading import load, open_image
+from shared.images.loading import DAMAGED, load, open_image
 
 _MAX_TAIL_BYTES = 4_000_000
 _MAX_PIXELS = 25_000_000
@@ -57,7 +57,7 @@ def _loaded(
 ) -> Image.Image:
     image = open_image(data, header.format, max_pixels)
     with _taking_short_files():
-        load(image, size, filler)
+        load(image, size, filler, "the file ends before the image does" if not header.is_complete else DAMAGED)
     return image
 
 

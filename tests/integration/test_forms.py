@@ -16,7 +16,7 @@ from shared.store.leases import LeaseStore
 from testing.pictures import encoded, gradient
 from tests.jobs import PNG, assert_problem
 
-_BMP_LIKE = b"BM\x7f\0\0\0 all of it is ASCII"
+_PSD_LIKE = b"8BPS\0\1\0\0 all of it is ASCII"
 
 
 def _part(head: str, content: bytes, *headers: str) -> bytes:
@@ -103,7 +103,7 @@ def test_a_text_may_name_its_charset(client: httpx2.Client, part: bytes) -> None
             "prompt: must be text, given once; this is a",
         ),
         ([_PROMPT, _part('name="image_file"', b"@cat.png")], 422, "image_file: must be one file part"),
-        ([_PROMPT, _part('name="image_file"', _BMP_LIKE)], 415, ""),
+        ([_PROMPT, _part('name="image_file"', _PSD_LIKE)], 415, ""),
         ([_part('name="prompt"', b"cat", "Content-Type: text/plain; charset=punycode")], 400, "charset"),
         ([_part('name="prompt"', b"cat", "Content-Transfer-Encoding: quoted-printable")], 400, "transfer encoding"),
         ([_part('name="prompt"', b"c!t", "Content-Transfer-Encoding: base64")], 400, "base64"),
@@ -163,6 +163,21 @@ def test_a_repeated_request_has_the_same_metadata(client: httpx2.Client) -> None
     again = post("tmp2.png", metadata='{ "a": 1 }').json()  # the same image in another temporary file
     assert (again["id"], again["file_name"]) == (first["id"], "tmp1.png")
     assert_problem(post("tmp1.png", metadata='{"a": 2}'), 422, "idempotency_mismatch")
+
+
+def test_json_that_is_sent_as_a_form_is_named(client: httpx2.Client) -> None:
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    for image in (PNG, PNG * 10_000):
+        body = json.dumps({"prompt": "cat", "image_base64": base64.b64encode(image).decode()})
+        answer = client.post("/segment/", content=body, headers=kind)
+        assert_problem(answer, 400, "malformed_request")
+        assert "send it with Content-Type: application/json" in answer.json()["detail"]
+
+
+def test_fields_in_the_query_are_refused_with_their_place(client: httpx2.Client) -> None:
+    answer = client.post("/segment/?prompt=cat", content=PNG, headers={"Content-Type": "image/png"})
+    assert_problem(answer, 422, "invalid_field")
+    assert answer.json()["detail"].endswith("send all fields in the body, in a form or as JSON")
 
 
 def test_no_form_is_checked_on_the_event_loop(client: httpx2.Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ _FORMS: dict[str, tuple[str, bytes, int, str]] = {
     "nested forms": ("multipart/form-data; boundary=x", _parts(_NESTED, _IMAGE), 202, ""),
     "prompt as a file": (
         "multipart/form-data; boundary=x",
-        _parts(_field(b"prompt", b"cat", b'; filename="p"'), _IMAGE),
+        _parts(_field(b"prompt", b"c\xe4t", b'; filename="p"'), _IMAGE),
         422,
         "invalid_field",
     ),

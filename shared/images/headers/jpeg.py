@@ -12,6 +12,8 @@ from shared.images.headers.header import ImageHeader, damaged, too_many_parts
 
 _EOI, _SOS = 0xD9, 0xDA
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_LS = 0xF7
+_HIERARCHICAL = frozenset({0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF})
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})
 _MAX_SEGMENTS = 5_000
@@ -54,7 +56,7 @@ def read_jpeg(jpeg: bytes) -> ImageHeader:
 
     Raises:
         ImageUnreadable: a scan has no frame, or a frame follows another, or there are too many scans or segments.
-        UnsupportedImage: its samples do not have 8 bits.
+        UnsupportedImage: its samples do not have 8 bits, or it is of a kind that is seldom used.
         struct.error: the file ends inside the frame's head.
     """
     frame, scans, is_complete = None, 0, False
@@ -62,6 +64,8 @@ def read_jpeg(jpeg: bytes) -> ImageHeader:
         is_complete = segment.marker == _EOI
         if segment.marker in _FRAMES:
             frame = _frame(segment, frame)
+        elif segment.marker == _JPEG_LS:
+            raise UnsupportedImage("this is JPEG-LS; send an ordinary JPEG")
         elif segment.marker == _SOS:
             scans += 1
             if _is_only_scan(segment, frame, scans):
@@ -115,6 +119,8 @@ def _frame(segment: Segment, before: _Frame | None) -> _Frame:
     bits, height, width, components = struct.unpack_from(">BHHB", segment.data)
     if before:
         raise damaged("it has two frames")
+    if segment.marker in _HIERARCHICAL:
+        raise UnsupportedImage("this is a hierarchical JPEG; send an ordinary one")
     if bits != 8:
         raise UnsupportedImage(f"this is a JPEG with {bits} bits per sample; send one with 8")
     if not width or not height:

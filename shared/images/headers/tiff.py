@@ -7,9 +7,24 @@ import struct
 from shared.errors import UnsupportedImage
 from shared.images.headers.header import ImageHeader, damaged, too_many_parts
 
-_KIND, _WIDTH, _HEIGHT, _COMPRESSION = 254, 256, 257, 259
+_KIND, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLORS, _SAMPLE = 254, 256, 257, 258, 259, 262, 339
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
-_READ = {_KIND, _WIDTH, _HEIGHT, _COMPRESSION, _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES}
+_READ = {
+    _KIND,
+    _WIDTH,
+    _HEIGHT,
+    _BITS,
+    _COMPRESSION,
+    _COLORS,
+    _SAMPLE,
+    _STRIP_OFFSETS,
+    _STRIP_BYTES,
+    _TILE_OFFSETS,
+    _TILE_BYTES,
+}
+_SENSOR, _LINEAR = 32_803, 34_892
+"""Colors of raw photos: one for each pixel in turn, or all of them."""
+_FLOAT = 3
 _NUMBERS = {3: "H", 4: "I", 16: "Q"}
 """Types of numbers, as `struct` calls them."""
 _COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 7, 8, 32_773, 32_946})
@@ -26,11 +41,11 @@ def read_tiff(tiff: bytes) -> ImageHeader:
 
     Raises:
         ImageUnreadable: the directory states no size, or is too long.
-        UnsupportedImage: it is a raw photo, or is compressed in a way that is seldom used.
+        UnsupportedImage: it is a raw photo, or its pixels are of a kind, or compressed in a way, that is seldom used.
         struct.error: the directory is not in the file.
     """
     tags = _directory(tiff)
-    if _first(tags, _KIND) & 1:  # a raw photo begins with a small preview
+    if _first(tags, _KIND) & 1 or _first(tags, _COLORS) in (_SENSOR, _LINEAR):  # most begin with a small preview
         raise UnsupportedImage("this is a raw photo; send the photo that the camera made of it")
     width, height = _first(tags, _WIDTH), _first(tags, _HEIGHT)
     if not width or not height:
@@ -39,6 +54,9 @@ def read_tiff(tiff: bytes) -> ImageHeader:
         raise UnsupportedImage(
             f"this is a TIFF with compression {compression}; save it with LZW or without compression"
         )
+    channels = len(tags.get(_BITS, (1,)))
+    if channels > 1 and (max(tags[_BITS]) > 16 or _first(tags, _SAMPLE) == _FLOAT):
+        raise UnsupportedImage("this is a TIFF whose colors are no integers of 8 or 16 bits; save it with 8")
     return ImageHeader("TIFF", width, height, is_complete=_end(tags) <= len(tiff))
 
 

@@ -23,6 +23,10 @@ _FORMS = {
     "escaped for URLs": _TEXT.replace("+", "%2B").replace("/", "%2f").replace("=", "%3D"),
     "escaped line ends": _TEXT[:8] + "\\r\\n" + _TEXT[8:] + "\\n",
     "as Python prints bytes": str(base64.b64encode(_IMAGE)),
+    "in quotes": f'"{_TEXT}"\n',
+    "with slashes escaped for JSON": _TEXT.replace("/", "\\/"),
+    "behind a byte order mark": f"\ufeff{_TEXT}",
+    "behind half a data: URL": f"image/png;base64,{_TEXT}",
     "padding on a line of its own": _TEXT.rstrip("=") + "\n=\n=\n",
 }
 

@@ -101,6 +101,15 @@ def test_a_data_url_is_an_image_and_no_url() -> None:
         ("priorty", "priority"),
         ("imageUrl", "image_url"),
         ("url", "image_url"),
+        ("options[mask_format]", "mask_format"),
+        ("options.maskFormat", "mask_format"),
+        ("input[webhook]", "webhook_url"),
+        ("nms", "duplicates"),
+        ("iou_threshold", "duplicates"),
+        ("sahi", "tiles"),
+        ("wait", "the header Prefer: wait=N"),
+        ("idempotencyKey", "the header Idempotency-Key"),
+        ("api_key", "the header Authorization"),
         ("meta", "metadata"),
         ("reference", "ref"),
     ],
@@ -127,9 +136,35 @@ def test_a_foreign_name_of_the_image_is_refused_with_those_of_this_kind_of_reque
                 validate(model, urlencoded, _LIMITS)
 
 
-def test_a_field_that_resembles_none_is_refused_with_all_names() -> None:
-    with pytest.raises(InvalidField, match=r"^colour: unknown field; known: prompt, image_url, model_id, "):
-        _form(image_file=b"x", colour="red")
+@pytest.mark.parametrize("name", ["colour", "max_objects", "options[]", "a.b"])
+def test_a_field_that_resembles_none_is_refused_with_all_names(name: str) -> None:
+    with pytest.raises(InvalidField, match=rf"^{re.escape(name)}: unknown field; known: prompt, image_url, model_id, "):
+        _form(image_file=b"x", **{name: "red"})
+
+
+def test_names_are_read_in_any_case_and_a_number_without_its_zero() -> None:
+    submission = _form(image_file=b"x", priority="HIGH", mask_format="RLE, Png", duplicates="Keep", tiles="2X2")
+    assert (submission.priority, submission.duplicates, submission.tiles) == ("high", "keep", "2x2")
+    assert submission.mask_format == (MaskFormat.RLE, MaskFormat.PNG)
+    assert _form(image_file=b"x", score_threshold=".5").score_threshold == 0.5
+
+
+_OPTIONS = (
+    *("image_url", "model_id", "timeout", "priority", "mask_format", "tiles", "duplicates", "score_threshold"),
+    *("webhook_url", "webhook_events", "ref", "metadata"),
+)
+
+
+@pytest.mark.parametrize("option", _OPTIONS)
+def test_an_option_that_was_left_empty_in_a_form_was_left_out(option: str) -> None:
+    assert getattr(_form(image_file=b"x", **{option: ""}), option) is None
+
+
+def test_a_text_may_come_as_a_file() -> None:
+    submission = _form(
+        prompt=FilePart(b"\xef\xbb\xbfred cat\n"), image_file=b"x", metadata=FilePart(b'{"a": 1}', "blob")
+    )
+    assert (submission.prompt, submission.metadata) == ("segment red cat", '{"a":1}')
 
 
 def test_names_and_reasons_are_bounded() -> None:
@@ -175,13 +210,21 @@ _WRONG: dict[str, tuple[type[Submission], dict[str, object], str]] = {
         {"timeout": "soon"},
         "timeout: must be a number of seconds above 0",
     ),
+    "timeout true": (JsonSubmission, {"timeout": True}, "timeout: must be a number of seconds above 0"),
+    "a list of things": (JsonSubmission, {"prompt": ["cat", "dog"]}, "separate several things with `;`: `cat ; dog`"),
+    "tiles as a number": (JsonSubmission, {"tiles": 4}, "tiles: must be auto, 1, or COLUMNSxROWS"),
     "timeout of 0": (JsonSubmission, {"timeout": 0}, "timeout: must be a number of seconds above 0 and at most 86400"),
-    "text as a file": (FormSubmission, {"image_file": "x"}, "image_file: must be one file part, with a filename"),
-    "two files": (FormSubmission, {"image_file": [b"x", b"y"]}, "image_file: must be one file part, with a filename"),
+    "text as a file": (FormSubmission, {"image_file": "x"}, "image_file: must be one file part: with curl, -F"),
+    "two files": (FormSubmission, {"image_file": [b"x", b"y"]}, "image_file: must be one file part: with curl, -F"),
     "bytes as a prompt": (
         FormSubmission,
         {"prompt": FilePart(b"c\xe4t")},
         "prompt: must be text, given once; this is a f",
+    ),
+    "base64 as a URL": (
+        JsonSubmission,
+        {"image_url": "/9j/4AAQSkZJRg=="},
+        "image_url: is base64, and no URL; send it as",
     ),
     "data URL of nothing": (
         JsonSubmission,

@@ -140,6 +140,33 @@ def test_what_people_put_around_a_name_is_dropped(text: str) -> None:
     assert normalize_prompt(text) == "segment cat"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'cat' ; 'dog'",
+        "\u2018cat\u2019;\u2018dog\u2019",
+        '["cat", "dog"]',
+        "['cat', 'dog']",
+        "- cat\n- dog\n",
+        "* cat\r\n* dog",
+        "\u2022 cat\n\n\u2022 dog",
+        "1. cat\n2. dog",
+        "1) segment cat\\n2) segment dog",
+        "cat ; dog ; Cat",
+        "cat;cat;dog;dog",
+    ],
+)
+def test_a_list_of_things_is_several_phrases_and_each_is_asked_for_once(text: str) -> None:
+    assert normalize_prompt(text) == "segment cat ; dog"
+
+
+@pytest.mark.parametrize(
+    "phrase", ["cat - dog", "[cat]", "3 cats", "2. floor", "left-most cat", "the 'big' cat's tail"]
+)
+def test_what_only_resembles_a_list_is_one_phrase(phrase: str) -> None:
+    assert normalize_prompt(phrase) == f"segment {phrase}"
+
+
 def test_every_phrase_is_cleaned_and_quotes_within_one_stay() -> None:
     assert normalize_prompt('segment "cat" ; segment "dog".') == "segment cat ; dog"
     for phrase in ('"left" and "right" shoe', '6" pipe', 'pipe of 6"', "dogs'", "cat's tail", "segment of an orange"):
@@ -150,6 +177,7 @@ def test_every_phrase_is_cleaned_and_quotes_within_one_stay() -> None:
     "text",
     [
         "detect cat",
+        "cat ; detect dog",
         "Detect: cat ; dog",
         '"detect cat"',
         "<image>detect cat\n",

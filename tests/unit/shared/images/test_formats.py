@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 
 import pytest
@@ -34,6 +35,12 @@ _NAMES: dict[str, bytes] = {
     "a raw photo (CR2)": b"II*\0\x10\0\0\0CR\2\0" + bytes(50),
     "a raw photo (CR3)": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(50),
     "a DICOM file": bytes(128) + b"DICM" + bytes(50),
+    "a sound file (M4A)": b"\0\0\0\x18ftypM4A \0\0\0\0mp42isom" + bytes(50),
+    "a NumPy array": b"\x93NUMPY\1\0" + bytes(50),
+    "a GIMP file": b"gimp xcf v011\0" + bytes(50),
+    "a video (FLV)": b"FLV\1\5" + bytes(50),
+    "a Git LFS pointer, not the file itself": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 9\n",
+    "base64 as text": base64.encodebytes(encoded(gradient(), "JPEG")),
     "not an image that is known here": bytes(100),
 }
 
@@ -45,6 +52,19 @@ def test_what_is_no_image_is_named(name: str) -> None:
     assert refusal.value.detail == f"this is {name}; send JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 
 
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG"])
+def test_an_image_that_was_handled_as_a_text_is_named(file_format: str) -> None:
+    whole = encoded(gradient(), file_format)
+    for changed in (whole.decode("utf-8", "replace").encode(), whole.decode("latin-1").encode()):
+        assert identify(changed) == "an image that a program has changed as if it were a text"
+    assert identify(encoded(gradient()).replace(b"\r\n", b"\n")).startswith("an image that a program has changed")
+
+
+@pytest.mark.parametrize("header", [b"P6 4 3 255\n", b"P5\r\n4 3 255\n", b"P3\n"])
+def test_a_pnm_is_known_by_any_space(header: bytes) -> None:
+    assert identify(header) == "a PNM image"
+
+
 @pytest.mark.parametrize("brand", [b"heic", b"heix", b"hevc", b"mif1", b"msf1"])
 def test_a_heic_is_known_by_any_of_its_brands(brand: bytes) -> None:
     assert identify(b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1heic") == "HEIC"
@@ -52,6 +72,7 @@ def test_a_heic_is_known_by_any_of_its_brands(brand: bytes) -> None:
 
 
 def test_a_raw_photo_in_a_tiff_is_not_taken_for_its_small_preview() -> None:
-    entry = struct.pack("<HHII", 254, 4, 1, 1)
-    with pytest.raises(UnsupportedImage, match="raw photo"):
-        inspect_image(b"II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4), 1_000_000)
+    for tag, value in ((254, 1), (262, 32_803), (262, 34_892)):
+        entry = struct.pack("<HHII", tag, 4, 1, value)
+        with pytest.raises(UnsupportedImage, match="raw photo"):
+            inspect_image(b"II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4), 1_000_000)

@@ -112,3 +112,10 @@ def test_a_cut_anywhere_gives_a_picture_or_an_error_of_maskq(name: str) -> None:
         except MaskqError:
             continue
         assert picture.notes or name in ("GIF", "PNG")  # which do not need the last bytes of the file
+
+
+@pytest.mark.parametrize("file_format", ["WEBP", "AVIF"])
+def test_a_short_file_that_no_decoder_takes_is_said_to_be_short(file_format: str) -> None:
+    whole = encoded(gradient(320, 240), file_format)
+    with pytest.raises(ImageUnreadable, match="the file ends before the image does"):
+        decode(whole[: len(whole) * 95 // 100], 1_000_000)

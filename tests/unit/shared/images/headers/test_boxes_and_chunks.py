@@ -80,9 +80,22 @@ def test_a_bmp_of_any_depth_is_read_top_down_too(bits: int) -> None:
     assert (picture.getpixel((5, 0)), picture.getpixel((5, 47))) == ((0, 0, 0), (255, 255, 255))
 
 
-@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
-def test_grey_of_16_and_32_bits_is_scaled(mode: str) -> None:
-    white = 1.0 if mode == "F" else 65_535
+@pytest.mark.parametrize(("kind", "name"), [(4, "a JPEG in a BMP"), (5, "a PNG in a BMP")])
+def test_an_image_in_a_bmp_is_refused_by_name(kind: int, name: str) -> None:
+    with pytest.raises(UnsupportedImage, match=name):
+        inspect_image(b"BM" + struct.pack("<IHHIIiiHHI", 0, 0, 0, 54, 40, 64, 48, 1, 0, kind), _MANY)
+
+
+@pytest.mark.parametrize(("bits", "sample"), [(32, 3), (32, 1), (16, 3)])
+def test_colors_of_32_bits_or_of_fractions_are_refused_by_name(bits: int, sample: int) -> None:
+    entries = [(256, 4, 1, 64), (257, 4, 1, 48), (258, 3, 2, bits | bits << 16), (339, 3, 2, sample | sample << 16)]
+    tiff = b"II*\0" + struct.pack("<IH", 8, 4) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    with pytest.raises(UnsupportedImage, match="no integers of 8 or 16 bits"):
+        inspect_image(tiff, _MANY)
+
+
+@pytest.mark.parametrize(("mode", "white"), [("I;16", 65_535), ("I", 65_535), ("I", 255), ("F", 1.0)])
+def test_grey_of_16_and_32_bits_is_scaled(mode: str, white: float) -> None:
     picture = Image.new(mode, (64, 48), white)
     picture.paste(0, (0, 0, 32, 48))
     decoded = decode(encoded(picture, "TIFF"), _MANY).image

@@ -117,3 +117,9 @@ def test_samples_of_12_bits_are_refused_by_name() -> None:
 def test_a_flat_progressive_image_of_many_pixels_is_read() -> None:
     """Its scans consist of little else than 0xFF and 0."""
     assert read_jpeg(encoded(Image.new("CMYK", (6000, 4000)), "JPEG", progressive=True)).is_complete
+
+
+@pytest.mark.parametrize(("marker", "name"), [(0xC5, "hierarchical"), (0xCF, "hierarchical"), (0xF7, "JPEG-LS")])
+def test_a_kind_of_jpeg_that_is_not_decoded_is_refused_by_name(marker: int, name: str) -> None:
+    with pytest.raises(UnsupportedImage, match=name):
+        read_jpeg(_KINDS["baseline"].replace(b"\xff\xc0", bytes([0xFF, marker]), 1))
