@@ -136,7 +136,7 @@ def own_model(stack: Stack, clients: Clients) -> Results:
 def proxy_errors(stack: Stack, clients: Clients) -> Results:
     """Errors of the proxy itself are problem documents, as those of the API."""
     found = {"metrics": httpx2.get(f"{stack.url}/metrics")}
-    found["too_large"] = httpx2.post(f"{stack.url}/segment/", content=b"x" * 40_000_000)
+    found["too_large"] = httpx2.post(f"{stack.url}/segment/", content=b"x" * 60_000_000)
     stack.compose("stop", "api")
     found["no_api"] = httpx2.get(f"{stack.url}/models")
     stack.compose("start", "api")
