@@ -37,8 +37,11 @@ def test_a_generated_page_is_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text("utf-8") == PAGES[name](), "run: python -m scripts.generate_docs"
 
 
-def test_every_test_that_the_durability_page_names_exists(root: Path) -> None:
-    named = set(re.findall(r"`(test_\w+)`", (DOCS / "durability.md").read_text("utf-8")))
+@pytest.mark.parametrize("name", ["durability.md", "security.md"])
+def test_every_test_that_a_page_names_exists(root: Path, name: str) -> None:
+    page = (DOCS / name).read_text("utf-8")
+    assert {path for path in re.findall(r"`(tests/[\w/.]+)`", page) if not (root / path).exists()} == set()
+    named = set(re.findall(r"`(test_\w+)`", page))
     assert len(named) > 15
     sources = "\n".join(path.read_text("utf-8") for path in (root / "tests").rglob("test_*.py"))
     assert {name for name in named if f"def {name}(" not in sources} == set()
