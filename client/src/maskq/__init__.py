@@ -4,11 +4,12 @@
 >>> with Client() as maskq:
 ...     for found in maskq.segment("photo.png", "cat"):
 ...         print(found.label, found.box, found.mask.sum())
-segment cat (32, 39, 33, 40) 1
+segment cat (63, 23, 64, 24) 1
 """
 
-from maskq.async_client import AsyncClient, AsyncJob, AsyncResult
-from maskq.client import Client, Job, Result
+from maskq.async_client import AsyncClient
+from maskq.async_job import AsyncJob, AsyncResult
+from maskq.client import Client
 from maskq.coco import CocoDataset
 from maskq.errors import (
     ConfigurationError,
@@ -24,6 +25,7 @@ from maskq.errors import (
     WaitTimeout,
 )
 from maskq.images import ImageInput
+from maskq.job import Job, Result
 from maskq.job_state import JobState
 from maskq.operations import Model
 from maskq.segments import Segment

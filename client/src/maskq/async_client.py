@@ -5,22 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-import httpx2
-
+from maskq.async_driver import AsyncDriver
+from maskq.async_job import AsyncJob, AsyncResult
 from maskq.errors import MaskqError
 from maskq.images import ImageInput
-from maskq.job_state import JobState
 from maskq.operations import Model
-from maskq.result import BaseResult, picture_of, with_tags
-from maskq.steps import Operation, Pause, Reply, Step
 from maskq.submission import SubmitOptions
-from maskq.transport import RETRY_FOR_S, Service, Verify, answer_of, arguments_of, no_answer_of
-from maskq.typed import Json, Self, Unpack
-
-if TYPE_CHECKING:
-    import PIL.Image
+from maskq.transport import RETRY_FOR_S, Service, Verify
+from maskq.typed import Self, Unpack
 
 T = TypeVar("T")
 ImageT = TypeVar("ImageT", bound=ImageInput)
@@ -45,10 +39,8 @@ class AsyncClient:
         verify: Verify = True,
     ) -> None:
         """As `Client`."""
-        service = Service.at(url, api_key, retry_for_s, verify)
-        self._operations = service.operations
-        self._http = httpx2.AsyncClient(**service.http_options)
-        self.url = service.configuration.url
+        self._driver = AsyncDriver(Service.at(url, api_key, retry_for_s, verify))
+        self.url = self._driver.url
         """The URL of the service, without a slash at its end."""
 
     def __repr__(self) -> str:
@@ -62,38 +54,40 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        await self._driver.close()
 
     async def segment(
         self, image: ImageInput, prompt: str, *, wait_s: float | None = None, **options: Unpack[SubmitOptions]
     ) -> AsyncResult:
         """As `Client.segment`."""
-        return AsyncResult(self, await self._run(self._operations.segment(image, prompt, options, wait_s)))
+        return AsyncResult(
+            self._driver, await self._driver.run(self._driver.operations.segment(image, prompt, options, wait_s))
+        )
 
     async def submit(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> AsyncJob:
         """As `Client.submit`."""
-        return AsyncJob(self, await self._run(self._operations.submit(image, prompt, options)))
+        return AsyncJob(self._driver, await self._driver.run(self._driver.operations.submit(image, prompt, options)))
 
     async def job(self, job_id: str) -> AsyncJob:
         """As `Client.job`."""
-        return AsyncJob(self, await self._run(self._operations.job(job_id)))
+        return AsyncJob(self._driver, await self._driver.run(self._driver.operations.job(job_id)))
 
     async def jobs(self, limit: int | None = None, **filters: str) -> AsyncIterator[AsyncJob]:
         """As `Client.jobs`."""
         cursor: str | None = None
         count = 0
         while limit is None or count < limit:
-            page = await self._run(self._operations.page(cursor, limit, filters))
+            page = await self._driver.run(self._driver.operations.page(cursor, limit, filters))
             for each in islice(page.jobs, None if limit is None else limit - count):
                 count += 1
-                yield AsyncJob(self, each)
+                yield AsyncJob(self._driver, each)
             cursor = page.next_cursor
             if cursor is None:
                 return
 
     async def models(self) -> list[Model]:
         """As `Client.models`."""
-        return await self._run(self._operations.models())
+        return await self._driver.run(self._driver.operations.models())
 
     async def map(
         self,
@@ -127,84 +121,3 @@ class AsyncClient:
         finally:
             for task in running:
                 task.cancel()
-
-    async def _run(self, operation: Operation[T]) -> T:
-        reply: Reply = None
-        while True:
-            try:
-                step = operation.send(reply)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            reply = await self._reply(step)
-
-    async def _reply(self, step: Step) -> Reply:
-        if isinstance(step, Pause):
-            await asyncio.sleep(step.seconds)
-            return None
-        try:
-            return answer_of(await self._http.request(**arguments_of(step.request)))
-        except httpx2.RequestError as error:
-            return no_answer_of(error)
-
-
-class AsyncJob(JobState):
-    """As `Job`."""
-
-    def __init__(self, client: AsyncClient, state: JobState) -> None:
-        super().__init__(state.json, state.etag)
-        self._client = client
-
-    async def refresh(self) -> AsyncJob:
-        """As `Job.refresh`."""
-        return self._now(await self._client._run(self._client._operations.job(self.id)))
-
-    async def wait(self, timeout: float | None = None) -> AsyncJob:
-        """As `Job.wait`."""
-        return self._now(await self._client._run(self._client._operations.ended(self, timeout)))
-
-    async def events(self) -> AsyncIterator[JobState]:
-        """As `Job.events`."""
-        await self.refresh()
-        yield JobState(self.json, self.etag)
-        while not self.has_ended:
-            self._now(await self._client._run(self._client._operations.news(self)))
-            yield JobState(self.json, self.etag)
-
-    async def result(self, timeout: float | None = None) -> AsyncResult:
-        """As `Job.result`."""
-        operation = self._client._operations.with_result(self, timeout)
-        return AsyncResult(self._client, self._now(await self._client._run(operation)))
-
-    async def cancel(self) -> AsyncJob:
-        """As `Job.cancel`."""
-        return self._now(await self._client._run(self._client._operations.cancel(self.id)))
-
-    async def delete(self) -> None:
-        """As `Job.delete`."""
-        await self._client._run(self._client._operations.delete(self.id))
-
-    def _now(self, state: JobState) -> AsyncJob:
-        self.json, self.etag = state.json, state.etag
-        return self
-
-
-class AsyncResult(BaseResult):
-    """As `Result`."""
-
-    def __init__(self, client: AsyncClient, job: JobState) -> None:
-        super().__init__(JobState(job.json, job.etag))
-        self._client = client
-
-    async def overlay(self) -> PIL.Image.Image:
-        """As `Result.overlay`."""
-        return picture_of(await self.overlay_png())
-
-    async def overlay_png(self) -> bytes:
-        """As `Result.overlay_png`."""
-        return await self._client._run(self._client._operations.overlay(self.job.id))
-
-    async def to_labelstudio(self, from_name: str = "tag", to_name: str = "image") -> Json:
-        """As `Result.to_labelstudio`."""
-        document = await self._client._run(self._client._operations.document(self.job.id, "labelstudio"))
-        return with_tags(document, from_name, to_name)

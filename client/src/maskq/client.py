@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-import httpx2
-
+from maskq.driver import Driver
 from maskq.errors import MaskqError
 from maskq.images import ImageInput
-from maskq.job_state import JobState
+from maskq.job import Job, Result
 from maskq.operations import Model
-from maskq.result import BaseResult, picture_of, with_tags
-from maskq.steps import Operation, Pause, Reply, Step
 from maskq.submission import SubmitOptions
-from maskq.transport import RETRY_FOR_S, Service, Verify, answer_of, arguments_of, no_answer_of
-from maskq.typed import Json, Self, Unpack
-
-if TYPE_CHECKING:
-    import PIL.Image
+from maskq.transport import RETRY_FOR_S, Service, Verify
+from maskq.typed import Self, Unpack
 
 T = TypeVar("T")
 ImageT = TypeVar("ImageT", bound=ImageInput)
@@ -60,10 +53,8 @@ class Client:
         Raises:
             ConfigurationError: the URL or the key cannot be used.
         """
-        service = Service.at(url, api_key, retry_for_s, verify)
-        self._operations = service.operations
-        self._http = httpx2.Client(**service.http_options)
-        self.url = service.configuration.url
+        self._driver = Driver(Service.at(url, api_key, retry_for_s, verify))
+        self.url = self._driver.url
         """The URL of the service, without a slash at its end."""
 
     def __repr__(self) -> str:
@@ -77,7 +68,7 @@ class Client:
 
     def close(self) -> None:
         """Close all connections."""
-        self._http.close()
+        self._driver.close()
 
     def segment(
         self, image: ImageInput, prompt: str, *, wait_s: float | None = None, **options: Unpack[SubmitOptions]
@@ -97,7 +88,7 @@ class Client:
             JobFailed, JobCanceled: the job has no result.
             WaitTimeout: the job has not ended in time; it goes on.
         """
-        return Result(self, self._run(self._operations.segment(image, prompt, options, wait_s)))
+        return Result(self._driver, self._driver.run(self._driver.operations.segment(image, prompt, options, wait_s)))
 
     def submit(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> Job:
         """Submit a job and do not wait for it.
@@ -110,7 +101,7 @@ class Client:
         Raises:
             ImageError, RequestError, ConnectionFailed: as `segment`.
         """
-        return Job(self, self._run(self._operations.submit(image, prompt, options)))
+        return Job(self._driver, self._driver.run(self._driver.operations.submit(image, prompt, options)))
 
     def job(self, job_id: str) -> Job:
         """A job that was submitted before.
@@ -118,7 +109,7 @@ class Client:
         Raises:
             JobNotFound, JobExpired, JobDeleted: there is none.
         """
-        return Job(self, self._run(self._operations.job(job_id)))
+        return Job(self._driver, self._driver.run(self._driver.operations.job(job_id)))
 
     def jobs(self, limit: int | None = None, **filters: str) -> Iterator[Job]:
         """Your jobs, newest first, without results. Pages are read as they are needed.
@@ -132,8 +123,8 @@ class Client:
     def _all_jobs(self, limit: int | None, filters: dict[str, str]) -> Iterator[Job]:
         cursor: str | None = None
         while True:
-            page = self._run(self._operations.page(cursor, limit, filters))
-            yield from (Job(self, each) for each in page.jobs)
+            page = self._driver.run(self._driver.operations.page(cursor, limit, filters))
+            yield from (Job(self._driver, each) for each in page.jobs)
             cursor = page.next_cursor
             if cursor is None:
                 return
@@ -145,7 +136,7 @@ class Client:
         ...     [model.id for model in maskq.models()]
         ['demo']
         """
-        return self._run(self._operations.models())
+        return self._driver.run(self._driver.operations.models())
 
     def map(
         self,
@@ -189,125 +180,6 @@ class Client:
                 return
             done = next(iter(wait(running, return_when=FIRST_COMPLETED).done))
             yield running.pop(done), done.result()
-
-    def _run(self, operation: Operation[T]) -> T:
-        reply: Reply = None
-        while True:
-            try:
-                step = operation.send(reply)
-            except StopIteration as end:
-                result: T = end.value
-                return result
-            reply = self._reply(step)
-
-    def _reply(self, step: Step) -> Reply:
-        if isinstance(step, Pause):
-            time.sleep(step.seconds)
-            return None
-        try:
-            return answer_of(self._http.request(**arguments_of(step.request)))
-        except httpx2.RequestError as error:
-            return no_answer_of(error)
-
-
-class Job(JobState):
-    """A job, as it was when its client last asked; `refresh` and `wait` bring it up to date."""
-
-    def __init__(self, client: Client, state: JobState) -> None:
-        super().__init__(state.json, state.etag)
-        self._client = client
-
-    def refresh(self) -> Job:
-        """Ask for the state of the job. Returns the job itself."""
-        return self._now(self._client._run(self._client._operations.job(self.id)))
-
-    def wait(self, timeout: float | None = None) -> Job:
-        """Wait until the job has ended, in whichever way. Returns the job itself.
-
-        Args:
-            timeout: seconds. None: no limit.
-
-        Raises:
-            WaitTimeout: it has not ended in time.
-        """
-        return self._now(self._client._run(self._client._operations.ended(self, timeout)))
-
-    def events(self) -> Iterator[JobState]:
-        """The job now, and again whenever its status changes, until it has ended.
-
-        >>> with Client() as maskq:
-        ...     [state.status for state in maskq.submit("photo.png", "cat").events()][-1]
-        'succeeded'
-        """
-        self.refresh()
-        yield JobState(self.json, self.etag)
-        while not self.has_ended:
-            self._now(self._client._run(self._client._operations.news(self)))
-            yield JobState(self.json, self.etag)
-
-    def result(self, timeout: float | None = None) -> Result:
-        """Wait until the job has succeeded, and return its result.
-
-        Args:
-            timeout: seconds. None: no limit.
-
-        Raises:
-            JobFailed, JobCanceled: it has none.
-            WaitTimeout: it has not ended in time.
-        """
-        operation = self._client._operations.with_result(self, timeout)
-        return Result(self._client, self._now(self._client._run(operation)))
-
-    def cancel(self) -> Job:
-        """Cancel the job: it will never have a result. Returns the job itself.
-
-        Raises:
-            JobEnded: it has ended before.
-        """
-        return self._now(self._client._run(self._client._operations.cancel(self.id)))
-
-    def delete(self) -> None:
-        """Delete the job, its image and its result. A job that has not ended is canceled."""
-        self._client._run(self._client._operations.delete(self.id))
-
-    def _now(self, state: JobState) -> Job:
-        self.json, self.etag = state.json, state.etag
-        return self
-
-
-class Result(BaseResult):
-    """The result of a job: a sequence of `Segment`."""
-
-    def __init__(self, client: Client, job: JobState) -> None:
-        super().__init__(JobState(job.json, job.etag))
-        self._client = client
-
-    def overlay(self) -> PIL.Image.Image:
-        """The image with the masks drawn over it, for people. The service draws it as long as it has the image.
-
-        >>> with Client() as maskq:
-        ...     maskq.segment("photo.png", "cat").overlay().size
-        (64, 48)
-
-        Raises:
-            ImageExpired: it no longer has it.
-            MissingPackage: Pillow is not installed.
-        """
-        return picture_of(self.overlay_png())
-
-    def overlay_png(self) -> bytes:
-        """The same as the bytes of a PNG file."""
-        return self._client._run(self._client._operations.overlay(self.job.id))
-
-    def to_labelstudio(self, from_name: str = "tag", to_name: str = "image") -> Json:
-        """A prediction with brush labels, for Label Studio. The service makes it.
-
-        Args:
-            from_name: name of the control tag `<BrushLabels>`.
-            to_name: name of the object tag `<Image>`.
-        """
-        document = self._client._run(self._client._operations.document(self.job.id, "labelstudio"))
-        return with_tags(document, from_name, to_name)
 
 
 def _in_thread(function: Callable[[ImageT], T], argument: ImageT) -> Future[T]:

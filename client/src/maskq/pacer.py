@@ -15,6 +15,9 @@ _MAX_LAG = 0.1
 """The service counts a request after it was sent. How much later is not known: at most this part of a window is
 assumed."""
 
+_TOO_SHORT_S = 0.001
+"""A wait that is not worth a pause."""
+
 
 @dataclass(frozen=True)
 class Turn:
@@ -28,20 +31,40 @@ class Turn:
     """When it was sent."""
 
 
-@dataclass(frozen=True)
-class _Known:
-    """The last thing that is known about a limit."""
+class _Bucket:
+    """What is left of one limit: the newest answer about it, and what was sent since then."""
 
-    limit: Limit
-    number: int
-    at: float
+    def __init__(self, limit: Limit, number: int, at: float) -> None:
+        """`limit` is as the service saw it at the moment `at`, when it had counted the request with this number."""
+        self._sent: list[Turn] = []
+        self.learn(limit, number, at)
 
-    def wait_s(self, sent: int, now: float) -> float:
+    def learn(self, limit: Limit, number: int, at: float) -> None:
+        """Begin anew at what the service said, and count again what was sent after that request."""
+        self._limit, self._number = limit, number
+        self._level, self._at = limit.remaining, at
+        later, self._sent = [turn for turn in self._sent if turn.number > number], []
+        for turn in later:
+            self.take(turn)
+
+    def knows_later_than(self, number: int) -> bool:
+        """Whether the newest answer was to a later request."""
+        return self._number >= number
+
+    def take(self, turn: Turn) -> None:
+        """Count a request."""
+        self._sent.append(turn)
+        self._level = self._level_at(turn.at) - 1
+        self._at = max(self._at, turn.at)
+
+    def wait_s(self, now: float) -> float:
         """Seconds until one more request may be sent."""
-        limit = self.limit
-        available = min(limit.quota, limit.remaining + (now - self.at) * limit.per_s) - (sent - self.number)
-        needed = min(limit.quota, 1 + limit.quota * _RESERVE)
-        return max(0.0, needed - available) / limit.per_s
+        quota = self._limit.quota
+        needed = min(quota, 1 + quota * _RESERVE)
+        return max(0.0, needed - self._level_at(now)) / self._limit.per_s
+
+    def _level_at(self, moment: float) -> float:
+        return min(self._limit.quota, self._level + max(0.0, moment - self._at) * self._limit.per_s)
 
 
 class Pacer:
@@ -55,7 +78,7 @@ class Pacer:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[str, _Known] = {}
+        self._buckets: dict[str, _Bucket] = {}
         self._uncounted: set[str] = set()
         self._paused_until: dict[str, float] = {}
         self._sent = 0
@@ -64,13 +87,15 @@ class Pacer:
         """Ask to send a request of this kind. If it may be sent, it counts as sent."""
         with self._lock:
             now = self._clock()
-            counts = kind not in self._uncounted
-            waits = [known.wait_s(self._sent, now) for known in self._known.values() if counts]
-            wait_s = max([self._paused_until.get(kind, now) - now, *waits])
-            if wait_s > 0:
+            buckets = [] if kind in self._uncounted else list(self._buckets.values())
+            wait_s = max([self._paused_until.get(kind, now) - now, *(bucket.wait_s(now) for bucket in buckets)])
+            if wait_s > _TOO_SHORT_S:
                 return Turn(wait_s)
-            self._sent += counts
-            return Turn(0.0, self._sent, now)
+            self._sent += 1
+            turn = Turn(0.0, self._sent, now)
+            for bucket in buckets:
+                bucket.take(turn)
+            return turn
 
     def learn(self, kind: str, turn: Turn, headers: Mapping[str, str]) -> None:
         """Take notice of the headers of an answer. A kind of request whose answers name no limit does not count."""
@@ -78,9 +103,12 @@ class Pacer:
         with self._lock:
             (self._uncounted.discard if limits else self._uncounted.add)(kind)
             for name, limit in limits.items():
-                lag = min(self._clock() - turn.at, _MAX_LAG * limit.quota / limit.per_s)
-                if name not in self._known or self._known[name].number < turn.number:
-                    self._known[name] = _Known(limit, turn.number, turn.at + lag)
+                at = turn.at + min(self._clock() - turn.at, _MAX_LAG * limit.quota / limit.per_s)
+                bucket = self._buckets.get(name)
+                if bucket is None:
+                    self._buckets[name] = _Bucket(limit, turn.number, at)
+                elif not bucket.knows_later_than(turn.number):
+                    bucket.learn(limit, turn.number, at)
 
     def pause(self, kind: str, seconds: float) -> None:
         """Let no request of this kind be sent for a while."""

@@ -1,7 +1,7 @@
 """What an operation asks of its driver. Operations decide everything and do no input or output themselves.
 
-An operation is a generator. It yields steps, receives the reply to each, and returns its result. `client.py` drives
-operations with blocking calls, `async_client.py` with an event loop.
+An operation is a generator. It yields steps, receives the reply to each, and returns its result. `driver.py` drives
+operations with blocking calls, `async_driver.py` with an event loop.
 """
 
 from __future__ import annotations
