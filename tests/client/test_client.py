@@ -81,6 +81,12 @@ def test_options_arrive(client: Client, photo: Path) -> None:
     assert [job.id for job in client.jobs(limit=1)] == [job.id]
 
 
+def test_any_text_can_be_sent(client: Client, photo: Path) -> None:
+    name = "é \udcff\n"
+    first, again = (client.submit(photo, "cät", ref="\udcff", idempotency_key=name, file_name=name) for _ in range(2))
+    assert (first.id, first.ref) == (again.id, "?")
+
+
 def test_an_unknown_option_is_named_by_the_service(client: Client, photo: Path) -> None:
     with pytest.raises(InvalidField, match="timeout"):
         client.submit(photo, "cat", timeot=5)  # type: ignore[call-arg]

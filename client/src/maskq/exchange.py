@@ -17,6 +17,7 @@ _REPEATED = frozenset({408, 429, 502, 503, 504})
 _TOO_MUCH = 429
 _FIRST_PAUSE_S = 0.25
 _MAX_PAUSE_S = 8.0
+_CHANCE = random.Random()  # noqa: S311 - of its own: a program that has seeded `random` gets the numbers it expects
 _UNKNOWN_SERVICE_S = 10.0
 """Longest time for which requests are repeated as long as the service has never answered: its URL may be wrong."""
 
@@ -81,8 +82,8 @@ def _pause_s(reply: Answer | NoAnswer, failures: int) -> float | None:
         return None
     asked_s = retry_after_s(reply.headers) if isinstance(reply, Answer) else None
     if asked_s is not None:
-        return asked_s * random.uniform(1.0, 1.1)  # noqa: S311
-    return min(_MAX_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures, 16)) * random.uniform(0.5, 1.0)  # noqa: S311
+        return asked_s * _CHANCE.uniform(1.0, 1.1)
+    return min(_MAX_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(failures, 16)) * _CHANCE.uniform(0.5, 1.0)
 
 
 def _error(reply: Answer | NoAnswer) -> RequestError | ConnectionFailed:

@@ -44,11 +44,11 @@ class Upload:
     @property
     def fields(self) -> Mapping[str, str]:
         """The text field of the form that carries it, if one does."""
-        return {"image_url": self.url} if self.url else {}
+        return {"image_url": sendable(self.url)} if self.url else {}
 
     def file(self, name: str | None) -> tuple[str, bytes] | None:
         """The file of the form, under another name if one is given; None for a URL."""
-        return None if self.url else (_sendable(name or self.name), self.content)
+        return None if self.url else (sendable(name or self.name), self.content)
 
 
 def upload_of(image: ImageInput) -> Upload:
@@ -133,9 +133,9 @@ def _from_picture(picture: PIL.Image.Image) -> Upload:
     return Upload(file.getvalue(), f"{Path(name).stem}.png" if isinstance(name, str) and name else f"{_UNNAMED}.png")
 
 
-def _sendable(name: str) -> str:
-    """The name of a file as Unicode: bytes that are none become `?`."""
-    return name.encode("utf-8", "replace").decode()
+def sendable(text: str) -> str:
+    """The text as Unicode. Names of files may have bytes that are none: they become `?`."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _kind(value: object) -> str:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
+from urllib.parse import quote
 from uuid import uuid4
 
-from maskq.images import ImageInput, upload_of
+from maskq.images import ImageInput, sendable, upload_of
 from maskq.steps import SUBMIT, Request
 from maskq.typed import Json
 
 _RLE = "rle"
+_PRINTABLE = string.punctuation + " "
+"""What a header can carry beside letters and digits. Other characters of an idempotency key are escaped."""
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -53,13 +57,14 @@ def submission(image: ImageInput, prompt: str, wait_s: float, options: Mapping[s
     """
     upload = upload_of(image)
     given = {name: value for name, value in options.items() if value is not None}
-    key, file_name = str(given.pop("idempotency_key", "") or uuid4()), given.pop("file_name", None)
+    key = quote(str(given.pop("idempotency_key", "") or uuid4()), safe=_PRINTABLE, errors="surrogateescape")
+    file_name = given.pop("file_name", None)
     prefer = {"Prefer": f"wait={max(1, round(wait_s))}"} if wait_s > 0 else {}
     return Request(
         method="POST",
         path="/segment/",
         headers={"Idempotency-Key": key, **prefer},
-        fields={"prompt": prompt, **upload.fields, **_texts(given)},
+        fields={"prompt": sendable(prompt), **upload.fields, **_texts(given)},
         file=upload.file(file_name),
         wait_s=wait_s,
         kind=SUBMIT,
@@ -84,5 +89,5 @@ def _text(value: Any) -> str | list[str]:
     if isinstance(value, Mapping):
         return json.dumps(dict(value))
     if isinstance(value, (list, tuple)):
-        return [str(each) for each in value]
-    return str(value)
+        return [sendable(str(each)) for each in value]
+    return sendable(str(value))

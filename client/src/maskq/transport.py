@@ -75,4 +75,5 @@ def answer_of(response: httpx2.Response) -> Answer:
 def no_answer_of(error: httpx2.RequestError) -> NoAnswer:
     """Why there is no response."""
     reason = f"{error}" or type(error).__name__
-    return NoAnswer(f"{error.request.url}: {reason}", is_final=_CERTIFICATE in reason)
+    is_ours = isinstance(error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol))
+    return NoAnswer(f"{error.request.url}: {reason}", is_final=is_ours or _CERTIFICATE in reason)
