@@ -10,12 +10,17 @@ from pathlib import Path
 
 import pytest
 
+_CLIENT = Path("client", "src")
 _HEAVY = {"torch", "jax", "flax", "transformers"}
 
 
-def _lint(folder: Path) -> subprocess.CompletedProcess[str]:
+def _lint(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("lint-imports")
-    return subprocess.run([program, "--no-cache"], cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run([program, "--no-cache", *options], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def _lint_client(root: Path) -> subprocess.CompletedProcess[str]:
+    return _lint(root / _CLIENT, "--config", "../pyproject.toml")
 
 
 def _contracts(root: Path) -> dict[str, dict[str, object]]:
@@ -42,8 +47,27 @@ def test_every_import_follows_the_contracts(root: Path) -> None:
     assert result.returncode == 0, result.stdout
 
 
+def test_the_client_follows_its_contracts(root: Path) -> None:
+    result = _lint_client(root)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [("errors.py", "shared.errors"), ("client.py", "api.app"), ("pacer.py", "maskq.client"), ("rle.py", "tests.jobs")],
+)
+def test_a_wrong_import_in_the_client_is_found(root: Path, tmp_path: Path, module: str, imported: str) -> None:
+    shutil.copytree(root / "client", tmp_path / "client", ignore=shutil.ignore_patterns("__pycache__"))
+    _add(tmp_path / _CLIENT / "maskq" / module, f"def late() -> None:\n    import {imported}")
+    result = _lint_client(tmp_path)
+    assert result.returncode != 0
+    assert f"maskq.{module.removesuffix('.py')} -> {imported.partition('.')[0]}" in result.stdout
+
+
 def test_the_check_runs_the_contracts(root: Path) -> None:
-    assert '/lint-imports"' in (root / "scripts" / "check").read_text("utf-8")
+    text = (root / "scripts" / "check").read_text("utf-8")
+    assert text.count('/lint-imports"') == 2
+    assert "--config ../pyproject.toml" in text
 
 
 def test_no_contract_has_exceptions(root: Path) -> None:

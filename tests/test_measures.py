@@ -20,7 +20,10 @@ from statistics import median
 
 import pytest
 
-_PACKAGES = "api", "worker", "shared", "webhooks", "local", "scenes", "training", "evaluation", "benchmarks", "testing"
+_PACKAGES = (
+    *("api", "worker", "shared", "webhooks", "local", "scenes", "training", "evaluation", "benchmarks", "testing"),
+    "client/src/maskq",
+)
 _MAX_MEDIAN_MODULE_LINES = 100
 _MAX_MODULE_LINES = 300
 _MAX_MEDIAN_FUNCTION_LINES = 7

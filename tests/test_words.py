@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 _PLACES = (
-    *("api", "worker", "shared", "webhooks", "deploy", "docs", "scripts"),
-    *("README.md", "Dockerfile.api", "Dockerfile.worker"),
+    *("api", "worker", "shared", "webhooks", "client/src", "deploy", "docs", "scripts"),
+    *("README.md", "client/README.md", "Dockerfile.api", "Dockerfile.worker"),
     *("docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.monitoring.yml"),
 )
 _KINDS = {"", ".py", ".lua", ".md", ".html", ".api", ".worker", ".yml", ".yaml", ".json", ".toml", ".conf", ".tpl"}

@@ -1,0 +1,196 @@
+"""The client for programs without an event loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from itertools import islice
+from typing import TypeVar
+
+from maskq.driver import Driver
+from maskq.errors import MaskqError
+from maskq.images import ImageInput
+from maskq.job import Job, Result
+from maskq.operations import Model
+from maskq.submission import SubmitOptions
+from maskq.transport import RETRY_FOR_S, Service, Verify
+from maskq.typed import Self, Unpack
+
+T = TypeVar("T")
+ImageT = TypeVar("ImageT", bound=ImageInput)
+
+
+class Client:
+    """Calls one service. Safe to share between threads; close it, or use it as a context.
+
+    Requests are repeated when connections break and when the service says that it is busy, and they are delayed before
+    the rate limit of the API key would refuse them. A submission is never carried out twice.
+
+    >>> with Client() as maskq:
+    ...     result = maskq.segment("photo.png", "cat")
+    >>> result[0].score, result[0].mask.shape
+    (1.0, (48, 64))
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        api_key: str | None = None,
+        *,
+        retry_for_s: float = RETRY_FOR_S,
+        verify: Verify = True,
+    ) -> None:
+        """Nothing is sent yet.
+
+        Args:
+            url: of the service. Default: `MASKQ_URL`, or http://127.0.0.1:8000.
+            api_key: default: `MASKQ_API_KEY`, or none.
+            retry_for_s: for how many seconds a request is repeated after its first failure; 0: never. As long as the
+                service has never answered, it is at most 10.
+            verify: False accepts any certificate; an `ssl.SSLContext` says which ones.
+
+        Raises:
+            ConfigurationError: the URL or the key cannot be used.
+        """
+        self._driver = Driver(Service.at(url, api_key, retry_for_s, verify))
+        self.url = self._driver.url
+        """The URL of the service, without a slash at its end."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.url}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._driver.close()
+
+    def segment(
+        self, image: ImageInput, prompt: str, *, wait_s: float | None = None, **options: Unpack[SubmitOptions]
+    ) -> Result:
+        """Cut the objects that a prompt names out of an image. Takes one request, if the job ends within 30 s.
+
+        Args:
+            image: a path, an `https` or `data:` URL, bytes, a file, a Pillow image, or an array of uint8.
+            prompt: `cat`, or `cat ; dog` for two things.
+            wait_s: seconds to wait for the result. None: until the job has ended.
+            options: `SubmitOptions`.
+
+        Raises:
+            ImageError: the image cannot be read.
+            RequestError: the service refused the job.
+            ConnectionFailed: the service does not answer.
+            JobFailed, JobCanceled: the job has no result.
+            WaitTimeout: the job has not ended in time; it goes on.
+        """
+        return Result(self._driver, self._driver.run(self._driver.operations.segment(image, prompt, options, wait_s)))
+
+    def submit(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> Job:
+        """Submit a job and do not wait for it.
+
+        >>> with Client() as maskq:
+        ...     job = maskq.submit("photo.png", "cat", ref="frame-17")
+        ...     job.wait(timeout=30).status, job.ref
+        ('succeeded', 'frame-17')
+
+        Raises:
+            ImageError, RequestError, ConnectionFailed: as `segment`.
+        """
+        return Job(self._driver, self._driver.run(self._driver.operations.submit(image, prompt, options)))
+
+    def job(self, job_id: str) -> Job:
+        """A job that was submitted before.
+
+        Raises:
+            JobNotFound, JobExpired, JobDeleted: there is none.
+        """
+        return Job(self._driver, self._driver.run(self._driver.operations.job(job_id)))
+
+    def jobs(self, limit: int | None = None, **filters: str) -> Iterator[Job]:
+        """Your jobs, newest first, without results. Pages are read as they are needed.
+
+        Args:
+            limit: the most jobs. None: all.
+            filters: query parameters of `GET /jobs`.
+        """
+        return islice(self._all_jobs(limit, filters), limit)
+
+    def _all_jobs(self, limit: int | None, filters: dict[str, str]) -> Iterator[Job]:
+        cursor: str | None = None
+        while True:
+            page = self._driver.run(self._driver.operations.page(cursor, limit, filters))
+            yield from (Job(self._driver, each) for each in page.jobs)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def models(self) -> list[Model]:
+        """The models of the service, the default first.
+
+        >>> with Client() as maskq:
+        ...     [model.id for model in maskq.models()]
+        ['demo']
+        """
+        return self._driver.run(self._driver.operations.models())
+
+    def map(
+        self,
+        images: Iterable[ImageT],
+        prompt: str,
+        *,
+        concurrency: int = 16,
+        options_for: Callable[[ImageT], SubmitOptions] | None = None,
+        **options: Unpack[SubmitOptions],
+    ) -> Iterator[tuple[ImageT, Result | MaskqError]]:
+        """Segment many images. Yields each with its result, or with the error that it has instead, as they end.
+
+        An image is taken when there is room for it, so any number needs the memory of `concurrency` images. If the
+        caller stops early, what has begun is left alone.
+
+        >>> with Client() as maskq:
+        ...     for image, outcome in maskq.map(["photo.png", "missing.png"], "cat"):
+        ...         print(image, "failed" if isinstance(outcome, MaskqError) else len(outcome))
+        missing.png failed
+        photo.png 1
+
+        Args:
+            concurrency: the most jobs that are under way.
+            options_for: returns further options for one image, such as its `ref`.
+            options: for all images, as in `segment`.
+        """
+        remaining = iter(images)
+        running: dict[Future[Result | MaskqError], ImageT] = {}
+
+        def outcome(image: ImageT) -> Result | MaskqError:
+            merged: SubmitOptions = {**options, **(options_for(image) if options_for else {})}
+            try:
+                return self.segment(image, prompt, **merged)
+            except MaskqError as error:
+                return error
+
+        while True:
+            for image in islice(remaining, concurrency - len(running)):
+                running[_in_thread(outcome, image)] = image
+            if not running:
+                return
+            done = next(iter(wait(running, return_when=FIRST_COMPLETED).done))
+            yield running.pop(done), done.result()
+
+
+def _in_thread(function: Callable[[ImageT], T], argument: ImageT) -> Future[T]:
+    """Call a function in a thread that does not keep the process alive, as those of a pool would."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(argument))
+        except BaseException as error:  # `map` raises it
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="maskq", daemon=True).start()
+    return future

@@ -1,0 +1,55 @@
+"""COCO data sets of one or of many results (cocodataset.org/#format-data), with masks as run lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from maskq.segments import Segment, Segments
+from maskq.typed import Json
+
+
+class CocoDataset:
+    """Collects results. Images, annotations and categories are numbered from 1, in the order in which they come: a
+    label has the same category in all images."""
+
+    def __init__(self, results: Iterable[Segments] = ()) -> None:
+        self._images: list[Json] = []
+        self._annotations: list[Json] = []
+        self._categories: dict[str, int] = {}
+        for result in results:
+            self.add(result)
+
+    def add(self, result: Segments, file_name: str | None = None) -> None:
+        """Add the image of a result and its objects. The image has the name of the job's file, unless another is given;
+        without any, the id of the job. An object without a mask has an empty `segmentation`."""
+        image_id = len(self._images) + 1
+        name = file_name or result.job.file_name or result.job.id
+        self._images.append({"id": image_id, "file_name": name, "width": result.width, "height": result.height})
+        self._annotations += [
+            self._annotation(found, number, image_id) for number, found in enumerate(result, len(self._annotations) + 1)
+        ]
+
+    def json(self) -> Json:
+        """The data set as one JSON document, for `pycocotools.coco.COCO` and tools that read the same."""
+        categories = [{"id": number, "name": name, "supercategory": ""} for name, number in self._categories.items()]
+        return {
+            "info": {"description": "masks made by maskq", "contributor": "maskq"},
+            "licenses": [],
+            "images": self._images,
+            "categories": categories,
+            "annotations": self._annotations,
+        }
+
+    def _annotation(self, found: Segment, annotation_id: int, image_id: int) -> Json:
+        x0, y0, x1, y1 = found.box
+        rle = found.rle
+        return {
+            "id": annotation_id,
+            "image_id": image_id,
+            "category_id": self._categories.setdefault(found.name, len(self._categories) + 1),
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
+            "area": found.area if rle else (x1 - x0) * (y1 - y0),
+            "iscrowd": 0,
+            "score": found.score,
+            "segmentation": {"size": rle["size"], "counts": rle["counts"]} if rle else [],
+        }

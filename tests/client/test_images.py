@@ -1,0 +1,93 @@
+"""Everything that people have as an image can be given, and what is none is refused with the reason."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+import numpy as np
+import pytest
+from maskq.errors import ImageError
+from maskq.images import upload_of
+from PIL import Image
+
+
+def _pixels(png: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(png))
+
+
+def test_a_path_is_read_and_keeps_its_name(photo: Path, png: bytes) -> None:
+    for image in (photo, str(photo)):
+        assert upload_of(image).file(None) == ("photo.png", png)
+
+
+def test_bytes_of_any_kind_are_sent_as_they_are(png: bytes) -> None:
+    for image in (png, bytearray(png), memoryview(png)):
+        assert upload_of(image).content == png
+
+
+def test_an_open_file_is_read_and_keeps_its_name(photo: Path, png: bytes) -> None:
+    with photo.open("rb") as file:
+        assert upload_of(file).file(None) == ("photo.png", png)
+    assert upload_of(io.BytesIO(png)).file(None) == ("image", png)
+
+
+@pytest.mark.parametrize("url", ["https://example.com/cat.jpg", "http://example.com", "HTTPS://EXAMPLE.COM/"])
+def test_a_url_is_left_to_the_service(url: str) -> None:
+    upload = upload_of(url)
+    assert (upload.fields, upload.file(None)) == ({"image_url": url}, None)
+
+
+def test_a_data_url_is_sent_as_a_file(png: bytes) -> None:
+    assert upload_of(f"data:image/png;base64,{base64.b64encode(png).decode()}").content == png
+    assert upload_of(f"DATA:image/png,{quote_from_bytes(png)}").content == png
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "F", "I;16"])
+def test_a_pillow_image_of_any_mode_becomes_png(mode: str) -> None:
+    upload = upload_of(Image.new(mode, (7, 5)))
+    assert _pixels(upload.content).size == (7, 5)
+    assert upload.file(None) == ("image.png", upload.content)
+
+
+def test_a_pillow_image_keeps_the_name_of_its_file(photo: Path) -> None:
+    with Image.open(photo) as picture:
+        assert upload_of(picture).name == "photo.png"
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 3), (5, 7, 4)])
+def test_an_array_becomes_png_with_the_same_pixels(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.testing.assert_array_equal(np.asarray(_pixels(upload_of(array).content)), array.squeeze())
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (Path("missing.png"), "missing.png"),
+        ("missing.png", "missing.png"),
+        ("a\0b", "null"),
+        (".", "directory"),
+        ("data:image/png;base64", "comma"),
+        ("data:image/png;base64,?", "base64"),
+        (io.StringIO("text"), "rb"),
+        (np.zeros((4, 4)), "float64"),
+        (np.zeros((4, 4, 2), np.uint8), "channels"),
+        (np.zeros((0, 4), np.uint8), "height"),
+        (17, "int"),
+        (None, "NoneType"),
+    ],
+)
+def test_what_is_no_image_is_refused_with_the_reason(image: Any, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        upload_of(image)
+
+
+def test_a_name_that_is_no_unicode_can_be_sent(tmp_path: Path, png: bytes) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
+    path.write_bytes(png)
+    assert upload_of(path).file(None) == ("?.png", png)
