@@ -87,8 +87,8 @@ def test_the_locked_packages_are_all_that_an_extra_needs(root: Path, extra: str)
         line for file in files for line in re.findall(r"^\S+==\S+", file.read_text("utf-8"), re.MULTILINE)
     )
     needed: set[tuple[str, str]] = set()
-    _add_requirements("maskq", {extra}, needed)
-    assert {name for name, _ in needed} - {"maskq"} <= set(locked), "run: scripts/lock --hashes"
+    _add_requirements("maskq-server", {extra}, needed)
+    assert {name for name, _ in needed} - {"maskq-server"} <= set(locked), "run: scripts/lock --hashes"
 
 
 def _versions(lines: Iterable[str]) -> dict[str, str]:
@@ -106,11 +106,11 @@ def _copied(dockerfile: Path) -> Iterator[str]:
 def _absent(extra: str) -> set[str]:
     """Modules that are installed here and not in an image with this extra."""
     installed: set[tuple[str, str]] = set()
-    _add_requirements("maskq", {extra}, installed)
-    names = {name for name, _ in installed} - {"maskq"}
+    _add_requirements("maskq-server", {extra}, installed)
+    names = {name for name, _ in installed} - {"maskq-server"}
     modules = packages_distributions().items()
     known = {module: {canonicalize_name(owner) for owner in owners} for module, owners in modules}
-    return {module for module, owners in known.items() if not owners & names and "maskq" not in owners}
+    return {module for module, owners in known.items() if not owners & names and "maskq-server" not in owners}
 
 
 def _add_requirements(name: str, extras: set[str], found: set[tuple[str, str]]) -> None:
