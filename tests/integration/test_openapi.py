@@ -62,7 +62,8 @@ def test_schemathesis_finds_no_undocumented_answer(
     with front_end(wide_open) as url:
         run = subprocess.run(
             [
-                *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", *header),
+                *(sys.executable, "-m", "schemathesis.cli", "--config-file", "tests/schemathesis.toml"),
+                *("run", f"{url}/openapi.json", *header),
                 *("--checks", "all", "--max-time", str(_RUN_S), "--no-color", "--generation-database", "none"),
                 *("--continue-on-failure", "--warnings", "off", "--seed", _SEED),
             ],
