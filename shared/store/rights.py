@@ -146,14 +146,13 @@ class Process(Enum):
 
     FRONT_END = Rights.of(
         "front end",
-        scripts="admit cancel live read reap redeliver submit",
-        commands=_NOTIFY
-        | _words("GET HGETALL HMGET LRANGE SUBSCRIBE TIME ZCARD ZCOUNT ZRANGE ZREVRANGE ZREVRANK ZSCORE"),
+        scripts="admit cancel delete list live read reap redeliver submit",
+        commands=_NOTIFY | _words("GET HGETALL HMGET LRANGE SUBSCRIBE TIME ZCARD ZCOUNT ZRANGE ZSCORE"),
         read={
             key_names.API_KEYS,
             key_names.DELIVERERS,
             key_names.DELIVERY_COUNTS,
-            *(_sample(key) for key in (key_names.attempts, key_names.workers)),
+            _sample(key_names.workers),
         },
         written={*_BINDINGS, *_QUEUES},
         subscribed={key_names.CHANGES},

@@ -52,13 +52,14 @@ class Processes:
         for name, process in self.running.items():
             assert process.poll() is None, f"{name} ended with {process.poll()}\n{self.log(name)}"
 
-    def submit(self, **fields: str) -> httpx2.Response:
+    def submit(self, idempotency_key: str = "", **fields: str) -> httpx2.Response:
         """Submit a picture, for the prompt `cat` unless another is given."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         image = io.BytesIO()
         Image.new("RGB", (8, 8)).save(image, "PNG")
         with self.client() as client:
             files = {"image_file": ("a.png", image.getvalue())}
-            return client.post("/segment/", data={"prompt": "cat", **fields}, files=files)
+            return client.post("/segment/", data={"prompt": "cat", **fields}, files=files, headers=headers)
 
     def has_succeeded(self, job_id: str) -> bool:
         """Whether a job has. The front end may not answer."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Set
@@ -146,3 +147,9 @@ def test_every_key_is_in_the_rights_of_a_process() -> None:
     for name, value in vars(key_names).items():
         if isinstance(value, KeyName):
             assert value(*["unused"] * len(value.values)) in known, name
+
+
+def test_every_script_is_in_the_rights_of_a_process(root: Path) -> None:
+    scripts = {path.stem for path in (root / "shared/store/scripts").glob("*.lua")} - {"common", "missing_rights"}
+    lists = re.findall(r'scripts="([\w ]+)"', (root / "shared/store/rights.py").read_text("utf-8"))
+    assert set(" ".join(lists).split()) == scripts
