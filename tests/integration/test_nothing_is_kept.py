@@ -139,8 +139,10 @@ async def _attack(port: int, images: str) -> int:
 
 def _kept() -> list[str]:
     """What is still counted anywhere in this process."""
-    shares = [each for each in gc.get_objects() if isinstance(each, Shares)]
-    threads = [each for each in gc.get_objects() if isinstance(each, FairThreads)]
+    gc.collect()  # those of other tests
+    objects = gc.get_objects()  # isinstance would warn: it reads an attribute, and some of torch's are deprecated
+    shares: list[Shares] = [each for each in objects if type(each) is Shares]
+    threads: list[FairThreads] = [each for each in objects if type(each) is FairThreads]
     kept = [f"{each._what}: {each.in_use}, {dict(each._used)}" for each in shares if each.in_use or each._used]
     return kept + [str(each._running) for each in threads if each._running or each._waiting]
 
