@@ -90,9 +90,8 @@ async def _keys(fleet: Fleet) -> tuple[str, str]:
     store = ApiKeyStore.connect(Settings.of(redis_url=fleet.broker_url).redis)
     scopes = frozenset({Scope.SUBMIT, Scope.READ})
     try:
-        (_, attacker), (_, neighbour) = [
-            await store.create(name, scopes, 600, 100, 1) for name in ("attacker", "honest")
-        ]
+        _, attacker = await store.create("attacker", scopes, 600, 100, 1)
+        _, neighbour = await store.create("honest", scopes, 6_000, 1_000, 1)
     finally:
         await store.close()
     return attacker, neighbour
