@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeAlias
+
+from redis import Redis
 
 from shared.domain.job import Job, JobStatus, Priority, new_job_id
 from shared.domain.result import SegmentationResult
 from shared.settings import Settings
+from shared.store import key_names
 from shared.store.leases import Lease, LeaseStore
 from shared.store.submissions import SubmissionStore
 from testing.factories import failure, job_request, new_job, segmentation_result, success
@@ -68,6 +73,27 @@ class Deployment:
         lease = self.leases.claim(MODEL, is_idle=is_idle)
         assert lease is not None
         return lease
+
+
+def first_canceled(deployment: Deployment, redis: Redis, change: Callable[[], object]) -> list[str]:
+    """The ids that a worker which listens receives of `change`, up to the first."""
+    received: list[str] = []
+    stopped = threading.Event()
+
+    def listen() -> None:
+        for each in deployment.leases.canceled(stopped.is_set):
+            received.append(each)
+            stopped.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    while not dict(redis.pubsub_numsub(key_names.CANCELED)).get(key_names.CANCELED.encode()):
+        time.sleep(0.01)
+    change()
+    listener.join(60)
+    stopped.set()
+    listener.join()
+    return received
 
 
 Deploy: TypeAlias = Callable[..., Deployment]

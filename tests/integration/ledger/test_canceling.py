@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 from redis import Redis
 
 from shared.domain.job import JobStatus
-from shared.store import key_names
 from shared.store.leases import Reaped
 from tests.clock import MovedClock
-from tests.integration.ledger.deployment import MODEL, SUCCESS, Deployment
+from tests.integration.ledger.deployment import MODEL, SUCCESS, Deployment, first_canceled
 
 
 def test_a_canceled_job_never_gets_a_result(deployment: Deployment) -> None:
@@ -29,23 +25,7 @@ def test_a_canceled_job_never_gets_a_result(deployment: Deployment) -> None:
 
 def test_workers_receive_the_id_of_a_canceled_job(deployment: Deployment, redis: Redis) -> None:
     job_id = deployment.submit()
-    received: list[str] = []
-    stopped = threading.Event()
-
-    def listen() -> None:
-        for each in deployment.leases.canceled(stopped.is_set):
-            received.append(each)
-            stopped.set()
-
-    listener = threading.Thread(target=listen)
-    listener.start()
-    while not dict(redis.pubsub_numsub(key_names.CANCELED)).get(key_names.CANCELED.encode()):
-        time.sleep(0.01)
-    deployment.cancel(job_id)
-    listener.join(60)
-    stopped.set()
-    listener.join()
-    assert received == [job_id]
+    assert first_canceled(deployment, redis, lambda: deployment.cancel(job_id)) == [job_id]
 
 
 def test_a_job_is_canceled_at_its_deadline_both_queued_and_running(deployment: Deployment, clock: MovedClock) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,7 +20,7 @@ from shared.store.deliveries import DeliveryStore, Verdict
 from shared.store.records import text
 from shared.store.submissions import SubmissionStore
 from tests.clock import MovedClock
-from tests.integration.ledger.deployment import LEASE_S, MODEL, SUCCESS, Deploy, Deployment
+from tests.integration.ledger.deployment import LEASE_S, MODEL, SUCCESS, Deploy, Deployment, first_canceled
 
 _WEBHOOK = Webhook(url="https://example.com/hook", base_url="http://here/")
 
@@ -100,22 +99,7 @@ def test_a_worker_of_a_deleted_job_can_change_nothing(deployment: Deployment, re
 def test_a_worker_is_told_that_its_job_is_deleted(deployment: Deployment, redis: Redis) -> None:
     job_id = deployment.submit()
     deployment.claim()
-    received: list[str] = []
-    stopped = threading.Event()
-
-    def listen() -> None:
-        for each in deployment.leases.canceled(stopped.is_set):
-            received.append(each)
-            stopped.set()
-
-    listener = threading.Thread(target=listen)
-    listener.start()
-    while not dict(redis.pubsub_numsub(key_names.CANCELED)).get(key_names.CANCELED.encode()):
-        pass
-    deployment.delete(job_id)
-    listener.join(60)
-    stopped.set()
-    assert received == [job_id]
+    assert first_canceled(deployment, redis, lambda: deployment.delete(job_id)) == [job_id]
 
 
 def test_a_repeated_request_does_not_run_a_deleted_job_again(deployment: Deployment) -> None:
