@@ -15,11 +15,14 @@ find_python() {
     return 1
 }
 
+CLIENT_EXTRAS=cli # client/pyproject.toml
+
 install() {
     local extras=$1
     [ -x "$PYTHON" ] || { echo "maskq: making .venv (once)" >&2; "$(find_python)" -m venv .venv; }
     echo "maskq: installing [$extras] into .venv; PyTorch is large, so this takes a few minutes" >&2
-    "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$extras]"
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+        --editable ".[$extras]" --editable "./client[$CLIENT_EXTRAS]"
 }
 
 # Two packages contain cv2. A tool of the tests requires opencv-python, which does not work without a display.
@@ -30,8 +33,8 @@ keep_headless_opencv() {
 }
 
 # A stamp is a copy of what was installed: the next command starts at once, and a changed version is installed.
-is_installed() { cat pyproject.toml constraints.txt | cmp --silent - ".venv/$1"; }
-stamp() { cat pyproject.toml constraints.txt >".venv/$1"; }
+is_installed() { cat pyproject.toml client/pyproject.toml constraints.txt | cmp --silent - ".venv/$1"; }
+stamp() { cat pyproject.toml client/pyproject.toml constraints.txt >".venv/$1"; }
 
 PYTHON="$PWD/.venv/bin/python"
 if [ "${INSTALL:-yes}" = no ]; then

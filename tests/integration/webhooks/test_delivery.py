@@ -72,7 +72,6 @@ def test_every_end_of_a_job_is_announced_and_signed(
 ) -> None:
     end, job_status, error = _ENDS[name]
     job_id = deployment.submit(receiver.url, **({"timeout": "0.2"} if name == "deadline" else {}))
-    assert deployment.client.get(f"/jobs/{job_id}/webhooks").json() == {"deliveries": []}
     end(deployment, job_id)
     (received,) = receiver.wait_for(1)
     message = received.verified(secret)
@@ -86,6 +85,12 @@ def test_every_end_of_a_job_is_announced_and_signed(
     assert (delivery["id"], delivery["type"], delivery["url"]) == (received.id, "job.completed", receiver.url)
     assert (delivery["state"], delivery["next_attempt_at"]) == ("delivered", None)
     assert [attempt["status"] for attempt in delivery["attempts"]] == [204]
+
+
+@pytest.mark.usefixtures("deliverer")
+def test_a_job_that_has_not_ended_is_not_announced(deployment: Deployment, receiver: Receiver) -> None:
+    job_id = deployment.submit(receiver.url)
+    assert deployment.client.get(f"/jobs/{job_id}/webhooks").json() == {"deliveries": []}
 
 
 @pytest.mark.usefixtures("deliverer")

@@ -1,0 +1,1 @@
+"""The command line: `maskq`. One module of `commands` for each command."""
