@@ -27,6 +27,7 @@ _BUSY = (ServerBusy, ShareExceeded)
 _NOT_MODIFIED = {"description": "The job is still in the state that `If-None-Match` names, `wait` included."}
 
 
+@router.head("", include_in_schema=False)
 @router.get("", responses=problems(InvalidField, MaskqError, ScopeMissing, *_BUSY))
 async def list_jobs(
     request: Request,
@@ -51,6 +52,7 @@ async def list_jobs(
     return JobPage(jobs=views, next_cursor=found.next_cursor)
 
 
+@router.head("/{job_id}", include_in_schema=False)
 @router.get("/{job_id}", responses={304: _NOT_MODIFIED, **problems(*OWN_JOB_ERRORS, InvalidField, *_BUSY)})
 async def read_job(
     state: OwnJob,

@@ -40,8 +40,8 @@ _SAMPLE_S = 1.0
 _MAX_LISTED = 1_000
 """Jobs that one request for a list looks at, most of them expired. It takes the server 3 ms."""
 _MAX_MATCHED = 250
-"""The same for a list with a filter, which reads the request of each job. It takes the server 3 ms, and 5 ms if each has
-the longest metadata."""
+"""The same for a list with a filter, which reads the request of each job. It takes the server 3 ms, and 5 ms if
+each has the longest metadata."""
 _IDEMPOTENCY_S = 86_400
 """How long an idempotency key is kept: a day."""
 _STORE_FULL = f"{FULL_SHARE:.0%} of the store's memory is in use; try again when jobs have ended"
