@@ -108,6 +108,8 @@ Submitter = Annotated[Caller, Security(_caller, scopes=[Scope.SUBMIT])]
 """A caller that may submit jobs, and cancel its own."""
 Reader = Annotated[Caller, Security(_caller, scopes=[Scope.READ])]
 """A caller that may read its own jobs."""
+AnyCaller = Annotated[Caller, Security(_caller)]
+"""A caller with any scope."""
 
 
 async def _checked_id(job_id: str) -> str:

@@ -157,6 +157,11 @@ def test_pages_of_jobs_are_read_as_they_are_needed(client: Client, photo: Path) 
     assert list(client.jobs(limit=0)) == []
 
 
+def test_limits_are_read(client: Client) -> None:
+    limits = client.limits()
+    assert (limits["max_ref_chars"], limits["rates"]) == (200, {})
+
+
 def test_jobs_are_found_by_state_and_reference(client: Client, photo: Path) -> None:
     job = client.submit(photo, "cat", ref="find me")
     job.wait(timeout=30)

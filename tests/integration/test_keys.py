@@ -309,6 +309,24 @@ def test_reads_and_submissions_are_charged_apart(url: str, make_key: MakeKey) ->
         assert client.get(job).status_code == 410
 
 
+def test_limits_say_what_the_caller_may_do(url: str, make_key: MakeKey) -> None:
+    secret = make_key(per_minute=1, burst=2, share=3)
+    with _client(url, secret) as client:
+        submit(client)
+        for _ in range(2):
+            limits = client.get("/limits").raise_for_status().json()
+        assert limits["rates"] == {
+            "submit": {"per_minute": 1, "burst": 2, "remaining": 1},
+            "read": {"per_minute": 20, "burst": 40, "remaining": 38},
+        }
+        assert (limits["share"], limits["max_prompt_chars"], limits["max_wait_s"]) == (3, 512, 60)
+        assert submit(client, prompt="a" * limits["max_prompt_chars"]).status_code == 202
+        assert secret not in str(limits)
+        assert client.head("/limits").headers["content-length"] == client.get("/limits").headers["content-length"]
+    with _client(url, make_key(scopes=(Scope.SUBMIT,))) as client:
+        assert client.get("/limits").status_code == 200  # whoever submits needs it
+
+
 def test_every_answer_has_the_rate_limit_headers(url: str, make_key: MakeKey) -> None:
     with _client(url, make_key()) as client:
         job = submit(client).json()

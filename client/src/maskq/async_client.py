@@ -14,7 +14,7 @@ from maskq.images import ImageInput
 from maskq.operations import Model, job_filters
 from maskq.submission import SubmitOptions
 from maskq.transport import RETRY_FOR_S, Service, Verify
-from maskq.typed import Self, Unpack
+from maskq.typed import Json, Self, Unpack
 
 T = TypeVar("T")
 ImageT = TypeVar("ImageT", bound=ImageInput)
@@ -91,6 +91,10 @@ class AsyncClient:
     async def models(self) -> list[Model]:
         """As `Client.models`."""
         return await self._driver.run(self._driver.operations.models())
+
+    async def limits(self) -> Json:
+        """As `Client.limits`."""
+        return await self._driver.run(self._driver.operations.limits())
 
     async def map(
         self,

@@ -15,7 +15,7 @@ from maskq.job import Job, Result
 from maskq.operations import Model, job_filters
 from maskq.submission import SubmitOptions
 from maskq.transport import RETRY_FOR_S, Service, Verify
-from maskq.typed import Self, Unpack
+from maskq.typed import Json, Self, Unpack
 
 T = TypeVar("T")
 ImageT = TypeVar("ImageT", bound=ImageInput)
@@ -141,6 +141,15 @@ class Client:
         ['demo']
         """
         return self._driver.run(self._driver.operations.models())
+
+    def limits(self) -> Json:
+        """What you may do: the answer of `GET /limits`.
+
+        >>> with Client() as maskq:
+        ...     maskq.limits()["max_prompt_chars"]
+        512
+        """
+        return self._driver.run(self._driver.operations.limits())
 
     def map(
         self,

@@ -128,6 +128,11 @@ class Operations:
         found = (yield from self._exchange.answer(Request("GET", "/models"))).json()
         return [Model(each["id"], each["about"], each["resolution"], each["live_workers"]) for each in found]
 
+    def limits(self) -> Operation[Json]:
+        """What this client may do."""
+        found: Json = (yield from self._exchange.answer(Request("GET", "/limits"))).json()
+        return found
+
     def overlay(self, job_id: str) -> Operation[bytes]:
         """The image with the masks drawn over it, as PNG."""
         return (yield from self._exchange.answer(Request("GET", f"{_path(job_id)}/overlay.png"))).body
