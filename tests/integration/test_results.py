@@ -23,6 +23,7 @@ from shared.store.leases import LeaseStore
 from testing.factories import segmented_object, success
 from testing.pictures import encoded, gradient
 from testing.servers import front_end
+from tests.jobs import assert_problem
 
 _INSIDE = np.zeros((48, 64), np.uint8, order="F")
 _INSIDE[10:30, 20:50] = 1
@@ -123,6 +124,23 @@ def test_an_image_that_does_not_decode_has_no_overlay(client: httpx2.Client, set
     job = _submit(client, whole[:2000] + bytes(500) + whole[2500:])
     _finish(settings)
     _assert_problem(client.get(job["urls"]["overlay"]), 422, "image_unreadable")
+
+
+def test_label_studio_gets_the_names_of_its_control_tags(client: httpx2.Client, done: dict[str, Any]) -> None:
+    url = done["urls"]["result"]
+
+    def names(**params: str) -> tuple[str, str]:
+        region = client.get(url, params={"format": "labelstudio", **params}).raise_for_status().json()["result"][0]
+        return region["from_name"], region["to_name"]
+
+    assert names() == ("tag", "image")
+    assert names(from_name="masks 'é\"") == ("masks 'é\"", "image")
+    assert names(to_name="photo") == ("tag", "photo")
+    assert names(from_name="photo", to_name="masks") == ("photo", "masks")
+    for params in ({"from_name": ""}, {"to_name": "a" * 101}, {"from_name": "a\0"}):
+        refused = assert_problem(client.get(url, params={"format": "labelstudio", **params}), 422, "invalid_field")
+        assert next(iter(params)) in refused["detail"]
+    assert_problem(client.get(url, params={"format": "coco", "to_name": "photo"}), 422, "invalid_field")
 
 
 _NOT_COMPARED = ("date", "x-request-id")
