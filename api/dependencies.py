@@ -13,6 +13,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from api.auth.caller import Caller
+from api.auth.charges import charge_of
 from api.http.request_memory import memory_of
 from api.services import Services
 from shared.domain.api_key import ApiKey, Scope, fingerprint
@@ -57,14 +58,14 @@ async def _identified(request: Request, services: Services, needed: SecurityScop
     address = request.client.host if request.client else ""
     if services.http.require_keys is False:
         return Caller(ANONYMOUS, address=address)
-    admission = await services.keys.admit(secret) if secret else None
+    admission = await services.keys.admit(fingerprint(secret), charge_of(request)) if secret else None
     if admission is None:
         raise KeyRequired("send a key as `Authorization: Bearer maskq_...` or `X-API-Key: maskq_...`")
     request.state.caller = admission.key.id
     request.state.answer_headers = _rate_headers(admission)
     if not admission.is_within_rate:
         wait_s = admission.retry_after_s
-        raise RateLimited(f"this key may send its next request in {wait_s:.1f} s", wait_s)
+        raise RateLimited(f"this key may {admission.kind} again in {wait_s:.1f} s", wait_s)
     key = admission.key
     _require_scopes(key, needed)
     return Caller(
@@ -94,11 +95,12 @@ def _require_scopes(key: ApiKey, needed: SecurityScopes) -> None:
 
 
 def _rate_headers(admission: Admission) -> dict[str, str]:
-    """The rate limit of the key, in the fields of draft-ietf-httpapi-ratelimit-headers-10. The quota is the burst; the
-    window is the time in which the key earns a whole burst again."""
+    """The rate limit of the key for this kind of request, by which it is named, in the fields of
+    draft-ietf-httpapi-ratelimit-headers-10. The quota is the burst; the window is the time in which the key earns a
+    whole burst again."""
     return {
-        "RateLimit-Policy": f'"key";q={admission.key.burst};w={admission.window_s}',
-        "RateLimit": f'"key";r={admission.remaining};t={round(admission.refilled_s + 0.499)}',
+        "RateLimit-Policy": f'"{admission.kind}";q={admission.quota};w={admission.window_s}',
+        "RateLimit": f'"{admission.kind}";r={admission.remaining};t={round(admission.refilled_s + 0.499)}',
     }
 
 
@@ -106,6 +108,8 @@ Submitter = Annotated[Caller, Security(_caller, scopes=[Scope.SUBMIT])]
 """A caller that may submit jobs, and cancel its own."""
 Reader = Annotated[Caller, Security(_caller, scopes=[Scope.READ])]
 """A caller that may read its own jobs."""
+AnyCaller = Annotated[Caller, Security(_caller)]
+"""A caller with any scope."""
 
 
 async def _checked_id(job_id: str) -> str:

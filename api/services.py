@@ -31,7 +31,7 @@ _INTAKE_THREADS = 4
 class Services:
     """One of each. All are safe to share between requests."""
 
-    http: HttpSettings
+    settings: Settings
     models: Mapping[str, ServedModel]
     """The models of this deployment by name. The first is the default."""
     store: SubmissionStore
@@ -44,6 +44,11 @@ class Services:
     overlays: Renderings
     documents: Renderings
     """Masks and documents, which take no decoder and do not wait for overlays."""
+
+    @property
+    def http(self) -> HttpSettings:
+        """The settings of HTTP."""
+        return self.settings.http
 
     @property
     def model(self) -> ServedModel:
@@ -70,7 +75,7 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
         stack.enter_context(reaping(settings, models))
         overlays, documents = _renderings(settings, stack)
         yield Services(
-            settings.http, models, store, keys, notifier, watcher, intake, deliveries, decoders, overlays, documents
+            settings, models, store, keys, notifier, watcher, intake, deliveries, decoders, overlays, documents
         )
 
 

@@ -91,9 +91,17 @@ def _parser() -> argparse.ArgumentParser:
         help="of submit, read, admin; comma-separated",
     )
     create.add_argument(
-        "--per-minute", type=_positive(float), default=600.0, help="requests per minute in the long run (default: 600)"
+        "--per-minute",
+        type=_positive(float),
+        default=600.0,
+        help="submissions per minute in the long run, and 20 times as many reads (default: 600)",
     )
-    create.add_argument("--burst", type=_positive(int), default=100, help="requests at once (default: 100)")
+    create.add_argument(
+        "--burst",
+        type=_positive(int),
+        default=100,
+        help="submissions at once, and 20 times as many reads (default: 100)",
+    )
     create.add_argument("--share", type=_positive(int), default=1, help="weight in the fair queue (default: 1)")
     create.set_defaults(run=_create)
     commands.add_parser("list", help="list all keys, without their secrets").set_defaults(run=_list)

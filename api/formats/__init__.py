@@ -7,13 +7,14 @@ from enum import StrEnum
 from typing import Any
 
 from api.formats.coco import coco_document, coco_polygon_document
-from api.formats.labelstudio import labelstudio_document
+from api.formats.labelstudio import ControlTags, labelstudio_document
 from api.formats.roboflow import roboflow_document
 from shared.domain.job import Job
 from shared.domain.result import SegmentationResult
 from shared.errors import InvalidField
 
 Document = dict[str, Any]
+_TEMPLATE_TAGS = ControlTags()
 
 
 class ResultFormat(StrEnum):
@@ -31,8 +32,10 @@ class ResultFormat(StrEnum):
     """A prediction with brush labels, to import into Label Studio."""
 
 
-def document_of(job: Job, result: SegmentationResult, name: ResultFormat) -> Document:
-    """The whole result as one document. May take some seconds for large masks.
+def document_of(
+    job: Job, result: SegmentationResult, name: ResultFormat, tags: ControlTags = _TEMPLATE_TAGS
+) -> Document:
+    """The whole result as one document. May take some seconds for large masks. `tags` are for Label Studio.
 
     Raises:
         InvalidField: the masks have too many details for this format, which is written run by run.
@@ -40,7 +43,7 @@ def document_of(job: Job, result: SegmentationResult, name: ResultFormat) -> Doc
     size = sum(len(found.rle.counts) for found in result.objects if found.rle)
     if name in _RUN_BY_RUN and size > _MAX_COUNTS_CHARS:
         raise InvalidField(f"format: the masks have too many details for {name}; {ResultFormat.COCO} has any number")
-    return _WRITERS[name](job, result)
+    return labelstudio_document(job, result, tags) if name == ResultFormat.LABELSTUDIO else _WRITERS[name](job, result)
 
 
 def _maskq_document(job: Job, result: SegmentationResult) -> Document:
@@ -55,5 +58,4 @@ _WRITERS: Mapping[ResultFormat, Callable[[Job, SegmentationResult], Document]] =
     ResultFormat.COCO: coco_document,
     ResultFormat.COCO_POLYGON: coco_polygon_document,
     ResultFormat.ROBOFLOW: roboflow_document,
-    ResultFormat.LABELSTUDIO: labelstudio_document,
 }

@@ -1,12 +1,14 @@
 """A prediction for Label Studio (labelstud.io/guide/predictions), with a brush label for each mask.
 
-The tags have the names of Label Studio's template for masks: `<BrushLabels name="tag" toName="image">`. A brush label
+Unless a client names its own, the tags have the names of Label Studio's template for masks:
+`<BrushLabels name="tag" toName="image">`. A brush label
 is an RGBA picture, packed by thi.ng's `rle-pack`: a head with the number of bytes and the bit widths used below, then
 each run of equal bytes as the bit 1, the index of the width of its length, its length minus 1, and the byte.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +23,17 @@ _LENGTH_BITS = (3, 4, 8, 16)
 _MAX_LENGTH = 2 ** _LENGTH_BITS[-1]
 
 
-def labelstudio_document(job: Job, result: SegmentationResult) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ControlTags:
+    """The names of the tags in the labeling configuration of a project. A prediction with others is not shown."""
+
+    from_name: str = "tag"
+    """Name of the `BrushLabels`."""
+    to_name: str = "image"
+    """Name of the `Image`."""
+
+
+def labelstudio_document(job: Job, result: SegmentationResult, tags: ControlTags) -> dict[str, Any]:
     """One prediction, for the task of the image. Objects without masks are not in `result` but in `skipped`."""
     rest = rest_of(result)
     rest["skipped"] += [{"reason": "no_mask", "text": found.label} for found in result.objects if not found.rle]
@@ -30,18 +42,18 @@ def labelstudio_document(job: Job, result: SegmentationResult) -> dict[str, Any]
     return {
         "model_version": job.request.model_id,
         "score": sum(scores) / len(scores) if scores else 0.0,
-        "result": [_brush_label(found, mask, f"{job.id}-{number}") for found, mask, number in masks],
+        "result": [_brush_label(found, mask, f"{job.id}-{number}", tags) for found, mask, number in masks],
         **rest,
     }
 
 
-def _brush_label(found: SegmentedObject, mask: RleMask, region_id: str) -> dict[str, Any]:
+def _brush_label(found: SegmentedObject, mask: RleMask, region_id: str, tags: ControlTags) -> dict[str, Any]:
     height, width = mask.size
     return {
         "id": region_id,
         "type": "brushlabels",
-        "from_name": "tag",
-        "to_name": "image",
+        "from_name": tags.from_name,
+        "to_name": tags.to_name,
         "original_width": width,
         "original_height": height,
         "image_rotation": 0,

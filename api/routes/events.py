@@ -39,6 +39,7 @@ _RECONNECT_MS = 2_000
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
+@router.head("/{job_id}/events", include_in_schema=False)
 @router.get(
     "/{job_id}/events",
     response_class=Response,
@@ -63,6 +64,8 @@ async def stream_job(
     """
     if state.job.status.is_terminal and last_event_id == state.job.version:
         return Response(status_code=204)
+    if request.method == "HEAD":
+        return Response(headers=_HEADERS, media_type="text/event-stream")
     services.watcher.require_room(caller)  # after the stream has begun it can no longer be refused
     stream = _Stream(services, request, caller, last_event_id)
     return StreamingResponse(stream.events(state.job.id), media_type="text/event-stream", headers=_HEADERS)

@@ -13,18 +13,21 @@ from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
 from api.http.public_address import base_url
 from api.job_response import add_job_headers, answered_view, job_view
+from shared.domain.job import MAX_REF_CHARS
 from shared.domain.views import JobPage, JobView
 from shared.errors import InvalidField, JobEnded, MaskqError, ScopeMissing, ServerBusy, ShareExceeded
-from shared.store.job_list import CURSOR
+from shared.store.job_list import CURSOR, JobFilter
 from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs")
 
 _WAIT = "Longest time to wait for the job before answering, in seconds (long polling)."
+_STATUS = "Only jobs in these states: `succeeded`, or several, repeated or with commas between them."
 _BUSY = (ServerBusy, ShareExceeded)
 _NOT_MODIFIED = {"description": "The job is still in the state that `If-None-Match` names, `wait` included."}
 
 
+@router.head("", include_in_schema=False)
 @router.get("", responses=problems(InvalidField, MaskqError, ScopeMissing, *_BUSY))
 async def list_jobs(
     request: Request,
@@ -32,19 +35,24 @@ async def list_jobs(
     caller: Reader,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str, Query(description="`next_cursor` of the previous page.", pattern=CURSOR)] = "",
+    status: Annotated[list[str], Query(description=_STATUS)] = [],  # noqa: B006 - FastAPI copies it
+    ref: Annotated[str, Query(description="Only jobs with this `ref`, exactly.", max_length=MAX_REF_CHARS)] = "",
     owner: Annotated[str, Query(description="Id of another key, whose jobs to list: for admins.", max_length=64)] = "",
 ) -> JobPage:
     """The caller's jobs, newest first, without their results.
 
-    A page may have fewer jobs than `limit`, or none, although there are more: go on until `next_cursor` is null.
+    A page may have fewer jobs than `limit`, or none, although there are more: go on until `next_cursor` is null. One
+    request looks at a bounded number of jobs, so with a filter this happens often.
     """
     if owner not in ("", caller.owner) and not caller.is_admin:
         raise ScopeMissing("other callers' jobs need the scope admin")
-    found = await services.store.list(owner or caller.owner, cursor, limit)
+    wanted = JobFilter.parse(status, ref)
+    found = await services.store.list(owner or caller.owner, cursor, limit, wanted)
     views = [JobView.of(job, None, None, base_url(request)) for job in found.jobs]
     return JobPage(jobs=views, next_cursor=found.next_cursor)
 
 
+@router.head("/{job_id}", include_in_schema=False)
 @router.get("/{job_id}", responses={304: _NOT_MODIFIED, **problems(*OWN_JOB_ERRORS, InvalidField, *_BUSY)})
 async def read_job(
     state: OwnJob,

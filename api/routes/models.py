@@ -12,6 +12,7 @@ from shared.errors import StoreUnavailable
 router = APIRouter()
 
 
+@router.head("/models", include_in_schema=False)
 @router.get("/models", responses=problems(StoreUnavailable))
 async def list_models(services: ServicesDep) -> list[ModelView]:
     """The models of this deployment, the default first, and the number of live workers for each."""

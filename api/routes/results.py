@@ -16,6 +16,7 @@ from api.drawing.mask_image import mask_png
 from api.drawing.overlay import draw_overlay
 from api.drawing.renderings import Renderings, Work
 from api.formats import Document, ResultFormat, document_of
+from api.formats.labelstudio import ControlTags
 from api.http.disconnect import while_connected
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
@@ -90,17 +91,35 @@ class _DocumentResponse(Response):
     media_type = "application/json"
 
 
+_TagName = Annotated[str, Query(min_length=1, max_length=100, description="For Label Studio: the name of your tag.")]
+
+
+async def _control_tags(from_name: _TagName = "tag", to_name: _TagName = "image") -> ControlTags:
+    """The names of the client's control tags.
+
+    Raises:
+        InvalidField: one has characters that nobody sees.
+    """
+    for field, name in (("from_name", from_name), ("to_name", to_name)):
+        if not name.isprintable():
+            raise InvalidField(f"{field}: contains control characters")
+    return ControlTags(from_name, to_name)
+
+
 @router.head("/result", include_in_schema=False)
 @router.get("/result", response_model=Document, responses=_responses(InvalidField))
 async def read_result(
     state: OwnJob,
     services: ServicesDep,
     rendered: _RenderedDep,
+    tags: Annotated[ControlTags, Depends(_control_tags)],
     name: Annotated[ResultFormat, Query(alias="format")] = ResultFormat.MASKQ,
 ) -> Response:
     """The result as one JSON document, in the format of another tool if asked."""
-    work = partial(_document_bytes, state, _result(state), name)
-    return await rendered.answer(_DocumentResponse, f"result:{name}", services.documents, _prepared(work))
+    if tags != ControlTags() and name != ResultFormat.LABELSTUDIO:
+        raise InvalidField(f"from_name and to_name are for format={ResultFormat.LABELSTUDIO}")
+    work = partial(_document_bytes, state, _result(state), name, tags)
+    return await rendered.answer(_DocumentResponse, f"result:{name}:{tags}", services.documents, _prepared(work))
 
 
 @router.head("/masks/{number}.png", include_in_schema=False)
@@ -139,10 +158,10 @@ def _prepared(work: Work) -> Callable[[], Awaitable[Work]]:
     return prepare
 
 
-def _document_bytes(state: JobState, result: SegmentationResult, name: ResultFormat) -> bytes:
+def _document_bytes(state: JobState, result: SegmentationResult, name: ResultFormat, tags: ControlTags) -> bytes:
     """Written piece by piece: `json.dumps` would keep the event loop waiting until all is written, 0.3 s for 4 MB."""
     written = bytearray()
-    for piece in _ENCODER.iterencode(document_of(state.job, result, name)):
+    for piece in _ENCODER.iterencode(document_of(state.job, result, name, tags)):
         written += piece.encode()
     return bytes(written)
 

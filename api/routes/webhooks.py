@@ -14,6 +14,7 @@ from shared.store.deliveries import DeliveryStore
 router = APIRouter(prefix="/jobs/{job_id}/webhooks")
 
 
+@router.head("", include_in_schema=False)
 @router.get("", responses=problems(*OWN_JOB_ERRORS))
 async def list_deliveries(state: OwnJob, services: ServicesDep) -> DeliveryList:
     """The job's deliveries with their attempts. Empty before the job has ended, or if it has no webhook."""

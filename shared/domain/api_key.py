@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -25,6 +26,31 @@ class Scope(StrEnum):
     """Submit, read and cancel the jobs of all owners."""
 
 
+class RequestKind(StrEnum):
+    """What a request is charged as. Each kind has an allowance of its own, so reading jobs does not keep a client from
+    submitting more."""
+
+    SUBMIT = "submit"
+    """It makes jobs."""
+    READ = "read"
+    """Any other request: it reads jobs, waits for them or cancels them."""
+
+    @property
+    def times(self) -> int:
+        """How many times the rate of the key this kind may use: a client that looks at each job some times is not
+        refused, and one that reads without a pause is."""
+        return {RequestKind.SUBMIT: 1, RequestKind.READ: 20}[self]
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What one request costs its key."""
+
+    kind: RequestKind
+    cost: int = 1
+    """In requests of this kind; 0 only looks what is left."""
+
+
 class ApiKey(BaseModel):
     """The record of a key. The secret is not stored; the record is found by the secret's SHA-256."""
 
@@ -36,9 +62,9 @@ class ApiKey(BaseModel):
     """Name of its user, chosen by the operator."""
     scopes: frozenset[Scope]
     per_minute: float = Field(gt=0)
-    """Requests per minute that it may send on average."""
+    """Submissions per minute that it may send on average."""
     burst: int = Field(ge=1)
-    """Requests that it may send at once after a pause."""
+    """Submissions that it may send at once after a pause."""
     share: int = Field(ge=1)
     """Weight of this key's jobs in the fair queue, relative to keys with share 1."""
     created_at_ms: int

@@ -10,7 +10,7 @@ from typing import Self, cast
 
 from redis.asyncio import Redis
 
-from shared.domain.api_key import ApiKey, Scope, fingerprint, new_key_id, new_secret
+from shared.domain.api_key import ApiKey, Charge, RequestKind, Scope, fingerprint, new_key_id, new_secret
 from shared.settings import RedisSettings
 from shared.store import key_names
 from shared.store.connection import async_redis
@@ -23,13 +23,19 @@ class Admission:
     """The API key of a request, and its rate limit after this request."""
 
     key: ApiKey
+    kind: RequestKind
     is_within_rate: bool
     remaining: int
-    """Requests that may be sent at once after this one."""
+    """Requests of this kind that may be sent at once after this one."""
     retry_after_s: float
     """Seconds until the next request may be sent; 0 if this one is within the rate."""
     refilled_s: float
     """Seconds until the whole burst may be sent again."""
+
+    @property
+    def quota(self) -> int:
+        """Requests of this kind that may be sent at once after a pause."""
+        return self.key.burst * self.kind.times
 
     @property
     def window_s(self) -> int:
@@ -52,13 +58,14 @@ class ApiKeyStore:
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def admit(self, secret: str) -> Admission | None:
-        """Find a key and charge it for one request, in one step. None if there is no such key."""
-        found = await self._admit(secret_sha256=fingerprint(secret))
+    async def admit(self, sha256: str, charge: Charge) -> Admission | None:
+        """Find a key by its fingerprint and charge it for one request, in one step. None if there is no such key."""
+        found = await self._admit(secret_sha256=sha256, kind=charge.kind, times=charge.kind.times, cost=charge.cost)
         if not found:
             return None
         return Admission(
             ApiKey.model_validate_json(found["record"]),
+            charge.kind,
             is_within_rate=bool(found["is_within_rate"]),
             remaining=found["remaining"],
             retry_after_s=found["retry_after_ms"] / 1000,

@@ -97,8 +97,8 @@ mean_duration = KeyName("maskq:mean-duration:{model_id}")
 """String: milliseconds that a job of this model takes, as a moving average over about the last eight."""
 typical_duration = KeyName("maskq:typical-duration:{model_id}")
 """String: milliseconds than which about a quarter of this model's jobs were shorter."""
-rate = KeyName("maskq:rate:{key_id}")
-"""String: the microsecond until which an API key has used up its rate (`scripts/admit.lua`)."""
+rate = KeyName("maskq:rate:{key_id}:{kind}")
+"""String: the microsecond until which an API key has used up its rate for one kind of request (`scripts/admit.lua`)."""
 
 
 def as_lua(source: str) -> str:

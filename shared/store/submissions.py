@@ -25,7 +25,7 @@ from shared.settings import Settings
 from shared.store import key_names
 from shared.store.connection import async_redis
 from shared.store.image_store import ImageStore
-from shared.store.job_list import JobList, ListPosition
+from shared.store.job_list import ALL_JOBS, JobFilter, JobList, ListPosition
 from shared.store.job_state import JobState
 from shared.store.liveness import liveness_window_s
 from shared.store.lua_script import Argument, AsyncScript, Reply
@@ -39,6 +39,9 @@ _SAMPLE_S = 1.0
 """How long a look at a model's workers stays valid."""
 _MAX_LISTED = 1_000
 """Jobs that one request for a list looks at, most of them expired. It takes the server 3 ms."""
+_MAX_MATCHED = 250
+"""The same for a list with a filter, which reads the request of each job. It takes the server 3 ms, and 5 ms if
+each has the longest metadata."""
 _IDEMPOTENCY_S = 86_400
 """How long an idempotency key is kept: a day."""
 _STORE_FULL = f"{FULL_SHARE:.0%} of the store's memory is in use; try again when jobs have ended"
@@ -148,10 +151,10 @@ class SubmissionStore:
         """
         return JobState.from_reply(await self._read(id=job_id))
 
-    async def list(self, owner: str, cursor: str, limit: int) -> JobList:
-        """Up to `limit` jobs of an owner, newest first: from the position that an earlier call returned as the next
-        one, or from the newest if that is empty. Looks at a bounded number of jobs: there may be fewer in the answer,
-        or none, and still a next position.
+    async def list(self, owner: str, cursor: str, limit: int, wanted: JobFilter = ALL_JOBS) -> JobList:
+        """Up to `limit` jobs of an owner that match, newest first: from the position that an earlier call returned as
+        the next one, or from the newest if that is empty. Looks at a bounded number of jobs: there may be fewer in the
+        answer, or none, and still a next position.
 
         Raises:
             InvalidField: the cursor is not one.
@@ -162,7 +165,9 @@ class SubmissionStore:
             before_ms=position.ms if position else None,
             before_id=position.job_id if position else None,
             limit=limit,
-            max_seen=_MAX_LISTED,
+            max_seen=_MAX_LISTED if wanted == ALL_JOBS else _MAX_MATCHED,
+            ref=wanted.ref,
+            statuses=sorted(wanted.statuses),
         )
         return JobList.from_reply(found)
 

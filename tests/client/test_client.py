@@ -157,6 +157,22 @@ def test_pages_of_jobs_are_read_as_they_are_needed(client: Client, photo: Path) 
     assert list(client.jobs(limit=0)) == []
 
 
+def test_limits_are_read(client: Client) -> None:
+    limits = client.limits()
+    assert (limits["max_ref_chars"], limits["rates"]) == (200, {})
+
+
+def test_jobs_are_found_by_state_and_reference(client: Client, photo: Path) -> None:
+    job = client.submit(photo, "cat", ref="find me")
+    job.wait(timeout=30)
+    client.submit(photo, "cat", ref="find me not")
+    assert [each.id for each in client.jobs(ref="find me", status="succeeded")] == [job.id]
+    assert [each.id for each in client.jobs(ref="find me", status=["failed", "succeeded"])] == [job.id]
+    assert list(client.jobs(ref="find me", status=["failed", "canceled"])) == []
+    with pytest.raises(InvalidField, match="status"):
+        next(client.jobs(status="done"))
+
+
 def test_a_service_that_is_not_there_is_an_error_of_this_package(photo: Path) -> None:
     nobody = Client("http://127.0.0.1:9", retry_for_s=0)
     with nobody, pytest.raises(ConnectionFailed, match=r"127\.0\.0\.1:9"):

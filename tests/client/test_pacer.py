@@ -113,6 +113,27 @@ def test_a_kind_of_request_that_the_service_does_not_count_does_not_wait() -> No
     assert not pacer.turn("read").wait_s
 
 
+def _answer(name: str, remaining: int) -> dict[str, str]:
+    return {"ratelimit-policy": f'"{name}";q=10;w=10', "ratelimit": f'"{name}";r={remaining};t=10'}
+
+
+def test_kinds_with_limits_of_their_own_do_not_wait_for_each_other() -> None:
+    pacer = Pacer(lambda: 0.0)
+    pacer.learn("submit", pacer.turn("submit"), _answer("submit", 0))
+    assert not pacer.turn("read").wait_s
+    pacer.learn("read", pacer.turn("read"), _answer("read", 5))
+    assert pacer.turn("submit").wait_s > 0
+    assert not any(pacer.turn("read").wait_s for _ in range(4))
+    assert pacer.turn("read").wait_s > 0
+
+
+def test_kinds_with_a_limit_in_common_share_it() -> None:
+    pacer = Pacer(lambda: 0.0)
+    for kind, remaining in (("submit", 9), ("read", 0)):
+        pacer.learn(kind, pacer.turn(kind), _answer("key", remaining))
+    assert pacer.turn("submit").wait_s > 0
+
+
 def test_a_pause_ends() -> None:
     now = 0.0
     pacer = Pacer(lambda: now)

@@ -130,6 +130,24 @@ def test_jobs_are_listed_newest_first(client: httpx2.Client) -> None:
     assert_problem(client.get("/jobs", params={"limit": 101}), 422, "invalid_field")
 
 
+def test_jobs_are_listed_by_state_and_reference(client: httpx2.Client) -> None:
+    first, second, third = (submit(client, ref=ref).json()["id"] for ref in ("é 1", "é 1", ""))
+    client.post(f"/jobs/{first}/cancel").raise_for_status()
+
+    def listed(query: str) -> list[str]:
+        return [job["id"] for job in client.get(f"/jobs?{query}").raise_for_status().json()["jobs"]]
+
+    assert listed("status=queued") == [third, second]
+    assert listed("status=queued,canceled") == listed("status=queued&status=canceled") == [third, second, first]
+    assert listed("ref=%C3%A9%201") == [second, first]
+    assert listed("ref=%C3%A9%201&status=canceled") == [first]
+    assert listed("ref=%C3%A9") == listed("status=succeeded") == []
+    assert listed("status=&ref=") == [third, second, first]
+    problem = assert_problem(client.get("/jobs?status=queued,done"), 422, "invalid_field")
+    assert problem["detail"].startswith("status: 'done' is none of queued, processing, succeeded")
+    assert assert_problem(client.get(f"/jobs?ref={'a' * 201}"), 422, "invalid_field")["detail"].startswith("ref: ")
+
+
 # --- Bad input --------------------------------------------------------------------------------------------------------
 
 

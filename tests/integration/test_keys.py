@@ -273,22 +273,58 @@ def test_a_larger_share_gives_a_key_more_of_the_queue(url: str, make_key: MakeKe
 @pytest.mark.slow
 def test_a_burst_is_answered_and_further_requests_get_retry_after(url: str, make_key: MakeKey) -> None:
     with _client(url, make_key(per_minute=20, burst=3)) as client, _client(url, make_key()) as other:
-        answers = [client.get("/jobs") for _ in range(3)]
-        assert [answer.headers["ratelimit-policy"] for answer in answers] == ['"key";q=3;w=9'] * 3
+        answers = [submit(client) for _ in range(3)]
+        assert [answer.headers["ratelimit-policy"] for answer in answers] == ['"submit";q=3;w=9'] * 3
         assert [_remaining(answer) for answer in answers] == [2, 1, 0]
-        refused = client.get("/jobs")
-        assert_problem(refused, 429, "rate_limited")
+        refused = submit(client)
+        assert "this key may submit again in" in assert_problem(refused, 429, "rate_limited")["detail"]
         assert (_remaining(refused), refused.headers["retry-after"]) == (0, "3")
-        assert other.get("/jobs").status_code == 200  # other keys are not affected
+        assert submit(other).status_code == 202  # other keys are not affected
         time.sleep(3.1)
-        assert client.get("/jobs").status_code == 200
-        assert_problem(client.get("/jobs"), 429, "rate_limited")
+        assert submit(client).status_code == 202
+        assert_problem(submit(client), 429, "rate_limited")
 
 
 def _remaining(response: httpx2.Response) -> int:
-    match = re.fullmatch(r'"key";r=(\d+);t=\d+', response.headers["ratelimit"])
+    match = re.fullmatch(r'"(?:submit|read)";r=(\d+);t=\d+', response.headers["ratelimit"])
     assert match is not None
     return int(match[1])
+
+
+def test_reads_and_submissions_are_charged_apart(url: str, make_key: MakeKey) -> None:
+    with _client(url, make_key(per_minute=1, burst=2)) as client:
+        job = submit(client).json()["urls"]["self"]
+        reads = [client.get(job), client.head(job), client.get(f"{job}?wait=0.1"), client.get(f"{job}/webhooks")]
+        reads += [client.post(f"{job}/cancel"), client.post(f"{job}/webhooks/redeliver"), client.delete(job)]
+        assert {answer.headers["ratelimit-policy"] for answer in reads} == {'"read";q=40;w=120'}
+        assert [_remaining(answer) for answer in reads] == list(range(39, 32, -1))
+        assert _remaining(client.get("/jobs")) == 23  # it reads many jobs
+        assert _remaining(submit(client)) == 0
+        assert_problem(submit(client), 429, "rate_limited")
+        assert client.get(job).status_code == 410
+        for _ in range(2):
+            client.get("/jobs")
+        refused = assert_problem(client.get("/jobs"), 429, "rate_limited")
+        assert "this key may read again" in refused["detail"]
+        assert client.get(job).status_code == 410
+
+
+def test_limits_say_what_the_caller_may_do(url: str, make_key: MakeKey) -> None:
+    secret = make_key(per_minute=1, burst=2, share=3)
+    with _client(url, secret) as client:
+        submit(client)
+        for _ in range(2):
+            limits = client.get("/limits").raise_for_status().json()
+        assert limits["rates"] == {
+            "submit": {"per_minute": 1, "burst": 2, "remaining": 1},
+            "read": {"per_minute": 20, "burst": 40, "remaining": 38},
+        }
+        assert (limits["share"], limits["max_prompt_chars"], limits["max_wait_s"]) == (3, 512, 60)
+        assert submit(client, prompt="a" * limits["max_prompt_chars"]).status_code == 202
+        assert secret not in str(limits)
+        assert client.head("/limits").headers["content-length"] == client.get("/limits").headers["content-length"]
+    with _client(url, make_key(scopes=(Scope.SUBMIT,))) as client:
+        assert client.get("/limits").status_code == 200  # whoever submits needs it
 
 
 def test_every_answer_has_the_rate_limit_headers(url: str, make_key: MakeKey) -> None:

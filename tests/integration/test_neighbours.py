@@ -431,7 +431,7 @@ def test_a_request_for_a_job_is_charged_once(server: FrontEndServer, guarded: Se
         for path in ("", "/events", "/masks/0.png", "/overlay.png", "/result", "?wait=0.1"):
             with client.stream("GET", f"/jobs/{job_id}{path}") as answer:
                 left.append(int(answer.headers["ratelimit"].partition("r=")[2].partition(";")[0]))
-    assert left == [18, 17, 16, 15, 14, 13]
+    assert left == [399, 398, 397, 396, 395, 394]
 
 
 def test_a_submission_that_waits_keeps_no_image_in_memory(

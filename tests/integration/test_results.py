@@ -9,10 +9,12 @@ from typing import Any
 import httpx2
 import numpy as np
 import pytest
+from fastapi.routing import APIRoute
 from PIL import Image
 from pycocotools import mask as coco
 from redis import Redis
 
+from api.routes import events, jobs, models, results, webhooks
 from shared.domain.job import new_job_id
 from shared.domain.result import RleMask
 from shared.settings import Settings
@@ -21,6 +23,7 @@ from shared.store.leases import LeaseStore
 from testing.factories import segmented_object, success
 from testing.pictures import encoded, gradient
 from testing.servers import front_end
+from tests.jobs import assert_problem
 
 _INSIDE = np.zeros((48, 64), np.uint8, order="F")
 _INSIDE[10:30, 20:50] = 1
@@ -121,3 +124,71 @@ def test_an_image_that_does_not_decode_has_no_overlay(client: httpx2.Client, set
     job = _submit(client, whole[:2000] + bytes(500) + whole[2500:])
     _finish(settings)
     _assert_problem(client.get(job["urls"]["overlay"]), 422, "image_unreadable")
+
+
+def test_label_studio_gets_the_names_of_its_control_tags(client: httpx2.Client, done: dict[str, Any]) -> None:
+    url = done["urls"]["result"]
+
+    def names(**params: str) -> tuple[str, str]:
+        region = client.get(url, params={"format": "labelstudio", **params}).raise_for_status().json()["result"][0]
+        return region["from_name"], region["to_name"]
+
+    assert names() == ("tag", "image")
+    assert names(from_name="masks 'é\"") == ("masks 'é\"", "image")
+    assert names(to_name="photo") == ("tag", "photo")
+    assert names(from_name="photo", to_name="masks") == ("photo", "masks")
+    for params in ({"from_name": ""}, {"to_name": "a" * 101}, {"from_name": "a\0"}):
+        refused = assert_problem(client.get(url, params={"format": "labelstudio", **params}), 422, "invalid_field")
+        assert next(iter(params)) in refused["detail"]
+    assert_problem(client.get(url, params={"format": "coco", "to_name": "photo"}), 422, "invalid_field")
+
+
+_NOT_COMPARED = ("date", "x-request-id")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/models",
+        "/jobs",
+        "/jobs?status=succeeded",
+        "/jobs/{id}",
+        "/jobs/{id}?wait=1",
+        "/jobs/{id}/result",
+        "/jobs/{id}/result?format=coco",
+        "/jobs/{id}/masks/0.png",
+        "/jobs/{id}/overlay.png",
+        "/jobs/{id}/webhooks",
+        "/jobs/{id}/masks/9.png",
+        "/jobs/{id}?waits=1",
+    ],
+)
+def test_head_has_the_headers_of_get_and_no_body(client: httpx2.Client, done: dict[str, Any], path: str) -> None:
+    path = path.format(**done)
+    get, head = client.get(path), client.head(path)
+    assert head.status_code == get.status_code
+    assert head.content == b""
+    headers = [{k: v for k, v in each.headers.items() if k not in _NOT_COMPARED} for each in (get, head)]
+    assert headers[0] == headers[1]
+    assert int(head.headers["content-length"]) == len(get.content)
+
+
+def test_head_of_a_known_state_is_304(client: httpx2.Client, done: dict[str, Any]) -> None:
+    url = f"/jobs/{done['id']}"
+    etag = client.head(url).headers["etag"]
+    assert client.head(url, headers={"If-None-Match": etag}).status_code == 304
+
+
+def test_head_of_events_does_not_wait(client: httpx2.Client) -> None:
+    answer = client.head(f"/jobs/{_submit(client)['id']}/events")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert client.get("/models").status_code == 200  # the connection is free
+
+
+def test_every_get_of_a_job_may_be_head() -> None:
+    modules = (events, jobs, models, results, webhooks)
+    routes = [each for module in modules for each in module.router.routes if isinstance(each, APIRoute)]
+    of = {method: {each.path for each in routes if method in (each.methods or ())} for method in ("GET", "HEAD")}
+    assert len(of["GET"]) >= 8
+    assert of["GET"] <= of["HEAD"]

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from local.broker import free_port, wait_for_server
-from shared.domain.api_key import Scope
+from shared.domain.api_key import Charge, RequestKind, Scope, fingerprint
 from shared.domain.job import JobFailure
 from shared.domain.webhook import Attempt, DeliveryState, Webhook
 from shared.process.notifier import Notifier, celery_app, queue_name
@@ -151,7 +151,7 @@ async def _deliver(settings: Settings) -> None:
 async def _serve(settings: Settings, job_id: str) -> None:
     keys = ApiKeyStore.connect(settings.redis)
     key, secret = await keys.create("me", [Scope.SUBMIT])
-    assert await keys.admit(secret) is not None
+    assert await keys.admit(fingerprint(secret), Charge(RequestKind.READ)) is not None
     assert await keys.revoke(key.id)
     await keys.close()
     store = SubmissionStore.connect(settings)

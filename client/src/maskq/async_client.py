@@ -11,10 +11,10 @@ from maskq.async_driver import AsyncDriver
 from maskq.async_job import AsyncJob, AsyncResult
 from maskq.errors import MaskqError
 from maskq.images import ImageInput
-from maskq.operations import Model
+from maskq.operations import Model, job_filters
 from maskq.submission import SubmitOptions
 from maskq.transport import RETRY_FOR_S, Service, Verify
-from maskq.typed import Self, Unpack
+from maskq.typed import Json, Self, Unpack
 
 T = TypeVar("T")
 ImageT = TypeVar("ImageT", bound=ImageInput)
@@ -72,12 +72,15 @@ class AsyncClient:
         """As `Client.job`."""
         return AsyncJob(self._driver, await self._driver.run(self._driver.operations.job(job_id)))
 
-    async def jobs(self, limit: int | None = None, **filters: str) -> AsyncIterator[AsyncJob]:
+    async def jobs(
+        self, limit: int | None = None, *, status: str | Iterable[str] = (), ref: str = "", **filters: str
+    ) -> AsyncIterator[AsyncJob]:
         """As `Client.jobs`."""
+        wanted = job_filters(status, ref, filters)
         cursor: str | None = None
         count = 0
         while limit is None or count < limit:
-            page = await self._driver.run(self._driver.operations.page(cursor, limit, filters))
+            page = await self._driver.run(self._driver.operations.page(cursor, limit, wanted))
             for each in islice(page.jobs, None if limit is None else limit - count):
                 count += 1
                 yield AsyncJob(self._driver, each)
@@ -88,6 +91,10 @@ class AsyncClient:
     async def models(self) -> list[Model]:
         """As `Client.models`."""
         return await self._driver.run(self._driver.operations.models())
+
+    async def limits(self) -> Json:
+        """As `Client.limits`."""
+        return await self._driver.run(self._driver.operations.limits())
 
     async def map(
         self,

@@ -12,10 +12,10 @@ from maskq.driver import Driver
 from maskq.errors import MaskqError
 from maskq.images import ImageInput
 from maskq.job import Job, Result
-from maskq.operations import Model
+from maskq.operations import Model, job_filters
 from maskq.submission import SubmitOptions
 from maskq.transport import RETRY_FOR_S, Service, Verify
-from maskq.typed import Self, Unpack
+from maskq.typed import Json, Self, Unpack
 
 T = TypeVar("T")
 ImageT = TypeVar("ImageT", bound=ImageInput)
@@ -111,14 +111,18 @@ class Client:
         """
         return Job(self._driver, self._driver.run(self._driver.operations.job(job_id)))
 
-    def jobs(self, limit: int | None = None, **filters: str) -> Iterator[Job]:
+    def jobs(
+        self, limit: int | None = None, *, status: str | Iterable[str] = (), ref: str = "", **filters: str
+    ) -> Iterator[Job]:
         """Your jobs, newest first, without results. Pages are read as they are needed.
 
         Args:
             limit: the most jobs. None: all.
-            filters: query parameters of `GET /jobs`.
+            status: only jobs in this state, or in one of several: `succeeded`, or `["failed", "canceled"]`.
+            ref: only jobs that were submitted with this `ref`.
+            filters: further query parameters of `GET /jobs`.
         """
-        return islice(self._all_jobs(limit, filters), limit)
+        return islice(self._all_jobs(limit, job_filters(status, ref, filters)), limit)
 
     def _all_jobs(self, limit: int | None, filters: dict[str, str]) -> Iterator[Job]:
         cursor: str | None = None
@@ -137,6 +141,15 @@ class Client:
         ['demo']
         """
         return self._driver.run(self._driver.operations.models())
+
+    def limits(self) -> Json:
+        """What you may do: the answer of `GET /limits`.
+
+        >>> with Client() as maskq:
+        ...     maskq.limits()["max_prompt_chars"]
+        512
+        """
+        return self._driver.run(self._driver.operations.limits())
 
     def map(
         self,

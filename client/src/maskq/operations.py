@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -118,7 +118,7 @@ class Operations:
             return
 
     def page(self, cursor: str | None, limit: int | None, filters: Mapping[str, str]) -> Operation[_Page]:
-        """A page of jobs, newest first."""
+        """A page of jobs, newest first. `filters` are those of `job_filters`."""
         params = {**filters, "limit": str(min(_PAGE, limit or _PAGE)), **({"cursor": cursor} if cursor else {})}
         page = (yield from self._exchange.answer(Request("GET", "/jobs", params))).json()
         return _Page([JobState(each) for each in page["jobs"]], page["next_cursor"])
@@ -127,6 +127,11 @@ class Operations:
         """The models of the service, the default first."""
         found = (yield from self._exchange.answer(Request("GET", "/models"))).json()
         return [Model(each["id"], each["about"], each["resolution"], each["live_workers"]) for each in found]
+
+    def limits(self) -> Operation[Json]:
+        """What this client may do."""
+        found: Json = (yield from self._exchange.answer(Request("GET", "/limits"))).json()
+        return found
 
     def overlay(self, job_id: str) -> Operation[bytes]:
         """The image with the masks drawn over it, as PNG."""
@@ -160,6 +165,12 @@ class Operations:
 class _Page:
     jobs: list[JobState]
     next_cursor: str | None
+
+
+def job_filters(status: str | Iterable[str], ref: str, others: Mapping[str, str]) -> dict[str, str]:
+    """The query parameters that say which jobs are listed."""
+    statuses = status if isinstance(status, str) else ",".join(status)
+    return {**others, **({"status": statuses} if statuses else {}), **({"ref": ref} if ref else {})}
 
 
 def _read(job_id: str, wait_s: float = 0.0, known: str = "") -> Request:

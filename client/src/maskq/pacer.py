@@ -72,14 +72,15 @@ class Pacer:
 
     The service counts requests like a token bucket, and says in each answer how many are left. From the newest answer,
     the time since then and the requests sent since then, the pacer knows how many are left now. Other programs may use
-    the same API key: the next answer shows it.
+    the same API key: the next answer shows it. Limits have names: kinds of requests may have one in common, or each its
+    own.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._buckets: dict[str, _Bucket] = {}
-        self._uncounted: set[str] = set()
+        self._limits_of_kind: dict[str, list[str]] = {}
         self._paused_until: dict[str, float] = {}
         self._sent = 0
 
@@ -87,7 +88,7 @@ class Pacer:
         """Ask to send a request of this kind. If it may be sent, it counts as sent."""
         with self._lock:
             now = self._clock()
-            buckets = [] if kind in self._uncounted else list(self._buckets.values())
+            buckets = [self._buckets[name] for name in self._limits_of_kind.get(kind, ())]
             wait_s = max([self._paused_until.get(kind, now) - now, *(bucket.wait_s(now) for bucket in buckets)])
             if wait_s > _TOO_SHORT_S:
                 return Turn(wait_s)
@@ -98,10 +99,11 @@ class Pacer:
             return turn
 
     def learn(self, kind: str, turn: Turn, headers: Mapping[str, str]) -> None:
-        """Take notice of the headers of an answer. A kind of request whose answers name no limit does not count."""
+        """Take notice of the headers of an answer. A kind of request counts for those limits that the answers to it
+        name."""
         limits = limits_of(headers)
         with self._lock:
-            (self._uncounted.discard if limits else self._uncounted.add)(kind)
+            self._limits_of_kind[kind] = list(limits)
             for name, limit in limits.items():
                 at = turn.at + min(self._clock() - turn.at, _MAX_LAG * limit.quota / limit.per_s)
                 bucket = self._buckets.get(name)

@@ -16,7 +16,7 @@ _PARAMETER = re.compile(r"([a-z]+)=(\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True)
 class Limit:
-    """What the service says about one limit of the client's API key."""
+    """What the service says about one limit of the client's API key, such as `submit`."""
 
     quota: float
     """Requests at once."""

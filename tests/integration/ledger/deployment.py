@@ -14,6 +14,7 @@ from shared.domain.job import Job, JobStatus, Priority, new_job_id
 from shared.domain.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import key_names
+from shared.store.job_list import ALL_JOBS, JobFilter
 from shared.store.leases import Lease, LeaseStore
 from shared.store.submissions import SubmissionStore
 from testing.factories import failure, job_request, new_job, segmentation_result, success
@@ -39,13 +40,15 @@ class Deployment:
         self.leases.close()
 
     def submit(self, job_id: str | None = None, **values: Any) -> str:
-        request = job_request(priority=values.pop("priority", Priority.NORMAL))
+        request = job_request(priority=values.pop("priority", Priority.NORMAL), ref=values.pop("ref", ""))
         new = new_job(id=job_id or new_job_id(), request=request, **values)
         return self._runner.run(self.front.submit(new)).job.id
 
-    def listed(self, owner: str, cursor: str | None = None, limit: int = 100) -> tuple[list[str], str | None]:
+    def listed(
+        self, owner: str, cursor: str | None = None, limit: int = 100, wanted: JobFilter = ALL_JOBS
+    ) -> tuple[list[str], str | None]:
         """Ids of the jobs on a page, and the cursor of the next."""
-        found = self._runner.run(self.front.list(owner, cursor or "", limit))
+        found = self._runner.run(self.front.list(owner, cursor or "", limit, wanted))
         return [job.id for job in found.jobs], found.next_cursor
 
     def job(self, job_id: str) -> Job:

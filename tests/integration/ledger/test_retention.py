@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
-from shared.domain.job import new_job_id
+from shared.domain.job import JobStatus, new_job_id
 from shared.errors import InvalidField, JobExpired, JobNotFound
 from shared.store import key_names
+from shared.store.job_list import JobFilter
 from tests.clock import START_MS, MovedClock
 from tests.integration.ledger.deployment import SUCCESS, Deployment
 
@@ -90,6 +91,38 @@ def test_a_page_looks_at_a_bounded_number_of_jobs(deployment: Deployment, redis:
         assert (page, redis.zcard(key_names.owned("me"))) == ([], left)
         assert cursor is not None
     assert deployment.listed("me", cursor) == ([kept], None)
+
+
+def test_a_list_has_the_jobs_that_match(deployment: Deployment, clock: MovedClock) -> None:
+    ids = {}
+    for ref in ("a", "a", "b", 'quo"te', ""):
+        ids[deployment.submit(ref=ref)] = ref
+        clock.advance(0.001)
+    first, *others = ids
+    deployment.cancel(first)
+    newest_first = others[::-1] + [first]
+    assert deployment.listed("me", wanted=JobFilter(ref="a")) == (newest_first[-2:], None)
+    assert deployment.listed("me", wanted=JobFilter(ref='quo"te')) == ([newest_first[1]], None)
+    assert deployment.listed("me", wanted=JobFilter(ref="A")) == ([], None)
+    assert deployment.listed("me", wanted=JobFilter(frozenset({JobStatus.CANCELED}))) == ([first], None)
+    assert deployment.listed("me", wanted=JobFilter(frozenset(JobStatus))) == (newest_first, None)
+    queued = JobFilter(frozenset({JobStatus.QUEUED, JobStatus.FAILED}), "a")
+    assert deployment.listed("me", wanted=queued) == ([newest_first[-2]], None)
+
+
+def test_a_page_looks_at_a_bounded_number_of_jobs_that_do_not_match(deployment: Deployment, redis: Redis) -> None:
+    wanted = deployment.submit(ref="a")
+    other = redis.hgetall(key_names.job(deployment.submit(ref="b")))
+    with redis.pipeline() as pipe:
+        for number in range(300):
+            job_id = f"{number:08}-0000-7000-8000-000000000000"
+            pipe.hset(key_names.job(job_id), mapping=other)  # type: ignore[arg-type]
+            pipe.zadd(key_names.owned("me"), {job_id: START_MS + 1 + number})
+        pipe.execute()
+    page, cursor = deployment.listed("me", wanted=JobFilter(ref="a"))
+    assert page == []
+    assert cursor is not None
+    assert deployment.listed("me", cursor, wanted=JobFilter(ref="a")) == ([wanted], None)
 
 
 def test_the_list_of_an_owner_without_jobs_expires(deployment: Deployment, redis: Redis) -> None:
