@@ -21,9 +21,9 @@ _SOURCES = Path(__file__).parents[3] / "client" / "src"
 def start(service: str) -> Iterator[Command]:
     """`maskq batch` in a process; it is killed when the test ends."""
     started = []
-    environment = {**os.environ, "PYTHONPATH": str(_SOURCES), "MASKQ_URL": service}
 
-    def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
+    def start(*arguments: str | Path, url: str = service) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "PYTHONPATH": str(_SOURCES), "MASKQ_URL": url}
         command = [sys.executable, "-m", "maskq", "batch", *map(str, arguments)]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         started.append(process)

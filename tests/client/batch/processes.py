@@ -12,7 +12,7 @@ from typing import Any, Protocol
 class Command(Protocol):
     """Starts `maskq batch` with these arguments."""
 
-    def __call__(self, *arguments: str | Path) -> subprocess.Popen[bytes]: ...
+    def __call__(self, *arguments: str | Path, url: str = ...) -> subprocess.Popen[bytes]: ...
 
 
 def ended(out: Path) -> list[dict[str, Any]]:

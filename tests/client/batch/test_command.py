@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -43,6 +46,11 @@ def test_a_batch_that_is_killed_twice_does_each_image_once(
     assert list(out.rglob("*.part")) == []
 
 
+def _pixels(path: Path) -> npt.NDArray[Any]:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
 def test_results_are_those_of_the_service(run: Run, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     outputs = ("--coco", "--masks", "--overlays", "--labelstudio", "--from-name", "brush", "--to-name", "picture")
@@ -54,10 +62,11 @@ def test_results_are_those_of_the_service(run: Run, photos: Path, tmp_path: Path
         (annotation,) = data.imgToAnns[image["id"]]
         x, y = expected.box[:2]
         assert annotation["bbox"] == [x, y, 1, 1]
-        pixels = np.asarray(Image.open(out / "masks" / image["file_name"] / "0.png"))
+        pixels = _pixels(out / "masks" / image["file_name"] / "0.png")
         assert (pixels == coco_mask.decode(annotation["segmentation"])).all()
         assert np.argwhere(pixels).tolist() == [[y, x]]
-        assert Image.open(out / "overlays" / f"{image['file_name']}.png").size == (image["width"], image["height"])
+        overlay = _pixels(out / "overlays" / f"{image['file_name']}.png")
+        assert overlay.shape[:2] == (image["height"], image["width"])
     tasks = json.loads((out / "labelstudio.json").read_text())
     assert [task["data"]["image"] for task in tasks] == ["/data/local-files/?d=07.png", "/data/local-files/?d=08.png"]
     (region,) = tasks[0]["predictions"][0]["result"]
@@ -213,3 +222,18 @@ def test_what_concerns_all_images_stops_the_batch(
     assert status == 3
     assert value in err or option[2:] in err
     assert ended(tmp_path / "out") == []
+
+
+def test_a_service_that_is_away_fails_no_image(start: Command, photos: Path, tmp_path: Path) -> None:
+    with socket.socket() as bound:  # nobody listens
+        bound.bind(("127.0.0.1", 0))
+        process = start(photos, "cat", "-o", tmp_path / "out", url=f"http://127.0.0.1:{bound.getsockname()[1]}")
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 4
+    assert "the same command goes on" in err.decode()
+    assert ended(tmp_path / "out") == []
+
+
+def test_the_results_have_a_folder_of_their_own(run: Run, photos: Path) -> None:
+    status, _, err = run(photos, "cat", "-o", photos)
+    assert (status, "folder of their own" in err) == (2, True)

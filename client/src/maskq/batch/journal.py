@@ -54,8 +54,12 @@ class Journal:
         """Numbers of labels from 1, in the order in which they came. They never change."""
         self._by_number: dict[int, Entry] = {}
         self._end = 0
-        self.head = self._read() or self._begin(head)
-        """The first line."""
+        try:
+            self.head = self._read() or self._begin(head)
+            """The first line."""
+        except BaseException:
+            self._file.close()
+            raise
 
     def close(self) -> None:
         """Make sure that all is on the disk."""

@@ -25,6 +25,7 @@ class BatchProgress:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
+            TextColumn("left"),
             TextColumn("{task.fields[failed]}", style="red"),
             console=stderr,
             disable=as_json or not stderr.is_terminal,
