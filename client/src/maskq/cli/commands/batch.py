@@ -27,10 +27,8 @@ _LOCAL_FILES = "/data/local-files/?d="
 
 def segment_many(
     context: typer.Context,
-    sources: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGES... PROMPT", help="Folders or files, then what to cut out of all images."),
-    ],
+    images: Annotated[list[str], typer.Argument(default_factory=list, help="Folders or files.", show_default=False)],
+    prompt: Annotated[str, typer.Argument(help="What to cut out of all of them, such as 'cat ; dog'.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results. The same command goes on there.")],
     from_file: Annotated[
         str | None, typer.Option(help="Read paths from a file, one a line or separated by NUL; - is standard input.")
@@ -66,8 +64,8 @@ def segment_many(
         "model_id": model, "score_threshold": threshold, "tiles": tiles, "duplicates": duplicates, "priority": priority
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
-    settings = BatchSettings(sources[-1], options, masks, overlays, labelstudio, from_name, to_name)
-    plan = plan_of(_paths(sources[:-1], from_file), out)
+    settings = BatchSettings(prompt, options, masks, overlays, labelstudio, from_name, to_name)
+    plan = plan_of(_paths(images, from_file), out)
     with client_of(context) as client, Batch(plan, settings, out, restart=restart) as batch:
         stopped_by = _run(batch, client, BatchProgress(as_json), concurrency, retry_failed=retry_failed)
         paths = batch.write_documents(coco=coco, labelstudio_prefix=image_prefix)
