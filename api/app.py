@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI
 from api.auth.policy import is_loopback
 from api.http.access_log import AccessLog
 from api.http.body_limit import BodyLimit
+from api.http.cross_origin import AllowedOrigins
 from api.http.openapi import complete_document
 from api.http.problems import add_problem_handlers
 from api.http.query_names import refuse_unknown_query
@@ -77,7 +78,8 @@ def _add_middleware(app: FastAPI, settings: Settings, host: str) -> None:
     if settings.http.require_keys is False:
         public = settings.http.public_url
         hosts = KnownHosts(public, settings.http.allowed_hosts, is_local=is_loopback(host))
-        app.add_middleware(SameOrigin, hosts=hosts, public_url=public)
+        allowed = AllowedOrigins.of(settings.http.cors_origins)
+        app.add_middleware(SameOrigin, hosts=hosts, public_url=public, allowed=allowed)
     app.add_middleware(
         BodyLimit,
         timeout_s=settings.http.body_timeout_s,

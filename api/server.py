@@ -11,6 +11,7 @@ import uvicorn
 from api.app import create_app
 from api.auth.caller import network_of
 from api.http.connection_limit import ConnectionLimit
+from api.http.cross_origin import AllowedOrigins, CrossOrigin
 from api.http.header_limit import BoundedHttpProtocol
 from api.http.public_address import PublicAddress
 from api.http.security_headers import SecurityHeaders
@@ -37,12 +38,13 @@ class FrontEndServer(uvicorn.Server):
         self.app = create_app(settings, host)
         address = PublicAddress(self.app, settings.http.public_url, settings.http.forwarded_allow_ips)
         limit = ConnectionLimit(settings.http.max_connections, network_of, address.is_proxy)
+        origins = AllowedOrigins.of(settings.http.cors_origins)
         super().__init__(
             uvicorn.Config(
-                SecurityHeaders(address),
+                SecurityHeaders(CrossOrigin(address, origins)),
                 host=host,
                 port=port,
-                http=functools.partial(BoundedHttpProtocol, limit=limit),  # type: ignore[arg-type]
+                http=functools.partial(BoundedHttpProtocol, limit=limit, origins=origins),  # type: ignore[arg-type]
                 ws="none",
                 access_log=False,
                 log_config=None,

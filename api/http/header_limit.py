@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from api.http.connection_limit import ConnectionLimit
+from api.http.cross_origin import AllowedOrigins
 from api.http.one_request import OneRequestProtocol
 from api.http.problems import raw_problem
 from api.http.send_progress import SendProgress
@@ -37,9 +38,10 @@ class BoundedHttpProtocol(OneRequestProtocol):
     """Bytes since the last one of a body, or since the last end of headers."""
     _discarded_bytes = 0
 
-    def __init__(self, *args: Any, limit: ConnectionLimit, **options: Any) -> None:
+    def __init__(self, *args: Any, limit: ConnectionLimit, origins: AllowedOrigins, **options: Any) -> None:
         super().__init__(*args, **options)
         self._limit = limit
+        self._origins = origins
         self._place = ExitStack()
         self._progress = SendProgress()
 
@@ -136,6 +138,12 @@ class BoundedHttpProtocol(OneRequestProtocol):
             self._deadline.cancel()
             self._deadline = None
 
+    @property
+    def _origin(self) -> str | None:
+        """That of the request that is arriving. None if it has not arrived."""
+        headers = self.scope["headers"] if self.scope else ()
+        return next((value.decode("latin-1") for name, value in headers if name == b"origin"), None)
+
     def _refuse(self, error: MaskqError) -> None:
         """Answer with an error instead of the request that is arriving, if it has no answer yet, and close."""
         self._stop_clock()
@@ -143,7 +151,7 @@ class BoundedHttpProtocol(OneRequestProtocol):
             return
         self._is_last = True
         if self._is_in_headers or not self.cycle.response_started:
-            self.transport.write(raw_problem(error))
+            self.transport.write(raw_problem(error, self._origins.headers(self._origin)))
             self.transport.write_eof()
             self.loop.call_later(_LINGER_S, self.transport.abort)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -56,13 +56,14 @@ def problem_response(request: Request, error: MaskqError) -> JSONResponse:
     return _response(request, error.type, error.title, error.status, error.detail, _headers(error))
 
 
-def raw_problem(error: MaskqError) -> bytes:
+def raw_problem(error: MaskqError, more_headers: Mapping[str, str]) -> bytes:
     """The same as raw bytes, for a request whose headers are incomplete."""
     problem = Problem(type=error.type, title=error.title, status=error.status, detail=error.detail, instance="")
     body = json.dumps(problem.model_dump()).encode()
     status = HTTPStatus(error.status)
-    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": len(body), "Connection": "close"}
-    lines = [f"{name}: {value}" for name, value in {**headers, **_headers(error), **DEFAULT_HEADERS}.items()]
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Length": str(len(body)), "Connection": "close"}
+    headers |= {**_headers(error), **DEFAULT_HEADERS, **more_headers}
+    lines = [f"{name}: {value}" for name, value in headers.items()]
     head = [f"HTTP/1.1 {status.value} {status.phrase}", *lines]
     return "\r\n".join([*head, "", ""]).encode() + body
 

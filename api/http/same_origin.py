@@ -14,6 +14,7 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.http.cross_origin import AllowedOrigins
 from api.http.problems import problem_response
 from api.http.public_address import host_name, named_hosts
 from shared.errors import CrossSiteRequest, MalformedRequest, MaskqError, MisdirectedRequest
@@ -49,9 +50,10 @@ class KnownHosts:
 class SameOrigin:
     """ASGI middleware. Refuses requests to unknown hosts, and changes that pages of other sites ask for."""
 
-    def __init__(self, app: ASGIApp, hosts: KnownHosts, public_url: str) -> None:
+    def __init__(self, app: ASGIApp, hosts: KnownHosts, public_url: str, allowed: AllowedOrigins) -> None:
         self._app = app
         self._hosts = hosts
+        self._allowed = allowed
         self._public = [_without_default_port(urlsplit(public_url).netloc)] if public_url else []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,6 +68,8 @@ class SameOrigin:
             return MalformedRequest("a request has one Host")
         if not all(host in self._hosts for host in named):
             return MisdirectedRequest("this host is not known here; the operator can add it to MASKQ_ALLOWED_HOSTS")
+        if headers.getlist("origin") and self._allowed.issuperset(headers.getlist("origin")):
+            return None
         own = {*self._public, *map(_without_default_port, named)}
         if scope["method"] not in _SAFE_METHODS and _is_cross_site(headers, own):
             return CrossSiteRequest("without API keys, pages of other sites may change nothing here")
@@ -74,7 +78,7 @@ class SameOrigin:
 
 def _is_cross_site(headers: Headers, own: set[str]) -> bool:
     """Whether a page sent this that does not come from one of `own`, by the algorithm of Go's
-    `http.CrossOriginProtection`. Pages that CORS is to allow belong to `own`."""
+    `http.CrossOriginProtection`."""
     sites = headers.getlist("sec-fetch-site")
     if sites and all(site == "same-origin" for site in sites):
         return False

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from shared.settings.group import NetworkList, PositiveSeconds, SettingsGroup
+from shared.settings.origins import origin_list
 
 COPIES = 2
 """How often an image is in memory while it is submitted: as received and as decoded from the body, or as decoded and as
@@ -136,6 +137,12 @@ class HttpSettings(SettingsGroup):
         "its name in a network or behind a gateway. `localhost`, the host of MASKQ_PUBLIC_URL and IP addresses need no "
         "entry (loopback addresses, if only this machine can connect). Others get 421, so that a page in a browser "
         "cannot read jobs under a name of its own. `*` allows all names.",
+    )
+    cors_origins: Annotated[str, AfterValidator(origin_list)] = Field(
+        "",
+        description="Origins of web pages that may send requests from a browser and read the answers (CORS), for "
+        "example `https://app.example.com,http://localhost:3000`, comma-separated. A page needs an API key like any "
+        "client; without keys, pages of these origins may do everything. Empty: none but this service's own.",
     )
     forwarded_allow_ips: Annotated[str, AfterValidator(_proxies)] = Field(
         "127.0.0.1",

@@ -1,0 +1,111 @@
+"""A page of another origin uses the service in a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from shared.domain.api_key import Scope
+from shared.settings import Settings
+from shared.store.api_keys import ApiKeyStore
+from testing.servers import front_end, require_program, website
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+_SUBMIT = """async ([url, headers]) => {
+    const canvas = new OffscreenCanvas(64, 48);
+    canvas.getContext("2d").fillRect(0, 0, 32, 24);
+    const form = new FormData();
+    form.set("prompt", "cat");
+    form.set("image_file", await canvas.convertToBlob(), "a.png");
+    try {
+        const answer = await fetch(url + "/segment/", {method: "POST", body: form, headers});
+        const names = ["location", "x-request-id", "ratelimit", "retry-after"];
+        return {status: answer.status, body: await answer.json(), read: names.filter(name => answer.headers.has(name))};
+    } catch (error) {
+        return {status: 0, body: String(error), read: []};
+    }
+}"""
+
+
+class _Empty(BaseHTTPRequestHandler):
+    """A website with an empty page."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium. Skips the test if it is not installed."""
+    program = require_program("chromium")
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program, args=_QUIET) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A tab with a page of a website of its own."""
+    with website(_Empty) as site, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(site.replace("127.0.0.1", "localhost"))
+        yield page
+
+
+def _origin(page: Page) -> str:
+    origin: str = page.evaluate("location.origin")
+    return origin
+
+
+def _make_key(settings: Settings) -> str:
+    async def make() -> str:
+        store = ApiKeyStore.connect(settings.redis)
+        try:
+            return (await store.create("a page", [Scope.SUBMIT, Scope.READ], per_minute=1, burst=1))[1]
+        finally:
+            await store.close()
+
+    with ThreadPoolExecutor(1) as thread:  # this one runs the loop of the browser
+        return thread.submit(asyncio.run, make()).result()
+
+
+def test_a_page_of_an_allowed_origin_submits_with_a_key(page: Page, settings: Settings) -> None:
+    with front_end(settings.replace(require_keys=True, cors_origins=_origin(page))) as url:
+        headers = {"Authorization": f"Bearer {_make_key(settings)}", "Idempotency-Key": "once", "Prefer": "wait=0"}
+        accepted = page.evaluate(_SUBMIT, [url, headers])
+        assert (accepted["status"], accepted["read"][:3]) == (202, ["location", "x-request-id", "ratelimit"])
+        late = page.evaluate(_SUBMIT, [url, headers])
+        assert (late["status"], late["body"]["type"]) == (429, "rate_limited")
+        assert "retry-after" in late["read"]
+        refused = page.evaluate(_SUBMIT, [url, {}])
+        assert (refused["status"], refused["body"]["type"]) == (401, "key_required")
+
+
+def test_a_page_of_an_allowed_origin_submits_without_keys(page: Page, settings: Settings) -> None:
+    with front_end(settings.replace(cors_origins=_origin(page))) as url:
+        accepted = page.evaluate(_SUBMIT, [url, {}])
+    assert accepted["status"] == 202, json.dumps(accepted)
+
+
+@pytest.mark.parametrize("has_keys", [True, False])
+def test_a_page_of_another_origin_can_do_nothing(page: Page, settings: Settings, has_keys: bool) -> None:
+    changes = {"require_keys": has_keys, "cors_origins": "https://app.example"}
+    with front_end(settings.replace(**changes)) as url:
+        assert page.evaluate(_SUBMIT, [url, {}])["status"] == 0
+        listed = page.evaluate("url => fetch(url + '/jobs').then(() => 'read', () => 'not read')", url)
+        assert listed == "not read"
