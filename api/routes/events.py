@@ -41,6 +41,7 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 @router.get(
     "/{job_id}/events",
+    operation_id="stream_job",
     response_class=Response,
     responses={
         200: {"description": "The stream.", "content": {"text/event-stream": {"itemSchema": _EVENT}}},

@@ -12,7 +12,7 @@ from shared.errors import StoreUnavailable
 router = APIRouter()
 
 
-@router.get("/models", responses=problems(StoreUnavailable))
+@router.get("/models", operation_id="list_models", responses=problems(StoreUnavailable))
 async def list_models(services: ServicesDep) -> list[ModelView]:
     """The models of this deployment, the default first, and the number of live workers for each."""
     return [

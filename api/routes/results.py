@@ -91,7 +91,7 @@ class _DocumentResponse(Response):
 
 
 @router.head("/result", include_in_schema=False)
-@router.get("/result", response_model=Document, responses=_responses(InvalidField))
+@router.get("/result", operation_id="get_result", response_model=Document, responses=_responses(InvalidField))
 async def read_result(
     state: OwnJob,
     services: ServicesDep,
@@ -104,7 +104,12 @@ async def read_result(
 
 
 @router.head("/masks/{number}.png", include_in_schema=False)
-@router.get("/masks/{number}.png", response_class=PngResponse, responses=_responses(MaskNotFound, InvalidField))
+@router.get(
+    "/masks/{number}.png",
+    operation_id="get_mask",
+    response_class=PngResponse,
+    responses=_responses(MaskNotFound, InvalidField),
+)
 async def read_mask(
     state: OwnJob,
     services: ServicesDep,
@@ -117,7 +122,12 @@ async def read_mask(
 
 
 @router.head("/overlay.png", include_in_schema=False)
-@router.get("/overlay.png", response_class=PngResponse, responses=_responses(ImageExpired, ImageUnreadable))
+@router.get(
+    "/overlay.png",
+    operation_id="get_overlay",
+    response_class=PngResponse,
+    responses=_responses(ImageExpired, ImageUnreadable),
+)
 async def draw_job(state: OwnJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
     """The image with the masks drawn over it, for people, as a PNG."""
     prepare = partial(_prepare_overlay, services, state.job.id, _result(state))
