@@ -67,7 +67,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
         _trace_requests(app)
     for router in _ROUTERS:
         strict = [Depends(refuse_unknown_query)] if router in _JOB_ROUTERS else []
-        app.include_router(router, dependencies=strict)
+        app.include_router(router, dependencies=strict, tags=["jobs" if strict else "service"])
     has_keys = settings.http.require_keys is not False
     complete_document(app, has_keys, submission_schemas(), {"wait": settings.http.max_wait_s})
     return app

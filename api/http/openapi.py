@@ -65,6 +65,7 @@ def complete_document(
             for operation in _operations(made):
                 _set_problems(operation, has_keys)
                 _set_maxima(operation, query_maxima)
+                _set_pictures(operation)
             if not has_keys:
                 made["components"].pop("securitySchemes", None)
         return app.openapi_schema or made
@@ -89,6 +90,15 @@ def _set_maxima(operation: dict[str, Any], query_maxima: Mapping[str, float]) ->
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "query" and parameter["name"] in query_maxima:
             parameter["schema"]["maximum"] = query_maxima[parameter["name"]]
+
+
+def _set_pictures(operation: dict[str, Any]) -> None:
+    """Declare pictures as bytes. FastAPI declares every answer that is not JSON as text, and generated clients would
+    decode it."""
+    for response in operation["responses"].values():
+        for media_type, content in response.get("content", {}).items():
+            if media_type.startswith("image/"):
+                content["schema"] = {"type": "string", "format": "binary"}
 
 
 def _set_problems(operation: dict[str, Any], has_keys: bool) -> None:

@@ -42,6 +42,7 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 @router.head("/{job_id}/events", include_in_schema=False)
 @router.get(
     "/{job_id}/events",
+    operation_id="stream_job",
     response_class=Response,
     responses={
         200: {"description": "The stream.", "content": {"text/event-stream": {"itemSchema": _EVENT}}},

@@ -18,13 +18,13 @@ class Readiness(BaseModel):
     live_workers: dict[str, int]
 
 
-@router.get("/livez")
+@router.get("/livez", operation_id="get_liveness")
 async def live() -> dict[str, str]:
     """Whether this process answers. Does not check Redis: a restart of this process would not bring it back."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", responses={503: {"model": Readiness}})
+@router.get("/readyz", operation_id="get_readiness", responses={503: {"model": Readiness}})
 async def ready(services: ServicesDep, response: Response) -> Readiness:
     """Whether jobs can be accepted: 200 if the store answers. No worker is needed, since jobs can wait."""
     try:

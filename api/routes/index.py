@@ -14,7 +14,12 @@ router = APIRouter()
 _PAGE = Page("index.html")
 
 
-@router.get("/", response_class=Response, responses={200: {"content": {"text/html": {}, "application/json": {}}}})
+@router.get(
+    "/",
+    operation_id="get_index",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {}, "application/json": {}}}},
+)
 async def index(request: Request, services: ServicesDep) -> Response:
     """The page for browsers, which accept HTML; JSON for all other clients."""
     if "text/html" in request.headers.get("accept", ""):

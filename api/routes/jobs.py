@@ -28,7 +28,7 @@ _NOT_MODIFIED = {"description": "The job is still in the state that `If-None-Mat
 
 
 @router.head("", include_in_schema=False)
-@router.get("", responses=problems(InvalidField, MaskqError, ScopeMissing, *_BUSY))
+@router.get("", operation_id="list_jobs", responses=problems(InvalidField, MaskqError, ScopeMissing, *_BUSY))
 async def list_jobs(
     request: Request,
     services: ServicesDep,
@@ -53,7 +53,11 @@ async def list_jobs(
 
 
 @router.head("/{job_id}", include_in_schema=False)
-@router.get("/{job_id}", responses={304: _NOT_MODIFIED, **problems(*OWN_JOB_ERRORS, InvalidField, *_BUSY)})
+@router.get(
+    "/{job_id}",
+    operation_id="get_job",
+    responses={304: _NOT_MODIFIED, **problems(*OWN_JOB_ERRORS, InvalidField, *_BUSY)},
+)
 async def read_job(
     state: OwnJob,
     request: Request,
@@ -85,13 +89,18 @@ async def read_job(
     return job_view(state, request)
 
 
-@router.delete("/{job_id}", status_code=204, responses=problems(*OWN_JOB_ERRORS))
+@router.delete("/{job_id}", operation_id="delete_job", status_code=204, responses=problems(*OWN_JOB_ERRORS))
 async def delete_job(state: OwnJobToChange, services: ServicesDep) -> None:
     """Remove a job in any state, with its image, its result and its webhook. One that has not ended is canceled."""
     await services.store.delete(state.job.id)
 
 
-@router.post("/{job_id}/cancel", status_code=202, responses=problems(*OWN_JOB_ERRORS, JobEnded))
+@router.post(
+    "/{job_id}/cancel",
+    operation_id="cancel_job",
+    status_code=202,
+    responses=problems(*OWN_JOB_ERRORS, JobEnded),
+)
 async def cancel_job(state: OwnJobToChange, request: Request, services: ServicesDep, caller: Submitter) -> JobView:
     """Cancel a job that has not ended. It will never have a result."""
     status = await services.store.cancel(state.job.id)

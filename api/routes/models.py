@@ -13,7 +13,7 @@ router = APIRouter()
 
 
 @router.head("/models", include_in_schema=False)
-@router.get("/models", responses=problems(StoreUnavailable))
+@router.get("/models", operation_id="list_models", responses=problems(StoreUnavailable))
 async def list_models(services: ServicesDep) -> list[ModelView]:
     """The models of this deployment, the default first, and the number of live workers for each."""
     return [

@@ -91,7 +91,10 @@ class _DocumentResponse(Response):
     media_type = "application/json"
 
 
-_TagName = Annotated[str, Query(min_length=1, max_length=100, description="For Label Studio: the name of your tag.")]
+_ABOUT_TAG = "For Label Studio: the name of your tag."
+_TagName = Annotated[
+    str, Query(min_length=1, max_length=100, description=_ABOUT_TAG, json_schema_extra={"format": "ref"})
+]
 
 
 async def _control_tags(from_name: _TagName = "tag", to_name: _TagName = "image") -> ControlTags:
@@ -107,7 +110,7 @@ async def _control_tags(from_name: _TagName = "tag", to_name: _TagName = "image"
 
 
 @router.head("/result", include_in_schema=False)
-@router.get("/result", response_model=Document, responses=_responses(InvalidField))
+@router.get("/result", operation_id="get_result", response_model=Document, responses=_responses(InvalidField))
 async def read_result(
     state: OwnJob,
     services: ServicesDep,
@@ -123,7 +126,12 @@ async def read_result(
 
 
 @router.head("/masks/{number}.png", include_in_schema=False)
-@router.get("/masks/{number}.png", response_class=PngResponse, responses=_responses(MaskNotFound, InvalidField))
+@router.get(
+    "/masks/{number}.png",
+    operation_id="get_mask",
+    response_class=PngResponse,
+    responses=_responses(MaskNotFound, InvalidField),
+)
 async def read_mask(
     state: OwnJob,
     services: ServicesDep,
@@ -136,7 +144,12 @@ async def read_mask(
 
 
 @router.head("/overlay.png", include_in_schema=False)
-@router.get("/overlay.png", response_class=PngResponse, responses=_responses(ImageExpired, ImageUnreadable))
+@router.get(
+    "/overlay.png",
+    operation_id="get_overlay",
+    response_class=PngResponse,
+    responses=_responses(ImageExpired, ImageUnreadable),
+)
 async def draw_job(state: OwnJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
     """The image with the masks drawn over it, for people, as a PNG."""
     prepare = partial(_prepare_overlay, services, state.job.id, _result(state))

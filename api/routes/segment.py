@@ -37,7 +37,13 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post("/segment/", status_code=202, responses={**_ANSWERS, **problems(*ERRORS)}, openapi_extra=REQUEST)
+@router.post(
+    "/segment/",
+    status_code=202,
+    responses={**_ANSWERS, **problems(*ERRORS)},
+    openapi_extra=REQUEST,
+    operation_id="submit_job",
+)
 @router.post("/segment", status_code=202, include_in_schema=False)
 async def submit(
     request: Request, response: Response, services: ServicesDep, caller: Submitter, after: BackgroundTasks

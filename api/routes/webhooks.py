@@ -15,13 +15,18 @@ router = APIRouter(prefix="/jobs/{job_id}/webhooks")
 
 
 @router.head("", include_in_schema=False)
-@router.get("", responses=problems(*OWN_JOB_ERRORS))
+@router.get("", operation_id="list_deliveries", responses=problems(*OWN_JOB_ERRORS))
 async def list_deliveries(state: OwnJob, services: ServicesDep) -> DeliveryList:
     """The job's deliveries with their attempts. Empty before the job has ended, or if it has no webhook."""
     return await _deliveries(services.deliveries, state.job)
 
 
-@router.post("/redeliver", status_code=202, responses=problems(*OWN_JOB_ERRORS, NothingToDeliver))
+@router.post(
+    "/redeliver",
+    operation_id="redeliver_webhook",
+    status_code=202,
+    responses=problems(*OWN_JOB_ERRORS, NothingToDeliver),
+)
 async def redeliver(state: OwnJobToChange, services: ServicesDep, caller: Submitter) -> DeliveryList:
     """Send the job's webhook again, whatever its delivery status: within about a second, with the same `webhook-id`.
 

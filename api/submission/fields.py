@@ -218,7 +218,8 @@ MaskFormats = Annotated[
     Field(fail_fast=True),
     BeforeValidator(_names, json_schema_input_type=MaskFormat | _Several[MaskFormat]),
 ]
-Tiles = Annotated[str, PlainValidator(_tiles), WithJsonSchema({"enum": [*CHOICES, 1]})]
+_TILES = {"anyOf": [{"type": "string", "enum": list(CHOICES)}, {"type": "integer", "minimum": 1, "maximum": 1}]}
+Tiles = Annotated[str, PlainValidator(_tiles), WithJsonSchema(_TILES)]
 DuplicatesName = Annotated[Duplicates, BeforeValidator(_lower_text)]
 _SHARE_SCHEMA = {"type": "number", "minimum": 0, "maximum": 1}
 Threshold = Annotated[

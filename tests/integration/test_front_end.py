@@ -293,7 +293,7 @@ def test_unknown_paths_and_methods_are_answered_with_problems(
 def test_a_method_that_a_path_lacks_is_answered_with_all_that_it_has(client: httpx2.Client) -> None:
     response = client.put(f"/jobs/{new_job_id()}")
     assert_problem(response, 405, "method_not_allowed")
-    assert {each.strip() for each in response.headers["allow"].split(",")} == {"DELETE", "GET"}
+    assert {each.strip() for each in response.headers["allow"].split(",")} == {"DELETE", "GET", "HEAD"}
 
 
 def test_a_full_queue_is_refused_with_retry_after(settings: Settings) -> None:
