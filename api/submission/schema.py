@@ -110,3 +110,23 @@ def submission_schemas() -> dict[str, Any]:
 def _schemas(model: type[Submission], generator: type[GenerateJsonSchema]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template=_SCHEMAS_PATH + "{model}", schema_generator=generator)
     return {**schema.pop("$defs"), model.__name__: schema}
+
+
+def _several(model: type[Submission]) -> dict[str, Any]:
+    """The schema of a request with several images: that of a submission whose images may be lists."""
+    reference = {"$ref": _SCHEMAS_PATH + model.__name__}
+    images = {"image_url": {"type": "array", "items": {"type": "string"}}}
+    return {"description": "As for POST /segment/, with several images.", "anyOf": [reference, {"properties": images}]}
+
+
+BATCH_REQUEST = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": _several(FormSubmission)},
+            "application/json": {"schema": _several(JsonSubmission)},
+        },
+    },
+    "parameters": [{**_IDEMPOTENCY_KEY, "required": True}],
+}
+"""The body and the headers of a batch."""

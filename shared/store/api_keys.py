@@ -54,7 +54,11 @@ class ApiKeyStore:
 
     async def admit(self, secret: str) -> Admission | None:
         """Find a key and charge it for one request, in one step. None if there is no such key."""
-        found = await self._admit(secret_sha256=fingerprint(secret))
+        return await self.admit_again(fingerprint(secret))
+
+    async def admit_again(self, sha256: str) -> Admission | None:
+        """As `admit`, for the key with this fingerprint: a request that counts several times."""
+        found = await self._admit(secret_sha256=sha256)
         if not found:
             return None
         return Admission(
