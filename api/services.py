@@ -94,7 +94,7 @@ async def _intake(settings: Settings, model_ids: list[str], images: UploadCheck,
     receivers = await stack.enter_async_context(Outbound(settings.outbound, "webhook_url"))
     threads = FairThreads(_INTAKE_THREADS, "intake")
     stack.callback(threads.close)
-    return Intake(model_ids, limits.max_image_bytes, images, fetcher, receivers, threads)
+    return Intake(model_ids, limits.max_image_bytes, images, fetcher, receivers, threads, limits.max_batch_images)
 
 
 @asynccontextmanager

@@ -59,6 +59,12 @@ class JobNotFound(MaskqError):
     type, title, status = "job_not_found", "Job not found", 404
 
 
+class BatchNotFound(MaskqError):
+    """No batch has this id, it belongs to another caller, or it has expired."""
+
+    type, title, status = "batch_not_found", "Batch not found", 404
+
+
 class MaskNotFound(MaskqError):
     """The result has no object with this number, or that object has no mask."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from starlette.requests import HTTPConnection
@@ -35,6 +37,17 @@ class RequestMemory:
         """
         self._room.take(self.client, size, self.share)
         self._held_bytes += size
+
+    @contextmanager
+    def returned(self) -> Iterator[None]:
+        """What is taken in this block is free again at its end."""
+        before = self._held_bytes
+        try:
+            yield
+        finally:
+            if taken := max(0, self._held_bytes - before):
+                self._room.free(self.client, taken)
+                self._held_bytes = before
 
     def free(self) -> None:
         """Nothing of the request is in memory any longer."""

@@ -57,7 +57,7 @@ class Limits(BaseModel):
 
 
 @router.head("/limits", include_in_schema=False)
-@router.get("/limits", responses=problems())
+@router.get("/limits", operation_id="get_limits", responses=problems())
 async def read_limits(services: ServicesDep, caller: AnyCaller) -> Limits:
     """What the caller may send, and how much of its rate is left."""
     return _limits(services.settings, caller, await _rates(services, caller))

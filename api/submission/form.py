@@ -45,15 +45,15 @@ class Part:
     pieces: list[bytes]
 
 
-async def read_parts(request: Request, boundary: str) -> list[Part]:
-    """The parts of a form that have names.
+async def read_parts(request: Request, boundary: str, max_parts: int = MAX_PARTS) -> list[Part]:
+    """The parts of a form that have names: at most `max_parts`.
 
     Raises:
         MalformedRequest: the body is not a form, ends too early, or has too many parts.
     """
     parts: list[Part] = []
     try:
-        with PushMultipartParser(boundary, max_segment_count=MAX_PARTS, header_charset=_LATIN) as parser:
+        with PushMultipartParser(boundary, max_segment_count=max_parts, header_charset=_LATIN) as parser:
             async for received in request.stream():
                 for event in parser.parse(received):
                     if isinstance(event, MultipartSegment):

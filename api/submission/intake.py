@@ -12,9 +12,10 @@ from api.auth.caller import Caller
 from api.http.headers import idempotency_key
 from api.http.public_address import base_url
 from api.http.request_memory import memory_of
+from api.submission.batch import Fields, one_by_one
 from api.submission.fetch_image import ImageFetcher
 from api.submission.fields import DeploymentLimits
-from api.submission.form import Part, form_fields, read_parts
+from api.submission.form import MAX_PARTS, Part, form_fields, read_parts
 from api.submission.json_object import parse_json_object, read_body
 from api.submission.submission import FormSubmission, JsonSubmission, Submission, UrlencodedSubmission, validate
 from api.submission.urlencoded import read_urlencoded
@@ -46,6 +47,7 @@ class Intake:
         fetcher: ImageFetcher,
         receivers: Outbound,
         threads: FairThreads,
+        max_batch_images: int,
     ) -> None:
         """A submission without a model is for the first of `model_ids`. `receivers` checks the URLs of webhooks;
         `threads` decode and check what is large."""
@@ -54,6 +56,7 @@ class Intake:
         self._fetcher = fetcher
         self._receivers = receivers
         self._threads = threads
+        self._max_batch_images = max_batch_images
 
     async def read(self, request: Request, caller: Caller) -> NewJob:
         """Read and check a submission of this caller, a form or JSON, and give it an id.
@@ -62,8 +65,11 @@ class Intake:
             MalformedRequest, InvalidField, UrlRefused, PayloadTooLarge, ImageTooLarge, UnsupportedImage,
             ImageUnreadable, ServerBusy, ShareExceeded: as their docstrings say.
         """
-        key = idempotency_key(request.headers)
         submission = await self._submission(request, caller)
+        return await self.new_job(request, caller, submission, idempotency_key(request.headers))
+
+    async def new_job(self, request: Request, caller: Caller, submission: Submission, key: str) -> NewJob:
+        """Get and check the image of a submission, and give it an id. Raises as `read`."""
         webhook = await self._webhook(submission, base_url(request), caller)
         image = submission.upload or await self._fetcher.fetch(submission.url, memory_of(request))
         await self._threads.run(caller.client, partial(self._images.check, image), caller.share)
@@ -81,6 +87,33 @@ class Intake:
         if key:
             await self._threads.run(caller.client, lambda: new.image_sha256, caller.share)
         return new
+
+    async def read_batch(self, request: Request, caller: Caller) -> list[Fields]:
+        """The fields of a request with several images: those of one submission for each image. Each is validated when
+        its turn comes, by `batch_part`, so that one wrong image refuses no other.
+
+        Raises:
+            MalformedRequest, InvalidField: the request cannot be read, or has no image or too many.
+        """
+        kind, parameters = parse_options_header(request.headers.get("content-type", ""))
+        if kind == _FORM:
+            parts = await read_parts(request, parameters.get("boundary", ""), MAX_PARTS + self._max_batch_images)
+            fields = await self._threads.run(caller.client, partial(form_fields, parts), caller.share)
+        elif kind == _JSON:
+            body = await read_body(request)
+            parse = partial(parse_json_object, body, ("image_url",))
+            fields = await self._threads.run(caller.client, parse, caller.share)
+        else:
+            raise MalformedRequest(f"send {_FORM} or {_JSON}, and say so in Content-Type")
+        return one_by_one(fields, self._max_batch_images)
+
+    async def batch_part(self, request: Request, caller: Caller, fields: Fields, key: str) -> NewJob:
+        """The job of one image of a batch. Raises as `read`."""
+        is_form = request.headers.get("content-type", "").lower().startswith(_FORM)
+        model = FormSubmission if is_form else JsonSubmission
+        check = partial(validate, model, fields, self._limits)
+        submission = await self._threads.run(caller.client, check, caller.share)
+        return await self.new_job(request, caller, submission, key)
 
     async def _submission(self, request: Request, caller: Caller) -> Submission:
         kind, parameters = parse_options_header(request.headers.get("content-type", ""))

@@ -55,10 +55,11 @@ ERRORS = (
 """What a submission may be refused with, beside the errors of every route."""
 
 _SCHEMAS_PATH = "#/components/schemas/"
+_KEY_SCHEMA = {"type": "string", "maxLength": MAX_IDEMPOTENCY_KEY_CHARS, "pattern": "^[ -~]*$"}
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "schema": {"type": "string", "maxLength": MAX_IDEMPOTENCY_KEY_CHARS, "pattern": "^[ -~]*$"},
+    "schema": _KEY_SCHEMA,
     "description": "The same key with the same request returns the same job, for a day.",
 }
 _PREFER = {
@@ -104,9 +105,36 @@ def submission_schemas() -> dict[str, Any]:
     for model in (FormSubmission, UrlencodedSubmission):
         metadata = forms[model.__name__]["properties"]["metadata"]
         metadata.update(type="string", format="json-object")
-    return {**forms, **_schemas(JsonSubmission, _JsonSchema)}
+    objects = _schemas(JsonSubmission, _JsonSchema)
+    batches = {
+        "FormBatch": _several(forms[FormSubmission.__name__], "image_file", {"type": "string", "format": "binary"}),
+        "JsonBatch": _several(objects[JsonSubmission.__name__], "image_url", {"type": "string", "format": "uri"}),
+    }
+    return {**forms, **objects, **batches}
 
 
 def _schemas(model: type[Submission], generator: type[GenerateJsonSchema]) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template=_SCHEMAS_PATH + "{model}", schema_generator=generator)
     return {**schema.pop("$defs"), model.__name__: schema}
+
+
+BATCH_REQUEST = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {"schema": {"$ref": _SCHEMAS_PATH + "FormBatch"}},
+            "application/json": {"schema": {"$ref": _SCHEMAS_PATH + "JsonBatch"}},
+        },
+    },
+    "parameters": [{**_IDEMPOTENCY_KEY, "required": True, "schema": {**_KEY_SCHEMA, "minLength": 1}}],
+}
+"""The body and the headers of a batch."""
+
+
+def _several(submission: dict[str, Any], name: str, item: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a submission with a list of images in the field `name`, and no other image."""
+    images = {"type": "array", "items": item, "minItems": 1, "description": "The images: one job for each."}
+    others = {key: value for key, value in submission["properties"].items() if not key.startswith("image_")}
+    required = [*submission["required"], name]
+    schema = {key: value for key, value in submission.items() if key not in ("oneOf", "title", "description")}
+    return {**schema, "properties": {**others, name: images}, "required": required}

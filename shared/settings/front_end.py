@@ -92,6 +92,13 @@ class SubmissionSettings(SettingsGroup):
         description="Jobs that may wait per model; further ones get 429. It bounds the wait and the memory for images. "
         "Raise it if clients submit large batches and the store has room.",
     )
+    max_batch_images: int = Field(
+        200,
+        ge=1,
+        le=1_000,
+        description="Images of one request to POST /batches. All files together may have as many bytes as one largest "
+        "upload. Raise it for many small images.",
+    )
     accept_unserved: bool = Field(
         False,
         description="Accept jobs for a model without a live worker; they wait for one. Off: such jobs get 503, so that "

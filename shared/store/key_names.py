@@ -78,6 +78,10 @@ workers = KeyName("maskq:workers:{model_id}")
 """Sorted set: workers that serve a model; score: the millisecond of their last heartbeat."""
 owned = KeyName("maskq:owned:{owner}")
 """Sorted set: ids of an owner's jobs; score: the millisecond of their acceptance."""
+batch = KeyName("maskq:batch:{batch_id}")
+"""Hash: `owner` of a batch. Expires with `batch_jobs`."""
+batch_jobs = KeyName("maskq:batch-jobs:{batch_id}")
+"""Sorted set: ids of a batch's jobs; score: the index of the image in the request, from 0."""
 cached = KeyName("maskq:cached:{content}")
 """String: id of a finished job with the same content (model, prompt, formats and image), whose result is used again."""
 delivery = KeyName("maskq:delivery:{job_id}")

@@ -30,6 +30,10 @@ class NewJob:
     """Empty: none."""
     webhook: Webhook | None = None
     """Where the end of the job is announced."""
+    batch: str = ""
+    """Id of the batch that the job belongs to; empty: none."""
+    batch_index: int = 0
+    """Index of its image in that batch."""
     share: int = 1
     """Turns of this client's jobs for each turn of a client with the share 1, and its part of what is limited."""
 

@@ -146,7 +146,7 @@ class Process(Enum):
 
     FRONT_END = Rights.of(
         "front end",
-        scripts="admit cancel delete list live read reap redeliver submit",
+        scripts="admit cancel delete list live read read_batch reap redeliver submit",
         commands=_NOTIFY | _words("GET HGETALL HMGET LRANGE SUBSCRIBE TIME ZCARD ZCOUNT ZRANGE ZSCORE"),
         read={
             key_names.API_KEYS,

@@ -10,6 +10,7 @@ from typing import Self, cast
 
 from redis.asyncio import Redis
 
+from shared.domain.batch import Batch
 from shared.domain.fair_share import FACTOR
 from shared.domain.job import JobStatus
 from shared.errors import (
@@ -23,6 +24,7 @@ from shared.errors import (
 )
 from shared.settings import Settings
 from shared.store import key_names
+from shared.store.batches import batch_from_reply
 from shared.store.connection import async_redis
 from shared.store.image_store import ImageStore
 from shared.store.job_list import ALL_JOBS, JobFilter, JobList, ListPosition
@@ -66,6 +68,7 @@ class SubmissionStore:
         self._submit = AsyncScript(redis, "submit")
         self._read = AsyncScript(redis, "read")
         self._list = AsyncScript(redis, "list")
+        self._read_batch = AsyncScript(redis, "read_batch")
         self._cancel = AsyncScript(redis, "cancel")
         self._delete = AsyncScript(redis, "delete")
         self._live = AsyncScript(redis, "live")
@@ -124,6 +127,8 @@ class SubmissionStore:
             "idempotency_s": _IDEMPOTENCY_S,
             "fingerprint": new.fingerprint if new.idempotency_key else None,
             "content": new.content(is_shared=is_shared) if settings.retention.result_cache_s else None,
+            "batch": new.batch or None,
+            "batch_index": new.batch_index if new.batch else None,
             "webhook": new.webhook.model_dump_json() if new.webhook else None,
             "webhook_host": new.webhook.host if new.webhook else None,
             **self._retention,
@@ -150,6 +155,14 @@ class SubmissionStore:
             JobExpired: there was, and its retention is over.
         """
         return JobState.from_reply(await self._read(id=job_id))
+
+    async def read_batch(self, batch_id: str) -> Batch:
+        """The present state of a batch.
+
+        Raises:
+            BatchNotFound: there is no such batch, or it has expired.
+        """
+        return batch_from_reply(batch_id, await self._read_batch(id=batch_id))
 
     async def list(self, owner: str, cursor: str, limit: int, wanted: JobFilter = ALL_JOBS) -> JobList:
         """Up to `limit` jobs of an owner that match, newest first: from the position that an earlier call returned as

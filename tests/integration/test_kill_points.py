@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 _TIMEOUT_S = 120.0
 _NO_END = float("inf")
 _API_POINTS = ("api.read", "api.submitted")
+_BATCH_POINT = "api.batch_part"
 _SERVICE_POINTS = ("worker.claimed", "worker.finishing", "worker.finished")
 _PIPELINE_POINTS = ("worker.prepared", "worker.answered", "worker.rendered")
 
@@ -136,7 +137,23 @@ def everything_is_up(deployment: Deployment) -> None:
 def test_every_failpoint_in_the_code_is_tested_here(root: Path) -> None:
     sources = [path.read_text("utf-8") for folder in ("api", "worker") for path in (root / folder).rglob("*.py")]
     points = set(re.findall(r'failpoint\("([^"]+)"\)', "".join(sources)))
-    assert points == {*_API_POINTS, *_SERVICE_POINTS, *_PIPELINE_POINTS}
+    assert points == {*_API_POINTS, _BATCH_POINT, *_SERVICE_POINTS, *_PIPELINE_POINTS}
+
+
+def test_api_killed_within_a_batch_and_the_repeated_request_adds_only_what_is_missing(
+    deployment: Deployment, tmp_path: Path
+) -> None:
+    deployment.arm([deployment.fleet.api], _BATCH_POINT, tmp_path / "armed")
+    files = [("image_file", (f"{number}.png", small_png())) for number in range(20)]
+    request = {"data": {"prompt": "cat"}, "files": files, "headers": {"Idempotency-Key": uuid.uuid4().hex}}
+    with pytest.raises(httpx2.HTTPError):
+        deployment.post("/batches", **request)
+    deployment.fleet.wait_until_ready()
+    batch = deployment.post("/batches", **request).raise_for_status().json()
+    assert [job["index"] for job in batch["jobs"]] == list(range(20))
+    for job in batch["jobs"]:
+        deployment.succeeded(job["id"])
+    assert len({job["id"] for job in batch["jobs"]}) == 20
 
 
 @pytest.mark.parametrize("point", _API_POINTS)

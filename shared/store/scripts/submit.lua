@@ -16,6 +16,8 @@
 ---@param idempotency_s number  seconds for which the key is kept
 ---@param fingerprint? string  SHA-256 of all that was requested; only needed with a key
 ---@param content? string  SHA-256 of all that the result depends on; absent if results are not cached
+---@param batch? string  id of the batch that the job belongs to
+---@param batch_index? number  of its image in that batch
 ---@param webhook? string  as JSON
 ---@param webhook_host? string
 ---@param retention_s number  seconds from the job's end until it expires
@@ -141,6 +143,13 @@ for _, oldest in ipairs(redis.call('ZRANGE', owned_key(owner), 0, 1)) do
 end
 redis.call('ZADD', owned_key(owner), whole(now), id)
 redis.call('EXPIRE', owned_key(owner), args.retention_s + LIST_S)
+
+if args.batch then
+    redis.call('HSETNX', batch_key(args.batch), 'owner', owner)
+    redis.call('ZADD', batch_jobs_key(args.batch), whole(args.batch_index), id)
+    redis.call('EXPIRE', batch_key(args.batch), args.retention_s + LIST_S)
+    redis.call('EXPIRE', batch_jobs_key(args.batch), args.retention_s + LIST_S)
+end
 
 if is_cached then
     count(model, 'cached')
