@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from maskq.cli.commands import models
+from maskq.cli.commands import cancel, job, jobs, models
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
 from maskq.cli.output import print_error
@@ -27,6 +27,9 @@ def configure(context: typer.Context, url: Url = None, api_key: ApiKey = None) -
     context.obj = Target(url, api_key)
 
 
+app.command("jobs")(jobs.list_jobs)
+app.command("job")(job.show_job)
+app.command("cancel")(cancel.cancel_jobs)
 app.command("models")(models.list_models)
 
 
