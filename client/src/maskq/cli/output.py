@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,11 +12,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-stdout = Console(markup=False, highlight=False, emoji=False)
+
+class OutputClosed(Exception):
+    """The program that reads standard output has ended."""
+
+
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        """Write what is left to nowhere, so that Python does not complain at its end."""
+        discard_output()
+        raise OutputClosed
+
+
+def discard_output() -> None:
+    """Let all that is still written to standard output disappear."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+stdout = _Output(markup=False, highlight=False, emoji=False)
 """Tables and results. Plain text, if it is no terminal."""
 stderr = Console(stderr=True, markup=False, highlight=False, emoji=False)
 """Progress and errors."""
-_wide = Console(markup=False, highlight=False, emoji=False, width=1_000_000)
+_wide = _Output(markup=False, highlight=False, emoji=False, width=1_000_000)
 """Standard output for tables that no terminal shows: no cell is cut."""
 
 
