@@ -3,30 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
 
-from maskq.cli.commands import batch, mcp, models
+from maskq.cli.commands import batch, cancel, job, jobs, mcp, models, segment
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
-from maskq.cli.output import print_error
+from maskq.cli.output import OutputClosed, print_error, print_line
 from maskq.errors import MaskqError
 
 app = typer.Typer(
     name="maskq",
     help="Cut objects out of images by name, with a maskq service.",
+    epilog="Exit status: " + ", ".join(f"{status.value} {status.short}" for status in ExitStatus) + ".",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        try:
+            print_line(f"maskq {version('maskq')}")
+        except PackageNotFoundError:
+            print_line("maskq, not installed")
+        raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")]
+
+
 @app.callback()
-def configure(context: typer.Context, url: Url = None, api_key: ApiKey = None) -> None:
+def configure(context: typer.Context, url: Url = None, api_key: ApiKey = None, version: Version = False) -> None:
     """Cut objects out of images by name, with a maskq service."""
     context.obj = Target(url, api_key)
 
 
+app.command("segment")(segment.segment)
+app.command("jobs")(jobs.list_jobs)
+app.command("job")(job.show_job)
+app.command("cancel")(cancel.cancel_jobs)
 app.command("models")(models.list_models)
 app.command("batch")(batch.segment_many)
 app.command("mcp")(mcp.serve_mcp)
@@ -40,8 +60,14 @@ def run(arguments: Sequence[str]) -> int:
         print_error(str(error))
         return ExitStatus.of(error)
     except typer.TyperException as error:
-        print_error(error.format_message())
+        if message := error.format_message():  # none: the help was shown instead
+            print_error(f"{message} See maskq --help")
         return ExitStatus.USAGE
     except (KeyboardInterrupt, typer.Abort):
         return ExitStatus.INTERRUPTED
+    except OutputClosed:
+        return ExitStatus.OUTPUT_CLOSED
+    except OSError as error:
+        print_error(str(error))
+        return ExitStatus.FAILED
     return int(status or ExitStatus.OK)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from maskq.errors import ConfigurationError, ConnectionFailed, JobUnsuccessful, MaskqError, RequestError, WaitTimeout
+from maskq.errors import (
+    ConfigurationError,
+    ConnectionFailed,
+    ImageError,
+    JobUnsuccessful,
+    MaskqError,
+    MissingPackage,
+    RequestError,
+    WaitTimeout,
+)
 
 
 class ExitStatus(IntEnum):
@@ -15,7 +24,7 @@ class ExitStatus(IntEnum):
     FAILED = 1
     """Something that no other status names."""
     USAGE = 2
-    """The command line or the configuration is wrong. Nothing was sent."""
+    """The command line, the configuration or a file on this side is wrong. Nothing was sent."""
     REFUSED = 3
     """The service refused the request: a wrong key, an image that is none, a job that does not exist."""
     UNREACHABLE = 4
@@ -26,6 +35,13 @@ class ExitStatus(IntEnum):
     """The job has not ended in the time given. It goes on."""
     INTERRUPTED = 130
     """Ctrl-C."""
+    OUTPUT_CLOSED = 141
+    """The program that reads the output has ended, as `head` does."""
+
+    @property
+    def short(self) -> str:
+        """A word or two for the help."""
+        return _SHORT.get(self, self.name.lower().replace("_", " "))
 
     @classmethod
     def of(cls, error: MaskqError) -> ExitStatus:
@@ -36,8 +52,19 @@ class ExitStatus(IntEnum):
         return cls.FAILED
 
 
+_SHORT = {
+    ExitStatus.OK: "done",
+    ExitStatus.FAILED: "other errors",
+    ExitStatus.USAGE: "wrong usage or file",
+    ExitStatus.REFUSED: "refused by the service",
+    ExitStatus.UNREACHABLE: "no answer",
+    ExitStatus.UNSUCCESSFUL: "job without a result",
+    ExitStatus.UNFINISHED: "job goes on",
+}
 _STATUSES = {
     ConfigurationError: ExitStatus.USAGE,
+    ImageError: ExitStatus.USAGE,
+    MissingPackage: ExitStatus.USAGE,
     RequestError: ExitStatus.REFUSED,
     ConnectionFailed: ExitStatus.UNREACHABLE,
     JobUnsuccessful: ExitStatus.UNSUCCESSFUL,

@@ -20,6 +20,8 @@ ApiKey = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, for other programs.")]
 
+Model = Annotated[str | None, typer.Option("--model", help="A model of `maskq models`. [default: the first]")]
+
 
 @dataclass(frozen=True)
 class Target:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import typer
-from rich.table import Table
 
 from maskq.cli.options import AsJson, client_of
-from maskq.cli.output import print_json, stdout
+from maskq.cli.output import print_json, print_table
 
 
 def list_models(context: typer.Context, as_json: AsJson = False) -> None:
@@ -18,7 +17,5 @@ def list_models(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         print_json([asdict(model) for model in models])
         return
-    table = Table("model", "pixels", "workers", "about")
-    for model in models:
-        table.add_row(model.id, str(model.resolution or ""), str(model.live_workers), model.about)
-    stdout.print(table)
+    rows = [(model.id, model.resolution, model.live_workers, model.about) for model in models]
+    print_table(("model", "pixels", "workers", "about"), rows)

@@ -1,0 +1,28 @@
+"""`maskq jobs`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maskq.cli.options import AsJson, client_of
+from maskq.cli.output import print_json, print_table
+
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="The most jobs.")]
+Status = Annotated[str | None, typer.Option("--status", help="Only jobs in this state, such as `failed`.")]
+Ref = Annotated[str | None, typer.Option("--ref", help="Only jobs with this ref.")]
+
+
+def list_jobs(
+    context: typer.Context, limit: Limit = 20, status: Status = None, ref: Ref = None, as_json: AsJson = False
+) -> None:
+    """List your jobs, newest first."""
+    filters = {name: value for name, value in (("status", status), ("ref", ref)) if value is not None}
+    with client_of(context) as client:
+        jobs = list(client.jobs(limit, **filters))
+    if as_json:
+        print_json([job.json for job in jobs])
+        return
+    rows = [(job.id, job.status, f"{job.created_at:%Y-%m-%d %H:%M:%S}", job.prompt, job.ref) for job in jobs]
+    print_table(("job", "status", "created (UTC)", "prompt", "ref"), rows)

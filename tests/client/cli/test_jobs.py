@@ -1,0 +1,46 @@
+"""`maskq jobs`, `maskq job` and `maskq cancel`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from maskq import Client
+from maskq.cli.app import run
+from maskq.cli.exit_status import ExitStatus
+
+from testing.scripted_worker import SLOW
+
+
+def test_jobs_are_listed_newest_first(
+    service: str, client: Client, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [client.segment(photo, "cat").job.id for _ in range(2)]
+    assert run(["--url", service, "jobs", "--limit", "2"]) == ExitStatus.OK
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == ids[::-1]
+    assert run(["--url", service, "jobs", "-n", "1", "--json"]) == ExitStatus.OK
+    assert [job["id"] for job in json.loads(capsys.readouterr().out)] == ids[1:]
+
+
+def test_a_job_is_shown_with_its_objects(
+    service: str, client: Client, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = client.segment(photo, "cat", ref="frame-17").job
+    assert run(["--url", service, "job", job.id, "--wait"]) == ExitStatus.OK
+    out = capsys.readouterr().out
+    assert job.id in out
+    assert "frame-17" in out
+    assert "segment cat" in out
+
+
+def test_a_canceled_job_has_its_own_exit_status(
+    service: str, client: Client, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = client.submit(photo, SLOW)
+    assert run(["--url", service, "job", job.id, "--wait", "--timeout", "0"]) == ExitStatus.UNFINISHED
+    assert run(["--url", service, "cancel", job.id, job.id]) == ExitStatus.OK
+    assert run(["--url", service, "cancel", job.id, "unknown"]) == ExitStatus.REFUSED
+    assert run(["--url", service, "job", job.id, "--wait"]) == ExitStatus.UNSUCCESSFUL
+    assert run(["--url", service, "job", "unknown"]) == ExitStatus.REFUSED
