@@ -45,7 +45,11 @@ def rectangle(region: dict[str, Any]) -> tuple[int, int, int, int]:
 
 
 def mistakes(label_config: str, prediction: dict[str, Any]) -> list[str]:
-    """What Label Studio would refuse in a prediction, by its own validation."""
+    """What Label Studio would refuse in a prediction, by its own validation. Run lengths are left out: this version of
+    its package takes them for pairs of a value and a number, and refuses those of Label Studio itself."""
+    regions = [{**each, "value": {**each["value"], "rle": [1, 1]}} for each in prediction["result"]]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return list(LabelInterface(label_config).validate_prediction(prediction, return_errors=True))
+        return list(
+            LabelInterface(label_config).validate_prediction({**prediction, "result": regions}, return_errors=True)
+        )
