@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from maskq.cli.commands import batch, cancel, job, jobs, mcp, models, segment
+from maskq.cli.commands import batch, cancel, job, jobs, labelstudio, mcp, models, segment
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
 from maskq.cli.output import OutputClosed, print_error, print_line
@@ -50,6 +50,7 @@ app.command("cancel")(cancel.cancel_jobs)
 app.command("models")(models.list_models)
 app.command("batch")(batch.segment_many)
 app.command("mcp")(mcp.serve_mcp)
+app.command("labelstudio")(labelstudio.serve_labelstudio)
 
 
 def run(arguments: Sequence[str]) -> int:
