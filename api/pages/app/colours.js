@@ -1,4 +1,4 @@
-// Colours for objects, by the same rule as api/drawing/palette.py: far from what lies under them, and from their neighbours.
+// Colours for objects, by the same rule as api/drawing/palette.py: far from what lies under them, and from each other.
 
 /** Okabe and Ito, Color Universal Design (2008), without black. */
 export const PALETTE = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"];
@@ -8,18 +8,21 @@ export function coloursOf(boxes, means, margin) {
   const chosen = [];
   boxes.forEach((box, index) => {
     const near = chosen.filter((_, other) => meet(box, boxes[other], margin));
-    const avoided = [oklab(means[index]), ...near.map(colour => oklab(rgbOf(colour)))];
-    const rank = colour => [gap(colour, avoided), -times(near, colour), -times(chosen, colour)];
-    chosen.push(PALETTE.reduce((best, colour) => (isBetter(rank(colour), rank(best)) ? colour : best)));
+    const mean = oklab(means[index]);
+    const ranks = PALETTE.map(colour => rank(colour, mean, near, chosen));
+    chosen.push(PALETTE[ranks.reduce((best, each, at) => (isBetter(each, ranks[best]) ? at : best), 0)]);
   });
   return chosen;
 }
 
-/** The smallest OKLab distance of a colour to those that it must not resemble. */
-function gap(colour, avoided) {
-  const own = oklab(rgbOf(colour));
-  return Math.min(...avoided.map(other => Math.hypot(...own.map((value, axis) => value - other[axis]))));
+/** First the difference from what lies under it and from all other colours, then how seldom it is used. */
+function rank(colour, mean, near, chosen) {
+  const own = oklab(rgbOf(colour)), fromMean = distance(own, mean);
+  const gap = Math.min(fromMean, ...chosen.map(other => distance(own, oklab(rgbOf(other)))));
+  return [gap, -times(near, colour), -times(chosen, colour), fromMean];
 }
+
+const distance = (one, other) => Math.hypot(...one.map((value, axis) => value - other[axis]));
 
 const times = (colours, colour) => colours.filter(each => each === colour).length;
 
