@@ -22,11 +22,11 @@ inside, because Swagger UI sets them on elements."""
 class Page:
     """One page. Its placeholders are `{{name}}`; none is inside a script."""
 
-    def __init__(self, name: str) -> None:
-        """`name`: of a file in `api/pages`."""
+    def __init__(self, name: str, policy: str = _POLICY) -> None:
+        """`name`: of a file in `api/pages`. `policy`: its Content Security Policy, with the place `{hashes}`."""
         self._text = (PAGES / name).read_text("utf-8")
         hashes = " ".join(f"'sha256-{_digest(script)}'" for script in _SCRIPT.findall(self._text))
-        self._headers = {"Content-Security-Policy": _POLICY.format(hashes=hashes)}
+        self._headers = {"Content-Security-Policy": policy.format(hashes=hashes)}
 
     def response(self, **values: str) -> HTMLResponse:
         """The page with these values of its placeholders, which must not need escaping."""

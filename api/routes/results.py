@@ -1,4 +1,4 @@
-"""/jobs/{id}/result, /masks and /overlay.png: the result in the formats of other tools, each mask, and an overlay."""
+"""/jobs/{id}/result, /masks, /overlay.png and /picture.png: the result for other tools, masks, and pictures."""
 
 from __future__ import annotations
 
@@ -154,6 +154,15 @@ async def draw_job(state: OwnJob, services: ServicesDep, rendered: _RenderedDep)
     """The image with the masks drawn over it, for people, as a PNG."""
     prepare = partial(_prepare_overlay, services, state.job.id, _result(state))
     return await rendered.answer(PngResponse, "overlay", services.overlays, prepare)
+
+
+@router.head("/picture.png", include_in_schema=False)
+@router.get("/picture.png", response_class=PngResponse, responses=_responses(ImageExpired, ImageUnreadable))
+async def read_picture(state: OwnJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
+    """The image without masks, upright, as a PNG like that of the overlay: for a page that cannot show the file."""
+    nothing = _result(state).model_copy(update={"objects": []})
+    prepare = partial(_prepare_overlay, services, state.job.id, nothing)
+    return await rendered.answer(PngResponse, "picture", services.overlays, prepare)
 
 
 async def _prepare_overlay(services: Services, job_id: str, result: SegmentationResult) -> Work:

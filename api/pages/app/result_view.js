@@ -1,0 +1,109 @@
+// The inside of a card whose job has succeeded: canvas, tools, objects, downloads.
+
+import * as downloads from "./downloads.js";
+import { announce, button, el } from "./dom.js";
+import { objectList } from "./object_list.js";
+import { objectsOf } from "./scene.js";
+import { asCurl, asPython, copy } from "./snippets.js";
+
+const FILES = [
+  ["Cut-out PNG", "cutout.png", downloads.cutOut], ["Mask PNG", "mask.png", downloads.maskOf],
+  ["Overlay PNG", "overlay.png", downloads.overlay], ["COCO", "coco.json", downloads.coco], ["JSON", "job.json", downloads.json],
+];
+
+export class ResultView {
+  #objects = [];
+  #threshold = 0;
+
+  /** `changed(choices)` is called when the user hides or recolours an object; `fail(words)` when a download fails. */
+  constructor(record, canvas, { changed, fail }) {
+    Object.assign(this, { record, canvas, changed, fail, picture: null });
+    this.list = el("div");
+    this.element = el("div", { class: "result" }, this.#tools(), this.list, this.#files());
+    canvas.addEventListener("pointed", event => this.#highlight(event.detail));
+    canvas.addEventListener("picked", event => event.detail?.row?.querySelector("input").focus({ preventScroll: true }));
+  }
+
+  /** Show the objects over this bitmap; null while the picture is not known. */
+  show(bitmap, picture) {
+    const { result } = this.record.job;
+    this.picture = picture;
+    if (!this.#objects.length) this.#fill(objectsOf(result, bitmap, this.record.choices));
+    Object.assign(this.canvas, { bitmap, image: result.image });
+    this.#refresh();
+  }
+
+  #fill(objects) {
+    this.#objects = objects;
+    const on = { highlight: object => this.#highlight(object), change: () => this.#keepChoices(), save: object => this.#save("cutout.png", downloads.cutOut, [object]) };
+    this.list.replaceChildren(objectList(objects, on));
+  }
+
+  get #shown() {
+    return this.#objects.filter(each => each.isShown && each.score >= this.#threshold);
+  }
+
+  #refresh() {
+    for (const each of this.#objects) each.row.hidden = each.score < this.#threshold;
+    this.canvas.objects = this.#shown;
+    this.canvas.draw();
+  }
+
+  #keepChoices() {
+    this.changed(Object.fromEntries(this.#objects.map(({ isShown, colour }, index) => [index, { isShown, colour }])));
+    this.#refresh();
+  }
+
+  #highlight(object) {
+    this.canvas.highlight(object);
+    for (const each of this.#objects) each.row.classList.toggle("is-highlighted", each === object);
+  }
+
+  #tools() {
+    const { canvas } = this;
+    const compare = button("Compare", () => canvas.compare(!canvas.isComparing), { "aria-pressed": "false", title: "Show the picture without masks (C)" });
+    canvas.addEventListener("compared", () => compare.setAttribute("aria-pressed", canvas.isComparing));
+    const opacity = slider("Opacity", canvas.opacity, value => { canvas.opacity = value; canvas.draw(); });
+    const threshold = slider("Lowest score", 0, value => { this.#threshold = value; this.#refresh(); });
+    return el("div", { class: "tools" },
+      button("+", () => canvas.zoom(1.5), { "aria-label": "Zoom in" }), button("−", () => canvas.zoom(1 / 1.5), { "aria-label": "Zoom out" }),
+      button("Fit", () => canvas.fit(), { "aria-label": "Show the whole picture" }), compare, opacity, threshold);
+  }
+
+  #files() {
+    const files = FILES.map(([text, name, make]) => button(text, () => this.#save(name, make, this.#shown)));
+    const copied = [["Copy as curl", asCurl], ["Copy as Python", asPython]].map(([text, write]) => button(text, () => this.#copy(write)));
+    return el("div", { class: "files", role: "group", "aria-label": "Save or copy" }, ...files, ...copied);
+  }
+
+  async #save(name, make, objects) {
+    try {
+      const { job } = this.record;
+      const blob = await make({ job, image: job.result.image, objects, opacity: this.canvas.opacity, blob: this.picture?.view ?? this.picture?.blob });
+      downloads.save(blob, `${this.record.name.replace(/\.\w+$/, "")}-${name}`);
+      announce(`Saved ${name}`);
+    } catch (error) {
+      this.fail(error.message);
+    }
+  }
+
+  async #copy(write) {
+    try {
+      await copy(write(this.record, this.picture?.url));
+      announce("Copied");
+      this.fail("Copied.");
+    } catch (error) {
+      this.fail(error.message);
+    }
+  }
+}
+
+function slider(name, value, set) {
+  const range = el("input", { type: "range", min: "0", max: "1", step: "0.05", value: String(value) });
+  const output = el("output", { text: value.toFixed(2) });
+  range.addEventListener("input", () => {
+    output.textContent = range.valueAsNumber.toFixed(2);
+    set(range.valueAsNumber);
+  });
+  return el("label", { class: "slider" }, name, range, output);
+}
