@@ -11,7 +11,7 @@ import numpy.typing as npt
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it is written for an older pydantic
     from label_studio_sdk.converter.brush import decode_rle
-    from label_studio_sdk.label_interface import LabelInterface
+    from label_studio_sdk.label_interface.interface import LabelInterface
 
 Pixels = npt.NDArray[np.bool_]
 
