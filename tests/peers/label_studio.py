@@ -30,6 +30,10 @@ class LabelStudio:
         self.token = token
         self._http = httpx2.Client(base_url=url, headers={"Authorization": f"Token {token}"}, timeout=120)
 
+    def close(self) -> None:
+        """Close all connections."""
+        self._http.close()
+
     def ask(self, method: str, path: str, **options: Any) -> Any:
         """The answer of the API."""
         answer = self._http.request(method, path, **options)
@@ -77,17 +81,19 @@ def label_studio(python: str, folder: Path) -> Iterator[LabelStudio]:
     command = [str(Path(python).with_name("label-studio")), "start", "--no-browser", "--data-dir", str(folder)]
     command += ["--internal-host", "127.0.0.1", "--port", str(port), "--enable-legacy-api-token"]
     command += ["--username", _USER, "--password", _PASSWORD, "--user-token", token]
-    # It calls only backends with public addresses, unless it is told otherwise.
-    settings = {"ML_BLOCK_LOCAL_IP": "false", "COLLECT_ANALYTICS": "false", "SENTRY_DSN": "", "HOME": str(folder)}
+    # It connects backends with public addresses only, and makes a webhook for each, unless it is told otherwise.
+    allowed = {"ML_BLOCK_LOCAL_IP": "false", "SSRF_PROTECTION_ENABLED": "false"}
+    settings = {**allowed, "COLLECT_ANALYTICS": "false", "SENTRY_DSN": "", "HOME": str(folder)}
     with (
         (folder / "log").open("wb") as log,
         subprocess.Popen(command, env={**os.environ, **settings}, stdout=log, stderr=log, cwd=folder) as process,
     ):
+        running = LabelStudio(f"http://127.0.0.1:{port}", token)
         try:
-            running = LabelStudio(f"http://127.0.0.1:{port}", token)
             _wait(running, process, folder / "log")
             yield running
         finally:
+            running.close()
             process.kill()
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import httpx2
 import numpy as np
 import pytest
 
+from testing.pictures import encoded, gradient
 from tests.client.labelstudio import decoded
 from tests.client.labelstudio.backend_process import backend_process
 from tests.client.labelstudio.phrase_worker import FAINT_SCORE, SCORE, box_of, mask_of
@@ -132,6 +134,37 @@ def test_more_labels_than_fit_into_one_prompt_are_asked_for_in_several(backend: 
     names = [f"a thing with the long name {number}" for number in range(40)]
     (result,) = predict(backend, config("RectangleLabels", "".join(f'<Label value="{name}"/>' for name in names)))
     assert labels_of(result) == names
+
+
+def test_a_label_with_the_name_of_a_task_is_a_thing(backend: str) -> None:
+    labels = '<Label value="Caption"/><Label value="Question mark"/><Label value="detect: x"/><Label value="Cat"/>'
+    (result,) = predict(backend, config("RectangleLabels", labels))
+    assert labels_of(result) == ["Caption", "Question mark", "detect: x", "Cat"]
+
+
+def test_an_image_that_is_full_has_valid_numbers(backend: str, label_studio: StandIn) -> None:
+    label_studio.files["/data/upload/1/wide.png"] = encoded(gradient(49, 93))  # 49 * (100 / 49) is more than 100
+    whole = config("RectangleLabels", '<Label value="whole box"/>')
+    (result,) = predict(backend, whole, task(image="/data/upload/1/wide.png"))
+    assert decoded.rectangle(result["result"][0]) == (0, 0, 49, 93)
+    assert decoded.mistakes(whole, result) == []
+
+
+def test_an_annotator_does_not_wait_for_a_batch(phrase_service: str, label_studio: StandIn, tmp_path: Path) -> None:
+    options = ["--label-studio-token", TOKEN, "--concurrency", "1"]
+    slow = config("BrushLabels", '<Label value="slow"/>')
+    ended: list[str] = []
+    with backend_process(phrase_service, label_studio.url, tmp_path / "log", *options) as url:
+
+        def ask(name: str, *arguments: Any, **context: Any) -> None:
+            predict(url, *arguments, **context)
+            ended.append(name)
+
+        batch = Thread(target=ask, args=["batch", slow, *(task(number) for number in range(4))])
+        batch.start()
+        ask("interactive", BRUSH, context=typed("cat"))
+        batch.join()
+    assert ended == ["interactive", "batch"]
 
 
 def test_what_is_not_there_gives_an_empty_prediction(backend: str) -> None:

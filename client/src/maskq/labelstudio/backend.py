@@ -37,7 +37,7 @@ class BackendOptions:
     model_id: str | None = None
     score_threshold: float | None = None
     concurrency: int = 8
-    """Tasks at one time, of all requests together."""
+    """Tasks at one time, of all batches together; and as many for which an annotator waits."""
     answer_within_s: float = 90.0
     """Label Studio gives up after 100 s, and then loses the predictions that were made."""
 
@@ -75,7 +75,8 @@ class Backend:
         if options.score_threshold is not None:
             job["score_threshold"] = options.score_threshold
         self._predictions = Predictions(self._maskq, self._images, job)
-        self._places = asyncio.Semaphore(options.concurrency)
+        self._batch = asyncio.Semaphore(options.concurrency)
+        self._interactive = asyncio.Semaphore(options.concurrency)  # an annotator does not wait for a batch
 
     async def close(self) -> None:
         """Close all connections."""
@@ -92,7 +93,8 @@ class Backend:
             models = await asyncio.wait_for(self._maskq.models(), _SETUP_S)
         except asyncio.TimeoutError:  # of Python 3.10; later it is TimeoutError
             raise MaskqError(f"the maskq service at {self._maskq.url} does not answer") from None
-        return list(dict.fromkeys([self._options.model_id or models[0].id, *(model.id for model in models)]))
+        chosen = [self._options.model_id] if self._options.model_id else []
+        return list(dict.fromkeys([*chosen, *(model.id for model in models)]))
 
     async def setup(self, request: SetupRequest) -> Json:
         """The model version for a project.
@@ -113,7 +115,8 @@ class Backend:
         """
         config = ProjectConfig.of(request.label_config)
         question = Question.of(config, request.context)
-        running = [asyncio.create_task(self._outcome(each, config, question)) for each in request.tasks]
+        places = self._batch if request.context is None else self._interactive
+        running = [asyncio.create_task(self._outcome(each, config, question, places)) for each in request.tasks]
         try:
             if running:
                 await asyncio.wait(running, timeout=self._options.answer_within_s)
@@ -123,8 +126,8 @@ class Backend:
         outcomes = await asyncio.gather(*running, return_exceptions=True)
         return [self._checked(task, outcome) for task, outcome in zip(request.tasks, outcomes, strict=True)]
 
-    async def _outcome(self, task: Task, config: ProjectConfig, question: Question) -> Json:
-        async with self._places:
+    async def _outcome(self, task: Task, config: ProjectConfig, question: Question, places: asyncio.Semaphore) -> Json:
+        async with places:
             return await self._predictions.of(task, config, question)
 
     def _checked(self, task: Task, outcome: Json | BaseException) -> Json:

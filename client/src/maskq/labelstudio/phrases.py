@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 MAX_PROMPT_CHARS = 512
 """Longest prompt that the service accepts."""
 _SEPARATOR = " ; "
+_TASK = "segment"
+_OTHER_TASKS = frozenset({"answer", "cap", "caption", "describe", "detect", "ocr", "question"})
+"""As the first word of a phrase, the service takes these for tasks of the model that it does not serve."""
 _MARKS = " .,:!?\"'`"
 
 
@@ -34,4 +37,9 @@ def prompts_of(phrases: Iterable[str]) -> list[list[str]]:
 
 def prompt_of(phrases: Sequence[str]) -> str:
     """One prompt for these phrases."""
-    return _SEPARATOR.join(phrases)
+    return _SEPARATOR.join(map(_as_thing, phrases))
+
+
+def _as_thing(phrase: str) -> str:
+    """The phrase so that the service takes it for a thing: `caption` may be the name of one."""
+    return f"{_TASK} {phrase}" if key_of(phrase.split(maxsplit=1)[0]) in _OTHER_TASKS else phrase

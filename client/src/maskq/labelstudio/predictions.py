@@ -60,6 +60,8 @@ class Predictions:
     ) -> Found:
         formats = ["rle", *(["polygon"] if any(each.kind == POLYGON for each in controls) else [])]
         options: SubmitOptions = {**self._options, "mask_format": formats, "ref": f"task-{task.id}"[:200]}
+        if question.is_urgent:
+            options["priority"] = "high"
         result = await self._maskq.segment(image, prompt_of(asked), **options)
         regions: list[Json] = []
         scores: dict[int, float] = {}

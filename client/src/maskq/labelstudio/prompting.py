@@ -17,6 +17,8 @@ class Question:
     phrases: Sequence[str]
     chosen_labels: Sequence[str] = ()
     """Labels that the annotator has chosen, for what no label stands for."""
+    is_urgent: bool = False
+    """Whether an annotator waits for the answer."""
     is_typed: bool = False
     """Whether an annotator typed the phrases: they may be those of no label."""
 
@@ -25,9 +27,9 @@ class Question:
         """What an annotator typed; else the labels that the annotator chose; else all labels."""
         typed = context.texts(config.prompts) if context else []
         if phrases := [phrase for text in typed for phrase in phrases_of(text)]:
-            return cls(phrases, context.labels if context else (), is_typed=True)
+            return cls(phrases, context.labels if context else (), is_urgent=True, is_typed=True)
         chosen = _phrases(config, frozenset(context.labels if context else ()))
-        return cls(chosen or _phrases(config, None))
+        return cls(chosen or _phrases(config, None), is_urgent=context is not None)
 
     def label_for(self, control: Control, name: str, asked: Sequence[str]) -> str | None:
         """The label that a control gives to an object.

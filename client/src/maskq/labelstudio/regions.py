@@ -10,8 +10,7 @@ from maskq.labelstudio.project_config import BRUSH, POLYGON, RECTANGLE, Control
 from maskq.segments import Segment, Segments
 from maskq.typed import Json
 
-_Ring: TypeAlias = Sequence[Sequence[float]]
-_PER_CENT = 100.0
+_Line: TypeAlias = Sequence[Sequence[float]]
 
 
 def region_values(found: Segment, result: Segments, kind: str, brush: Json | None) -> list[Json]:
@@ -25,7 +24,7 @@ def region_values(found: Segment, result: Segments, kind: str, brush: Json | Non
     if kind == RECTANGLE:
         return [_rectangle(found, result)]
     if kind == POLYGON:
-        return [_polygon(ring, result) for each in found.polygons or () for ring in [_ring(each)] if len(ring) > 2]
+        return [_polygon(_line_around(each), result) for each in found.polygons or ()]
     return [{"format": "rle", "rle": brush["rle"]}] if kind == BRUSH and brush else []
 
 
@@ -46,31 +45,24 @@ def region(region_id: str, control: Control, label: str, found: Segment, result:
 
 def _rectangle(found: Segment, result: Segments) -> Json:
     x0, y0, x1, y1 = found.box
-    across, down = _PER_CENT / result.width, _PER_CENT / result.height
-    return {
-        "x": x0 * across,
-        "y": y0 * down,
-        "width": (x1 - x0) * across,
-        "height": (y1 - y0) * down,
-        "rotation": 0,
-    }
+    (left, top), (width, height) = _per_cent(x0, y0, result), _per_cent(x1 - x0, y1 - y0, result)
+    return {"x": left, "y": top, "width": width, "height": height, "rotation": 0}
 
 
-def _polygon(ring: _Ring, result: Segments) -> Json:
-    across, down = _PER_CENT / result.width, _PER_CENT / result.height
-    points = [[_within(x * across), _within(y * down)] for x, y in ring]
-    return {"points": points, "closed": True}
+def _polygon(line: _Line, result: Segments) -> Json:
+    return {"points": [_per_cent(x, y, result) for x, y in line], "closed": True}
 
 
-def _within(per_cent: float) -> float:
-    return min(max(per_cent, 0.0), _PER_CENT)
+def _per_cent(x: float, y: float, result: Segments) -> tuple[float, float]:
+    """Pixels as Label Studio counts: 0 to 100 in both directions. It refuses 100.00000000000001."""
+    return 100 * x / result.width, 100 * y / result.height
 
 
-def _ring(polygon: Json) -> _Ring:
+def _line_around(polygon: Json) -> _Line:
     """One line around a polygon with holes. Label Studio's polygons have none, so the line goes to each hole, around it
     and back the same way, which encloses nothing."""
-    ring = list(polygon["exterior"])
+    line = list(polygon["exterior"])
     for hole in polygon["holes"]:
-        near = min(range(len(ring)), key=lambda index: math.dist(ring[index], hole[0]))
-        ring = [*ring[: near + 1], *hole, hole[0], *ring[near:]]
-    return ring
+        near = min(range(len(line)), key=lambda index: math.dist(line[index], hole[0]))
+        line = [*line[: near + 1], *hole, hole[0], *line[near:]]
+    return line

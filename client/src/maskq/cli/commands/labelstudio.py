@@ -12,6 +12,8 @@ from maskq.cli.output import print_json, stderr
 from maskq.configuration import Configuration
 from maskq.packages import require
 
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 _Port = Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on. 0: one that is free.")]
 _Host = Annotated[str, typer.Option(help="Address to listen on. With any other, give a user too.")]
 _Url = Annotated[str, typer.Option(envvar="LABEL_STUDIO_URL", show_envvar=True, help="URL of Label Studio.")]
@@ -81,6 +83,9 @@ def serve_labelstudio(
     app = create_app(options, Configuration.of(target.url, target.api_key), login)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.INFO)
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would write URLs with signatures
+
+    if not (login or host in _LOOPBACK):
+        logging.getLogger("maskq.labelstudio").warning("others can read your images through %s: give a user", host)
 
     def tell(url: str) -> None:
         if as_json:
