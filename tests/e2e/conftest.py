@@ -7,9 +7,19 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from local.broker import free_port
 from local.up import local_service
+from testing.servers import require_program
+from tests.e2e.browsing import PATIENCE_MS
+
+_CHROMIUM = [
+    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+]
+"""Chromium has no sandbox for root in a container. The next options keep it from requests to its maker's hosts. The last
+give it a camera, which it may use."""
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +46,27 @@ def client(service_url: str) -> Iterator[httpx2.Client]:
     """A client of the running service."""
     with httpx2.Client(base_url=service_url, timeout=90) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium. Skips the test if it is not installed."""
+    program = require_program("chromium")
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=_CHROMIUM) as browser,
+    ):
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty tab. An error in a script of the page, and what its policy refuses, fails the test."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        errors: list[str] = []
+        page.on("pageerror", lambda error: errors.append(error.message))
+        page.on("console", lambda message: errors.append(message.text) if "Security Policy" in message.text else None)
+        yield page
+    assert errors == []

@@ -11,6 +11,7 @@ import { Tray } from "./tray.js";
 import { count } from "./words.js";
 
 const REFRESH_MS = 15_000;
+const REVEAL_MS = 1_000;
 
 function say(words) {
   at("message").textContent = words;
@@ -18,7 +19,7 @@ function say(words) {
 
 function listenForKeys() {
   keys.addEventListener("needed", event => {
-    at("key-form").hidden = false;
+    if (at("key-form").hidden) show(at("key-form"), at("key"));
     at("key-words").textContent = event.detail ? "The service does not accept this API key." : "This service needs an API key.";
   });
   at("key-form").addEventListener("submit", event => {
@@ -28,7 +29,13 @@ function listenForKeys() {
   });
 }
 
+function show(form, field) {
+  form.hidden = false;
+  field.focus();
+}
+
 class App {
+  #served = [];
   #model = null;
   #sampled = new Map();
 
@@ -39,8 +46,15 @@ class App {
     listenForImages({ addFiles: files => this.#addFiles(files), addPicture: picture => this.#add(picture), fail: say });
     at("ask").addEventListener("submit", event => this.#ask(event));
     at("models").addEventListener("change", () => this.#showModel());
+    setTimeout(() => this.#reveal(), REVEAL_MS);
     await Promise.all([this.cards.restore(), this.#refreshModels()]);
+    this.#reveal();
     setInterval(() => document.hidden || this.#refreshModels(), REFRESH_MS);
+  }
+
+  /** Nothing is shown before its place is known, so nothing jumps. */
+  #reveal() {
+    at("main").classList.remove("is-starting");
   }
 
   async #addFiles(files) {
@@ -85,8 +99,6 @@ class App {
     field.hidden = at("models-label").hidden = this.#served.length < 2;
     this.#showModel();
   }
-  #served = [];
-
   #showModel() {
     const model = this.#served[Math.max(0, at("models").selectedIndex)];
     at("model").textContent = model.id;

@@ -59,6 +59,7 @@ export class Cards {
   async #askAgain(record, phrase) {
     const picture = await this.history.picture(record.pictureId);
     if (picture) this.ask(picture, phrase, record.modelId);
+    return Boolean(picture);
   }
 
   #remove(record) {

@@ -21,8 +21,8 @@ export class History {
     return all.sort((one, other) => one.createdAt - other.createdAt);
   }
 
-  picture(id) {
-    return this.#do("pictures", "readonly", store => store.get(id), memory => memory.get(id));
+  async picture(id) {
+    return this.#memory.pictures.get(id) ?? this.#do("pictures", "readonly", store => store.get(id), memory => memory.get(id));
   }
 
   async keepPicture(picture) {
@@ -43,7 +43,7 @@ export class History {
     for (const name of STORES) await this.#do(name, "readwrite", store => store.clear(), memory => memory.clear());
   }
 
-  /** Drop pictures that no record needs, and the oldest records beyond the bounds. Returns the ids of dropped records. */
+  /** Drop pictures that no record needs, and the oldest records beyond the bounds. */
   async #shrink() {
     const records = (await this.records()).reverse();
     const pictures = new Map((await this.#all("pictures")).map(each => [each.id, each]));
@@ -76,7 +76,10 @@ export class History {
   async #do(name, mode, inDatabase, inMemory) {
     if (!this.#database) return inMemory(this.#memory[name]);
     try {
-      return await settled(inDatabase(this.#database.transaction(name, mode).objectStore(name)));
+      const transaction = this.#database.transaction(name, mode);
+      const request = inDatabase(transaction.objectStore(name));
+      await completed(transaction);
+      return request.result;
     } catch {
       return inMemory(this.#memory[name]);
     }
@@ -87,6 +90,14 @@ function opened() {
   const request = indexedDB.open(NAME, 1);
   request.onupgradeneeded = () => STORES.forEach(name => request.result.createObjectStore(name, { keyPath: "id" }));
   return settled(request);
+}
+
+/** A write is safe once its transaction is complete: a full disk is found at its end. */
+function completed(transaction) {
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = resolve;
+    transaction.onabort = () => reject(transaction.error);
+  });
 }
 
 function settled(request) {

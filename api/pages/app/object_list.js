@@ -5,20 +5,20 @@ import { count } from "./words.js";
 
 /** `on`: {highlight(object or null), change(), save(object)}. Objects are changed in place. */
 export function objectList(objects, on) {
-  return el("ul", { class: "objects", "aria-label": "Objects found" }, ...objects.map(each => row(each, on)));
+  return el("ul", { class: "objects", "aria-label": "Objects found" }, ...objects.map((each, index) => row(each, `${each.label} ${index + 1}`, on)));
 }
 
-function row(object, on) {
-  const name = object.label;
+/** `name`: the label and a number, because several objects may have the same label. */
+function row(object, name, on) {
   const item = el("li", { on: {
     pointerenter: () => on.highlight(object), pointerleave: () => on.highlight(null),
     focusin: () => on.highlight(object), focusout: () => on.highlight(null),
   } });
   const area = object.area ? count(object.area, "pixel") : "box only";
   item.append(
-    shownBox(object, item, on),
-    colourField(object, on),
-    el("span", { class: "label", text: name }),
+    shownBox(object, name, item, on),
+    colourField(object, name, on),
+    el("span", { class: "label", text: object.label }),
     el("span", { class: "score", text: object.score.toFixed(2), title: "Score" }),
     el("span", { class: "area", text: area }),
     button("Save", () => on.save(object), { class: "quiet", "aria-label": `Save the cut-out of ${name}` }),
@@ -27,8 +27,8 @@ function row(object, on) {
   return item;
 }
 
-function shownBox(object, item, on) {
-  const box = el("input", { type: "checkbox", "aria-label": `Show ${object.label}`, checked: object.isShown });
+function shownBox(object, name, item, on) {
+  const box = el("input", { type: "checkbox", "aria-label": `Show ${name}`, checked: object.isShown });
   item.classList.toggle("is-hidden", !object.isShown);
   box.addEventListener("change", () => {
     object.isShown = box.checked;
@@ -38,8 +38,8 @@ function shownBox(object, item, on) {
   return box;
 }
 
-function colourField(object, on) {
-  const field = el("input", { type: "color", value: object.colour.toLowerCase(), "aria-label": `Colour of ${object.label}` });
+function colourField(object, name, on) {
+  const field = el("input", { type: "color", value: object.colour.toLowerCase(), "aria-label": `Colour of ${name}` });
   field.addEventListener("input", () => {
     object.colour = field.value;
     on.change();

@@ -14,7 +14,7 @@ export class ResultCard {
   #isNear = false;
   #state = "";
 
-  /** `on`: {cancel(), retry(), remove(), ask(phrase), keep()}. */
+  /** `on`: {cancel(), retry(), remove(), ask(phrase), keep()}. `ask` resolves to whether it could. */
   constructor(record, history, on) {
     Object.assign(this, { record, history, on });
     this.canvas = new MaskCanvas(`Picture of ${record.name}, with masks for ${record.prompt}`, "canvas-help");
@@ -65,10 +65,15 @@ export class ResultCard {
     if (this.record.state !== "succeeded") return;
     this.#result = new ResultView(this.record, this.canvas, {
       changed: choices => { this.record.choices = choices; this.on.keep(); },
-      fail: words => { this.note.textContent = words; },
+      say: words => this.#say(words),
     });
     this.body.replaceChildren(this.#result.element);
     void this.#load();
+  }
+
+  #say(words) {
+    this.note.textContent = words;
+    announce(words);
   }
 
   #phraseForm() {
@@ -78,9 +83,13 @@ export class ResultCard {
       const phrase = field.value.trim();
       if (!phrase) return field.focus();
       field.value = "";
-      this.on.ask(phrase);
+      void this.#ask(phrase);
     };
     return el("form", { class: "phrase", on: { submit } }, field, el("button", { text: "Cut out" }));
+  }
+
+  async #ask(phrase) {
+    if (!(await this.on.ask(phrase))) this.#say("The browser no longer has this picture. Choose it again.");
   }
 
   /** Forty bitmaps of large pictures would need a GB, so only cards near the screen keep theirs. */

@@ -1,7 +1,7 @@
 // The inside of a card whose job has succeeded: canvas, tools, objects, downloads.
 
 import * as downloads from "./downloads.js";
-import { announce, button, el } from "./dom.js";
+import { button, el } from "./dom.js";
 import { objectList } from "./object_list.js";
 import { objectsOf } from "./scene.js";
 import { asCurl, asPython, copy } from "./snippets.js";
@@ -15,9 +15,9 @@ export class ResultView {
   #objects = [];
   #threshold = 0;
 
-  /** `changed(choices)` is called when the user hides or recolours an object; `fail(words)` when a download fails. */
-  constructor(record, canvas, { changed, fail }) {
-    Object.assign(this, { record, canvas, changed, fail, picture: null });
+  /** `changed(choices)` is called when the user hides or recolours an object; `say(words)` tells them something. */
+  constructor(record, canvas, { changed, say }) {
+    Object.assign(this, { record, canvas, changed, say, picture: null });
     this.list = el("div");
     this.element = el("div", { class: "result" }, this.#tools(), this.list, this.#files());
     canvas.addEventListener("pointed", event => this.#highlight(event.detail));
@@ -81,29 +81,28 @@ export class ResultView {
       const { job } = this.record;
       const blob = await make({ job, image: job.result.image, objects, opacity: this.canvas.opacity, blob: this.picture?.view ?? this.picture?.blob });
       downloads.save(blob, `${this.record.name.replace(/\.\w+$/, "")}-${name}`);
-      announce(`Saved ${name}`);
+      this.say(`Saved ${name}.`);
     } catch (error) {
-      this.fail(error.message);
+      this.say(error.message);
     }
   }
 
   async #copy(write) {
     try {
       await copy(write(this.record, this.picture?.url));
-      announce("Copied");
-      this.fail("Copied.");
+      this.say("Copied.");
     } catch (error) {
-      this.fail(error.message);
+      this.say(error.message);
     }
   }
 }
 
 function slider(name, value, set) {
   const range = el("input", { type: "range", min: "0", max: "1", step: "0.05", value: String(value) });
-  const output = el("output", { text: value.toFixed(2) });
+  const shown = el("span", { text: value.toFixed(2), "aria-hidden": "true" });
   range.addEventListener("input", () => {
-    output.textContent = range.valueAsNumber.toFixed(2);
+    shown.textContent = range.valueAsNumber.toFixed(2);
     set(range.valueAsNumber);
   });
-  return el("label", { class: "slider" }, name, range, output);
+  return el("label", { class: "slider" }, name, range, shown);
 }
