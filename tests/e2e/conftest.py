@@ -18,7 +18,7 @@ _CHROMIUM = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 ]
-"""Chromium has no sandbox for root in a container. The next options keep it from requests to its maker's hosts. The last
+"""Chromium has no sandbox for root in a container. The next options keep it from requests to its maker. The last
 give it a camera, which it may use."""
 
 
