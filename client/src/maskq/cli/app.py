@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from maskq.cli.commands import cancel, job, jobs, models, segment
+from maskq.cli.commands import cancel, doctor, job, jobs, models, segment
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
 from maskq.cli.output import OutputClosed, print_error, print_line
@@ -48,6 +48,7 @@ app.command("jobs")(jobs.list_jobs)
 app.command("job")(job.show_job)
 app.command("cancel")(cancel.cancel_jobs)
 app.command("models")(models.list_models)
+app.command("doctor")(doctor.examine)
 
 
 def run(arguments: Sequence[str]) -> int:
