@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import typer
 
 from maskq.cli.commands import batch, models
+from maskq.cli.commands import mcp, models
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
 from maskq.cli.output import print_error
@@ -29,6 +30,7 @@ def configure(context: typer.Context, url: Url = None, api_key: ApiKey = None) -
 
 app.command("models")(models.list_models)
 app.command("batch")(batch.segment_many)
+app.command("mcp")(mcp.serve_mcp)
 
 
 def run(arguments: Sequence[str]) -> int:
