@@ -8,6 +8,7 @@ import typer
 
 from maskq.cli.commands import batch, models
 from maskq.cli.commands import mcp, models
+from maskq.cli.commands import labelstudio, models
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
 from maskq.cli.output import print_error
@@ -31,6 +32,7 @@ def configure(context: typer.Context, url: Url = None, api_key: ApiKey = None) -
 app.command("models")(models.list_models)
 app.command("batch")(batch.segment_many)
 app.command("mcp")(mcp.serve_mcp)
+app.command("labelstudio")(labelstudio.serve_labelstudio)
 
 
 def run(arguments: Sequence[str]) -> int:
