@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import typer
 
-from maskq.cli.commands import batch, models
-from maskq.cli.commands import mcp, models
-from maskq.cli.commands import labelstudio, models
+from maskq.cli.commands import batch, labelstudio, mcp, models
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
 from maskq.cli.output import print_error
