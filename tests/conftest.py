@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from redis import Redis
 
 from shared.settings import Settings
 from testing.servers import embedded_broker, system_redis
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in the background so. The processes of tests would inherit it, and never hear Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _SERVERS = {"valkey": embedded_broker, "redis": system_redis}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
@@ -14,6 +13,7 @@ from maskq.images import ImageInput
 from maskq.job import Job, Result
 from maskq.operations import Model
 from maskq.submission import SubmitOptions
+from maskq.threads import in_thread
 from maskq.transport import RETRY_FOR_S, Service, Verify
 from maskq.typed import Self, Unpack
 
@@ -175,22 +175,8 @@ class Client:
 
         while True:
             for image in islice(remaining, concurrency - len(running)):
-                running[_in_thread(outcome, image)] = image
+                running[in_thread(outcome, image)] = image
             if not running:
                 return
             done = next(iter(wait(running, return_when=FIRST_COMPLETED).done))
             yield running.pop(done), done.result()
-
-
-def _in_thread(function: Callable[[ImageT], T], argument: ImageT) -> Future[T]:
-    """Call a function in a thread that does not keep the process alive, as those of a pool would."""
-    future: Future[T] = Future()
-
-    def work() -> None:
-        try:
-            future.set_result(function(argument))
-        except BaseException as error:  # `map` raises it
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="maskq", daemon=True).start()
-    return future

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from maskq.segments import Segment, Segments
 from maskq.typed import Json
 
+HEAD: Json = {"info": {"description": "masks made by maskq", "contributor": "maskq"}, "licenses": []}
+"""How a data set begins."""
+
 
 class CocoDataset:
     """Collects results. Images, annotations and categories are numbered from 1, in the order in which they come: a
@@ -31,25 +34,35 @@ class CocoDataset:
 
     def json(self) -> Json:
         """The data set as one JSON document, for `pycocotools.coco.COCO` and tools that read the same."""
-        categories = [{"id": number, "name": name, "supercategory": ""} for name, number in self._categories.items()]
         return {
-            "info": {"description": "masks made by maskq", "contributor": "maskq"},
-            "licenses": [],
+            **HEAD,
             "images": self._images,
-            "categories": categories,
+            "categories": [category(number, name) for name, number in self._categories.items()],
             "annotations": self._annotations,
         }
 
     def _annotation(self, found: Segment, annotation_id: int, image_id: int) -> Json:
-        x0, y0, x1, y1 = found.box
-        rle = found.rle
-        return {
-            "id": annotation_id,
-            "image_id": image_id,
-            "category_id": self._categories.setdefault(found.name, len(self._categories) + 1),
-            "bbox": [x0, y0, x1 - x0, y1 - y0],
-            "area": found.area if rle else (x1 - x0) * (y1 - y0),
-            "iscrowd": 0,
-            "score": found.score,
-            "segmentation": {"size": rle["size"], "counts": rle["counts"]} if rle else [],
-        }
+        category_id = self._categories.setdefault(found.name, len(self._categories) + 1)
+        return {"id": annotation_id, "image_id": image_id, "category_id": category_id, **shape_of(found)}
+
+
+def shape_of(found: Segment) -> Json:
+    """What an annotation says about one object, without the numbers.
+
+    Raises:
+        MaskUnavailable: the job was submitted without the mask format `rle`.
+    """
+    x0, y0, x1, y1 = found.box
+    rle = found.rle
+    return {
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": found.area if rle else (x1 - x0) * (y1 - y0),
+        "iscrowd": 0,
+        "score": found.score,
+        "segmentation": {"size": rle["size"], "counts": rle["counts"]} if rle else [],
+    }
+
+
+def category(number: int, name: str) -> Json:
+    """A category of a data set."""
+    return {"id": number, "name": name, "supercategory": ""}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from maskq.cli.commands import cancel, doctor, job, jobs, models, segment
+from maskq.cli.commands import batch, cancel, doctor, job, jobs, labelstudio, mcp, models, segment
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
 from maskq.cli.output import OutputClosed, print_error, print_line
@@ -49,6 +49,9 @@ app.command("job")(job.show_job)
 app.command("cancel")(cancel.cancel_jobs)
 app.command("models")(models.list_models)
 app.command("doctor")(doctor.examine)
+app.command("batch")(batch.segment_many)
+app.command("mcp")(mcp.serve_mcp)
+app.command("labelstudio")(labelstudio.serve_labelstudio)
 
 
 def run(arguments: Sequence[str]) -> int:

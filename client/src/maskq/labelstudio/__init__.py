@@ -1,0 +1,1 @@
+"""A machine learning backend for Label Studio, which asks a maskq service."""
