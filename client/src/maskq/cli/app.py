@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
@@ -69,7 +70,9 @@ def run(arguments: Sequence[str]) -> int:
         return ExitStatus.INTERRUPTED
     except OutputClosed:
         return ExitStatus.OUTPUT_CLOSED
-    except OSError as error:
-        print_error(str(error))
+    except Exception as error:
+        if sys.flags.dev_mode:  # python -X dev -m maskq
+            raise
+        print_error(str(error) if isinstance(error, OSError) else f"unexpected {type(error).__name__}: {error}")
         return ExitStatus.FAILED
     return int(status or ExitStatus.OK)

@@ -35,7 +35,8 @@ def examine(context: typer.Context, job: WithJob = False, as_json: AsJson = Fals
         if not as_json:
             _print(finding)
     if as_json:
-        print_json([{**asdict(each), "status": each.status.value} for each in findings])
+        names = ("area", "level", "text", "advice")
+        print_json([{name: asdict(each)[name] for name in names} for each in findings])
     return next((each.status for each in findings if each.level == Level.FAILURE), ExitStatus.OK)
 
 

@@ -56,6 +56,8 @@ def examine_tls(configuration: Configuration, probed: Probed) -> Iterator[Findin
         days = (ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()) / _DAY_S
         text = f"the certificate is valid for {days:.0f} more days"
         yield ok("tls", text) if days > _DAYS else warning("tls", text, "The operator should renew it")
+    elif configuration.url.startswith("https:"):
+        yield ok("tls", "the connection is encrypted")
     elif _is_this_machine(configuration.url):
         yield ok("tls", "plain HTTP, to this machine only")
     else:

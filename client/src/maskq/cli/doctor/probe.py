@@ -24,6 +24,8 @@ class Probed:
     sent_at: float
     """Seconds since 1970, by the clock of this machine."""
     took_s: float
+    certificate: Json | None
+    """The certificate of the service as `ssl` has it; None if there is none."""
 
     @property
     def status(self) -> int:
@@ -42,13 +44,6 @@ class Probed:
     def error(self) -> RequestError:
         """The error that it is."""
         return RequestError.of(self.status, self.response.headers, self.response.content)
-
-    @property
-    def certificate(self) -> Json | None:
-        """The certificate of the service as `ssl` has it; None if there is none."""
-        stream = self.response.extensions.get("network_stream")
-        encrypted = stream.get_extra_info("ssl_object") if stream else None
-        return encrypted.getpeercert() if encrypted else None
 
 
 class Prober:
@@ -74,5 +69,13 @@ class Prober:
             httpx2.RequestError: there is no answer.
         """
         sent_at, begin = time.time(), time.monotonic()
-        response = self._http.request(method, path)
-        return Probed(response, sent_at, time.monotonic() - begin)
+        with self._http.stream(method, path) as response:
+            certificate = _certificate(response)  # before the end of the answer, which may close the connection
+            response.read()
+        return Probed(response, sent_at, time.monotonic() - begin, certificate)
+
+
+def _certificate(response: httpx2.Response) -> Json | None:
+    stream = response.extensions.get("network_stream")
+    encrypted = stream.get_extra_info("ssl_object") if stream else None
+    return encrypted.getpeercert() if encrypted else None

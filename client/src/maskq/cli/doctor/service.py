@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from maskq.cli.doctor.finding import Finding, failure, ok, warning
-from maskq.cli.doctor.probe import Prober
+from maskq.cli.doctor.probe import Probed, Prober
 from maskq.cli.exit_status import ExitStatus
 from maskq.rate_limit import limits_of
-
-_NO_SCOPE = "Ask the operator for a key with this scope"
 
 
 def examine_store(prober: Prober) -> Iterator[Finding]:
@@ -30,25 +28,33 @@ def examine_key(prober: Prober) -> Iterator[Finding]:
         text = "the service does not know this key" if has_key else "the service needs an API key"
         yield failure("key", text, advice, ExitStatus.REFUSED)
         return
-    yield ok("key", "the service accepts the key" if has_key else "the service needs no key")
-    for scope, probed, expected in (("read", reads, (200,)), ("submit", submits, (400, 422))):
-        if probed.status in expected:
-            yield ok("key", f"it may {scope}")
-        elif probed.status == 403:
-            yield failure("key", f"it may not {scope}: {probed.error}", _NO_SCOPE, ExitStatus.REFUSED)
-        else:
-            yield failure("key", f"whether it may {scope} is unknown: {probed.error}", "Try again later")
-    limits = limits_of(reads.response.headers) or limits_of(submits.response.headers)
-    for limit in limits.values():
+    yield ok("key", "the service knows the key" if has_key else "the service needs no key")
+    yield _scope("read", reads, {200})
+    yield _scope("submit", submits, {400, 422})
+    yield from _limits(reads, submits)
+
+
+def _scope(name: str, probed: Probed, expected: set[int]) -> Finding:
+    if probed.status in expected:
+        return ok("key", f"it may {name}")
+    if probed.status == 403:
+        advice = "Ask the operator for a key with this scope"
+        return failure("key", f"it may not {name}: {probed.error}", advice, ExitStatus.REFUSED)
+    return warning("key", f"whether it may {name} is unknown: {probed.error}", "Try again later")
+
+
+def _limits(*answers: Probed) -> Iterator[Finding]:
+    """The limits in the newest answer that names them."""
+    for name, limit in next(filter(None, (limits_of(each.response.headers) for each in answers[::-1])), {}).items():
         text = f"{limit.per_s * 60:g} requests a minute, {limit.quota:g} at once; {limit.remaining:g} are left now"
-        yield ok("limit", text) if limit.remaining >= 1 else warning("limit", text, "The client waits by itself")
+        yield ok(f"limit {name}", text) if limit.remaining >= 1 else warning(f"limit {name}", text, "Wait a little")
 
 
 def examine_models(prober: Prober) -> Iterator[Finding]:
     """Which models have live workers."""
     probed = prober.send("GET", "/models")
-    if probed.status != 200 or not isinstance(probed.json, list):
-        yield failure("models", f"the models are unknown: {probed.error}", "See above")
+    if probed.status != 200 or not _are_models(probed.json):
+        yield failure("models", f"the models are unknown: {probed.error}", "Is the URL that of maskq?")
         return
     for number, model in enumerate(probed.json):
         workers, name = model["live_workers"], f"{model['id']}{' (default)' if number == 0 else ''}"
@@ -57,3 +63,9 @@ def examine_models(prober: Prober) -> Iterator[Finding]:
         else:
             found = failure if number == 0 else warning
             yield found("models", f"{name}: no live worker", "The operator should start one, or look at its log")
+
+
+def _are_models(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, dict) and {"id", "live_workers"} <= each.keys() for each in value
+    )
