@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from maskq.cli.commands import batch, cancel, doctor, job, jobs, labelstudio, mcp, models, segment
+from maskq.cli.commands import batch, cancel, doctor, job, jobs, labelstudio, mcp, models, segment, server
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
 from maskq.cli.output import OutputClosed, print_error, print_line
@@ -50,6 +50,8 @@ app.command("job")(job.show_job)
 app.command("cancel")(cancel.cancel_jobs)
 app.command("models")(models.list_models)
 app.command("doctor")(doctor.examine)
+for name in server.COMMANDS:
+    app.command(name, add_help_option=False, context_settings=server.PASS_ON)(server.command(name))
 app.command("batch")(batch.segment_many)
 app.command("mcp")(mcp.serve_mcp)
 app.command("labelstudio")(labelstudio.serve_labelstudio)
