@@ -157,7 +157,7 @@ def test_certificates_are_examined(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_plain_http_to_another_machine_is_a_warning(capsys: Capture) -> None:
     from maskq.cli.doctor.connection import examine_tls
-    from maskq.cli.doctor.probe import Prober
+    from maskq.cli.probe import Prober
     from maskq.configuration import Configuration
 
     with _website(_READY) as url, Prober(Configuration(url, None)) as prober:

@@ -13,11 +13,11 @@ from rich.text import Text
 from maskq.cli.doctor.connection import examine_clock, examine_connection, examine_tls, unreachable
 from maskq.cli.doctor.finding import Finding, Level
 from maskq.cli.doctor.job import examine_job
-from maskq.cli.doctor.probe import Prober
 from maskq.cli.doctor.service import examine_key, examine_models, examine_store
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import AsJson, Target, client_of
 from maskq.cli.output import plain, print_json, stdout
+from maskq.cli.probe import Prober
 from maskq.configuration import Configuration
 
 WithJob = Annotated[bool, typer.Option("--job", help="Also run a small job, and delete it.")]

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from maskq.cli.doctor.finding import Finding, failure, ok, warning
-from maskq.cli.doctor.probe import Probed
 from maskq.cli.exit_status import ExitStatus
+from maskq.cli.probe import Probed
 from maskq.configuration import Configuration
 
 _DAYS = 14

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from maskq.cli.doctor.finding import Finding, failure, ok, warning
-from maskq.cli.doctor.probe import Probed, Prober
 from maskq.cli.exit_status import ExitStatus
+from maskq.cli.probe import Probed, Prober
 from maskq.rate_limit import limits_of
 
 

@@ -49,11 +49,11 @@ class Probed:
 class Prober:
     """Sends requests to one service. Use as a context."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, timeout_s: float = _TIMEOUT_S) -> None:
         self.configuration = configuration
         is_encrypted = configuration.url.startswith("https:")
         self._http = httpx2.Client(
-            base_url=configuration.url, headers=configuration.headers, timeout=_TIMEOUT_S, verify=is_encrypted
+            base_url=configuration.url, headers=configuration.headers, timeout=timeout_s, verify=is_encrypted
         )
 
     def __enter__(self) -> Self:
