@@ -44,8 +44,9 @@ def _scope(name: str, probed: Probed, expected: set[int]) -> Finding:
 
 
 def _limits(*answers: Probed) -> Iterator[Finding]:
-    """The limits in the newest answer that names them."""
-    for name, limit in next(filter(None, (limits_of(each.response.headers) for each in answers[::-1])), {}).items():
+    """The limits that these answers name, as the last one of each says."""
+    found = {name: limit for each in answers for name, limit in limits_of(each.response.headers).items()}
+    for name, limit in found.items():
         text = f"{limit.per_s * 60:g} requests a minute, {limit.quota:g} at once; {limit.remaining:g} are left now"
         yield ok(f"limit {name}", text) if limit.remaining >= 1 else warning(f"limit {name}", text, "Wait a little")
 
