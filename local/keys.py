@@ -6,29 +6,31 @@ import argparse
 import os
 from pathlib import Path
 
-from api.auth.keys_command import main as manage_keys
+from api.auth import keys_command
 from local.broker import running_broker
 from shared.process import entry_point
 from shared.process.environment import load_settings
 from shared.store.durability import require_durable_server
 
 
-def main() -> int:
-    """As `python -m api.auth.keys_command`, which needs REDIS_URL. Returns an exit status.
+def main(program: str = "scripts/keys") -> int:
+    """As `python -m api.auth.keys_command`, which needs REDIS_URL. `program` is the name in the help. Returns an exit
+    status.
 
     Raises:
         ConfigurationError: the settings are wrong. No broker was started.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--data", type=Path, default=Path(".data"))
-    options, command = parser.parse_known_args()
+    options, rest = parser.parse_known_args()
+    command = keys_command.argument_parser(program).parse_args(rest)
     settings = load_settings()
     if os.environ.get("REDIS_URL"):
         require_durable_server(settings.redis)
-        return manage_keys(command)
+        return keys_command.run(command)
     with running_broker((options.data / "broker").absolute()) as url:
         os.environ["REDIS_URL"] = url
-        return manage_keys(command)
+        return keys_command.run(command)
 
 
 if __name__ == "__main__":

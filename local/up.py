@@ -186,9 +186,9 @@ def run_service(
     return 0
 
 
-def main() -> int:
-    """Run until a signal comes. Returns an exit status."""
-    parser = CommandLine(prog="scripts/up", description=__doc__)
+def main(program: str = "scripts/up") -> int:
+    """Run until a signal comes. `program` is the name in the help. Returns an exit status."""
+    parser = CommandLine(prog=program, description=__doc__)
     add_arguments(parser)
     return run_service(parser.parse_args(), _serve)
 

@@ -13,13 +13,14 @@ from shared.store.durability import require_durable_server
 from webhooks import secrets_command
 
 
-def main() -> int:
-    """As `python -m webhooks.secrets_command`, which needs REDIS_URL. Returns an exit status.
+def main(program: str = "scripts/webhook-secrets") -> int:
+    """As `python -m webhooks.secrets_command`, which needs REDIS_URL. `program` is the name in the help. Returns an
+    exit status.
 
     Raises:
         ConfigurationError: the settings are wrong. No broker was started.
     """
-    parser = secrets_command.argument_parser("scripts/webhook-secrets")
+    parser = secrets_command.argument_parser(program)
     parser.add_argument(
         "--data", type=Path, default=Path(".data"), help="folder of the embedded broker, without REDIS_URL"
     )

@@ -26,9 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns an exit status.
 
     Raises:
+        ConfigurationError: as `run`.
+    """
+    return run(argument_parser("keys").parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run one command. Returns an exit status.
+
+    Raises:
         ConfigurationError: the settings are wrong, or the server refuses REDIS_URL.
     """
-    options = _parser().parse_args(arguments)
     settings = load_settings()
     try:
         return asyncio.run(_run(settings, options))
@@ -79,8 +87,9 @@ async def _revoke(store: ApiKeyStore, options: argparse.Namespace) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="keys", description=__doc__)
+def argument_parser(program: str) -> argparse.ArgumentParser:
+    """Parser of the command line. `run` takes its result."""
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="create|list|revoke")
     create = commands.add_parser("create", help="make a key and show its secret, once")
     create.add_argument("name", help="who uses the key, in your words")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-_PACKAGES = "api", "webhooks", "worker", "shared"
+_PACKAGES = "api", "webhooks", "worker", "shared", "local"
 _NOT_IN_A_WHEEL = {".md", ".pyc"}
 
 

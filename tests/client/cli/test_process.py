@@ -124,3 +124,15 @@ def test_arguments_are_shown_and_not_obeyed(service: str, capsys: pytest.Capture
 def test_what_is_not_printable_is_escaped() -> None:
     assert plain("caf\u00e9 \u732b\n\x1b\udc80") == "caf\u00e9 \u732b\\n\\x1b\\udc80"
     assert plain(None) == ""
+
+
+def test_an_answer_that_nobody_understands_is_one_line(hostile: HostileService, photo: Path) -> None:
+    ended = maskq("--url", f"{hostile.url}/elsewhere", "jobs", "--json")
+    assert (ended.returncode, ended.stdout, ended.stderr.count(b"\n")) == (ExitStatus.REFUSED, b"", 1)
+    ended = maskq("--url", f"{hostile.url}/jobs", "models")
+    assert (ended.returncode, ended.stdout, ended.stderr.count(b"\n")) == (ExitStatus.REFUSED, b"", 1)
+    program = "from maskq.cli.app import run; from maskq import Client; Client.models = lambda self: [1]\n"
+    program += "import sys; sys.exit(run(['models', '--json']))"
+    command = [sys.executable, "-c", program]
+    process = subprocess.run(command, env=environment(), capture_output=True, check=False)
+    assert (process.returncode, process.stderr.count(b"\n")) == (ExitStatus.FAILED, 1)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
-from maskq.cli.commands import batch, cancel, job, jobs, labelstudio, mcp, models, segment
+from maskq.cli.commands import batch, cancel, doctor, job, jobs, labelstudio, mcp, models, segment, server
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
 from maskq.cli.output import OutputClosed, print_error, print_line
@@ -48,6 +49,9 @@ app.command("jobs")(jobs.list_jobs)
 app.command("job")(job.show_job)
 app.command("cancel")(cancel.cancel_jobs)
 app.command("models")(models.list_models)
+app.command("doctor")(doctor.examine)
+for name in server.COMMANDS:
+    app.command(name, add_help_option=False, context_settings=server.PASS_ON)(server.command(name))
 app.command("batch")(batch.segment_many)
 app.command("mcp")(mcp.serve_mcp)
 app.command("labelstudio")(labelstudio.serve_labelstudio)
@@ -68,7 +72,9 @@ def run(arguments: Sequence[str]) -> int:
         return ExitStatus.INTERRUPTED
     except OutputClosed:
         return ExitStatus.OUTPUT_CLOSED
-    except OSError as error:
-        print_error(str(error))
+    except Exception as error:
+        if sys.flags.dev_mode:  # python -X dev -m maskq
+            raise
+        print_error(str(error) if isinstance(error, OSError) else f"unexpected {type(error).__name__}: {error}")
         return ExitStatus.FAILED
     return int(status or ExitStatus.OK)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from maskq.cli.completion import model_names
 from maskq.client import Client
 from maskq.configuration import DEFAULT_URL, KEY_VARIABLE, URL_VARIABLE
 
@@ -20,7 +21,10 @@ ApiKey = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON to standard output, for other programs.")]
 
-Model = Annotated[str | None, typer.Option("--model", help="A model of `maskq models`. [default: the first]")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", help="A model of `maskq models`. [default: the first]", autocompletion=model_names),
+]
 
 
 @dataclass(frozen=True)

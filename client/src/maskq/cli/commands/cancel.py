@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from maskq.cli.completion import job_ids
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import AsJson, client_of
 from maskq.cli.output import print_error, print_json, print_line
@@ -13,7 +14,9 @@ from maskq.client import Client
 from maskq.errors import RequestError
 from maskq.typed import Json
 
-JobIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of jobs.", show_default=False)]
+JobIds = Annotated[
+    list[str], typer.Argument(metavar="ID...", help="Ids of jobs.", show_default=False, autocompletion=job_ids)
+]
 
 
 def cancel_jobs(context: typer.Context, job_ids: JobIds, as_json: AsJson = False) -> int:

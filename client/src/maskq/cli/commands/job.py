@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from maskq.cli.completion import job_ids
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.objects import print_objects
 from maskq.cli.options import AsJson, client_of
 from maskq.cli.output import print_json, print_table
 from maskq.job import Job
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.", show_default=False)]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.", show_default=False, autocompletion=job_ids)]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: the most seconds to wait.")]
 _SHOWN = ("id", "status", "queue_position", "prompt", "model_id", "ref", "file_name", "created_at", "finished_at")

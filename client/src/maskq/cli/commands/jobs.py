@@ -10,7 +10,9 @@ from maskq.cli.options import AsJson, client_of
 from maskq.cli.output import print_json, print_table
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="The most jobs.")]
-Status = Annotated[str | None, typer.Option("--status", help="Only jobs in this state, such as `failed`.")]
+Status = Annotated[
+    list[str] | None, typer.Option("--status", help="Only jobs in this state, such as `failed`; may be repeated.")
+]
 Ref = Annotated[str | None, typer.Option("--ref", help="Only jobs with this ref.")]
 
 
@@ -18,7 +20,8 @@ def list_jobs(
     context: typer.Context, limit: Limit = 20, status: Status = None, ref: Ref = None, as_json: AsJson = False
 ) -> None:
     """List your jobs, newest first."""
-    filters = {name: value for name, value in (("status", status), ("ref", ref)) if value is not None}
+    given = {"status": ",".join(status or []), "ref": ref}
+    filters = {name: value for name, value in given.items() if value}
     with client_of(context) as client:
         jobs = list(client.jobs(limit, **filters))
     if as_json:

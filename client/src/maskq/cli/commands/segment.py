@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from maskq.cli import segment_options as options
 from maskq.cli.objects import print_objects
 from maskq.cli.options import AsJson, Model, client_of
 from maskq.cli.output import print_json, print_line, print_note, stderr
@@ -19,38 +17,27 @@ from maskq.images import ImageInput
 from maskq.job import Job, Result
 from maskq.submission import SubmitOptions
 
-_FILES = "Write a file, by the end of its name: .json the job, mask.png all masks as one, .png or .jpg an overlay."
-
 
 def segment(
     context: typer.Context,
-    image: Annotated[str, typer.Argument(help="A file, a URL, or - for standard input.", show_default=False)],
-    prompt: Annotated[str, typer.Argument(help="What to cut out, such as 'cat ; dog'.", show_default=False)],
-    files: Annotated[list[Path] | None, typer.Option("--output", "-o", metavar="FILE", help=_FILES)] = None,
-    overlay: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the image with the masks drawn over it.")
-    ] = None,
-    masks: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write one mask for each object: 0.png, 1.png, ...")
-    ] = None,
-    coco: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a COCO data set of this image.")] = None,
+    image: options.Image,
+    prompt: options.Prompt,
+    files: options.Files = None,
+    overlay: options.Overlay = None,
+    masks: options.Masks = None,
+    coco: options.Coco = None,
     model: Model = None,
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(metavar="SCORE", help="Leave out objects with a lower score: 0.5, or by phrase cat=0.3."),
-    ] = None,
-    tiles: Annotated[str | None, typer.Option(help="Parts that the model sees: auto, 1, or such as 3x1.")] = None,
-    duplicates: Annotated[str | None, typer.Option(help="Objects that the model names twice: merge or keep.")] = None,
-    mask_format: Annotated[
-        list[str] | None, typer.Option(metavar="FORMAT", help="Masks in the JSON: rle, polygon, png or crop.")
-    ] = None,
-    priority: Annotated[str | None, typer.Option(help="high, normal or low.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds until the service cancels the job.")] = None,
-    ref: Annotated[str | None, typer.Option(help="Your own name for the job.")] = None,
-    metadata: Annotated[str | None, typer.Option(metavar="JSON", help="A JSON object of your own.")] = None,
-    webhook_url: Annotated[str | None, typer.Option(help="Where the service sends a message at the end.")] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="The same key returns the same job for a day.")] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Print the id of the job, and do not wait.")] = False,
+    threshold: options.Threshold = None,
+    tiles: options.Tiles = None,
+    duplicates: options.Duplicates = None,
+    mask_format: options.MaskFormat = None,
+    priority: options.Priority = None,
+    timeout: options.Timeout = None,
+    ref: options.Ref = None,
+    metadata: options.Metadata = None,
+    webhook_url: options.WebhookUrl = None,
+    idempotency_key: options.IdempotencyKey = None,
+    no_wait: options.NoWait = False,
     as_json: AsJson = False,
 ) -> None:
     """Cut the objects that a prompt names out of one image.
@@ -58,34 +45,37 @@ def segment(
     maskq segment photo.jpg "cat ; dog" -o overlay.png
     """
     outputs = Outputs(files or [], overlay, masks, coco)
-    outputs.check()
-    if no_wait and outputs != Outputs([]):
-        raise typer.BadParameter("--no-wait writes no files")
-    options = _options(
+    _check(outputs, no_wait)
+    fields = _fields(
         model_id=model,
-        score_threshold=_threshold(threshold or []),
+        score_threshold=options.threshold_of(threshold or []),
         tiles=tiles,
         duplicates=duplicates,
         mask_format=mask_format or None,
         priority=priority,
         timeout=timeout,
         ref=ref,
-        metadata=_object(metadata),
+        metadata=options.object_of(metadata),
         webhook_url=webhook_url,
         idempotency_key=idempotency_key,
     )
     with client_of(context) as client:
-        job = client.submit(_image(image), prompt, **options)
+        job = client.submit(_image(image), prompt, **fields)
         if no_wait:
             print_json(job.json) if as_json else print_line(job.id)
             return
-        result = _result(job)
-        print_json(result.job.json) if as_json else _print(result)
-        outputs.write(result)
+        _show(_result(job), outputs, as_json)
 
 
-def _options(**given: Any) -> SubmitOptions:
+def _fields(**given: Any) -> SubmitOptions:
     return {name: value for name, value in given.items() if value is not None}  # type: ignore[return-value]
+
+
+def _check(outputs: Outputs, no_wait: bool) -> None:
+    """Find what is wrong before a job is submitted."""
+    outputs.check()
+    if no_wait and outputs != Outputs([]):
+        raise typer.BadParameter("--no-wait writes no files")
 
 
 def _image(given: str) -> ImageInput:
@@ -99,35 +89,6 @@ def _image(given: str) -> ImageInput:
     return content
 
 
-def _threshold(given: Sequence[str]) -> str | dict[str, str] | None:
-    """One score for all, or by phrase. The service checks the numbers."""
-    if len(given) <= 1 and not any("=" in each for each in given):
-        return given[0] if given else None
-    pairs = [each.rpartition("=") for each in given]
-    if any(not phrase for phrase, _, _ in pairs):
-        raise typer.BadParameter("--threshold is one score, or PHRASE=SCORE, once or several times")
-    return {phrase: _number(score) for phrase, _, score in pairs}
-
-
-def _number(text: str) -> Any:
-    try:
-        return float(text)
-    except ValueError:
-        raise typer.BadParameter(f"--threshold: {text!r} is no number") from None
-
-
-def _object(text: str | None) -> Any:
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--metadata is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise typer.BadParameter("--metadata is no JSON object")
-    return value
-
-
 def _result(job: Job) -> Result:
     try:
         with stderr.status(f"job {job.id}: Ctrl-C stops waiting"):
@@ -135,6 +96,13 @@ def _result(job: Job) -> Result:
     except KeyboardInterrupt:
         print_note(f"job {job.id} goes on: maskq job {job.id} --wait shows it, maskq cancel {job.id} ends it")
         raise
+
+
+def _show(result: Result, outputs: Outputs, as_json: bool) -> None:
+    try:
+        outputs.write(result)
+    finally:  # a full disk does not cost the answer
+        print_json(result.job.json) if as_json else _print(result)
 
 
 def _print(result: Result) -> None:
