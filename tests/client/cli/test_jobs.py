@@ -44,3 +44,20 @@ def test_a_canceled_job_has_its_own_exit_status(
     assert run(["--url", service, "cancel", job.id, "unknown"]) == ExitStatus.REFUSED
     assert run(["--url", service, "job", job.id, "--wait"]) == ExitStatus.UNSUCCESSFUL
     assert run(["--url", service, "job", "unknown"]) == ExitStatus.REFUSED
+
+
+def test_jobs_are_found_by_state_and_ref(
+    service: str, client: Client, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = client.submit(photo, "cat", ref="by-ref").wait()
+    canceled = client.submit(photo, SLOW, ref="by-ref").cancel()
+
+    def found(*options: str) -> list[str]:
+        assert run(["--url", service, "jobs", "--ref", "by-ref", "--json", *options]) == ExitStatus.OK
+        return [job["id"] for job in json.loads(capsys.readouterr().out)]
+
+    assert found() == [canceled.id, done.id]
+    assert found("--status", "succeeded") == [done.id]
+    assert found("--status", "succeeded", "--status", "canceled") == [canceled.id, done.id]
+    assert found("--status", "failed") == []
+    assert run(["--url", service, "jobs", "--status", "nope"]) == ExitStatus.REFUSED
