@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from maskq.cli.exit_status import ExitStatus
-
 
 def main() -> None:
-    """Run the command in `sys.argv` and exit with an `ExitStatus`."""
+    """Run the command in `sys.argv` and exit with a status of `exit_status.py`."""
     try:
         from maskq.cli.app import run
     except ModuleNotFoundError as error:
@@ -16,6 +14,3 @@ def main() -> None:
             raise
         sys.exit(f"maskq: the command line needs {error.name}: pip install 'maskq[cli]'")
     sys.exit(run(sys.argv[1:]))
-
-
-__all__ = ["ExitStatus", "main"]
