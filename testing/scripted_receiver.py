@@ -12,6 +12,8 @@ from typing import Any
 
 from standardwebhooks import Webhook as Verifier
 
+from testing.servers import serving
+
 
 @dataclass(frozen=True)
 class Received:
@@ -163,13 +165,8 @@ class Receiver:
 
         with _Server(("127.0.0.1", self.port), Handler) as server:
             self.port = server.server_port
-            thread = threading.Thread(target=server.serve_forever, args=[0.02])
-            thread.start()
-            try:
+            with serving(server):
                 yield self
-            finally:
-                server.shutdown()
-                thread.join()
 
 
 class _Server(ThreadingHTTPServer):

@@ -33,14 +33,20 @@ def require_program(name: str) -> str:
 @contextmanager
 def website(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
     """A web server on loopback, with this handler. Yields its address."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.02])  # seconds until it notices the end
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving(server):
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Serve in a thread while the context lasts."""
+    thread = threading.Thread(target=server.serve_forever, args=[0.02])  # seconds until it notices the end
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 @contextmanager

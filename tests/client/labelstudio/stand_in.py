@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from testing.servers import website
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
 PERSONAL_TOKEN = "header.refresh.signature"
@@ -66,16 +67,8 @@ def stand_in(needs_token: bool = True) -> Iterator[StandIn]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        server_state.url = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=[0.02])
-        thread.start()
-        try:
-            yield server_state
-        finally:
-            server.shutdown()
-            thread.join()
+    with website(Handler) as server_state.url:
+        yield server_state
 
 
 def _reply(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: Any) -> None:

@@ -22,7 +22,7 @@ from shared import outbound
 from shared.errors import UrlRefused
 from shared.outbound import FAILURES, Outbound, is_public
 from shared.settings import Settings
-from testing.servers import require_program, website
+from testing.servers import require_program, serving, website
 
 _PUBLIC = "93.184.216.34"
 _NAMES = {
@@ -321,13 +321,8 @@ def _tls_website(folder: Path, name: str) -> Iterator[int]:
     context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     with ThreadingHTTPServer(("127.0.0.1", 0), _Site) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=[0.02])
-        thread.start()
-        try:
+        with serving(server):
             yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_tls_verifies_the_name_although_the_connection_is_to_an_address(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,7 @@ from shared.outbound import Outbound
 from shared.settings import Settings
 from shared.store.deliveries import DeliveryLease
 from testing.factories import stored_job
+from testing.servers import serving
 from tests.certificates import Authority, Certificate, self_signed
 from webhooks.sender import ReceiverResponse, Sender
 
@@ -40,13 +40,8 @@ def _receiver(certificate: Certificate) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Receiver) as server:
         server.handle_error = lambda *_: None  # type: ignore[method-assign]  # refused handshakes
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=[0.02])
-        thread.start()
-        try:
+        with serving(server):
             yield f"https://127.0.0.1:{server.server_port}/hook"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def _sent(url: str, ca_file: Path | None) -> ReceiverResponse:

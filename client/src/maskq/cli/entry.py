@@ -9,7 +9,7 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Run the command in `sys.argv` and exit with an `ExitStatus`."""
+    """Run the command in `sys.argv` and exit with a status of `exit_status.py`."""
     try:
         sys.exit(_run())
     except KeyboardInterrupt:  # while modules are loaded
