@@ -18,8 +18,8 @@ _CHROMIUM = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 ]
-"""Chromium has no sandbox for root in a container. The next options keep it from requests to its maker's hosts. The last
-give it a camera, which it may use."""
+"""Chromium has no sandbox for root in a container. The next options keep it from requests to its maker's hosts. The
+last give it a camera, which it may use."""
 
 
 @pytest.fixture(scope="session")

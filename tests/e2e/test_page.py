@@ -51,7 +51,7 @@ def _jobs(url: str) -> list[dict[str, object]]:
     return jobs
 
 
-# --- From the first visit to the files ---------------------------------------------------------------------------------
+# --- From the first visit to the files --------------------------------------------------------------------------------
 
 
 def test_one_click_shows_the_first_mask(page: Page, service_url: str) -> None:
@@ -184,7 +184,7 @@ def test_the_request_is_copied_as_a_command_that_works(
     assert printed.stdout.startswith("red circle 0.9"), printed.stderr
 
 
-# --- Every way to give an image ----------------------------------------------------------------------------------------
+# --- Every way to give an image ---------------------------------------------------------------------------------------
 
 
 def test_images_are_dropped(page: Page, service_url: str, sample: Path) -> None:
@@ -274,7 +274,7 @@ def test_a_format_that_the_browser_cannot_show_is_shown_nevertheless(
     _wait_for_ink(page)
 
 
-# --- One job for one question ------------------------------------------------------------------------------------------
+# --- One job for one question -----------------------------------------------------------------------------------------
 
 
 def test_five_quick_clicks_make_one_job(page: Page, settings: Settings, sample: Path) -> None:
@@ -322,7 +322,7 @@ def test_the_next_phrase_takes_one_key(page: Page, service_url: str, sample: Pat
     expect_status(newest(page), "2 objects found")
 
 
-# --- What survives, and what fails -------------------------------------------------------------------------------------
+# --- What survives, and what fails ------------------------------------------------------------------------------------
 
 
 def test_cards_survive_a_reload(page: Page, settings: Settings, sample: Path) -> None:
