@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 
 import httpx2
+import numpy as np
+from PIL import Image
+
+from shared.store.leases import LeaseStore
+from testing.pictures import gradient
+from tests.jobs import assert_problem, finish_next, submit
 
 _HTML = {"Accept": "text/html"}
 
@@ -53,3 +60,12 @@ def test_a_page_of_another_version_gets_files_that_its_browser_does_not_keep(cli
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
     for path in ("nothing.js", "..%2findex.html", "%2e%2e/index.html"):
         assert client.get(f"/assets/page-0/{path}").status_code == 404
+
+
+def test_the_picture_of_a_job_has_no_masks(client: httpx2.Client, leases: LeaseStore) -> None:
+    job = submit(client).json()["urls"]["self"]
+    assert_problem(client.get(f"{job}/picture.png"), 409, "result_not_ready")
+    finish_next(leases)
+    answer = client.get(f"{job}/picture.png")
+    assert answer.headers["content-type"] == "image/png"
+    assert (np.asarray(Image.open(io.BytesIO(answer.content))) == np.asarray(gradient(64, 48))).all()

@@ -4,6 +4,9 @@ import { boundsOf, eachStretch } from "./rle.js";
 
 const MAX_SIDE = 1024;
 const LEVEL = 0.5;
+/** A ring with fewer points keeps its corners; in a longer one, each point becomes the mean of this many before and after it. */
+const MIN_POINTS = 60;
+const REACH = 3;
 /** From which to which side of a cell a line goes, by its corners inside: 1 top left, 2 top right, 4 bottom right, 8 bottom
  * left. The inside is to the right. Sides: T, R, B, L. */
 const LINES = ["", "TL", "RT", "RL", "BR", "TLBR", "BT", "BL", "LB", "TB", "RTLB", "RB", "LR", "TR", "LT", ""];
@@ -24,7 +27,7 @@ export function ringsOf(runs, height) {
   if (!bounds) return [];
   const grid = gridOf(runs, height, bounds);
   const toPixels = ([x, y]) => [(x + 0.5 - grid.margin) / grid.scale + bounds[0], (y + 0.5 - grid.margin) / grid.scale + bounds[1]];
-  return trace(smoothed(grid)).map(ring => ring.map(toPixels));
+  return trace(smoothed(grid)).map(ring => rounded(ring).map(toPixels));
 }
 
 /** The share of each cell that the mask covers, with two empty cells around it. */
@@ -71,6 +74,21 @@ function trace({ values, width, height }) {
       for (let k = 0; k < lines.length; k += 2) next.set(side(lines[k], i, width), side(lines[k + 1], i, width));
     }
   return joined(next).map(ring => ring.map(id => crossing(id, values, width)));
+}
+
+/** Where the edge is nearly level, pixels make long flat steps, which the 3x3 blur leaves. */
+function rounded(ring) {
+  if (ring.length < MIN_POINTS) return ring;
+  const { length } = ring, number = 2 * REACH + 1;
+  return ring.map((_, index) => {
+    let x = 0, y = 0;
+    for (let k = index - REACH; k <= index + REACH; k++) {
+      const point = ring[(k + length) % length];
+      x += point[0];
+      y += point[1];
+    }
+    return [x / number, y / number];
+  });
 }
 
 /** The number of a cell's side: twice the number of its first corner, plus 1 if it goes down. */

@@ -23,7 +23,7 @@ export class Viewport {
     this.pan(x - (after.left + point[0] * after.scale), y - (after.top + point[1] * after.scale), image, width, height);
   }
 
-  /** Move the picture by pixels of the canvas. It stays in sight. */
+  /** Pan by pixels of the canvas. It stays in sight. */
   pan(dx, dy, image, width, height) {
     const { scale } = this.transform(image, width, height);
     this.x = within(this.x - dx / (image.width * scale), width / 2 / (image.width * scale));
