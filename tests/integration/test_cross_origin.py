@@ -115,7 +115,7 @@ def test_errors_can_be_read(allowing: Settings) -> None:
             client.post("/segment/", content=b"x" * 200_000, headers={**key, **origin}),
             client.get("/jobs/x", headers={**key, **origin}),
             client.get("/jobs", headers={**key, **origin}),
-            client.get("/jobs", headers={**key, **origin}),
+            client.post("/segment/", headers={**key, **origin}),
             client.put("/jobs", headers=origin),
             client.get("/nothing", headers=origin),
             client.get("/livez", headers={**origin, "X": "x" * 70_000}),
