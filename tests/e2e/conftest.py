@@ -50,7 +50,7 @@ def client(service_url: str) -> Iterator[httpx2.Client]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium. Skips the test if it is not installed. Other modules can run event loops: Playwright's one ends here."""
+    """Chromium. Skips the test if it is not installed. Playwright runs an event loop: it ends with the module."""
     program = require_program("chromium")
     with (
         sync_playwright() as playwright,
