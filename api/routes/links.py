@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -33,9 +34,9 @@ _FOREIGN = dict.fromkeys(("expires_in", "expires", "expiry", "ttl", "seconds", "
 class LinkRequest(BaseModel):
     """Which links are wanted."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
 
-    expires_in_s: int = Field(300, ge=1, le=3_600, description="Seconds for which the links work.")
+    expires_in_s: float = Field(300, ge=1, le=3_600, description="Seconds for which the links work.")
 
 
 class JobLinks(BaseModel):
@@ -78,7 +79,7 @@ async def create_links(state: OwnJob, request: Request, services: ServicesDep, c
     requests count for the API key.
     """
     wanted = await _wanted(request)
-    expires_at = int(time.time()) + wanted.expires_in_s
+    expires_at = math.ceil(time.time() + wanted.expires_in_s)
     secret = await services.keys.link_secret()
     return JobLinks.of(state, expires_at, partial(_url, base_url(request), secret, expires_at, caller.key_sha256))
 

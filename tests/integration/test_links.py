@@ -276,10 +276,10 @@ def test_a_link_ends_at_its_time(owner: httpx2.Client, browser: httpx2.Client, j
     made_at = time.time()
     links = _links(owner, job_id, expires_in_s=60)
     rest_s = datetime.fromisoformat(links["expires_at"]).timestamp() - made_at
-    assert 59 <= rest_s <= 61
+    assert 60 <= rest_s <= 62
     later(58)
     assert all(browser.get(address).status_code == 200 for address in _all(links))
-    later(62)
+    later(63)
     for address in _all(links):
         assert_problem(browser.get(address), 403, "link_expired")
         assert_problem(browser.get(f"{address}x"), 403, "link_invalid")
@@ -287,9 +287,9 @@ def test_a_link_ends_at_its_time(owner: httpx2.Client, browser: httpx2.Client, j
 
 
 @pytest.mark.parametrize(
-    ("body", "rest_s"), [(None, 300), ({}, 300), ({"expires_in_s": 1}, 1), ({"expires_in_s": 3600}, 3600)]
+    ("body", "rest_s"), [(None, 300), ({}, 300), ({"expires_in_s": 1.5}, 1.5), ({"expires_in_s": 3600}, 3600)]
 )
-def test_the_client_chooses_the_time(client: httpx2.Client, body: Any, rest_s: int) -> None:
+def test_the_client_chooses_the_time(client: httpx2.Client, body: Any, rest_s: float) -> None:
     address, now = f"/jobs/{submit(client).json()['id']}/links", time.time()
     answer = client.post(address, json=body) if body is not None else client.post(address)
     assert abs(datetime.fromisoformat(answer.json()["expires_at"]).timestamp() - now - rest_s) <= 2
@@ -301,7 +301,8 @@ def test_the_client_chooses_the_time(client: httpx2.Client, body: Any, rest_s: i
         ('{"expires_in_s": 0}', 422, "expires_in_s"),
         ('{"expires_in_s": -1}', 422, "expires_in_s"),
         ('{"expires_in_s": 3601}', 422, "expires_in_s"),
-        ('{"expires_in_s": 1.5}', 422, "expires_in_s"),
+        ('{"expires_in_s": 0.9}', 422, "expires_in_s"),
+        ('{"expires_in_s": []}', 422, "expires_in_s"),
         ('{"expires_in_s": 1e400}', 422, "expires_in_s"),
         ('{"expires_in_s": NaN}', 422, "expires_in_s"),
         ('{"expires_in_s": "60"}', 422, "expires_in_s"),
