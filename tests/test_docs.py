@@ -14,7 +14,7 @@ from shared.process.environment import _READ_ELSEWHERE
 from shared.settings import Settings, all_settings, variable_of
 
 _ROOT = DOCS.parent
-_MARKDOWN = sorted([*_ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+_MARKDOWN = sorted([*_ROOT.glob("*.md"), *DOCS.rglob("*.md"), *_ROOT.glob("examples/*.md")])
 _DEPLOYED = [
     *_ROOT.glob("docker-compose*.yml"),
     *_ROOT.glob("Dockerfile.*"),

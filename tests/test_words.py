@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 _PLACES = (
-    *("api", "worker", "shared", "webhooks", "client/src", "deploy", "docs", "scripts"),
+    *("api", "worker", "shared", "webhooks", "client/src", "deploy", "docs", "examples", "scripts"),
     *("README.md", "client/README.md", "Dockerfile.api", "Dockerfile.worker"),
     *("docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.monitoring.yml"),
 )

@@ -48,9 +48,9 @@ def client(service_url: str) -> Iterator[httpx2.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium. Skips the test if it is not installed."""
+    """Chromium. Skips the test if it is not installed. Playwright runs an event loop: it ends with the module."""
     program = require_program("chromium")
     with (
         sync_playwright() as playwright,

@@ -10,16 +10,14 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from shared.domain.api_key import Scope
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
-from testing.servers import front_end, require_program, website
+from testing.servers import front_end, website
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-_QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 _SUBMIT = """async ([url, headers]) => {
     const canvas = new OffscreenCanvas(64, 48);
@@ -48,14 +46,6 @@ class _Empty(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium. Skips the test if it is not installed."""
-    program = require_program("chromium")
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program, args=_QUIET) as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -222,7 +222,7 @@ def test_the_camera_takes_a_picture(page: Page, service_url: str) -> None:
     page.goto(service_url)
     page.get_by_role("button", name="Use the camera").click()
     expect(page.get_by_role("dialog", name="Camera")).to_be_visible()
-    page.wait_for_function("document.querySelector('video').videoWidth > 0")
+    page.wait_for_function("() => document.querySelector('video').videoWidth > 0")
     page.get_by_role("button", name="Take the picture").click()
     expect(page.get_by_role("dialog", name="Camera")).to_be_hidden()
     expect(page.locator("#tray")).to_contain_text("camera.jpg")

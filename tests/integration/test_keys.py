@@ -31,7 +31,8 @@ from testing.servers import front_end
 from tests.jobs import assert_problem, finish_next, submit
 
 _BOTH = (Scope.SUBMIT, Scope.READ)
-_OPEN_PATHS = {"/", "/livez", "/readyz", "/models", "/metrics", "/docs", "/redoc", "/assets/swagger-ui-5.35.0/{name}"}
+_ASSETS = {"/assets/swagger-ui-5.35.0/{name}", "/assets/page-{version}/{name}"}
+_OPEN_PATHS = {"/", "/livez", "/readyz", "/models", "/metrics", "/docs", "/redoc", *_ASSETS}
 """Routes that need no key, since they reveal nothing about jobs. `/metrics` checks the address of the client instead,
 as Prometheus has no key (`MASKQ_METRICS_ALLOW`)."""
 

@@ -165,6 +165,10 @@ class JobNotFound(RequestError):
     """There is no such job, or it belongs to somebody else."""
 
 
+class BatchNotFound(RequestError):
+    """There is no such batch, it belongs to somebody else, or it has expired."""
+
+
 class MaskNotFound(RequestError):
     """The result has no mask with this number."""
 
