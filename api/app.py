@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI
@@ -115,4 +116,16 @@ def _require_free_path(public_url: str) -> None:
 def _trace_requests(app: FastAPI) -> None:
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # installed only where traces are wanted
 
-    FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics", exclude_spans=["send", "receive"])
+    FastAPIInstrumentor.instrument_app(
+        app,
+        server_request_hook=_hide_query,
+        excluded_urls="livez,readyz,metrics",
+        exclude_spans=["send", "receive"],
+    )
+
+
+def _hide_query(span: Any, _: object) -> None:
+    """Leave queries out of a span: they may be secret, and only some conventions for names hide signatures."""
+    for name, value in dict(getattr(span, "attributes", None) or {}).items():
+        if name == "url.query" or "?" in str(value):
+            span.set_attribute(name, "" if name == "url.query" else str(value).partition("?")[0])

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import httpx2
 import pytest
@@ -66,8 +66,10 @@ def test_a_job_has_one_trace_from_the_request_to_the_device(collector: str, tmp_
     assert model.end_time_unix_nano - model.start_time_unix_nano == pytest.approx(20e6, rel=0.01)
 
 
-def test_no_trace_has_a_signature(collector: str, tmp_path: Path) -> None:
-    with Fleet(tmp_path, MASKQ_OTLP_ENDPOINT=collector, OTEL_BSP_SCHEDULE_DELAY="100") as fleet:
+@pytest.mark.parametrize("names", ["", "http", "http/dup"])
+def test_no_trace_has_a_signature(collector: str, tmp_path: Path, names: str) -> None:
+    more: dict[str, Any] = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_SEMCONV_STABILITY_OPT_IN": names}
+    with Fleet(tmp_path, MASKQ_OTLP_ENDPOINT=collector, **more) as fleet:
         with httpx2.Client(base_url=fleet.url, timeout=60) as client:
             job = submit(client, headers={"Prefer": "wait=60"}).json()
             overlay = client.post(f"/jobs/{job['id']}/links").json()["overlay"]

@@ -418,8 +418,10 @@ def test_the_streams_of_links_count_for_the_key(guarded: Settings, make_key: Mak
             assert_problem(httpx2.get(stream), 429, "share_exceeded")
             assert_problem(owner.get(f"/jobs/{job_id}?wait=1"), 429, "share_exceeded")
         finally:
-            for each in (*answers, *opened):
-                each.close()
+            for answer in answers:
+                answer.close()
+            for client in opened:
+                client.close()
 
 
 # --- Rates, and what is written down ----------------------------------------------------------------------------------
