@@ -42,6 +42,10 @@ from shared.registry import offered_models
 from shared.settings import Settings
 
 _JOB_ROUTERS = [module.router for module in (segment, batches, jobs, events, results, links, webhooks, limits)]
+_TAGS = [
+    {"name": "jobs", "description": "Submit images, follow their jobs, and read results."},
+    {"name": "service", "description": "What the service offers, and whether it runs."},
+]
 _ROUTERS = [*_JOB_ROUTERS, *(module.router for module in (models, health, metrics, index, docs))]
 
 
@@ -67,6 +71,7 @@ def create_app(settings: Settings, host: str = "127.0.0.1") -> FastAPI:
     app = FastAPI(
         title="maskq",
         summary="Cuts objects out of images by name.",
+        openapi_tags=_TAGS,
         lifespan=lifespan,
         servers=[{"url": settings.http.public_url}] if settings.http.public_url else None,
         root_path_in_servers=not settings.http.public_url,

@@ -8,6 +8,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from api.http.examples import ANSWERS
+from api.http.nullable import set_never_null, with_type_lists
 from api.http.problems import MEDIA_TYPE
 from shared.domain.views import Problem
 from shared.errors import (
@@ -64,11 +66,13 @@ def complete_document(
             _set_schemas(made.setdefault("components", {}).setdefault("schemas", {}), schemas)
             for operation in _operations(made):
                 _set_problems(operation, has_keys)
-                _set_maxima(operation, query_maxima)
+                _set_parameters(operation, query_maxima)
                 _set_pictures(operation)
+                _set_examples(operation)
             if not has_keys:
                 made["components"].pop("securitySchemes", None)
-        return app.openapi_schema or made
+            app.openapi_schema = with_type_lists(made)
+        return app.openapi_schema or {}
 
     app.openapi = document  # type: ignore[method-assign]
 
@@ -86,8 +90,9 @@ def _set_schemas(own: dict[str, Any], more: Mapping[str, Any]) -> None:
         own.setdefault(name, schema)
 
 
-def _set_maxima(operation: dict[str, Any], query_maxima: Mapping[str, float]) -> None:
+def _set_parameters(operation: dict[str, Any], query_maxima: Mapping[str, float]) -> None:
     for parameter in operation.get("parameters", []):
+        set_never_null(parameter)
         if parameter["in"] == "query" and parameter["name"] in query_maxima:
             parameter["schema"]["maximum"] = query_maxima[parameter["name"]]
 
@@ -99,6 +104,12 @@ def _set_pictures(operation: dict[str, Any]) -> None:
         for media_type, content in response.get("content", {}).items():
             if media_type.startswith("image/"):
                 content["schema"] = {"type": "string", "format": "binary"}
+
+
+def _set_examples(operation: dict[str, Any]) -> None:
+    for status, response in operation["responses"].items():
+        if examples := ANSWERS.get((operation["operationId"], status)):
+            response["content"]["application/json"]["examples"] = examples
 
 
 def _set_problems(operation: dict[str, Any], has_keys: bool) -> None:

@@ -23,6 +23,7 @@ router = APIRouter(prefix="/jobs")
 
 _WAIT = "Longest time to wait for the job before answering, in seconds (long polling)."
 _STATUS = "Only jobs in these states: `succeeded`, or several, repeated or with commas between them."
+_STATUSES = {"items": {"$ref": "#/components/schemas/JobStatus"}}
 _BUSY = (ServerBusy, ShareExceeded)
 _NOT_MODIFIED = {"description": "The job is still in the state that `If-None-Match` names, `wait` included."}
 
@@ -35,7 +36,7 @@ async def list_jobs(
     caller: Reader,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[str, Query(description="`next_cursor` of the previous page.", pattern=CURSOR)] = "",
-    status: Annotated[list[str], Query(description=_STATUS)] = [],  # noqa: B006 - FastAPI copies it
+    status: Annotated[list[str], Query(description=_STATUS, json_schema_extra=_STATUSES)] = [],  # noqa: B006 - FastAPI copies it
     ref: Annotated[str, Query(description="Only jobs with this `ref`, exactly.", max_length=MAX_REF_CHARS)] = "",
     owner: Annotated[str, Query(description="Id of another key, whose jobs to list: for admins.", max_length=64)] = "",
 ) -> JobPage:

@@ -158,7 +158,12 @@ async def draw_job(state: LinkedJob, services: ServicesDep, rendered: _RenderedD
 
 
 @router.head("/picture.png", include_in_schema=False)
-@router.get("/picture.png", response_class=PngResponse, responses=_responses(ImageExpired, ImageUnreadable))
+@router.get(
+    "/picture.png",
+    operation_id="get_picture",
+    response_class=PngResponse,
+    responses=_responses(ImageExpired, ImageUnreadable),
+)
 async def read_picture(state: LinkedJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
     """The image without masks, upright, as a PNG like that of the overlay: for a page that cannot show the file."""
     nothing = _result(state).model_copy(update={"objects": []})

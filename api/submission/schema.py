@@ -9,7 +9,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from api.http.headers import MAX_IDEMPOTENCY_KEY_CHARS
-from api.submission.submission import FormSubmission, JsonSubmission, Submission, UrlencodedSubmission
+from api.submission.submission import PIXEL, FormSubmission, JsonSubmission, Submission, UrlencodedSubmission
 from shared.errors import (
     IdempotencyMismatch,
     ImageTooLarge,
@@ -68,13 +68,26 @@ _PREFER = {
     "schema": {"type": "string"},
     "description": "`wait=N` waits up to N seconds for the end of the job (long polling): 200 if it ended in time.",
 }
+_URL_EXAMPLE = {"prompt": "cat ; dog", "image_url": "https://example.com/photo.jpg"}
+_OPTIONS_EXAMPLE = {"mask_format": ["rle", "polygon"], "score_threshold": 0.5, "ref": "frame-17"}
+
+
+def _body(model: type[Submission], **examples: dict[str, Any]) -> dict[str, Any]:
+    values = {name: {"value": value} for name, value in examples.items()}
+    return {"schema": {"$ref": _SCHEMAS_PATH + model.__name__}, "examples": values}
+
+
 REQUEST = {
     "requestBody": {
         "required": True,
         "content": {
-            "multipart/form-data": {"schema": {"$ref": _SCHEMAS_PATH + FormSubmission.__name__}},
-            "application/json": {"schema": {"$ref": _SCHEMAS_PATH + JsonSubmission.__name__}},
-            "application/x-www-form-urlencoded": {"schema": {"$ref": _SCHEMAS_PATH + UrlencodedSubmission.__name__}},
+            "multipart/form-data": _body(FormSubmission, url={**_URL_EXAMPLE, **_OPTIONS_EXAMPLE}),
+            "application/json": _body(
+                JsonSubmission,
+                url=_URL_EXAMPLE,
+                image={"prompt": "red circle", "image_base64": PIXEL, **_OPTIONS_EXAMPLE, "metadata": {"camera": 3}},
+            ),
+            "application/x-www-form-urlencoded": _body(UrlencodedSubmission, url=_URL_EXAMPLE),
         },
     },
     "parameters": [_IDEMPOTENCY_KEY, _PREFER],
@@ -83,17 +96,18 @@ REQUEST = {
 
 
 class _JsonSchema(GenerateJsonSchema):
-    """Options are optional; a default of null would say nothing more."""
+    """An option is left out. null means the same in JSON and is accepted; in the schema of each option it would only
+    make unions for those who generate clients."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
 
-
-class _FormSchema(_JsonSchema):
-    """A form can send neither null nor an empty list, so its schema mentions neither. It sends an object as text."""
-
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
+
+
+class _FormSchema(_JsonSchema):
+    """A form cannot send an empty list, so its schema does not mention it. It sends an object as text."""
 
     def list_schema(self, schema: core_schema.ListSchema) -> JsonSchemaValue:
         return {name: value for name, value in super().list_schema(schema).items() if name != "minItems"}

@@ -38,7 +38,7 @@ from shared.domain.paligemma import read_prompt
 from shared.domain.tiles import MAX_TILES
 from shared.errors import InvalidField, UnsupportedImage
 
-_PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 """The smallest example of an image: one pixel, as PNG in base64."""
 
 
@@ -48,7 +48,13 @@ _MAX_REASONS = 10
 
 
 def _require_one_image(schema: dict[str, Any], model: type[Submission]) -> None:
-    schema["oneOf"] = [{"required": [name]} for name in model.image_fields()]
+    """Say that exactly one image is required. `oneOf` would say it to programs, but those that generate clients take
+    it for a union of types and lose the fields, and agents get no tool from it."""
+    names = model.image_fields()
+    if len(names) == 1:
+        schema["required"] += names
+    else:
+        schema["description"] += f" Send exactly one of {' and '.join(f'`{name}`' for name in names)}."
 
 
 class Submission(BaseModel):
@@ -127,11 +133,11 @@ class Submission(BaseModel):
 
 
 class UrlencodedSubmission(Submission):
-    """A submission as application/x-www-form-urlencoded, which has no room for an image."""
+    """A prompt and the URL of an image as application/x-www-form-urlencoded, which has no room for the image itself."""
 
 
 class FormSubmission(Submission):
-    """A submission as multipart/form-data."""
+    """An image and a prompt as multipart/form-data."""
 
     upload_field: ClassVar[str] = "image_file"
     image_file: File = Field(None, description="A JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file.")
@@ -146,11 +152,11 @@ class FormSubmission(Submission):
 
 
 class JsonSubmission(Submission):
-    """A submission as a JSON object."""
+    """An image and a prompt as a JSON object."""
 
     upload_field: ClassVar[str] = "image_base64"
     is_form: ClassVar[bool] = False
-    image_base64: Base64 = Field(None, description="The file in base64. A `data:` URL works too.", examples=[_PIXEL])
+    image_base64: Base64 = Field(None, description="The file in base64. A `data:` URL works too.", examples=[PIXEL])
 
     @property
     def upload(self) -> bytes | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -18,13 +17,12 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from local.broker import free_port
-from shared.domain.api_key import Scope
 from shared.settings import Settings
-from shared.store.api_keys import ApiKeyStore
 from testing.fleet import Fleet
 from testing.scripted_worker import scripted_answer
 from testing.servers import require_program, website
 from testing.signing_secrets import webhook_secrets
+from tests.keys import make_key
 
 pytestmark = pytest.mark.slow
 
@@ -44,16 +42,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 @pytest.fixture(scope="module")
 def key(fleet: Fleet) -> tuple[str, str]:
     """The id of an API key, and the key."""
-
-    async def make() -> tuple[str, str]:
-        store = ApiKeyStore.connect(Settings.of(redis_url=fleet.broker_url).redis)
-        try:
-            made, text = await store.create("examples", [Scope.SUBMIT, Scope.READ], per_minute=6_000, burst=600)
-            return made.id, text
-        finally:
-            await store.close()
-
-    return asyncio.run(make())
+    return make_key(Settings.of(redis_url=fleet.broker_url))
 
 
 @pytest.fixture

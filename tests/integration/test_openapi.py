@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -14,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import jsonschema_rs
 import pytest
+from pycocotools import mask as coco_mask
 
-from shared.domain.api_key import Scope
+from api.http.examples import ANSWERS
 from shared.domain.job import MAX_TIMEOUT_S
 from shared.domain.prompt import MAX_PROMPT_CHARS
 from shared.errors import ConfigurationError, MaskqError
 from shared.settings import Settings
-from shared.store.api_keys import ApiKeyStore
 from testing.servers import front_end, website
 from tests.jobs import PNG
+from tests.keys import make_key
 from tests.schemathesis_hooks import IMAGE_URL_VARIABLE
 
 _RUN_S = int(os.environ.get("SCHEMATHESIS_S", "25"))
@@ -58,7 +59,7 @@ def test_schemathesis_finds_no_undocumented_answer(
 ) -> None:
     changes = {"require_keys": has_keys, "url_allow_http": True, "url_allow_private": True}
     wide_open = settings.replace(**{**changes, "max_queued_jobs": 1_000_000, "max_wait_s": 0.2})
-    header = ["--header", f"Authorization: Bearer {asyncio.run(_make_key(settings))}"] if has_keys else []
+    header = ["--header", f"Authorization: Bearer {make_key(settings)[1]}"] if has_keys else []
     with front_end(wide_open) as url:
         run = subprocess.run(
             [
@@ -75,14 +76,6 @@ def test_schemathesis_finds_no_undocumented_answer(
             check=False,
         )
     assert run.returncode == 0, run.stdout[-8_000:] + run.stderr[-2_000:]
-
-
-async def _make_key(settings: Settings) -> str:
-    store = ApiKeyStore.connect(settings.redis)
-    try:
-        return (await store.create("tester", [Scope.SUBMIT, Scope.READ], per_minute=1e8, burst=1_000_000))[1]
-    finally:
-        await store.close()
 
 
 def _document(settings: Settings, **changes: Any) -> dict[str, Any]:
@@ -137,3 +130,71 @@ def test_every_reference_of_the_document_exists(settings: Settings) -> None:
     names = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(document)))
     assert {"FormSubmission", "JsonSubmission", "JobView", "Problem"} <= names
     assert names - document["components"]["schemas"].keys() == set()
+
+
+def _operations(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    return (operation for path in document["paths"].values() for operation in path.values())
+
+
+def test_every_operation_has_a_short_id_and_a_tag_that_is_described(settings: Settings) -> None:
+    document = _document(settings)
+    ids = [operation["operationId"] for operation in _operations(document)]
+    assert [name for name in ids if not re.fullmatch(r"[a-z]+_[a-z]+", name)] == []
+    assert len(ids) == len(set(ids))
+    assert {tag for each in _operations(document) for tag in each["tags"]} == {tag["name"] for tag in document["tags"]}
+
+
+def test_the_bodies_of_submissions_are_plain_objects(settings: Settings) -> None:
+    """Generators of clients lose the fields of a union, and hosts of agents refuse tools whose arguments are one."""
+    document = _document(settings)
+    schemas = {name: document["components"]["schemas"][f"{name}Submission"] for name in ("Form", "Json", "Urlencoded")}
+    for schema in schemas.values():
+        assert schema["type"] == "object"
+        assert not {"oneOf", "anyOf", "allOf", "not", "if"} & schema.keys()
+        assert '"null"' not in json.dumps(schema)
+    assert [schema["required"] for schema in schemas.values()] == [["prompt"], ["prompt"], ["prompt", "image_url"]]
+    assert "exactly one of `image_file` and `image_url`" in schemas["Form"]["description"]
+    assert schemas["Form"]["properties"]["image_file"]["format"] == "binary"
+
+
+def test_every_body_has_examples(settings: Settings) -> None:
+    """Schemathesis submits them."""
+    content = _document(settings)["paths"]["/segment/"]["post"]["requestBody"]["content"]
+    assert len(content) == 3
+    assert all(body["examples"] for body in content.values())
+
+
+def test_pictures_are_declared_as_bytes(settings: Settings) -> None:
+    contents = [
+        response["content"]["image/png"]["schema"]
+        for operation in _operations(_document(settings))
+        for response in operation["responses"].values()
+        if "image/png" in response.get("content", {})
+    ]
+    assert len(contents) >= 3
+    assert all(schema == {"type": "string", "format": "binary"} for schema in contents)
+
+
+def test_only_what_is_an_object_is_a_union_with_null(settings: Settings) -> None:
+    document = _document(settings)
+    unions = re.findall(r'\{"type": "(\w+)"[^{}]*\}, \{"type": "null"\}', json.dumps(document))
+    assert unions == []
+    assert '"null"' not in json.dumps([operation.get("parameters") for operation in _operations(document)])
+
+
+def test_the_examples_of_answers_fit_their_schemas(settings: Settings) -> None:
+    document = _document(settings)
+    operations = {operation["operationId"]: operation for operation in _operations(document)}
+    for operation_id, status in ANSWERS:
+        content = operations[operation_id]["responses"][status]["content"]["application/json"]
+        schema = {**content["schema"], "components": document["components"]}
+        for example in content["examples"].values():
+            assert jsonschema_rs.is_valid(schema, example["value"]), (operation_id, status)
+        assert not jsonschema_rs.is_valid(schema, "text")
+
+
+def test_the_mask_of_an_example_is_that_of_its_object() -> None:
+    (found,) = ANSWERS["get_job", "200"]["succeeded"]["value"]["result"]["objects"]
+    mask = coco_mask.decode({**found["mask"], "counts": found["mask"]["counts"].encode()})
+    x0, y0, x1, y1 = found["box"]
+    assert mask[y0:y1, x0:x1].sum() == mask.sum() == found["area"]
