@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, FastAPI
@@ -17,7 +18,21 @@ from api.http.problems import add_problem_handlers
 from api.http.query_names import refuse_unknown_query
 from api.http.request_metrics import RequestMetrics, RequestTimer
 from api.http.same_origin import KnownHosts, SameOrigin
-from api.routes import batches, docs, events, health, index, jobs, limits, metrics, models, results, segment, webhooks
+from api.routes import (
+    batches,
+    docs,
+    events,
+    health,
+    index,
+    jobs,
+    limits,
+    links,
+    metrics,
+    models,
+    results,
+    segment,
+    webhooks,
+)
 from api.routes.metrics import Networks
 from api.services import running_services
 from api.shares import Shares
@@ -26,7 +41,7 @@ from shared.errors import ConfigurationError
 from shared.registry import offered_models
 from shared.settings import Settings
 
-_JOB_ROUTERS = [module.router for module in (segment, batches, jobs, events, results, webhooks, limits)]
+_JOB_ROUTERS = [module.router for module in (segment, batches, jobs, events, results, links, webhooks, limits)]
 _TAGS = [
     {"name": "jobs", "description": "Submit images, follow their jobs, and read results."},
     {"name": "service", "description": "What the service offers, and whether it runs."},
@@ -106,4 +121,16 @@ def _require_free_path(public_url: str) -> None:
 def _trace_requests(app: FastAPI) -> None:
     from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor  # installed only where traces are wanted
 
-    FastAPIInstrumentor.instrument_app(app, excluded_urls="livez,readyz,metrics", exclude_spans=["send", "receive"])
+    FastAPIInstrumentor.instrument_app(
+        app,
+        server_request_hook=_hide_query,
+        excluded_urls="livez,readyz,metrics",
+        exclude_spans=["send", "receive"],
+    )
+
+
+def _hide_query(span: Any, _: object) -> None:
+    """Leave queries out of a span: they may be secret, and only some conventions for names hide signatures."""
+    for name, value in dict(getattr(span, "attributes", None) or {}).items():
+        if name == "url.query" or "?" in str(value):
+            span.set_attribute(name, "" if name == "url.query" else str(value).partition("?")[0])

@@ -14,6 +14,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from api.auth.caller import Caller
 from api.auth.charges import charge_of
+from api.auth.link import require_time
 from api.http.request_memory import memory_of
 from api.services import Services
 from shared.domain.api_key import ApiKey, Scope, fingerprint
@@ -34,31 +35,41 @@ ServicesDep = Annotated[Services, Depends(_services)]
 """The services of this process."""
 
 
-async def _caller(
-    request: Request,
-    services: ServicesDep,
-    needed: SecurityScopes,
+async def _key_sha256(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
     header: Annotated[str | None, Depends(_HEADER)],
-) -> Caller:
-    """The caller. Its API key has the needed scopes and is within its rate limit. From here on the memory that the
-    request takes counts for it.
+) -> str:
+    secret = bearer.credentials if bearer else header
+    return fingerprint(secret) if secret else ""
+
+
+SentKey = Annotated[str, Depends(_key_sha256)]
+"""Fingerprint of the API key in the headers; empty without one."""
+
+
+async def _caller(request: Request, services: ServicesDep, needed: SecurityScopes, key_sha256: SentKey) -> Caller:
+    return await admitted(request, services, needed, key_sha256)
+
+
+async def admitted(request: Request, services: Services, needed: SecurityScopes, key_sha256: str) -> Caller:
+    """The caller with this API key, which has the needed scopes and is within its rate limit. From here on the memory
+    that the request takes counts for it.
 
     Raises:
         KeyRequired: there is no key, or it is unknown.
         ScopeMissing: the key lacks a scope.
         RateLimited: the key is over its rate limit.
     """
-    caller = await _identified(request, services, needed, bearer.credentials if bearer else header)
+    caller = await _identified(request, services, needed, key_sha256)
     memory_of(request).count_for(caller.client, caller.share)
     return caller
 
 
-async def _identified(request: Request, services: Services, needed: SecurityScopes, secret: str | None) -> Caller:
+async def _identified(request: Request, services: Services, needed: SecurityScopes, key_sha256: str) -> Caller:
     address = request.client.host if request.client else ""
     if services.http.require_keys is False:
         return Caller(ANONYMOUS, address=address)
-    admission = await services.keys.admit(fingerprint(secret), charge_of(request)) if secret else None
+    admission = await services.keys.admit(key_sha256, charge_of(request)) if key_sha256 else None
     if admission is None:
         raise KeyRequired("send a key as `Authorization: Bearer maskq_...` or `X-API-Key: maskq_...`")
     request.state.caller = admission.key.id
@@ -74,16 +85,17 @@ async def _identified(request: Request, services: Services, needed: SecurityScop
         may_read=key.allows(Scope.READ),
         share=key.share,
         address=address,
-        key_sha256=fingerprint(secret or ""),
+        key_sha256=key_sha256,
     )
 
 
 async def require_valid(caller: Caller, services: Services) -> None:
-    """Check again, after a wait, that the caller's key has not been revoked.
+    """Check again, after a wait, that the caller's link has not ended and its key has not been revoked.
 
     Raises:
-        KeyRequired: it has.
+        LinkExpired, KeyRequired: it has.
     """
+    require_time(caller.until)
     if caller.key_sha256 and not await services.keys.is_valid(caller.key_sha256):
         raise KeyRequired("this key was revoked")
 
@@ -118,10 +130,16 @@ async def _checked_id(job_id: str) -> str:
     return job_id
 
 
-async def _own_job(
-    job_id: Annotated[str, Depends(_checked_id)], services: ServicesDep, caller: Annotated[Caller, Depends(_caller)]
-) -> JobState:
-    """The job in the path, if the caller may see it. Another owner's job is not found, as if it did not exist.
+JobId = Annotated[str, Depends(_checked_id)]
+"""The id in the path."""
+
+
+async def _own_job(job_id: JobId, services: ServicesDep, caller: Annotated[Caller, Depends(_caller)]) -> JobState:
+    return await job_of(job_id, services, caller)
+
+
+async def job_of(job_id: str, services: Services, caller: Caller) -> JobState:
+    """A job, if the caller may see it. Another owner's job is not found, as if it did not exist.
 
     Raises:
         JobNotFound, JobExpired: as the store's `read`.

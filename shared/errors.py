@@ -47,6 +47,18 @@ class ScopeMissing(MaskqError):
     type, title, status = "scope_missing", "The API key lacks a scope", 403
 
 
+class LinkInvalid(MaskqError):
+    """The signature in this URL is not valid: the URL was changed, or the API key that asked for it was revoked."""
+
+    type, title, status = "link_invalid", "The link is not valid", 403
+
+
+class LinkExpired(LinkInvalid):
+    """The time of this signed URL is over. Ask for a new one: `POST /jobs/{job_id}/links`."""
+
+    type, title = "link_expired", "The link has expired"
+
+
 class CrossSiteRequest(MaskqError):
     """A page of another site asked a browser for this change. Without API keys, such requests are refused."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 from dataclasses import dataclass
 
 from shared.domain.job import ANONYMOUS, Job
@@ -24,6 +25,8 @@ class Caller:
     """IP address of the client, as far as trusted proxies report it."""
     key_sha256: str = ""
     """Fingerprint of its API key; empty without one."""
+    until: float = math.inf
+    """When its right to read ends: the end of a signed link, in Unix seconds."""
 
     @property
     def client(self) -> str:

@@ -12,9 +12,10 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from redis.exceptions import RedisError
 
 from api.auth.caller import Caller
-from api.dependencies import OWN_JOB_ERRORS, OwnJob, Reader, ServicesDep, require_valid
+from api.dependencies import ServicesDep, require_valid
 from api.http.openapi import problems
 from api.job_response import job_view
+from api.linked import LINKED_JOB_ERRORS, LinkedJob, LinkedReader
 from api.services import Services
 from shared.errors import MaskqError, ServerBusy, ShareExceeded
 from shared.store.job_state import JobState
@@ -47,14 +48,14 @@ _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     responses={
         200: {"description": "The stream.", "content": {"text/event-stream": {"itemSchema": _EVENT}}},
         204: {"description": "The job has ended, and the client has seen its last state."},
-        **problems(*OWN_JOB_ERRORS, ServerBusy, ShareExceeded),
+        **problems(*LINKED_JOB_ERRORS, ServerBusy, ShareExceeded),
     },
 )
 async def stream_job(
-    state: OwnJob,
+    state: LinkedJob,
     request: Request,
     services: ServicesDep,
-    caller: Reader,
+    caller: LinkedReader,
     last_event_id: Annotated[str | None, Header(description="The last state the client has seen.")] = None,
 ) -> Response:
     """The job now, and again after every change of its state. The stream ends with the job. An event's data is the job
@@ -85,8 +86,8 @@ class _Stream:
         self._time_is_up = False
 
     async def events(self, job_id: str) -> AsyncIterator[bytes]:
-        """The bytes of the stream. It ends if the caller's key is revoked, Redis fails or the process stops; the
-        client then reconnects."""
+        """The bytes of the stream. It ends if the caller's key is revoked, its link ends, Redis fails or the process
+        stops; the client then reconnects."""
         try:
             with self._watcher.watching(job_id, self._caller) as changed:
                 while not self._is_over:

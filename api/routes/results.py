@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 
 from api.auth.caller import Caller
-from api.dependencies import OWN_JOB_ERRORS, OwnJob, Reader, ServicesDep
+from api.dependencies import ServicesDep
 from api.drawing.mask_image import mask_png
 from api.drawing.overlay import draw_overlay
 from api.drawing.renderings import Renderings, Work
@@ -20,6 +20,7 @@ from api.formats.labelstudio import ControlTags
 from api.http.disconnect import while_connected
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
+from api.linked import LINKED_JOB_ERRORS, LinkedJob, LinkedReader
 from api.services import Services
 from shared.domain.result import RleMask, SegmentationResult
 from shared.errors import (
@@ -50,7 +51,7 @@ class PngResponse(Response):
 
 def _responses(*errors: type[MaskqError]) -> dict[int | str, dict[str, Any]]:
     known = {"description": "The client has it already: `If-None-Match` names its `ETag`."}
-    return {304: known, **problems(*OWN_JOB_ERRORS, ResultNotReady, ServerBusy, ShareExceeded, *errors)}
+    return {304: known, **problems(*LINKED_JOB_ERRORS, ResultNotReady, ServerBusy, ShareExceeded, *errors)}
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class _Rendered:
 
 async def _rendered(
     request: Request,
-    caller: Reader,
-    state: OwnJob,
+    caller: LinkedReader,
+    state: LinkedJob,
     if_none_match: Annotated[str | None, Header(description="The `ETag` that the client has.")] = None,
 ) -> _Rendered:
     return _Rendered(request, caller, state.job.id, state.job.version, if_none_match)
@@ -112,7 +113,7 @@ async def _control_tags(from_name: _TagName = "tag", to_name: _TagName = "image"
 @router.head("/result", include_in_schema=False)
 @router.get("/result", operation_id="get_result", response_model=Document, responses=_responses(InvalidField))
 async def read_result(
-    state: OwnJob,
+    state: LinkedJob,
     services: ServicesDep,
     rendered: _RenderedDep,
     tags: Annotated[ControlTags, Depends(_control_tags)],
@@ -133,7 +134,7 @@ async def read_result(
     responses=_responses(MaskNotFound, InvalidField),
 )
 async def read_mask(
-    state: OwnJob,
+    state: LinkedJob,
     services: ServicesDep,
     rendered: _RenderedDep,
     number: Annotated[int, Path(description="Index of the object in `result.objects`, from 0.")],
@@ -150,7 +151,7 @@ async def read_mask(
     response_class=PngResponse,
     responses=_responses(ImageExpired, ImageUnreadable),
 )
-async def draw_job(state: OwnJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
+async def draw_job(state: LinkedJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
     """The image with the masks drawn over it, for people, as a PNG."""
     prepare = partial(_prepare_overlay, services, state.job.id, _result(state))
     return await rendered.answer(PngResponse, "overlay", services.overlays, prepare)
@@ -163,7 +164,7 @@ async def draw_job(state: OwnJob, services: ServicesDep, rendered: _RenderedDep)
     response_class=PngResponse,
     responses=_responses(ImageExpired, ImageUnreadable),
 )
-async def read_picture(state: OwnJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
+async def read_picture(state: LinkedJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
     """The image without masks, upright, as a PNG like that of the overlay: for a page that cannot show the file."""
     nothing = _result(state).model_copy(update={"objects": []})
     prepare = partial(_prepare_overlay, services, state.job.id, nothing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from shared.store import key_names
 from shared.store.connection import async_redis
 from shared.store.lua_script import AsyncScript
 from shared.store.records import text
+
+_LINK_SECRET_BYTES = 32
+"""As many as HMAC-SHA256 uses."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,14 @@ class ApiKeyStore:
     async def is_valid(self, sha256: str) -> bool:
         """Whether the key with this fingerprint has not been revoked. Charges nothing."""
         return bool(await self._redis.hexists(key_names.API_KEYS, sha256))
+
+    async def link_secret(self) -> bytes:
+        """The secret that signs links, the same for all processes. The first call makes it."""
+        secret = await self._redis.get(key_names.LINK_SECRET)
+        if secret is None:
+            await self._redis.set(key_names.LINK_SECRET, secrets.token_bytes(_LINK_SECRET_BYTES), nx=True)
+            secret = await self._redis.get(key_names.LINK_SECRET)
+        return cast(bytes, secret)
 
     async def create(
         self, name: str, scopes: Collection[Scope], per_minute: float = 600, burst: int = 100, share: int = 1

@@ -48,6 +48,8 @@ DELIVERERS = "maskq:deliverers"
 """Sorted set: processes that deliver webhooks; score: the millisecond of their last heartbeat."""
 API_KEYS = "maskq:api-keys"
 """Hash: record of each API key as JSON, by the SHA-256 of its secret."""
+LINK_SECRET = "maskq:link-secret"
+"""String: the secret that signs links. Made when it is first needed; to delete it ends all links."""
 
 job = KeyName("maskq:job:{job_id}")
 """Hash: the record of a job. Expires at the end of its retention."""

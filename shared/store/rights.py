@@ -154,7 +154,7 @@ class Process(Enum):
             key_names.DELIVERY_COUNTS,
             _sample(key_names.workers),
         },
-        written={*_BINDINGS, *_QUEUES},
+        written={*_BINDINGS, *_QUEUES, key_names.LINK_SECRET},
         subscribed={key_names.CHANGES},
     )
     WORKER = Rights.of(

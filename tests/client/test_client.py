@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import maskq
 import numpy as np
 import pytest
@@ -124,6 +125,15 @@ def test_waiting_has_an_end_and_can_go_on(client: Client, photo: Path) -> None:
     assert caught.value.job_id == job.id
     assert job.wait(timeout=30).status == "succeeded"
     assert client.job(job.id).result()[0].area == 1
+
+
+def test_links_of_a_job_work_without_the_client(client: Client, photo: Path) -> None:
+    job = client.submit(photo, "cat").wait(timeout=30)
+    links = job.links(expires_in_s=60.5)
+    assert httpx2.get(links["overlay"]).headers["content-type"] == "image/png"
+    assert len(links["masks"]) == 1
+    with pytest.raises(InvalidField, match="expires_in_s"):
+        job.links(expires_in_s=3_601)
 
 
 def test_a_canceled_job_has_no_result(client: Client, photo: Path) -> None:

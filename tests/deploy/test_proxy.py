@@ -72,6 +72,26 @@ def test_an_api_that_does_not_answer_in_time_is_a_problem_document(tmp_path: Pat
     _assert_problem(answer, 504, "gateway_timeout", "/models")
 
 
+def test_the_proxy_logs_no_query(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        for number, address in enumerate((_NOBODY, f"127.0.0.1:{silent.getsockname()[1]}")):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            with proxy(folder, address, MASKQ_MAX_WAIT_S="-14.0") as found:
+                httpx2.get(f"{found.url}/jobs/1/overlay.png?sig=s3cr3t", timeout=10)
+    log = capfd.readouterr().err
+    for status in (502, 504):
+        assert f" {status} GET /jobs/1/overlay.png, client 127.0.0.1, API 127.0.0.1:" in log
+    assert "s3cr3t" not in log
+
+
+def test_an_answered_request_is_not_logged_by_the_proxy(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with _behind(tmp_path) as found:
+        assert httpx2.get(f"{found.url}/jobs/1/overlay.png?sig=s3cr3t").status_code == 200
+        assert httpx2.get(f"{found.url}/metrics?sig=s3cr3t").status_code == 404
+    assert "/jobs/1" not in capfd.readouterr().err
+
+
 def test_metrics_are_not_found_through_the_proxy(tmp_path: Path) -> None:
     with _behind(tmp_path) as found:
         _assert_problem(httpx2.get(f"{found.url}/metrics"), 404, "not_found", "/metrics")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +18,9 @@ from playwright.sync_api import Browser, Page
 from shared.domain.api_key import Scope
 from shared.settings import Settings
 from shared.store.api_keys import ApiKeyStore
+from shared.store.leases import LeaseStore
 from testing.servers import front_end, website
+from tests.jobs import finish_next
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -32,6 +37,28 @@ _SUBMIT = """async ([url, headers]) => {
     } catch (error) {
         return {status: 0, body: String(error), read: []};
     }
+}"""
+
+_LINKS = """async ([url, id, headers]) => {
+    const answer = await fetch(`${url}/jobs/${id}/links`, {method: "POST", body: "{}", headers});
+    window.links = await answer.json();
+    return window.links;
+}"""
+
+_SHOW = """address => new Promise(done => {
+    const image = new Image();
+    image.onload = () => done([image.naturalWidth, image.naturalHeight]);
+    image.onerror = () => done("not shown");
+    image.src = address;
+})"""
+
+_FOLLOW = """address => {
+    window.seen = [];
+    const source = new EventSource(address);
+    source.onmessage = event => window.seen.push(JSON.parse(event.data).status);
+    source.onerror = () => {
+        if (source.readyState === EventSource.CLOSED) window.seen.push("closed");
+    };
 }"""
 
 
@@ -55,6 +82,13 @@ def page(browser: Browser) -> Iterator[Page]:
         page = context.new_page()
         page.goto(site.replace("127.0.0.1", "localhost"))
         yield page
+
+
+@pytest.fixture
+def leases(settings: Settings) -> Iterator[LeaseStore]:
+    """What a worker would use."""
+    with closing(LeaseStore.connect(settings)) as store:
+        yield store
 
 
 def _origin(page: Page) -> str:
@@ -99,3 +133,41 @@ def test_a_page_of_another_origin_can_do_nothing(page: Page, settings: Settings,
         assert page.evaluate(_SUBMIT, [url, {}])["status"] == 0
         listed = page.evaluate("url => fetch(url + '/jobs').then(() => 'read', () => 'not read')", url)
         assert listed == "not read"
+
+
+def _seen(page: Page, last: str) -> list[str]:
+    """What the page has received, when the last of it is this."""
+    page.wait_for_function("last => window.seen.at(-1) === last", arg=last)
+    seen: list[str] = page.evaluate("window.seen")
+    return seen
+
+
+def test_a_page_of_another_origin_shows_pictures_and_follows_events_with_signed_urls(
+    page: Page, settings: Settings, leases: LeaseStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with front_end(settings.replace(require_keys=True, cors_origins=_origin(page))) as url:
+        headers = {"Authorization": f"Bearer {_make_key(settings)}"}
+        job = page.evaluate(_SUBMIT, [url, headers])["body"]
+        links = page.evaluate(_LINKS, [url, job["id"], headers])
+        page.evaluate(_FOLLOW, links["events"])
+        assert _seen(page, "queued") == ["queued"]
+        finish_next(leases)
+        assert "succeeded" in _seen(page, "closed")  # it reconnects by itself, and is told that there is no more
+        assert page.evaluate(_SHOW, links["overlay"]) == [64, 48]
+        assert page.evaluate(_SHOW, page.evaluate(_LINKS, [url, job["id"], headers])["masks"][0]) == [64, 48]
+        for address in (job["urls"]["overlay"], links["overlay"].replace("overlay", "picture")):
+            assert page.evaluate(_SHOW, address) == "not shown"
+        after = time.time() + 301
+        monkeypatch.setattr("api.auth.link.time", SimpleNamespace(time=lambda: after))
+        page.evaluate(_FOLLOW, links["events"])
+        assert _seen(page, "closed") == ["closed"]
+        assert page.evaluate(_SHOW, f"{links['picture']}") == "not shown"
+
+
+def test_without_keys_only_signed_urls_are_shown_elsewhere(page: Page, settings: Settings, leases: LeaseStore) -> None:
+    with front_end(settings.replace(cors_origins=_origin(page))) as url:
+        job = page.evaluate(_SUBMIT, [url, {}])["body"]
+        finish_next(leases)
+        links = page.evaluate(_LINKS, [url, job["id"], {}])
+        assert page.evaluate(_SHOW, links["overlay"]) == [64, 48]
+        assert page.evaluate(_SHOW, job["urls"]["overlay"]) == "not shown"

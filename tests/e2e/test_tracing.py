@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import httpx2
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -17,6 +18,7 @@ from testing.fleet import Fleet
 from testing.load_clients import LoadClients
 from testing.pictures import photo_sized_png
 from testing.servers import website
+from tests.jobs import submit
 
 pytestmark = pytest.mark.slow
 
@@ -62,6 +64,22 @@ def test_a_job_has_one_trace_from_the_request_to_the_device(collector: str, tmp_
     assert spans["model"][1].parent_span_id == job.span_id
     model = spans["model"][1]
     assert model.end_time_unix_nano - model.start_time_unix_nano == pytest.approx(20e6, rel=0.01)
+
+
+@pytest.mark.parametrize("names", ["", "http", "http/dup"])
+def test_no_trace_has_a_signature(collector: str, tmp_path: Path, names: str) -> None:
+    more: dict[str, Any] = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_SEMCONV_STABILITY_OPT_IN": names}
+    with Fleet(tmp_path, MASKQ_OTLP_ENDPOINT=collector, **more) as fleet:
+        with httpx2.Client(base_url=fleet.url, timeout=60) as client:
+            job = submit(client, headers={"Prefer": "wait=60"}).json()
+            overlay = client.post(f"/jobs/{job['id']}/links").json()["overlay"]
+            assert client.get(overlay).status_code == 200
+        deadline = time.monotonic() + 60
+        while not any(span.name.startswith("GET /jobs") for _, span in Collector.spans):
+            assert time.monotonic() < deadline, [span.name for _, span in Collector.spans]
+            time.sleep(0.1)
+    assert "overlay.png" in str(Collector.spans)
+    assert overlay[-43:] not in str(Collector.spans)
 
 
 async def _one_job(fleet: Fleet) -> None:

@@ -58,9 +58,11 @@ def test_logs_follow_a_job_from_http_to_the_worker_without_secrets(tmp_path: Pat
             )
             assert answer.status_code == 422
             client.get("/jobs", params={"cursor": _SECRET})
+            overlay = client.post(f"/jobs/{job['id']}/links").json()["overlay"]
+            assert [httpx2.get(each).status_code for each in (overlay, f"{overlay}x")] == [200, 403]
         logs = {name: (tmp_path / f"{name}.log").read_text("utf-8") for name in ("api", "worker-1")}
     for text in logs.values():
-        for secret in (key, key.removeprefix("maskq_"), _SECRET, _PROMPT, "once-4711", PNG[:8].hex()):
+        for secret in (key, key.removeprefix("maskq_"), _SECRET, _PROMPT, "once-4711", overlay[-43:], PNG[:8].hex()):
             assert secret not in text
     lines = {name: _json_lines(text) for name, text in logs.items()}
     (accepted,) = [line for line in lines["api"] if line.get("job_id") == job["id"] and "status" in line]

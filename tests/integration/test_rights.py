@@ -78,6 +78,7 @@ def test_a_process_with_exactly_these_rights_does_all_its_work(url: str, admin: 
         receiver.wait_for(2)
         slow = processes.submit(prompt="slow cat", idempotency_key="key").json()["id"]
         with processes.client() as client:
+            assert client.post(f"/jobs/{job_id}/links").status_code == 200
             for path in ("/jobs", f"/jobs/{job_id}", f"/jobs/{job_id}/webhooks", "/models", "/metrics"):
                 assert client.get(path).status_code == 200, path
             assert client.post(f"/jobs/{slow}/cancel").status_code in {200, 202, 404, 405}

@@ -152,6 +152,7 @@ async def _serve(settings: Settings, job_id: str) -> None:
     keys = ApiKeyStore.connect(settings.redis)
     key, secret = await keys.create("me", [Scope.SUBMIT])
     assert await keys.admit(fingerprint(secret), Charge(RequestKind.READ)) is not None
+    assert await keys.link_secret() == await keys.link_secret()
     assert await keys.revoke(key.id)
     await keys.close()
     store = SubmissionStore.connect(settings)
@@ -200,6 +201,8 @@ _KEYS = (
     "HGETALL maskq:api-keys",
     "HSET maskq:api-keys a b",
     "EVAL return(redis.call('HGETALL',KEYS[1])) 1 maskq:api-keys",
+    "GET maskq:link-secret",
+    "SET maskq:link-secret a",
 )
 _SECRETS = ("ZRANGE maskq:webhook-secrets:me 0 -1", "ZADD maskq:webhook-secrets:me 1 a")
 _REFUSED = {

@@ -42,6 +42,10 @@ class AsyncJob(JobState):
         operation = self._driver.operations.with_result(self, timeout)
         return AsyncResult(self._driver, self._now(await self._driver.run(operation)))
 
+    async def links(self, expires_in_s: float = 300.0) -> Json:
+        """As `Job.links`."""
+        return await self._driver.run(self._driver.operations.links(self.id, expires_in_s))
+
     async def cancel(self) -> AsyncJob:
         """As `Job.cancel`."""
         return self._now(await self._driver.run(self._driver.operations.cancel(self.id)))

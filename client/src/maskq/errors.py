@@ -145,6 +145,14 @@ class ScopeMissing(RequestError):
     """The API key may not do this."""
 
 
+class LinkInvalid(RequestError):
+    """The signed URL was changed, or its API key was revoked."""
+
+
+class LinkExpired(LinkInvalid):
+    """The time of the signed URL is over."""
+
+
 class CrossSiteRequest(RequestError):
     """The service took the request for one of another site's page."""
 

@@ -62,6 +62,18 @@ class Job(JobState):
         operation = self._driver.operations.with_result(self, timeout)
         return Result(self._driver, self._now(self._driver.run(operation)))
 
+    def links(self, expires_in_s: float = 300.0) -> Json:
+        """URLs that a browser may use without the API key: the answer of `POST /jobs/{job_id}/links`.
+
+        >>> with Client() as maskq:
+        ...     sorted(maskq.submit("photo.png", "cat").links(expires_in_s=60))
+        ['events', 'expires_at', 'masks', 'overlay', 'picture', 'results']
+
+        Args:
+            expires_in_s: seconds until they expire, at most 3600.
+        """
+        return self._driver.run(self._driver.operations.links(self.id, expires_in_s))
+
     def cancel(self) -> Job:
         """Cancel the job: it will never have a result. Returns the job itself.
 

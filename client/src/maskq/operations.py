@@ -133,6 +133,12 @@ class Operations:
         found: Json = (yield from self._exchange.answer(Request("GET", "/limits"))).json()
         return found
 
+    def links(self, job_id: str, expires_in_s: float) -> Operation[Json]:
+        """Signed URLs of a job."""
+        wanted = {"expires_in_s": expires_in_s}
+        found: Json = (yield from self._exchange.answer(Request("POST", f"{_path(job_id)}/links", json=wanted))).json()
+        return found
+
     def overlay(self, job_id: str) -> Operation[bytes]:
         """The image with the masks drawn over it, as PNG."""
         return (yield from self._exchange.answer(Request("GET", f"{_path(job_id)}/overlay.png"))).body

@@ -30,6 +30,8 @@ class Request:
     """The texts of a form."""
     file: tuple[str, bytes] | None = None
     """Name and content of the form's image."""
+    json: Mapping[str, Any] | None = None
+    """The body as JSON, in place of a form."""
     wait_s: float = 0.0
     """Seconds that the service may take before it begins to answer, beyond what an answer takes anyway."""
     kind: str = READ

@@ -61,6 +61,8 @@ def arguments_of(request: Request) -> dict[str, Any]:
     }
     if request.fields:
         arguments["data"] = dict(request.fields)
+    if request.json is not None:
+        arguments["json"] = dict(request.json)
     if request.file:
         arguments["files"] = {"image_file": request.file}
     return arguments
