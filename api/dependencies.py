@@ -17,8 +17,18 @@ from api.auth.charges import charge_of
 from api.http.request_memory import memory_of
 from api.services import Services
 from shared.domain.api_key import ApiKey, Scope, fingerprint
+from shared.domain.batch import Batch
 from shared.domain.job import ANONYMOUS, is_job_id
-from shared.errors import InvalidField, JobDeleted, JobExpired, JobNotFound, KeyRequired, RateLimited, ScopeMissing
+from shared.errors import (
+    BatchNotFound,
+    InvalidField,
+    JobDeleted,
+    JobExpired,
+    JobNotFound,
+    KeyRequired,
+    RateLimited,
+    ScopeMissing,
+)
 from shared.store.api_keys import Admission
 from shared.store.job_state import JobState
 
@@ -136,5 +146,31 @@ OwnJob = Annotated[JobState, Security(_own_job, scopes=[Scope.READ])]
 """The job in the path, for a caller that may read it."""
 OwnJobToChange = Annotated[JobState, Security(_own_job, scopes=[Scope.SUBMIT])]
 """The job in the path, for a caller that may change it."""
+
+
+async def _own_batch(batch_id: str, services: Services, caller: Caller) -> Batch:
+    """The batch in the path, if the caller may see it.
+
+    Raises:
+        BatchNotFound: it may not, or there is none.
+    """
+    batch = await services.store.read_batch(batch_id) if is_job_id(batch_id) else None
+    if batch is None or not (caller.is_admin or caller.owner == batch.owner):
+        raise BatchNotFound("no batch has this id")
+    return batch
+
+
+async def _batch_to_read(batch_id: str, services: ServicesDep, caller: Reader) -> Batch:
+    return await _own_batch(batch_id, services, caller)
+
+
+async def _batch_to_change(batch_id: str, services: ServicesDep, caller: Submitter) -> Batch:
+    return await _own_batch(batch_id, services, caller)
+
+
+OwnBatch = Annotated[Batch, Depends(_batch_to_read)]
+"""The batch in the path, for a caller that may read it."""
+OwnBatchToChange = Annotated[Batch, Depends(_batch_to_change)]
+"""The batch in the path, for a caller that may change it."""
 OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, InvalidField)
 """What a route with a job in its path may raise."""
