@@ -209,6 +209,11 @@ def test_a_wrong_body_is_refused(client: httpx2.Client, body: bytes, status: int
     assert_problem(client.post("/jobs/coco", content=body), status, code)
 
 
+def test_the_path_has_methods_of_its_own(client: httpx2.Client) -> None:
+    assert client.options("/jobs/coco").headers["allow"] == "POST"
+    assert client.options(f"/batches/{new_job_id()}/coco").headers["allow"] == "GET, HEAD"
+
+
 def test_as_many_jobs_as_a_batch_may_have_are_accepted(client: httpx2.Client) -> None:
     ids = [new_job_id() for _ in range(200)]
     skipped = _post(client, *ids).json()["info"]["skipped"]
