@@ -147,12 +147,15 @@ OwnJob = Annotated[JobState, Security(_own_job, scopes=[Scope.READ])]
 OwnJobToChange = Annotated[JobState, Security(_own_job, scopes=[Scope.SUBMIT])]
 """The job in the path, for a caller that may change it."""
 
+OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, InvalidField)
+"""What a route with a job in its path may raise."""
 
-async def _own_batch(batch_id: str, services: Services, caller: Caller) -> Batch:
+
+async def _own_batch(batch_id: str, services: ServicesDep, caller: Annotated[Caller, Depends(_caller)]) -> Batch:
     """The batch in the path, if the caller may see it.
 
     Raises:
-        BatchNotFound: it may not, or there is none.
+        BatchNotFound: there is none, or it has another owner.
     """
     batch = await services.store.read_batch(batch_id) if is_job_id(batch_id) else None
     if batch is None or not (caller.is_admin or caller.owner == batch.owner):
@@ -160,17 +163,7 @@ async def _own_batch(batch_id: str, services: Services, caller: Caller) -> Batch
     return batch
 
 
-async def _batch_to_read(batch_id: str, services: ServicesDep, caller: Reader) -> Batch:
-    return await _own_batch(batch_id, services, caller)
-
-
-async def _batch_to_change(batch_id: str, services: ServicesDep, caller: Submitter) -> Batch:
-    return await _own_batch(batch_id, services, caller)
-
-
-OwnBatch = Annotated[Batch, Depends(_batch_to_read)]
+OwnBatch = Annotated[Batch, Security(_own_batch, scopes=[Scope.READ])]
 """The batch in the path, for a caller that may read it."""
-OwnBatchToChange = Annotated[Batch, Depends(_batch_to_change)]
+OwnBatchToChange = Annotated[Batch, Security(_own_batch, scopes=[Scope.SUBMIT])]
 """The batch in the path, for a caller that may change it."""
-OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, InvalidField)
-"""What a route with a job in its path may raise."""

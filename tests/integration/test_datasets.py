@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx2
 import numpy as np
+import psutil
 import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
@@ -26,6 +27,7 @@ from shared.store.api_keys import ApiKeyStore
 from shared.store.leases import LeaseStore, Outcome
 from shared.store.submissions import SubmissionStore
 from testing.factories import failure, segmentation_result, segmented_object
+from testing.fleet import Fleet
 from testing.servers import front_end
 from tests.jobs import PNG, assert_problem
 
@@ -202,7 +204,6 @@ def test_the_tag_of_a_batch_changes_with_its_jobs(client: httpx2.Client, leases:
         (b'{"jobs":[1]}', 422, "invalid_field"),
         (b'{"jobs":["../x"]}', 422, "invalid_field"),
         (b'{"jobs":["01a20e31-bb82-7b62-9b6a-7bb795e56a5f"],"job":1}', 422, "invalid_field"),
-        (json.dumps({"jobs": [new_job_id() for _ in range(201)]}).encode(), 422, "invalid_field"),
     ],
 )
 def test_a_wrong_body_is_refused(client: httpx2.Client, body: bytes, status: int, code: str) -> None:
@@ -214,10 +215,34 @@ def test_the_path_has_methods_of_its_own(client: httpx2.Client) -> None:
     assert client.options(f"/batches/{new_job_id()}/coco").headers["allow"] == "GET, HEAD"
 
 
-def test_as_many_jobs_as_a_batch_may_have_are_accepted(client: httpx2.Client) -> None:
-    ids = [new_job_id() for _ in range(200)]
-    skipped = _post(client, *ids).json()["info"]["skipped"]
-    assert [each["job_id"] for each in skipped] == ids
+def test_as_many_jobs_as_a_batch_may_have_are_accepted(settings: Settings) -> None:
+    ids = [new_job_id() for _ in range(1_001)]
+    with front_end(settings.replace(max_batch_images=1_000)) as url, httpx2.Client(base_url=url, timeout=60) as client:
+        skipped = _post(client, *ids[1:]).json()["info"]["skipped"]
+        assert [each["job_id"] for each in skipped] == ids[1:]
+        assert_problem(_post(client, *ids), 422, "invalid_field")
+
+
+@pytest.mark.slow
+def test_a_large_document_takes_the_memory_of_one_job(tmp_path: Path) -> None:
+    mask = RleMask(size=(1_000, 1_000), counts="1" * 50_000)
+    outcome = _found(*[segmented_object(mask=mask)] * 20, width=1_000, height=1_000)
+    with Fleet(tmp_path / "fleet", workers=0, deliverers=0) as fleet:
+        store = LeaseStore.connect(Settings.of(redis_url=fleet.broker_url))
+        with httpx2.Client(base_url=fleet.url, timeout=60) as client:
+            batch = _batch(client, *(f"{number}.png" for number in range(100)))
+            _finish(store, *[outcome] * 100)
+            assert fleet.api.process is not None
+            process = psutil.Process(fleet.api.process.pid)
+            client.get(f"/jobs/{batch['jobs'][0]['id']}/result?format=coco").raise_for_status()
+            size, most_bytes, before = 0, 0, process.memory_info().rss
+            with client.stream("GET", f"/batches/{batch['id']}/coco") as answer:
+                for piece in answer.iter_raw():
+                    size += len(piece)
+                    most_bytes = max(most_bytes, process.memory_info().rss)
+        store.close()
+    assert size > 100_000_000
+    assert most_bytes - before < 40_000_000
 
 
 def test_an_unknown_batch_has_no_document(client: httpx2.Client) -> None:

@@ -29,7 +29,7 @@ class BatchOperations(Operations):
             raise ImageError("a batch has at least one image")
         order = sorted(range(len(uploads)), key=lambda index: bool(uploads[index].url))
         request = batch_submission([uploads[index] for index in order], prompt, options)
-        return BatchState((yield from self._exchange.answer(request)).json(), order)
+        return BatchState((yield from self._exchange.answer(request)).json(), [] if order == sorted(order) else order)
 
     def batch(self, batch_id: str) -> Operation[BatchState]:
         """The batch now."""

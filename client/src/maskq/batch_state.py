@@ -62,7 +62,7 @@ class BatchState:
     @property
     def has_ended(self) -> bool:
         """Whether all its jobs have ended."""
-        return bool(self.json["is_ended"])
+        return not self.unfinished
 
     @property
     def entries(self) -> list[BatchJob]:

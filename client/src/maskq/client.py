@@ -108,9 +108,9 @@ class Client:
     def submit_batch(self, images: Iterable[ImageInput], prompt: str, **options: Unpack[BatchOptions]) -> Batch:
         """Submit many images with one prompt in one request, and do not wait for their jobs.
 
-        All images are in memory at once, and the service limits their number (200) and their bytes (those of one
-        largest upload). For more, use `map`, or `maskq batch`. The request is repeated as long as the service accepts
-        only a part of the images now: no image gets two jobs.
+        All images are in memory at once, and the service limits their number and their bytes. For more, use `map`, or
+        `maskq batch`. The request is repeated as long as the service accepts only a part of the images now: no image
+        gets two jobs.
 
         >>> with Client() as maskq:
         ...     batch = maskq.submit_batch(["photo.png", b"no image"], "cat", ref="scan-7")
@@ -119,7 +119,7 @@ class Client:
 
         Args:
             images: each as in `segment`.
-            options: `BatchOptions`, for all images. Each job has the `ref` and the `webhook_url`.
+            options: `BatchOptions`, for all images. Each job has the `ref`.
 
         Raises:
             ImageError: an image cannot be read on this side. Nothing was submitted.

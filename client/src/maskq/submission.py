@@ -15,6 +15,8 @@ from maskq.steps import SUBMIT, Request
 from maskq.typed import Json
 
 _RLE = "rle"
+_FETCH_S, _STORE_S = 2.0, 0.1
+"""How long the service may take for each image of a batch before it answers: to fetch a URL, and to store a file."""
 _PRINTABLE = string.punctuation + " "
 """What a header can carry beside letters and digits. Other characters of an idempotency key are escaped."""
 
@@ -69,7 +71,8 @@ def submission(image: ImageInput, prompt: str, wait_s: float, options: Mapping[s
 
 def batch_submission(images: Sequence[Upload], prompt: str, options: Mapping[str, Any]) -> Request:
     """The request that submits a job for each image. A repeated one adds only the images that are missing."""
-    return _request("/batches", [image.part() for image in images], prompt, options)
+    request = _request("/batches", [image.part() for image in images], prompt, options)
+    return replace(request, wait_s=sum(_FETCH_S if image.url else _STORE_S for image in images))
 
 
 def _request(path: str, parts: Sequence[Part], prompt: str, options: Mapping[str, Any]) -> Request:
