@@ -20,6 +20,7 @@ from api.http.request_metrics import RequestMetrics, RequestTimer
 from api.http.same_origin import KnownHosts, SameOrigin
 from api.routes import (
     batches,
+    datasets,
     docs,
     events,
     health,
@@ -41,7 +42,9 @@ from shared.errors import ConfigurationError
 from shared.registry import offered_models
 from shared.settings import Settings
 
-_JOB_ROUTERS = [module.router for module in (segment, batches, jobs, events, results, links, webhooks, limits)]
+_JOB_ROUTERS = [
+    module.router for module in (segment, batches, datasets, jobs, events, results, links, webhooks, limits)
+]
 _TAGS = [
     {"name": "jobs", "description": "Submit images, follow their jobs, and read results."},
     {"name": "service", "description": "What the service offers, and whether it runs."},

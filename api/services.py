@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from api.drawing.renderings import RenderingCache, Renderings
 from api.reaper import reaping
+from api.shares import Shares
 from api.submission.fetch_image import ImageFetcher
 from api.submission.intake import Intake
 from api.watcher import JobWatcher
@@ -25,6 +26,8 @@ from shared.store.submissions import SubmissionStore
 
 _INTAKE_THREADS = 4
 """Threads that decode and check submissions. They run Python most of the time, so more would not make it faster."""
+_DATASETS = 16
+"""Each keeps one job's part of the document in memory, however slowly its client reads."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Services:
     overlays: Renderings
     documents: Renderings
     """Masks and documents, which take no decoder and do not wait for overlays."""
+    datasets: Shares = field(default_factory=lambda: Shares(_DATASETS, "data sets being sent"))
+    """Documents of many jobs that are being sent."""
 
     @property
     def http(self) -> HttpSettings:

@@ -6,7 +6,7 @@ from fastapi import Request
 
 from shared.domain.api_key import Charge, RequestKind
 
-_HEAVY = frozenset({"/jobs", "/batches/{batch_id}"})
+_HEAVY = frozenset({"/jobs", "/jobs/coco", "/batches/{batch_id}", "/batches/{batch_id}/coco"})
 """Routes whose requests read many jobs."""
 _HEAVY_COST = 10
 """Of one of those, in reads: a list with a filter takes the store some 3 ms."""

@@ -99,6 +99,10 @@ class Renderings:
                 if not making.waiters:
                     self._stop(key, making)
 
+    async def make(self, client: str, share: int, prepare: Callable[[], Awaitable[Work]]) -> bytes:
+        """As `get`, for what is asked for once: it is not kept. Whoever calls it bounds the number of its calls."""
+        return await self._threads.run_prepared(client, prepare, share)
+
     def _start(self, key: Key, client: str, share: int, prepare: Callable[[], Awaitable[Work]]) -> _Making:
         task = asyncio.create_task(self._make(key, client, share, prepare))
         making = self._making[key] = _Making(task)

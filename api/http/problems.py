@@ -121,9 +121,11 @@ async def _on_http_exception(request: Request, error: Exception) -> JSONResponse
 
 
 def _allowed_methods(request: Request) -> set[str]:
-    """The methods of all routes with this path. Starlette names only those of the first one."""
-    matching = (route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE)
-    return {method for route in matching for method in getattr(route, "methods", None) or ()}
+    """The methods of all routes with this path. Starlette names only those of the first one. A path of its own, such as
+    /jobs/coco, has not those of /jobs/{job_id}."""
+    matching = [route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE]
+    own = [route for route in matching if "{" not in getattr(route, "path", "{")]
+    return {method for route in own or matching for method in getattr(route, "methods", None) or ()}
 
 
 async def _on_disconnect(request: Request, error: Exception) -> JSONResponse:

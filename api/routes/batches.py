@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from api.auth.caller import Caller
-from api.dependencies import Reader, ServicesDep, Submitter
+from api.dependencies import OwnBatch, OwnBatchToChange, ServicesDep, Submitter
 from api.http.headers import idempotency_key
 from api.http.openapi import problems
 from api.http.public_address import prefix
@@ -23,7 +23,6 @@ from api.submission.batch import Fields
 from api.submission.schema import BATCH_REQUEST, ERRORS
 from shared.domain.api_key import Charge, RequestKind
 from shared.domain.batch import Batch, BatchJob
-from shared.domain.job import is_job_id
 from shared.errors import (
     BatchNotFound,
     InvalidField,
@@ -68,25 +67,6 @@ class AcceptedBatch(BatchView):
     """A batch as the answer to its submission."""
 
     refused: list[RefusedImage] = Field([], description="Images that cannot be used. Repeating them does not help.")
-
-
-async def _own_batch(batch_id: str, services: ServicesDep, caller: Caller) -> Batch:
-    batch = await services.store.read_batch(batch_id) if is_job_id(batch_id) else None
-    if batch is None or not (caller.is_admin or caller.owner == batch.owner):
-        raise BatchNotFound("no batch has this id")
-    return batch
-
-
-async def _batch_to_read(batch_id: str, services: ServicesDep, caller: Reader) -> Batch:
-    return await _own_batch(batch_id, services, caller)
-
-
-async def _batch_to_change(batch_id: str, services: ServicesDep, caller: Submitter) -> Batch:
-    return await _own_batch(batch_id, services, caller)
-
-
-OwnBatch = Annotated[Batch, Depends(_batch_to_read)]
-OwnBatchToChange = Annotated[Batch, Depends(_batch_to_change)]
 
 
 @router.post("", operation_id="submit_batch", status_code=202, responses=problems(*ERRORS), openapi_extra=BATCH_REQUEST)

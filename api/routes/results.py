@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +15,7 @@ from api.drawing.mask_image import mask_png
 from api.drawing.overlay import draw_overlay
 from api.drawing.renderings import Renderings, Work
 from api.formats import Document, ResultFormat, document_of
+from api.formats.encoder import ENCODER
 from api.formats.labelstudio import ControlTags
 from api.http.disconnect import while_connected
 from api.http.headers import is_known, weak_entity_tag
@@ -39,8 +39,6 @@ router = APIRouter(prefix="/jobs/{job_id}")
 
 _CACHE_CONTROL = "private, max-age=3600, immutable"
 """A client may use its copy for an hour without asking. A result never changes, but its job expires."""
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 class PngResponse(Response):
@@ -189,7 +187,7 @@ def _prepared(work: Work) -> Callable[[], Awaitable[Work]]:
 def _document_bytes(state: JobState, result: SegmentationResult, name: ResultFormat, tags: ControlTags) -> bytes:
     """Written piece by piece: `json.dumps` would keep the event loop waiting until all is written, 0.3 s for 4 MB."""
     written = bytearray()
-    for piece in _ENCODER.iterencode(document_of(state.job, result, name, tags)):
+    for piece in ENCODER.iterencode(document_of(state.job, result, name, tags)):
         written += piece.encode()
     return bytes(written)
 

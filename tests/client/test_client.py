@@ -35,7 +35,7 @@ def _members(kind: type) -> dict[str, inspect.Signature]:
     return {name: inspect.signature(each) for name, each in functions.items() if inspect.isfunction(each)}
 
 
-@pytest.mark.parametrize("name", ["Client", "Job", "Result"])
+@pytest.mark.parametrize("name", ["Client", "Job", "Result", "Batch"])
 def test_both_clients_have_the_same_names_and_parameters(name: str) -> None:
     blocking = _members(getattr(maskq, name))
     other = _members(getattr(maskq, f"Async{name}"))

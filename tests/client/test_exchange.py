@@ -119,3 +119,11 @@ def test_a_refusal_has_all_that_the_service_said() -> None:
         "why",
         "abc",
     )
+
+
+def test_waiting_for_the_own_turn_is_no_failure() -> None:
+    slow = {"ratelimit-policy": '"submit";q=10;w=60', "ratelimit": '"submit";r=9;t=6', "retry-after": "1"}
+    time, exchange = _scripted([*[_refusal(429, **slow)] * 20, _OK], retry_for_s=60)
+    many = Request("POST", "/batches", kind=SUBMIT, cost=200)
+    assert time.run(exchange.answer(many)) == _OK
+    assert 20 * 50 < time.now - 1_000 < 20 * 70

@@ -22,7 +22,7 @@ def _pixels(png: bytes) -> Image.Image:
 
 def test_a_path_is_read_and_keeps_its_name(photo: Path, png: bytes) -> None:
     for image in (photo, str(photo)):
-        assert upload_of(image).file(None) == ("photo.png", png)
+        assert upload_of(image).part() == ("image_file", ("photo.png", png))
 
 
 def test_bytes_of_any_kind_are_sent_as_they_are(png: bytes) -> None:
@@ -32,14 +32,13 @@ def test_bytes_of_any_kind_are_sent_as_they_are(png: bytes) -> None:
 
 def test_an_open_file_is_read_and_keeps_its_name(photo: Path, png: bytes) -> None:
     with photo.open("rb") as file:
-        assert upload_of(file).file(None) == ("photo.png", png)
-    assert upload_of(io.BytesIO(png)).file(None) == ("image", png)
+        assert upload_of(file).part() == ("image_file", ("photo.png", png))
+    assert upload_of(io.BytesIO(png)).part() == ("image_file", ("image", png))
 
 
 @pytest.mark.parametrize("url", ["https://example.com/cat.jpg", "http://example.com", "HTTPS://EXAMPLE.COM/"])
 def test_a_url_is_left_to_the_service(url: str) -> None:
-    upload = upload_of(url)
-    assert (upload.fields, upload.file(None)) == ({"image_url": url}, None)
+    assert upload_of(url).part() == ("image_url", (None, url.encode()))
 
 
 def test_a_data_url_is_sent_as_a_file(png: bytes) -> None:
@@ -51,7 +50,7 @@ def test_a_data_url_is_sent_as_a_file(png: bytes) -> None:
 def test_a_pillow_image_of_any_mode_becomes_png(mode: str) -> None:
     upload = upload_of(Image.new(mode, (7, 5)))
     assert _pixels(upload.content).size == (7, 5)
-    assert upload.file(None) == ("image.png", upload.content)
+    assert upload.part() == ("image_file", ("image.png", upload.content))
 
 
 def test_a_pillow_image_keeps_the_name_of_its_file(photo: Path) -> None:
@@ -90,4 +89,4 @@ def test_what_is_no_image_is_refused_with_the_reason(image: Any, reason: str) ->
 def test_a_name_that_is_no_unicode_can_be_sent(tmp_path: Path, png: bytes) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png"))
     path.write_bytes(png)
-    assert upload_of(path).file(None) == ("?.png", png)
+    assert upload_of(path).part() == ("image_file", ("?.png", png))

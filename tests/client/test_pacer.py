@@ -141,3 +141,14 @@ def test_a_pause_ends() -> None:
     assert pacer.turn("submit").wait_s == 5
     now = 5.0
     assert not pacer.turn("submit").wait_s
+
+
+def test_a_request_may_count_for_many() -> None:
+    now = 0.0
+    pacer = Pacer(lambda: now)
+    pacer.learn("submit", pacer.turn("submit", 6), _answer("submit", 9))  # of 10, one was counted before the answer
+    assert pacer.turn("submit", 5).wait_s == pytest.approx(1.5)  # 4 are left, and half of one stays unused
+    assert not pacer.turn("submit", 3).wait_s
+    now = 30.0
+    assert not pacer.turn("submit", 200).wait_s  # more than the quota: all of it is enough
+    assert pacer.turn("submit").wait_s > 0

@@ -57,3 +57,14 @@ def test_a_batch_whose_jobs_are_polled_meets_hardly_any_refusal(tmp_path: Path, 
             client.job(job.id)
     assert sum(proxy.statuses.values()) >= 4 * _IMAGES
     assert proxy.statuses[429] < 0.01 * _IMAGES
+
+
+@pytest.mark.slow
+def test_a_batch_of_more_images_than_the_burst_is_accepted_in_few_requests(tmp_path: Path, png: bytes) -> None:
+    images = [png + str(number).encode() for number in range(_IMAGES)]
+    with _guarded(tmp_path / "fleet") as (proxy, key), Client(proxy.url, key) as client:
+        batch = client.submit_batch(images, "cat", ref="one batch")
+        requests = proxy.paths.count("POST /batches")
+        assert batch.wait(timeout=60).counts == {"succeeded": _IMAGES}
+        assert len(list(client.jobs(ref="one batch"))) == _IMAGES
+    assert 2 <= requests <= 4

@@ -9,6 +9,8 @@ segment cat (63, 23, 64, 24) 1
 
 from maskq.async_client import AsyncClient
 from maskq.async_job import AsyncJob, AsyncResult
+from maskq.async_job_batch import AsyncBatch
+from maskq.batch_state import BatchJob, BatchState, RefusedImage
 from maskq.client import Client
 from maskq.coco import CocoDataset
 from maskq.errors import (
@@ -26,15 +28,21 @@ from maskq.errors import (
 )
 from maskq.images import ImageInput
 from maskq.job import Job, Result
+from maskq.job_batch import Batch
 from maskq.job_state import JobState
 from maskq.operations import Model
 from maskq.segments import Segment
-from maskq.submission import SubmitOptions
+from maskq.submission import BatchOptions, SubmitOptions
 
 __all__ = [
+    "AsyncBatch",
     "AsyncClient",
     "AsyncJob",
     "AsyncResult",
+    "Batch",
+    "BatchJob",
+    "BatchOptions",
+    "BatchState",
     "Client",
     "CocoDataset",
     "ConfigurationError",
@@ -50,6 +58,7 @@ __all__ = [
     "MaskqError",
     "MissingPackage",
     "Model",
+    "RefusedImage",
     "RequestError",
     "Result",
     "Segment",

@@ -9,10 +9,12 @@ from typing import TypeVar
 
 from maskq.async_driver import AsyncDriver
 from maskq.async_job import AsyncJob, AsyncResult
+from maskq.async_job_batch import AsyncBatch
 from maskq.errors import MaskqError
 from maskq.images import ImageInput
+from maskq.job_state import JobState
 from maskq.operations import Model, job_filters
-from maskq.submission import SubmitOptions
+from maskq.submission import BatchOptions, SubmitOptions
 from maskq.transport import RETRY_FOR_S, Service, Verify
 from maskq.typed import Json, Self, Unpack
 
@@ -67,6 +69,22 @@ class AsyncClient:
     async def submit(self, image: ImageInput, prompt: str, **options: Unpack[SubmitOptions]) -> AsyncJob:
         """As `Client.submit`."""
         return AsyncJob(self._driver, await self._driver.run(self._driver.operations.submit(image, prompt, options)))
+
+    async def submit_batch(
+        self, images: Iterable[ImageInput], prompt: str, **options: Unpack[BatchOptions]
+    ) -> AsyncBatch:
+        """As `Client.submit_batch`."""
+        return AsyncBatch(
+            self._driver, await self._driver.run(self._driver.operations.submit_batch(images, prompt, options))
+        )
+
+    async def batch(self, batch_id: str) -> AsyncBatch:
+        """As `Client.batch`."""
+        return AsyncBatch(self._driver, await self._driver.run(self._driver.operations.batch(batch_id)))
+
+    async def coco(self, jobs: Iterable[JobState | str]) -> Json:
+        """As `Client.coco`."""
+        return await self._driver.run(self._driver.operations.coco(jobs))
 
     async def job(self, job_id: str) -> AsyncJob:
         """As `Client.job`."""

@@ -11,8 +11,10 @@ from maskq.driver import Driver
 from maskq.errors import MaskqError
 from maskq.images import ImageInput
 from maskq.job import Job, Result
+from maskq.job_batch import Batch
+from maskq.job_state import JobState
 from maskq.operations import Model, job_filters
-from maskq.submission import SubmitOptions
+from maskq.submission import BatchOptions, SubmitOptions
 from maskq.threads import in_thread
 from maskq.transport import RETRY_FOR_S, Service, Verify
 from maskq.typed import Json, Self, Unpack
@@ -102,6 +104,56 @@ class Client:
             ImageError, RequestError, ConnectionFailed: as `segment`.
         """
         return Job(self._driver, self._driver.run(self._driver.operations.submit(image, prompt, options)))
+
+    def submit_batch(self, images: Iterable[ImageInput], prompt: str, **options: Unpack[BatchOptions]) -> Batch:
+        """Submit many images with one prompt in one request, and do not wait for their jobs.
+
+        All images are in memory at once, and the service limits their number and their bytes. For more, use `map`, or
+        `maskq batch`. The request is repeated as long as the service accepts only a part of the images now: no image
+        gets two jobs.
+
+        >>> with Client() as maskq:
+        ...     batch = maskq.submit_batch(["photo.png", b"no image"], "cat", ref="scan-7")
+        ...     batch.wait(timeout=30).counts, [(each.index, each.type) for each in batch.refused]
+        ({'succeeded': 1}, [(1, 'unsupported_image')])
+
+        Args:
+            images: each as in `segment`.
+            options: `BatchOptions`, for all images. Each job has the `ref`.
+
+        Raises:
+            ImageError: an image cannot be read on this side. Nothing was submitted.
+            RequestError: the service refused the batch, or all its images.
+            ConnectionFailed: the service does not answer. With the same `idempotency_key`, another call goes on.
+        """
+        return Batch(self._driver, self._driver.run(self._driver.operations.submit_batch(images, prompt, options)))
+
+    def batch(self, batch_id: str) -> Batch:
+        """A batch that was submitted before.
+
+        Raises:
+            BatchNotFound: there is none, or it has expired.
+        """
+        return Batch(self._driver, self._driver.run(self._driver.operations.batch(batch_id)))
+
+    def coco(self, jobs: Iterable[JobState | str]) -> Json:
+        """One COCO data set of the results of many jobs, with masks as run lengths, as the service writes it.
+
+        Images are in the order of the jobs, with `job_id` and `ref`. Jobs without a result, and those that the service
+        does not have, are named in `info.skipped` with the reason. At most as many jobs as a batch may have images.
+
+        >>> with Client() as maskq:
+        ...     jobs = [maskq.submit("photo.png", prompt).wait() for prompt in ("cat", "dog")]
+        ...     [each["name"] for each in maskq.coco(jobs)["categories"]]
+        ['segment cat', 'segment dog']
+
+        Args:
+            jobs: jobs, or their ids.
+
+        Raises:
+            InvalidField: there are none, too many, or one is no id.
+        """
+        return self._driver.run(self._driver.operations.coco(jobs))
 
     def job(self, job_id: str) -> Job:
         """A job that was submitted before.

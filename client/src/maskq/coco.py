@@ -27,7 +27,7 @@ class CocoDataset:
         without any, the id of the job. An object without a mask has an empty `segmentation`."""
         image_id = len(self._images) + 1
         name = file_name or result.job.file_name or result.job.id
-        self._images.append({"id": image_id, "file_name": name, "width": result.width, "height": result.height})
+        self._images.append(image(image_id, name, result.width, result.height, result.job.id, result.job.ref))
         self._annotations += [
             self._annotation(found, number, image_id) for number, found in enumerate(result, len(self._annotations) + 1)
         ]
@@ -61,6 +61,12 @@ def shape_of(found: Segment) -> Json:
         "score": found.score,
         "segmentation": {"size": rle["size"], "counts": rle["counts"]} if rle else [],
     }
+
+
+def image(number: int, file_name: str, width: int, height: int, job_id: str, ref: str | None = None) -> Json:
+    """An image of a data set, with the job that it belongs to. Sizes are in pixels."""
+    size = {"width": width, "height": height}
+    return {"id": number, "file_name": file_name, **size, "job_id": job_id, **({"ref": ref} if ref else {})}
 
 
 def category(number: int, name: str) -> Json:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import httpx2
 
-from maskq.operations import Operations
+from maskq.batch_operations import BatchOperations
 from maskq.steps import Operation, Pause, Reply, Step
 from maskq.transport import Service, answer_of, arguments_of, no_answer_of
 
@@ -19,7 +19,7 @@ class Driver:
 
     def __init__(self, service: Service) -> None:
         self._http = httpx2.Client(**service.http_options)
-        self.operations: Operations = service.operations
+        self.operations: BatchOperations = service.operations
         """What can be done."""
         self.url: str = service.configuration.url
         """The URL of the service, without a slash at its end."""

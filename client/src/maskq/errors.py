@@ -73,10 +73,11 @@ class JobCanceled(JobUnsuccessful):
 class WaitTimeout(MaskqError):
     """The job has not ended in the time that the caller gave it. It goes on: `client.job(error.job_id)`."""
 
-    def __init__(self, job_id: str, waited_s: float) -> None:
+    def __init__(self, job_id: str, waited_s: float, what: str = "job") -> None:
+        """`what` has this id: a job, or a batch."""
         self.job_id = job_id
-        """The id of the job."""
-        super().__init__(f"job {job_id} has not ended within {waited_s:g} s; it goes on")
+        """The id of the job, or of the batch that was waited for."""
+        super().__init__(f"{what} {job_id} has not ended within {waited_s:g} s; it goes on")
 
 
 class RequestError(MaskqError):

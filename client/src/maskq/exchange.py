@@ -43,7 +43,9 @@ class Exchange:
         give_up_at: float | None = None
         failures = 0
         while True:
+            asked_at = self._clock()
             turn = yield from self._turn(request)
+            give_up_at = give_up_at and give_up_at + self._clock() - asked_at  # to wait for its turn is no failure
             reply = cast("Answer | NoAnswer", (yield Send(request)))
             self._learn(request, turn, reply)
             if isinstance(reply, Answer) and reply.is_success:
@@ -62,7 +64,7 @@ class Exchange:
         return self._retry_for_s if self._has_answered else min(self._retry_for_s, _UNKNOWN_SERVICE_S)
 
     def _turn(self, request: Request) -> Operation[Turn]:
-        while (turn := self._pacer.turn(request.kind)).wait_s:
+        while (turn := self._pacer.turn(request.kind, request.cost)).wait_s:
             yield Pause(turn.wait_s)
         return turn
 

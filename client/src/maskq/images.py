@@ -6,7 +6,6 @@ import base64
 import binascii
 import io
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Union, cast
@@ -26,6 +25,8 @@ ImageInput = Union[
 """A path; a URL, `data:` too; the bytes of a file; an open file; a Pillow image; an array of uint8 as [height, width],
 [height, width, 3] (RGB) or [height, width, 4] (RGBA)."""
 
+Part = tuple[str, tuple[str | None, bytes]]
+"""A part of a form: its field, the name of the file (None: the part is a text), and the content."""
 _UNNAMED = "image"
 _PNG_LEVEL = 1
 """How hard Pillow tries to make a small PNG. 1 takes much less time than the default, for somewhat more bytes."""
@@ -41,14 +42,12 @@ class Upload:
     name: str = _UNNAMED
     url: str = ""
 
-    @property
-    def fields(self) -> Mapping[str, str]:
-        """The text field of the form that carries it, if one does."""
-        return {"image_url": sendable(self.url)} if self.url else {}
-
-    def file(self, name: str | None) -> tuple[str, bytes] | None:
-        """The file of the form, under another name if one is given; None for a URL."""
-        return None if self.url else (sendable(name or self.name), self.content)
+    def part(self, name: str | None = None) -> Part:
+        """The part of the form that carries it: its field, the name of the file, and the content. The file has another
+        name if one is given; a URL has none."""
+        if self.url:
+            return "image_url", (None, sendable(self.url).encode())
+        return "image_file", (sendable(name or self.name), self.content)
 
 
 def upload_of(image: ImageInput) -> Upload:

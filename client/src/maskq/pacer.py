@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from maskq.rate_limit import Limit, limits_of
 
@@ -29,6 +29,8 @@ class Turn:
     """How many requests were sent before this one, and this one."""
     at: float = 0.0
     """When it was sent."""
+    cost: int = 1
+    """How many requests it counts for."""
 
 
 class _Bucket:
@@ -54,13 +56,13 @@ class _Bucket:
     def take(self, turn: Turn) -> None:
         """Count a request."""
         self._sent.append(turn)
-        self._level = self._level_at(turn.at) - 1
+        self._level = self._level_at(turn.at) - turn.cost
         self._at = max(self._at, turn.at)
 
-    def wait_s(self, now: float) -> float:
-        """Seconds until one more request may be sent."""
+    def wait_s(self, now: float, cost: int) -> float:
+        """Seconds until a request of this cost may be sent. One that costs more than the quota waits for all of it."""
         quota = self._limit.quota
-        needed = min(quota, 1 + quota * _RESERVE)
+        needed = min(quota, cost + quota * _RESERVE)
         return max(0.0, needed - self._level_at(now)) / self._limit.per_s
 
     def _level_at(self, moment: float) -> float:
@@ -84,24 +86,27 @@ class Pacer:
         self._paused_until: dict[str, float] = {}
         self._sent = 0
 
-    def turn(self, kind: str) -> Turn:
-        """Ask to send a request of this kind. If it may be sent, it counts as sent."""
+    def turn(self, kind: str, cost: int = 1) -> Turn:
+        """Ask to send a request of this kind, which counts for `cost` of them. If it may be sent, it counts as sent."""
         with self._lock:
             now = self._clock()
             buckets = [self._buckets[name] for name in self._limits_of_kind.get(kind, ())]
-            wait_s = max([self._paused_until.get(kind, now) - now, *(bucket.wait_s(now) for bucket in buckets)])
+            wait_s = max([self._paused_until.get(kind, now) - now, *(bucket.wait_s(now, cost) for bucket in buckets)])
             if wait_s > _TOO_SHORT_S:
                 return Turn(wait_s)
             self._sent += 1
-            turn = Turn(0.0, self._sent, now)
+            turn = Turn(0.0, self._sent, now, cost)
             for bucket in buckets:
                 bucket.take(turn)
             return turn
 
     def learn(self, kind: str, turn: Turn, headers: Mapping[str, str]) -> None:
         """Take notice of the headers of an answer. A kind of request counts for those limits that the answers to it
-        name."""
-        limits = limits_of(headers)
+        name. They tell what is left after the first of the requests that a turn counts for."""
+        limits = {
+            name: replace(limit, remaining=max(0.0, limit.remaining - (turn.cost - 1)))
+            for name, limit in limits_of(headers).items()
+        }
         with self._lock:
             self._limits_of_kind[kind] = list(limits)
             for name, limit in limits.items():

@@ -7,7 +7,7 @@ operations with blocking calls, `async_driver.py` with an event loop.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -28,13 +28,15 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, str | list[str]] = field(default_factory=dict)
     """The texts of a form."""
-    file: tuple[str, bytes] | None = None
-    """Name and content of the form's image."""
-    json: Mapping[str, Any] | None = None
-    """The body as JSON, in place of a form."""
+    files: Sequence[tuple[str, tuple[str | None, bytes]]] = ()
+    """Further parts of the form: the field, the name of the file (None: the part is a text), and the content."""
+    json: Any = None
+    """The body as JSON; None for a form, or nothing."""
     wait_s: float = 0.0
     """Seconds that the service may take before it begins to answer, beyond what an answer takes anyway."""
     kind: str = READ
+    cost: int = 1
+    """How many requests of its kind it counts for."""
 
 
 @dataclass(frozen=True)

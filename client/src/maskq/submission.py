@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import string
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypedDict
 from urllib.parse import quote
 from uuid import uuid4
 
-from maskq.images import ImageInput, sendable, upload_of
+from maskq.images import ImageInput, Part, Upload, sendable, upload_of
 from maskq.steps import SUBMIT, Request
 from maskq.typed import Json
 
 _RLE = "rle"
+_FETCH_S, _STORE_S = 2.0, 0.1
+"""How long the service may take for each image of a batch before it answers: to fetch a URL, and to store a file."""
 _PRINTABLE = string.punctuation + " "
 """What a header can carry beside letters and digits. Other characters of an idempotency key are escaped."""
 
 
-class SubmitOptions(TypedDict, total=False):
-    """What may be said about a job beside its image and its prompt. docs/api.md explains the fields of the service; a
-    field that this version of the client does not know is sent as it is."""
+class BatchOptions(TypedDict, total=False):
+    """What may be said about jobs beside their images and their prompt. docs/api.md explains the fields of the service;
+    a field that this version of the client does not know is sent as it is."""
 
     model_id: str
     """A model of `models()`. Default: the first one."""
@@ -43,7 +46,12 @@ class SubmitOptions(TypedDict, total=False):
     metadata: Json
     """A JSON object of your own, at most 4,096 bytes."""
     idempotency_key: str
-    """The same key with the same request returns the same job for one day. Default: a new UUID."""
+    """The same key with the same request returns the same job, or batch, for one day. Default: a new UUID."""
+
+
+class SubmitOptions(BatchOptions, total=False):
+    """The same for one job."""
+
     file_name: str
     """The name under which the image is sent. Default: that of the file."""
 
@@ -55,19 +63,29 @@ def submission(image: ImageInput, prompt: str, wait_s: float, options: Mapping[s
     Raises:
         ImageError, MissingPackage: as `upload_of`.
     """
-    upload = upload_of(image)
-    given = {name: value for name, value in options.items() if value is not None}
-    key = quote(str(given.pop("idempotency_key", "") or uuid4()), safe=_PRINTABLE, errors="surrogateescape")
-    file_name = given.pop("file_name", None)
+    part = upload_of(image).part(options.get("file_name"))
     prefer = {"Prefer": f"wait={max(1, round(wait_s))}"} if wait_s > 0 else {}
+    request = _request("/segment/", [part], prompt, options)
+    return replace(request, headers={**request.headers, **prefer}, wait_s=wait_s)
+
+
+def batch_submission(images: Sequence[Upload], prompt: str, options: Mapping[str, Any]) -> Request:
+    """The request that submits a job for each image. A repeated one adds only the images that are missing."""
+    request = _request("/batches", [image.part() for image in images], prompt, options)
+    return replace(request, wait_s=sum(_FETCH_S if image.url else _STORE_S for image in images))
+
+
+def _request(path: str, parts: Sequence[Part], prompt: str, options: Mapping[str, Any]) -> Request:
+    given = {name: value for name, value in options.items() if value is not None and name != "file_name"}
+    key = quote(str(given.pop("idempotency_key", "") or uuid4()), safe=_PRINTABLE, errors="surrogateescape")
     return Request(
         method="POST",
-        path="/segment/",
-        headers={"Idempotency-Key": key, **prefer},
-        fields={"prompt": sendable(prompt), **upload.fields, **_texts(given)},
-        file=upload.file(file_name),
-        wait_s=wait_s,
+        path=path,
+        headers={"Idempotency-Key": key},
+        fields={"prompt": sendable(prompt), **_texts(given)},
+        files=parts,
         kind=SUBMIT,
+        cost=max(1, len(parts)),
     )
 
 

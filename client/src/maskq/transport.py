@@ -9,9 +9,9 @@ from typing import Any
 
 import httpx2
 
+from maskq.batch_operations import BatchOperations
 from maskq.configuration import Configuration
 from maskq.exchange import Exchange
-from maskq.operations import Operations
 from maskq.steps import Answer, NoAnswer, Request
 
 Verify = bool | ssl.SSLContext
@@ -32,7 +32,7 @@ class Service:
     """What a client needs to call one service: its address, and operations on it."""
 
     configuration: Configuration
-    operations: Operations
+    operations: BatchOperations
     http_options: Mapping[str, Any]
     """Arguments for the client of httpx2."""
 
@@ -47,7 +47,7 @@ class Service:
             # Plain HTTP checks no certificates, and loading them takes 0.2 s.
             "verify": verify if configuration.url.startswith("https:") else False,
         }
-        return cls(configuration, Operations(Exchange(retry_for_s)), options)
+        return cls(configuration, BatchOperations(Exchange(retry_for_s)), options)
 
 
 def arguments_of(request: Request) -> dict[str, Any]:
@@ -61,10 +61,10 @@ def arguments_of(request: Request) -> dict[str, Any]:
     }
     if request.fields:
         arguments["data"] = dict(request.fields)
+    if request.files:
+        arguments["files"] = list(request.files)
     if request.json is not None:
-        arguments["json"] = dict(request.json)
-    if request.file:
-        arguments["files"] = {"image_file": request.file}
+        arguments["json"] = request.json
     return arguments
 
 

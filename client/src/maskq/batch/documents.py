@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from maskq.batch.folder import ResultFolder, whole_file
 from maskq.batch.journal import DONE, FAILED, Journal
-from maskq.coco import HEAD, category
+from maskq.coco import HEAD, category, image
 from maskq.typed import Json
 
 
@@ -57,8 +57,7 @@ def write_failures(journal: Journal, folder: ResultFolder) -> None:
 
 def _coco_images(journal: Journal) -> Iterator[Json]:
     for entry, end in journal.ends(DONE):
-        size = {"width": end["width"], "height": end["height"]}
-        yield {"id": entry.number, "file_name": entry.file.name, **size}
+        yield image(entry.number, entry.file.name, end["width"], end["height"], end["job_id"])
 
 
 def _coco_annotations(journal: Journal) -> Iterator[Json]:
