@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maskq.coco import CocoDataset
-from maskq.detections import detections_of
+from maskq.detections import fiftyone_detections, supervision_detections
 from maskq.packages import require
 from maskq.segments import Segments
 from maskq.typed import Json
 
 if TYPE_CHECKING:
+    import fiftyone
     import PIL.Image
     import supervision
 
@@ -39,7 +40,17 @@ class BaseResult(Segments):
             MaskUnavailable: the job was submitted without the mask format `rle`.
             MissingPackage: supervision is not installed.
         """
-        return detections_of(self, classes)
+        return supervision_detections(self, classes)
+
+    def to_fiftyone(self) -> fiftyone.Detections:
+        """`fiftyone.Detections`: boxes as shares of the image, with instance masks. An object without a mask has only a
+        box.
+
+        Raises:
+            MaskUnavailable: the job was submitted without the mask format `rle`.
+            MissingPackage: FiftyOne is not installed.
+        """
+        return fiftyone_detections(self)
 
 
 def picture_of(png: bytes) -> PIL.Image.Image:
