@@ -21,6 +21,7 @@ from api.http.disconnect import while_connected
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
 from api.services import Services
+from shared.domain.job import Job, JobStatus
 from shared.domain.result import RleMask, SegmentationResult
 from shared.errors import (
     ImageExpired,
@@ -32,7 +33,6 @@ from shared.errors import (
     ServerBusy,
     ShareExceeded,
 )
-from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
@@ -81,6 +81,8 @@ async def _rendered(
     state: OwnJob,
     if_none_match: Annotated[str | None, Header(description="The `ETag` that the client has.")] = None,
 ) -> _Rendered:
+    if state.job.status != JobStatus.SUCCEEDED:
+        raise ResultNotReady(f"it is {state.job.status}")
     return _Rendered(request, caller, state.job.id, state.job.version, if_none_match)
 
 
@@ -121,8 +123,11 @@ async def read_result(
     """The result as one JSON document, in the format of another tool if asked."""
     if tags != ControlTags() and name != ResultFormat.LABELSTUDIO:
         raise InvalidField(f"from_name and to_name are for format={ResultFormat.LABELSTUDIO}")
-    work = partial(_document_bytes, state, _result(state), name, tags)
-    return await rendered.answer(_DocumentResponse, f"result:{name}:{tags}", services.documents, _prepared(work))
+
+    async def prepare() -> Work:
+        return partial(_document_bytes, state.job, await _result(services, state.job.id), name, tags)
+
+    return await rendered.answer(_DocumentResponse, f"result:{name}:{tags}", services.documents, prepare)
 
 
 @router.head("/masks/{number}.png", include_in_schema=False)
@@ -139,8 +144,11 @@ async def read_mask(
     number: Annotated[int, Path(description="Index of the object in `result.objects`, from 0.")],
 ) -> Response:
     """One mask as a 1-bit PNG of the size of the image: white inside, black outside."""
-    work = partial(mask_png, _mask(_result(state), number))
-    return await rendered.answer(PngResponse, f"mask:{number}", services.documents, _prepared(work))
+
+    async def prepare() -> Work:
+        return partial(mask_png, _mask(await _result(services, state.job.id), number))
+
+    return await rendered.answer(PngResponse, f"mask:{number}", services.documents, prepare)
 
 
 @router.head("/overlay.png", include_in_schema=False)
@@ -152,7 +160,7 @@ async def read_mask(
 )
 async def draw_job(state: OwnJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
     """The image with the masks drawn over it, for people, as a PNG."""
-    prepare = partial(_prepare_overlay, services, state.job.id, _result(state))
+    prepare = partial(_prepare_overlay, services, state.job.id)
     return await rendered.answer(PngResponse, "overlay", services.overlays, prepare)
 
 
@@ -160,38 +168,34 @@ async def draw_job(state: OwnJob, services: ServicesDep, rendered: _RenderedDep)
 @router.get("/picture.png", response_class=PngResponse, responses=_responses(ImageExpired, ImageUnreadable))
 async def read_picture(state: OwnJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
     """The image without masks, upright, as a PNG like that of the overlay: for a page that cannot show the file."""
-    nothing = _result(state).model_copy(update={"objects": []})
-    prepare = partial(_prepare_overlay, services, state.job.id, nothing)
+    prepare = partial(_prepare_overlay, services, state.job.id, has_masks=False)
     return await rendered.answer(PngResponse, "picture", services.overlays, prepare)
 
 
-async def _prepare_overlay(services: Services, job_id: str, result: SegmentationResult) -> Work:
+async def _prepare_overlay(services: Services, job_id: str, *, has_masks: bool = True) -> Work:
     """Load the image, which may have many bytes, when it is this request's turn."""
     image = await services.store.image(job_id)
     if image is None:
         raise ImageExpired("images are kept for a shorter time than results")
-    return partial(draw_overlay, image, result, services.decoders)
+    result = await _result(services, job_id)
+    shown = result if has_masks else result.model_copy(update={"objects": []})
+    return partial(draw_overlay, image, shown, services.decoders)
 
 
-def _prepared(work: Work) -> Callable[[], Awaitable[Work]]:
-    async def prepare() -> Work:
-        return work
-
-    return prepare
-
-
-def _document_bytes(state: JobState, result: SegmentationResult, name: ResultFormat, tags: ControlTags) -> bytes:
-    """Written piece by piece: `json.dumps` would keep the event loop waiting until all is written, 0.3 s for 4 MB."""
-    written = bytearray()
-    for piece in _ENCODER.iterencode(document_of(state.job, result, name, tags)):
-        written += piece.encode()
-    return bytes(written)
-
-
-def _result(state: JobState) -> SegmentationResult:
+async def _result(services: Services, job_id: str) -> SegmentationResult:
+    """The result, which may have megabytes: it is read when its turn comes, and only if something is made of it."""
+    state = await services.store.read(job_id)
     if state.result is None:
         raise ResultNotReady(f"it is {state.job.status}")
     return state.result
+
+
+def _document_bytes(job: Job, result: SegmentationResult, name: ResultFormat, tags: ControlTags) -> bytes:
+    """Written piece by piece: `json.dumps` would keep the event loop waiting until all is written, 0.3 s for 4 MB."""
+    written = bytearray()
+    for piece in _ENCODER.iterencode(document_of(job, result, name, tags)):
+        written += piece.encode()
+    return bytes(written)
 
 
 def _mask(result: SegmentationResult, number: int) -> RleMask:

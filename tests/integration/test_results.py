@@ -192,3 +192,48 @@ def test_every_get_of_a_job_may_be_head() -> None:
     of = {method: {each.path for each in routes if method in (each.methods or ())} for method in ("GET", "HEAD")}
     assert len(of["GET"]) >= 8
     assert of["GET"] <= of["HEAD"]
+
+
+_UNREADABLE = b"no JSON"
+"""As a result, this makes every request fail that reads it."""
+
+
+def _make_unreadable(settings: Settings, job_id: str) -> None:
+    with Redis.from_url(settings.redis.redis_url) as redis:
+        assert redis.set(key_names.result(job_id), _UNREADABLE, keepttl=True, xx=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "", 304),
+        ("HEAD", "", 304),
+        ("GET", "/result", 304),
+        ("GET", "/result?format=coco", 304),
+        ("GET", "/masks/0.png", 304),
+        ("GET", "/overlay.png", 304),
+        ("GET", "/picture.png", 304),
+        ("HEAD", "/events", 200),
+        ("GET", "/webhooks", 200),
+        ("POST", "/webhooks/redeliver", 409),
+        ("POST", "/cancel", 409),
+        ("DELETE", "", 204),
+    ],
+)
+def test_a_result_that_is_not_in_the_answer_is_not_read(
+    client: httpx2.Client, done: dict[str, Any], settings: Settings, method: str, path: str, status: int
+) -> None:
+    known = client.get(f"/jobs/{done['id']}").headers["etag"]
+    _make_unreadable(settings, done["id"])
+    answer = client.request(method, f"/jobs/{done['id']}{path}", headers={"If-None-Match": known})
+    assert answer.status_code == status
+
+
+def test_a_rendering_that_is_kept_needs_no_result(
+    client: httpx2.Client, done: dict[str, Any], settings: Settings
+) -> None:
+    paths = ["/result", "/masks/0.png", "/overlay.png"]
+    made = [client.get(f"/jobs/{done['id']}{path}").content for path in paths]
+    _make_unreadable(settings, done["id"])
+    assert [client.get(f"/jobs/{done['id']}{path}").content for path in paths] == made
+    assert client.get(f"/jobs/{done['id']}").status_code == 500
