@@ -16,11 +16,12 @@ from api.drawing.mask_image import mask_png
 from api.drawing.overlay import draw_overlay
 from api.drawing.renderings import Renderings, Work
 from api.formats import Document, ResultFormat, document_of
-from api.formats.labelstudio import ControlTags
 from api.http.disconnect import while_connected
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
 from api.services import Services
+from api.submission.client_data import MAX_TAG_CHARS, read_tag_name
+from shared.domain.brush import ControlTags
 from shared.domain.job import Job, JobStatus
 from shared.domain.result import RleMask, SegmentationResult
 from shared.errors import (
@@ -93,22 +94,31 @@ class _DocumentResponse(Response):
     media_type = "application/json"
 
 
-_ABOUT_TAG = "For Label Studio: the name of your tag."
+_Format = Annotated[ResultFormat, Query(alias="format")]
+_ABOUT_TAG = "For Label Studio: the name of your tag. Default: that of the submission."
+_NAME_SCHEMA = {"format": "ref"}
 _TagName = Annotated[
-    str, Query(min_length=1, max_length=100, description=_ABOUT_TAG, json_schema_extra={"format": "ref"})
+    str | None, Query(min_length=1, max_length=MAX_TAG_CHARS, description=_ABOUT_TAG, json_schema_extra=_NAME_SCHEMA)
 ]
 
 
-async def _control_tags(from_name: _TagName = "tag", to_name: _TagName = "image") -> ControlTags:
+async def _control_tags(
+    state: OwnJob, name: _Format = ResultFormat.MASKQ, from_name: _TagName = None, to_name: _TagName = None
+) -> ControlTags:
     """The names of the client's control tags.
 
     Raises:
-        InvalidField: one has characters that nobody sees.
+        InvalidField: one has characters that nobody sees, or the format has no such names.
     """
-    for field, name in (("from_name", from_name), ("to_name", to_name)):
-        if not name.isprintable():
-            raise InvalidField(f"{field}: contains control characters")
-    return ControlTags(from_name, to_name)
+    given = {tag: text for tag, text in (("from_name", from_name), ("to_name", to_name)) if text is not None}
+    if given and name != ResultFormat.LABELSTUDIO:
+        raise InvalidField(f"{' and '.join(given)}: only for format={ResultFormat.LABELSTUDIO}")
+    for tag, text in given.items():
+        try:
+            read_tag_name(text)
+        except ValueError as error:
+            raise InvalidField(f"{tag}: {error}") from None
+    return state.job.request.control_tags.with_names(from_name, to_name)
 
 
 @router.head("/result", include_in_schema=False)
@@ -118,11 +128,9 @@ async def read_result(
     services: ServicesDep,
     rendered: _RenderedDep,
     tags: Annotated[ControlTags, Depends(_control_tags)],
-    name: Annotated[ResultFormat, Query(alias="format")] = ResultFormat.MASKQ,
+    name: _Format = ResultFormat.MASKQ,
 ) -> Response:
     """The result as one JSON document, in the format of another tool if asked."""
-    if tags != ControlTags() and name != ResultFormat.LABELSTUDIO:
-        raise InvalidField(f"from_name and to_name are for format={ResultFormat.LABELSTUDIO}")
 
     async def prepare() -> Work:
         return partial(_document_bytes, state.job, await _result(services, state.job.id), name, tags)

@@ -62,9 +62,3 @@ def picture_of(png: bytes) -> PIL.Image.Image:
     picture: PIL.Image.Image = require("PIL.Image", "images").open(io.BytesIO(png))
     picture.load()
     return picture
-
-
-def with_tags(prediction: Json, from_name: str, to_name: str) -> Json:
-    """A prediction for Label Studio with the names of the caller's control tag and object tag."""
-    names = {"from_name": from_name, "to_name": to_name}
-    return {**prediction, "result": [{**region, **names} for region in prediction["result"]]}
