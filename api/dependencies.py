@@ -149,21 +149,21 @@ async def _own_job(job_id: JobId, services: ServicesDep, caller: Annotated[Calle
 
 
 async def job_of(job_id: str, services: Services, caller: Caller) -> JobState:
-    """A job, if the caller may see it. Another owner's job is not found, as if it did not exist.
+    """A job without its result, if the caller may see it. Another owner's job is not found, as if it did not exist.
 
     Raises:
         JobNotFound, JobExpired: as the store's `read`.
     """
-    state = await services.store.read(job_id)
+    state = await services.store.read(job_id, with_result=False)
     if not caller.may_see(state.job):
         raise JobNotFound("no job has this id")
     return state
 
 
 OwnJob = Annotated[JobState, Security(_own_job, scopes=[Scope.READ])]
-"""The job in the path, for a caller that may read it."""
+"""The job in the path, without its result, for a caller that may read it."""
 OwnJobToChange = Annotated[JobState, Security(_own_job, scopes=[Scope.SUBMIT])]
-"""The job in the path, for a caller that may change it."""
+"""The same for a caller that may change it."""
 
 OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, InvalidField)
 """What a route with a job in its path may raise."""

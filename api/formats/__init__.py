@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from api.formats.coco import coco_document, coco_polygon_document
-from api.formats.labelstudio import ControlTags, labelstudio_document
+from api.formats.labelstudio import labelstudio_document
 from api.formats.roboflow import roboflow_document
+from shared.domain.brush import ControlTags
 from shared.domain.job import Job
 from shared.domain.result import SegmentationResult
 from shared.errors import InvalidField
@@ -47,7 +48,7 @@ def document_of(
 
 
 def _maskq_document(job: Job, result: SegmentationResult) -> Document:
-    return result.in_formats(job.request.mask_formats).model_dump(mode="json")
+    return result.of_job(job).model_dump(mode="json")
 
 
 _RUN_BY_RUN = frozenset({ResultFormat.COCO_POLYGON, ResultFormat.LABELSTUDIO})

@@ -13,7 +13,7 @@ from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
 from api.http.public_address import base_url
 from api.job_response import add_job_headers, answered_view, job_view
-from shared.domain.job import MAX_REF_CHARS
+from shared.domain.job import MAX_REF_CHARS, JobStatus
 from shared.domain.views import JobPage, JobView
 from shared.errors import InvalidField, JobEnded, MaskqError, ScopeMissing, ServerBusy, ShareExceeded
 from shared.store.job_list import CURSOR, JobFilter
@@ -83,6 +83,8 @@ async def read_job(
     if wait and not is_news(state):
         state = await services.watcher.read_once(state.job.id, caller, is_news, wait, request.receive)
         await require_valid(caller, services)
+    elif state.job.status == JobStatus.SUCCEEDED and not is_known(if_none_match, state.job.version):
+        state = await services.store.read(state.job.id)
     add_job_headers(response, state)
     response.headers["ETag"] = weak_entity_tag(state.job.version)
     if is_known(if_none_match, state.job.version):
@@ -108,5 +110,5 @@ async def cancel_job(state: OwnJobToChange, request: Request, services: Services
     if status.is_terminal:
         raise JobEnded(f"it {status} before it could be canceled" if status != "canceled" else "it was canceled before")
     with suppress(MaskqError, RedisError):  # it is canceled, even if it cannot be read now
-        state = await services.store.read(state.job.id)
+        state = await services.store.read(state.job.id, with_result=False)
     return answered_view(state, request, caller)

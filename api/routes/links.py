@@ -81,6 +81,7 @@ async def create_links(state: OwnJob, request: Request, services: ServicesDep, c
     wanted = await _wanted(request)
     expires_at = math.ceil(time.time() + wanted.expires_in_s)
     secret = await services.keys.link_secret()
+    state = await services.store.read(state.job.id)  # with the result, which says how many masks there are
     return JobLinks.of(state, expires_at, partial(_url, base_url(request), secret, expires_at, caller.key_sha256))
 
 

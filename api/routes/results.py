@@ -16,12 +16,14 @@ from api.drawing.overlay import draw_overlay
 from api.drawing.renderings import Renderings, Work
 from api.formats import Document, ResultFormat, document_of
 from api.formats.encoder import ENCODER
-from api.formats.labelstudio import ControlTags
 from api.http.disconnect import while_connected
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
 from api.linked import LINKED_JOB_ERRORS, LinkedJob, LinkedReader
 from api.services import Services
+from api.submission.client_data import MAX_TAG_CHARS, read_tag_name
+from shared.domain.brush import ControlTags
+from shared.domain.job import Job, JobStatus
 from shared.domain.result import RleMask, SegmentationResult
 from shared.errors import (
     ImageExpired,
@@ -33,7 +35,6 @@ from shared.errors import (
     ServerBusy,
     ShareExceeded,
 )
-from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs/{job_id}")
 
@@ -80,6 +81,8 @@ async def _rendered(
     state: LinkedJob,
     if_none_match: Annotated[str | None, Header(description="The `ETag` that the client has.")] = None,
 ) -> _Rendered:
+    if state.job.status != JobStatus.SUCCEEDED:
+        raise ResultNotReady(f"it is {state.job.status}")
     return _Rendered(request, caller, state.job.id, state.job.version, if_none_match)
 
 
@@ -90,22 +93,31 @@ class _DocumentResponse(Response):
     media_type = "application/json"
 
 
-_ABOUT_TAG = "For Label Studio: the name of your tag."
+_Format = Annotated[ResultFormat, Query(alias="format")]
+_ABOUT_TAG = "For Label Studio: the name of your tag. Default: that of the submission."
+_NAME_SCHEMA = {"format": "ref"}
 _TagName = Annotated[
-    str, Query(min_length=1, max_length=100, description=_ABOUT_TAG, json_schema_extra={"format": "ref"})
+    str | None, Query(min_length=1, max_length=MAX_TAG_CHARS, description=_ABOUT_TAG, json_schema_extra=_NAME_SCHEMA)
 ]
 
 
-async def _control_tags(from_name: _TagName = "tag", to_name: _TagName = "image") -> ControlTags:
+async def _control_tags(
+    state: LinkedJob, name: _Format = ResultFormat.MASKQ, from_name: _TagName = None, to_name: _TagName = None
+) -> ControlTags:
     """The names of the client's control tags.
 
     Raises:
-        InvalidField: one has characters that nobody sees.
+        InvalidField: one has characters that nobody sees, or the format has no such names.
     """
-    for field, name in (("from_name", from_name), ("to_name", to_name)):
-        if not name.isprintable():
-            raise InvalidField(f"{field}: contains control characters")
-    return ControlTags(from_name, to_name)
+    given = {tag: text for tag, text in (("from_name", from_name), ("to_name", to_name)) if text is not None}
+    if given and name != ResultFormat.LABELSTUDIO:
+        raise InvalidField(f"{' and '.join(given)}: only for format={ResultFormat.LABELSTUDIO}")
+    for tag, text in given.items():
+        try:
+            read_tag_name(text)
+        except ValueError as error:
+            raise InvalidField(f"{tag}: {error}") from None
+    return state.job.request.control_tags.with_names(from_name, to_name)
 
 
 @router.head("/result", include_in_schema=False)
@@ -115,13 +127,14 @@ async def read_result(
     services: ServicesDep,
     rendered: _RenderedDep,
     tags: Annotated[ControlTags, Depends(_control_tags)],
-    name: Annotated[ResultFormat, Query(alias="format")] = ResultFormat.MASKQ,
+    name: _Format = ResultFormat.MASKQ,
 ) -> Response:
     """The result as one JSON document, in the format of another tool if asked."""
-    if tags != ControlTags() and name != ResultFormat.LABELSTUDIO:
-        raise InvalidField(f"from_name and to_name are for format={ResultFormat.LABELSTUDIO}")
-    work = partial(_document_bytes, state, _result(state), name, tags)
-    return await rendered.answer(_DocumentResponse, f"result:{name}:{tags}", services.documents, _prepared(work))
+
+    async def prepare() -> Work:
+        return partial(_document_bytes, state.job, await _result(services, state.job.id), name, tags)
+
+    return await rendered.answer(_DocumentResponse, f"result:{name}:{tags}", services.documents, prepare)
 
 
 @router.head("/masks/{number}.png", include_in_schema=False)
@@ -138,8 +151,11 @@ async def read_mask(
     number: Annotated[int, Path(description="Index of the object in `result.objects`, from 0.")],
 ) -> Response:
     """One mask as a 1-bit PNG of the size of the image: white inside, black outside."""
-    work = partial(mask_png, _mask(_result(state), number))
-    return await rendered.answer(PngResponse, f"mask:{number}", services.documents, _prepared(work))
+
+    async def prepare() -> Work:
+        return partial(mask_png, _mask(await _result(services, state.job.id), number))
+
+    return await rendered.answer(PngResponse, f"mask:{number}", services.documents, prepare)
 
 
 @router.head("/overlay.png", include_in_schema=False)
@@ -151,7 +167,7 @@ async def read_mask(
 )
 async def draw_job(state: LinkedJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
     """The image with the masks drawn over it, for people, as a PNG."""
-    prepare = partial(_prepare_overlay, services, state.job.id, _result(state))
+    prepare = partial(_prepare_overlay, services, state.job.id)
     return await rendered.answer(PngResponse, "overlay", services.overlays, prepare)
 
 
@@ -164,38 +180,34 @@ async def draw_job(state: LinkedJob, services: ServicesDep, rendered: _RenderedD
 )
 async def read_picture(state: LinkedJob, services: ServicesDep, rendered: _RenderedDep) -> Response:
     """The image without masks, upright, as a PNG like that of the overlay: for a page that cannot show the file."""
-    nothing = _result(state).model_copy(update={"objects": []})
-    prepare = partial(_prepare_overlay, services, state.job.id, nothing)
+    prepare = partial(_prepare_overlay, services, state.job.id, has_masks=False)
     return await rendered.answer(PngResponse, "picture", services.overlays, prepare)
 
 
-async def _prepare_overlay(services: Services, job_id: str, result: SegmentationResult) -> Work:
+async def _prepare_overlay(services: Services, job_id: str, *, has_masks: bool = True) -> Work:
     """Load the image, which may have many bytes, when it is this request's turn."""
     image = await services.store.image(job_id)
     if image is None:
         raise ImageExpired("images are kept for a shorter time than results")
-    return partial(draw_overlay, image, result, services.decoders)
+    result = await _result(services, job_id)
+    shown = result if has_masks else result.model_copy(update={"objects": []})
+    return partial(draw_overlay, image, shown, services.decoders)
 
 
-def _prepared(work: Work) -> Callable[[], Awaitable[Work]]:
-    async def prepare() -> Work:
-        return work
-
-    return prepare
-
-
-def _document_bytes(state: JobState, result: SegmentationResult, name: ResultFormat, tags: ControlTags) -> bytes:
-    """Written piece by piece: `json.dumps` would keep the event loop waiting until all is written, 0.3 s for 4 MB."""
-    written = bytearray()
-    for piece in ENCODER.iterencode(document_of(state.job, result, name, tags)):
-        written += piece.encode()
-    return bytes(written)
-
-
-def _result(state: JobState) -> SegmentationResult:
+async def _result(services: Services, job_id: str) -> SegmentationResult:
+    """The result, which may have megabytes: it is read when its turn comes, and only if something is made of it."""
+    state = await services.store.read(job_id)
     if state.result is None:
         raise ResultNotReady(f"it is {state.job.status}")
     return state.result
+
+
+def _document_bytes(job: Job, result: SegmentationResult, name: ResultFormat, tags: ControlTags) -> bytes:
+    """Written piece by piece: `json.dumps` would keep the event loop waiting until all is written, 0.3 s for 4 MB."""
+    written = bytearray()
+    for piece in ENCODER.iterencode(document_of(job, result, name, tags)):
+        written += piece.encode()
+    return bytes(written)
 
 
 def _mask(result: SegmentationResult, number: int) -> RleMask:

@@ -12,6 +12,8 @@ from shared.domain.job import MAX_FILE_NAME_CHARS, MAX_METADATA_BYTES, MAX_REF_C
 from shared.domain.text import without_format_characters
 from shared.errors import MalformedRequest
 
+MAX_TAG_CHARS = 100
+"""Longest name of a tag in Label Studio."""
 _MAX_DEPTH = 8
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
 _MAX_PATH_CHARS = 4_096
@@ -66,6 +68,19 @@ def read_ref(text: str) -> str:
     if len(text) > MAX_REF_CHARS:
         raise ValueError(f"has {len(text)} characters; at most {MAX_REF_CHARS} are allowed")
     if any(unicodedata.category(each) in _UNPRINTABLE for each in text):
+        raise ValueError("contains control characters")
+    return text
+
+
+def read_tag_name(text: str) -> str:
+    """The name of a tag in a labeling configuration.
+
+    Raises:
+        ValueError: it is empty or too long, or has characters that nobody sees.
+    """
+    if not 0 < len(text) <= MAX_TAG_CHARS:
+        raise ValueError(f"must have 1 to {MAX_TAG_CHARS} characters")
+    if not text.isprintable():
         raise ValueError("contains control characters")
     return text
 

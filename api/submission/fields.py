@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
 from api.submission.base64_text import decode_base64, is_base64_image
-from api.submission.client_data import read_metadata, read_ref
+from api.submission.client_data import MAX_TAG_CHARS, read_metadata, read_ref, read_tag_name
 from api.submission.data_url import decode_data_url, is_data_url
 from api.submission.form import FilePart
 from api.submission.image_url import to_ascii
@@ -187,6 +187,10 @@ def _ref(value: object) -> str | None:
     return read_ref(_optional_text(value) or "") or None
 
 
+def _tag_name(value: object) -> str:
+    return read_tag_name(_text(value))
+
+
 def _bounded(image: bytes, info: ValidationInfo) -> bytes:
     limit = _limits(info).max_image_bytes
     if len(image) > limit:
@@ -236,5 +240,6 @@ Events = Annotated[
 ]
 Metadata = Annotated[str | None, PlainValidator(_metadata), WithJsonSchema({"type": "object"})]
 Ref = Annotated[str | None, PlainValidator(_ref), _string("ref", maxLength=MAX_REF_CHARS)]
+TagName = Annotated[str, PlainValidator(_tag_name), _string("ref", minLength=1, maxLength=MAX_TAG_CHARS)]
 File = Annotated[FilePart | None, PlainValidator(_file), _string("binary")]
 Base64 = Annotated[bytes | None, PlainValidator(_base64), _string("byte")]

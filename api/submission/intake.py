@@ -19,6 +19,7 @@ from api.submission.form import MAX_PARTS, Part, form_fields, read_parts
 from api.submission.json_object import parse_json_object, read_body
 from api.submission.submission import FormSubmission, JsonSubmission, Submission, UrlencodedSubmission, validate
 from api.submission.urlencoded import read_urlencoded
+from shared.domain.brush import ControlTags
 from shared.domain.job import Duplicates, JobRequest, MaskFormat, Priority, new_job_id
 from shared.domain.tiles import AUTO
 from shared.domain.webhook import Webhook
@@ -141,6 +142,7 @@ class Intake:
             model_id=submission.model_id or self._limits.model_ids[0],
             prompt=submission.prompt,
             mask_formats=submission.mask_format or (MaskFormat.RLE,),
+            control_tags=ControlTags().with_names(submission.from_name, submission.to_name),
             tiles=submission.tiles or AUTO,
             duplicates=submission.duplicates or Duplicates.MERGE,
             score_threshold=submission.score_threshold or 0.0,

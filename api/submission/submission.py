@@ -26,6 +26,7 @@ from api.submission.fields import (
     PriorityName,
     Prompt,
     Ref,
+    TagName,
     Threshold,
     Tiles,
     Timeout,
@@ -78,6 +79,12 @@ class Submission(BaseModel):
     priority: PriorityName | None = Field(None, description="Share of the queue that the job gets. Default: `normal`.")
     mask_format: MaskFormats | None = Field(
         None, description="Format of the masks. Several are allowed, as a list or comma-separated. Default: `rle`."
+    )
+    from_name: TagName | None = Field(
+        None, description="For Label Studio: the name of your control tag, `BrushLabels`. Default: `tag`."
+    )
+    to_name: TagName | None = Field(
+        None, description="For Label Studio: the name of your object tag, `Image`. Default: `image`."
     )
     tiles: Tiles | None = Field(
         None,

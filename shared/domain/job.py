@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from shared.domain.brush import ControlTags
 from shared.domain.tiles import AUTO
 from shared.domain.webhook import Webhook
 
@@ -63,6 +64,8 @@ class MaskFormat(StrEnum):
     """A full-size 1-bit PNG, base64."""
     CROP = "crop"
     """The decoder's 64x64 soft mask of the box as an 8-bit PNG, base64: from 0 (outside) to 255 (inside)."""
+    LABELSTUDIO = "labelstudio"
+    """A region with a brush label, for a prediction in Label Studio."""
 
 
 class Priority(StrEnum):
@@ -111,6 +114,8 @@ class JobRequest(BaseModel):
     """The client's own JSON object, as text; empty if it sent none. The job has it too, and nothing here reads it."""
     ref: str = ""
     """The client's own name for the job; empty if it sent none."""
+    control_tags: ControlTags = ControlTags()
+    """The client's names of tags in Label Studio."""
     file_name: str = ""
     """Name of the uploaded file, or of the one in `image_url`, without folders; empty if there is none."""
     traceparent: str = ""
@@ -184,6 +189,10 @@ class Job(BaseModel):
     def client(self) -> str:
         """Whom limits count for this job: the API key, or without keys the address. Empty as `flow`."""
         return self.flow.partition(":")[2]
+
+    def region_id(self, number: int) -> str:
+        """The id of an object in Label Studio, where it must be the only one of its task."""
+        return f"{self.id}-{number}"
 
     @property
     def metrics(self) -> JobMetrics | None:

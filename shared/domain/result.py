@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from shared.domain.job import MaskFormat
+from shared.domain.brush import BrushRegion, ControlTags
+from shared.domain.job import Job, MaskFormat
 
 
 class _Part(BaseModel):
@@ -49,7 +50,14 @@ class PngMask(_Part):
     data: str = Field(description="Base64 of the PNG file.")
 
 
-Mask = Annotated[RleMask | PolygonMask | PngMask, Field(discriminator="format")]
+class BrushMask(_Part):
+    """A mask as a region with a brush label, for the `result` of a prediction in Label Studio."""
+
+    format: Literal[MaskFormat.LABELSTUDIO] = MaskFormat.LABELSTUDIO
+    region: BrushRegion = Field(description="With the `from_name` and the `to_name` of the submission.")
+
+
+Mask = Annotated[RleMask | PolygonMask | PngMask | BrushMask, Field(discriminator="format")]
 
 
 Label = Annotated[str | None, BeforeValidator(lambda label: label or None)]
@@ -103,6 +111,18 @@ class SegmentedObject(_Part):
         masks = [by_format[name] for name in formats if name in by_format]
         return self.model_copy(update={"mask": masks[0] if masks else None, "alternate_masks": masks[1:]})
 
+    def with_region(self, region_id: str, tags: ControlTags) -> SegmentedObject:
+        """The object with what its region for Label Studio says beside the mask, if it has one. Stored results do not
+        have that, because the result of one job may be used again for others."""
+
+        def named(mask: Mask) -> Mask:
+            if not isinstance(mask, BrushMask):
+                return mask
+            return BrushMask(region=mask.region.named(region_id, self.name, self.score, tags))
+
+        others = [named(mask) for mask in self.alternate_masks]
+        return self.model_copy(update={"mask": self.mask and named(self.mask), "alternate_masks": others})
+
 
 class Skipped(_Part):
     """A part of the model's answer that is not an object, and why."""
@@ -155,6 +175,10 @@ class SegmentationResult(_Part):
         default=[], description="What to know about the image file, such as that it was cut short."
     )
 
-    def in_formats(self, formats: Sequence[MaskFormat]) -> SegmentationResult:
-        """The result with all masks in these formats only, in this order."""
-        return self.model_copy(update={"objects": [each.in_formats(formats) for each in self.objects]})
+    def of_job(self, job: Job) -> SegmentationResult:
+        """The result as the client of this job asked for it: masks in its formats only, regions with its names."""
+        objects = [
+            found.in_formats(job.request.mask_formats).with_region(job.region_id(number), job.request.control_tags)
+            for number, found in enumerate(self.objects)
+        ]
+        return self.model_copy(update={"objects": objects})

@@ -83,7 +83,7 @@ class JobView(BaseModel):
             cached=job.cached,
             metrics=job.metrics,
             error=job.error,
-            result=result.in_formats(job.request.mask_formats) if result else None,
+            result=result.of_job(job) if result else None,
             urls=JobUrls.of(job.id, base_url, len(result.objects) if result else 0),
         )
 

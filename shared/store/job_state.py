@@ -25,7 +25,7 @@ class JobState:
     queue_position: int | None = None
     """Number of jobs ahead of it; None unless it is queued."""
     result: SegmentationResult | None = None
-    """Every mask in every stored format; None unless the job has succeeded."""
+    """Every mask in every stored format; None unless the job has succeeded, and if it was read without its result."""
     retry_after_s: int | None = None
     """Estimated seconds until the job ends, 1 to 60; None if it has ended."""
 

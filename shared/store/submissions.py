@@ -147,14 +147,14 @@ class SubmissionStore:
             raise ModelUnserved(f"no worker serves {model_id} right now; try again later, or see GET /models")
         self._served_at[model_id] = now
 
-    async def read(self, job_id: str) -> JobState:
-        """The present state of a job.
+    async def read(self, job_id: str, *, with_result: bool = True) -> JobState:
+        """The present state of a job. A result may have megabytes, so only who needs it asks for it.
 
         Raises:
             JobNotFound: there never was such a job.
             JobExpired: there was, and its retention is over.
         """
-        return JobState.from_reply(await self._read(id=job_id))
+        return JobState.from_reply(await self._read(id=job_id, with_result=with_result))
 
     async def read_batch(self, batch_id: str) -> Batch:
         """The present state of a batch.
@@ -198,7 +198,7 @@ class SubmissionStore:
         """
         status = (await self._cancel(id=job_id, **self._retention))["status"]
         if status is None:
-            await self.read(job_id)  # raises JobNotFound if there never was such a job
+            await self.read(job_id, with_result=False)  # raises JobNotFound if there never was such a job
             raise JobExpired("it ended and was removed a moment ago")
         before = JobStatus(text(status))
         if self._images and not before.is_terminal:
@@ -216,7 +216,7 @@ class SubmissionStore:
         """
         kept = self._retention
         if not (await self._delete(id=job_id, tombstone_s=kept["retention_s"] + kept["tombstone_s"]))["is_deleted"]:
-            await self.read(job_id)  # raises JobNotFound, JobExpired or JobDeleted
+            await self.read(job_id, with_result=False)  # raises JobNotFound, JobExpired or JobDeleted
         if self._images:
             await self._images.remove(job_id)
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import maskq
 import pytest
 
-_MODULES = ["maskq", *(f"maskq.{each.name}" for each in pkgutil.iter_modules(maskq.__path__))]
+_OF_OTHER_TOOLS = {"cvat", "fiftyone"}
+"""They need these tools when they are imported."""
+_NAMES = {each.name for each in pkgutil.iter_modules(maskq.__path__)} - _OF_OTHER_TOOLS
+_MODULES = ["maskq", *(f"maskq.{name}" for name in sorted(_NAMES))]
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,16 @@ def test_supervision_has_boxes_masks_and_numbers(client: Client, photo: Path) ->
 def test_label_studio_gets_the_names_of_the_callers_tags(client: Client, photo: Path) -> None:
     (region,) = client.segment(photo, "cat").to_labelstudio("masks", "photo")["result"]
     assert (region["from_name"], region["to_name"]) == ("masks", "photo")
+
+
+@pytest.mark.parametrize(("module", "package"), [("fiftyone", "fiftyone"), ("cvat", "cvat_sdk")])
+def test_modules_for_tools_name_the_extra_that_has_them(
+    monkeypatch: pytest.MonkeyPatch, module: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"maskq.{module}", raising=False)
+    with pytest.raises(MissingPackage, match=rf"maskq\[{module}\]"):
+        import_module(f"maskq.{module}")
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

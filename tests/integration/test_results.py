@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -14,9 +15,11 @@ from PIL import Image
 from pycocotools import mask as coco
 from redis import Redis
 
+from api.drawing.mask_image import row_runs
 from api.routes import events, jobs, models, results, webhooks
+from shared.domain.brush import BrushRegion
 from shared.domain.job import new_job_id
-from shared.domain.result import RleMask
+from shared.domain.result import BrushMask, RleMask
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.leases import LeaseStore
@@ -28,7 +31,8 @@ from tests.jobs import assert_problem
 _INSIDE = np.zeros((48, 64), np.uint8, order="F")
 _INSIDE[10:30, 20:50] = 1
 _MASK = RleMask(size=(48, 64), counts=coco.encode(_INSIDE)["counts"].decode())
-_CAT = segmented_object(box=(20, 10, 50, 30), area=600, mask=_MASK)
+_BRUSH = BrushMask(region=BrushRegion.of(row_runs(_MASK), 64, 48))
+_CAT = segmented_object(box=(20, 10, 50, 30), area=600, mask=_MASK, alternate_masks=[_BRUSH])
 _BOX = segmented_object(label="dog", score=0.5, box=(0, 0, 9, 9), area=0, mask=None)
 
 
@@ -47,9 +51,10 @@ def done(client: httpx2.Client, settings: Settings) -> dict[str, Any]:
     return finished
 
 
-def _submit(client: httpx2.Client, image: bytes | None = None) -> dict[str, Any]:
+def _submit(client: httpx2.Client, image: bytes | None = None, **fields: str) -> dict[str, Any]:
     files = {"image_file": ("a.png", image or encoded(gradient(64, 48)))}
-    job: dict[str, Any] = client.post("/segment/", data={"prompt": "cat"}, files=files).raise_for_status().json()
+    data = {"prompt": "cat", **fields}
+    job: dict[str, Any] = client.post("/segment/", data=data, files=files).raise_for_status().json()
     return job
 
 
@@ -143,6 +148,30 @@ def test_label_studio_gets_the_names_of_its_control_tags(client: httpx2.Client, 
     assert_problem(client.get(url, params={"format": "coco", "to_name": "photo"}), 422, "invalid_field")
 
 
+def test_the_names_of_control_tags_are_kept_with_the_job(client: httpx2.Client, settings: Settings) -> None:
+    names = {"from_name": "masks 'é\"", "to_name": "photo"}
+    job = _submit(client, None, mask_format="labelstudio", **names)
+    _finish(settings)
+    done = client.get(job["urls"]["self"], params={"wait": 10}).json()
+    assert done["result"]["objects"][0]["mask"]["region"].items() >= {**names, "id": f"{job['id']}-0"}.items()
+    assert client.get(job["urls"]["result"]).json() == done["result"]
+
+    def region(**params: str) -> Any:
+        answer = client.get(job["urls"]["result"], params={"format": "labelstudio", **params})
+        return answer.raise_for_status().json()["result"][0]
+
+    assert region() == {**done["result"]["objects"][0]["mask"]["region"], "value": region()["value"]}
+    assert region(to_name="image")["from_name"] == names["from_name"]
+    assert region(to_name="image")["to_name"] == "image"
+
+
+@pytest.mark.parametrize("wrong", [{"from_name": "a\tb"}, {"to_name": "a" * 101}, {"to_name": ""}, {"from_name": 7}])
+def test_a_name_that_no_control_tag_has_is_refused(client: httpx2.Client, wrong: dict[str, Any]) -> None:
+    body = {"prompt": "cat", "image_base64": base64.b64encode(encoded(gradient(8, 8))).decode(), **wrong}
+    refused = assert_problem(client.post("/segment/", json=body), 422, "invalid_field")
+    assert refused["detail"].startswith(next(iter(wrong)))
+
+
 _NOT_COMPARED = ("date", "x-request-id")
 
 
@@ -192,3 +221,48 @@ def test_every_get_of_a_job_may_be_head() -> None:
     of = {method: {each.path for each in routes if method in (each.methods or ())} for method in ("GET", "HEAD")}
     assert len(of["GET"]) >= 8
     assert of["GET"] <= of["HEAD"]
+
+
+_UNREADABLE = b"no JSON"
+"""As a result, this makes every request fail that reads it."""
+
+
+def _make_unreadable(settings: Settings, job_id: str) -> None:
+    with Redis.from_url(settings.redis.redis_url) as redis:
+        assert redis.set(key_names.result(job_id), _UNREADABLE, keepttl=True, xx=True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "", 304),
+        ("HEAD", "", 304),
+        ("GET", "/result", 304),
+        ("GET", "/result?format=coco", 304),
+        ("GET", "/masks/0.png", 304),
+        ("GET", "/overlay.png", 304),
+        ("GET", "/picture.png", 304),
+        ("HEAD", "/events", 200),
+        ("GET", "/webhooks", 200),
+        ("POST", "/webhooks/redeliver", 409),
+        ("POST", "/cancel", 409),
+        ("DELETE", "", 204),
+    ],
+)
+def test_a_result_that_is_not_in_the_answer_is_not_read(
+    client: httpx2.Client, done: dict[str, Any], settings: Settings, method: str, path: str, status: int
+) -> None:
+    known = client.get(f"/jobs/{done['id']}").headers["etag"]
+    _make_unreadable(settings, done["id"])
+    answer = client.request(method, f"/jobs/{done['id']}{path}", headers={"If-None-Match": known})
+    assert answer.status_code == status
+
+
+def test_a_rendering_that_is_kept_needs_no_result(
+    client: httpx2.Client, done: dict[str, Any], settings: Settings
+) -> None:
+    paths = ["/result", "/masks/0.png", "/overlay.png"]
+    made = [client.get(f"/jobs/{done['id']}{path}").content for path in paths]
+    _make_unreadable(settings, done["id"])
+    assert [client.get(f"/jobs/{done['id']}{path}").content for path in paths] == made
+    assert client.get(f"/jobs/{done['id']}").status_code == 500

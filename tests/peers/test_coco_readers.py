@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from shared.domain.job import JobStatus
 from shared.domain.result import RleMask
 from testing.factories import job_request, segmentation_result, segmented_object, stored_job
 from testing.pictures import encoded, gradient
+from tests.peers.environment import run_peer
 
 _WIDTH, _HEIGHT = 64, 48
 _INSIDE = np.zeros((_HEIGHT, _WIDTH), np.uint8, order="F")
@@ -43,12 +42,7 @@ def data_set(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def _read(reader: str, folder: Path) -> list[Any]:
-    python = os.environ.get("PEERS_PYTHON")
-    if not python:
-        pytest.skip("PEERS_PYTHON is not set: the Python of an environment with tests/peers/requirements.txt")
-    command = [python, str(Path(__file__).with_name("read_coco.py")), reader, str(folder)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, cwd=folder)
-    assert run.returncode == 0, run.stderr[-3_000:]
+    run = run_peer([str(Path(__file__).with_name("read_coco.py")), reader, str(folder)], folder)
     read: list[Any] = json.loads(run.stdout.splitlines()[-1])
     return read
 

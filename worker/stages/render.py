@@ -17,8 +17,9 @@ import numpy.typing as npt
 from contourpy import FillType, contour_generator
 from PIL import Image
 
+from shared.domain.brush import BrushRegion
 from shared.domain.job import MaskFormat
-from shared.domain.result import Mask, PngMask, Polygon, PolygonMask, Ring, RleMask, SegmentedObject
+from shared.domain.result import BrushMask, Mask, PngMask, Polygon, PolygonMask, Ring, RleMask, SegmentedObject
 from worker.stages.pixel_mask import AnyMask
 from worker.stages.place import FoundObject
 from worker.stages.run_lengths import runs_to_counts
@@ -84,6 +85,14 @@ def to_crop(mask: AnyMask) -> PngMask:
     return _png(MaskFormat.CROP, Image.fromarray(np.round((mask.soft + 1) * 127.5).astype(np.uint8)))
 
 
+def to_brush(mask: AnyMask) -> BrushMask:
+    """A region for Label Studio, without names."""
+    pixels = mask.full.ravel()
+    edges = np.flatnonzero(np.diff(pixels, prepend=False))
+    runs: list[int] = np.diff(edges, prepend=0, append=len(pixels)).tolist()
+    return BrushMask(region=BrushRegion.of(runs, mask.width, mask.height))
+
+
 def _png(name: MaskFormat, image: Image.Image) -> PngMask:
     file = io.BytesIO()
     image.save(file, "PNG")
@@ -96,4 +105,5 @@ _WRITERS: dict[MaskFormat, Callable[[AnyMask], Mask]] = {
     MaskFormat.POLYGON: to_polygon,
     MaskFormat.PNG: to_png,
     MaskFormat.CROP: to_crop,
+    MaskFormat.LABELSTUDIO: to_brush,
 }

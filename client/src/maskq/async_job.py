@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from maskq.async_driver import AsyncDriver
 from maskq.job_state import JobState
-from maskq.result import BaseResult, picture_of, with_tags
+from maskq.result import BaseResult, picture_of
 from maskq.typed import Json
 
 if TYPE_CHECKING:
@@ -74,7 +74,6 @@ class AsyncResult(BaseResult):
         """As `Result.overlay_png`."""
         return await self._driver.run(self._driver.operations.overlay(self.job.id))
 
-    async def to_labelstudio(self, from_name: str = "tag", to_name: str = "image") -> Json:
+    async def to_labelstudio(self, from_name: str | None = None, to_name: str | None = None) -> Json:
         """As `Result.to_labelstudio`."""
-        document = await self._driver.run(self._driver.operations.document(self.job.id, "labelstudio"))
-        return with_tags(document, from_name, to_name)
+        return await self._driver.run(self._driver.operations.prediction(self.job.id, from_name, to_name))

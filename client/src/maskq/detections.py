@@ -1,4 +1,5 @@
-"""Results for `supervision`, which draws, tracks and counts objects."""
+"""Results as other tools have detections in Python: supervision, which draws, tracks and counts objects, and FiftyOne,
+which shows and compares data sets."""
 
 from __future__ import annotations
 
@@ -6,13 +7,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maskq.packages import require
-from maskq.segments import Segments
+from maskq.segments import Segment, Segments
 
 if TYPE_CHECKING:
+    import fiftyone
+    import numpy
+    import numpy.typing
     import supervision
 
 
-def detections_of(result: Segments, classes: Sequence[str] | None = None) -> supervision.Detections:
+def supervision_detections(result: Segments, classes: Sequence[str] | None = None) -> supervision.Detections:
     """The objects with boxes, masks, scores and class numbers. The mask of an object without one is empty.
 
     Args:
@@ -33,3 +37,33 @@ def detections_of(result: Segments, classes: Sequence[str] | None = None) -> sup
         class_id=np.array([numbers[each.name] for each in found]),
         data={"class_name": np.array([each.name for each in found])},
     )
+
+
+def fiftyone_detections(result: Segments) -> fiftyone.Detections:
+    """The objects with labels, boxes, masks and scores. An object without a mask has only a box."""
+    labels = require("fiftyone.core.labels", "fiftyone")
+    return labels.Detections(
+        detections=[
+            labels.Detection(
+                label=found.name,
+                bounding_box=_share_of_image(found, result),
+                mask=_mask_in_box(found),
+                confidence=found.score,
+            )
+            for found in result
+        ]
+    )
+
+
+def _share_of_image(found: Segment, result: Segments) -> list[float]:
+    """The box as [x, y, width, height], each from 0 to 1."""
+    x0, y0, x1, y1 = found.box
+    width, height = result.width, result.height
+    return [x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height]
+
+
+def _mask_in_box(found: Segment) -> numpy.typing.NDArray[numpy.bool_] | None:
+    """The mask of the pixels in the box, as a copy, so that the whole mask is not kept in memory."""
+    x0, y0, x1, y1 = found.box
+    mask = found.mask
+    return None if mask is None else mask[y0:y1, x0:x1].copy()

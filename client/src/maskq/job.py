@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from maskq.driver import Driver
 from maskq.job_state import JobState
-from maskq.result import BaseResult, picture_of, with_tags
+from maskq.result import BaseResult, picture_of
 from maskq.typed import Json
 
 if TYPE_CHECKING:
@@ -115,12 +115,11 @@ class Result(BaseResult):
         """The same as the bytes of a PNG file."""
         return self._driver.run(self._driver.operations.overlay(self.job.id))
 
-    def to_labelstudio(self, from_name: str = "tag", to_name: str = "image") -> Json:
+    def to_labelstudio(self, from_name: str | None = None, to_name: str | None = None) -> Json:
         """A prediction with brush labels, for Label Studio. The service makes it.
 
         Args:
-            from_name: name of the control tag `<BrushLabels>`.
-            to_name: name of the object tag `<Image>`.
+            from_name: name of the control tag `<BrushLabels>`. Default: that of the submission, or `tag`.
+            to_name: name of the object tag `<Image>`. Default: that of the submission, or `image`.
         """
-        document = self._driver.run(self._driver.operations.document(self.job.id, "labelstudio"))
-        return with_tags(document, from_name, to_name)
+        return self._driver.run(self._driver.operations.prediction(self.job.id, from_name, to_name))

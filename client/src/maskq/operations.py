@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -143,9 +144,16 @@ class Operations:
         """The image with the masks drawn over it, as PNG."""
         return (yield from self._exchange.answer(Request("GET", f"{_path(job_id)}/overlay.png"))).body
 
-    def document(self, job_id: str, name: str) -> Operation[Json]:
+    def prediction(self, job_id: str, from_name: str | None, to_name: str | None) -> Operation[Json]:
+        """The result as a prediction for Label Studio. None: the names of the submission."""
+        names = {"from_name": from_name, "to_name": to_name}
+        given = {tag: name for tag, name in names.items() if name is not None}
+        return (yield from self.document(job_id, "labelstudio", given))
+
+    def document(self, job_id: str, name: str, options: Mapping[str, str] = MappingProxyType({})) -> Operation[Json]:
         """The result in the format of another tool."""
-        answer = yield from self._exchange.answer(Request("GET", f"{_path(job_id)}/result", {"format": name}))
+        params = {**options, "format": name}
+        answer = yield from self._exchange.answer(Request("GET", f"{_path(job_id)}/result", params))
         document: Json = answer.json()
         return document
 

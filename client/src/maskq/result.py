@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maskq.coco import CocoDataset
-from maskq.detections import detections_of
+from maskq.detections import fiftyone_detections, supervision_detections
 from maskq.packages import require
 from maskq.segments import Segments
 from maskq.typed import Json
 
 if TYPE_CHECKING:
+    import fiftyone
     import PIL.Image
     import supervision
 
@@ -39,7 +40,17 @@ class BaseResult(Segments):
             MaskUnavailable: the job was submitted without the mask format `rle`.
             MissingPackage: supervision is not installed.
         """
-        return detections_of(self, classes)
+        return supervision_detections(self, classes)
+
+    def to_fiftyone(self) -> fiftyone.Detections:
+        """`fiftyone.Detections`: boxes as shares of the image, with instance masks. An object without a mask has only a
+        box.
+
+        Raises:
+            MaskUnavailable: the job was submitted without the mask format `rle`.
+            MissingPackage: FiftyOne is not installed.
+        """
+        return fiftyone_detections(self)
 
 
 def picture_of(png: bytes) -> PIL.Image.Image:
@@ -51,9 +62,3 @@ def picture_of(png: bytes) -> PIL.Image.Image:
     picture: PIL.Image.Image = require("PIL.Image", "images").open(io.BytesIO(png))
     picture.load()
     return picture
-
-
-def with_tags(prediction: Json, from_name: str, to_name: str) -> Json:
-    """A prediction for Label Studio with the names of the caller's control tag and object tag."""
-    names = {"from_name": from_name, "to_name": to_name}
-    return {**prediction, "result": [{**region, **names} for region in prediction["result"]]}

@@ -91,6 +91,17 @@ class Segment:
         found = self._mask("polygon")
         return found["polygons"] if found else None
 
+    @property
+    def region(self) -> Json | None:
+        """The mask as a region with a brush label, for the `result` of a prediction in Label Studio. None if there is
+        no mask.
+
+        Raises:
+            MaskUnavailable: the job was submitted without `mask_format="labelstudio"`.
+        """
+        found = self._mask("labelstudio")
+        return found["region"] if found else None
+
     def _mask(self, name: str) -> Json | None:
         masks = [self.json["mask"], *self.json.get("alternate_masks", [])] if self.json["mask"] else []
         found = next((mask for mask in masks if mask["format"] == name), None)

@@ -28,7 +28,11 @@ class BatchOptions(TypedDict, total=False):
     model_id: str
     """A model of `models()`. Default: the first one."""
     mask_format: str | Sequence[str]
-    """`rle` (default), `polygon`, `png`, `crop` or several. The client always asks for `rle` as well."""
+    """`rle` (default), `polygon`, `png`, `crop`, `labelstudio` or several. The client always asks for `rle` as well."""
+    from_name: str
+    """For Label Studio: name of the control tag `<BrushLabels>`. Default: `tag`."""
+    to_name: str
+    """For Label Studio: name of the object tag `<Image>`. Default: `image`."""
     tiles: str
     """Parts of the image that the model sees one by one: `auto` (default), `1`, or COLUMNSxROWS such as `3x1`."""
     duplicates: str

@@ -85,11 +85,11 @@ end
 --   'found', and with it
 --     record              fields and values of the job's hash
 --     jobs_ahead          jobs before it in the queue, if it is queued
---     result              as JSON, if it has succeeded
+--     result              as JSON, if it has succeeded and `with_result` is true: it may have megabytes
 --     running             number of running jobs of its model
 --     mean_duration_ms    of jobs of its model, as text; absent before the first has ended
 --     running_ms          milliseconds since it was claimed, if it is running
-local function job_state(id)
+local function job_state(id, with_result)
     local record = redis.call('HGETALL', job_key(id))
     if #record == 0 then
         local tombstone = redis.call('GET', tombstone_key(id))
@@ -108,9 +108,11 @@ local function job_state(id)
     elseif job.status == 'processing' then
         state.running_ms = now_ms() - job.started_at_ms
     elseif job.status == 'succeeded' then
-        state.result = redis.call('GET', result_key(id))
-        if not state.result then
+        if redis.call('EXISTS', result_key(id)) == 0 then
             return {outcome = 'expired'} -- the result expires a moment before the record
+        end
+        if with_result then
+            state.result = redis.call('GET', result_key(id))
         end
     end
     return state

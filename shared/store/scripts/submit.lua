@@ -36,7 +36,7 @@ local LIST_S = 30 * 86400 -- a job that waits for longer than a month is read by
 local id, model, owner = args.id, args.model, args.owner
 
 local function state_of(job_id)
-    local state = job_state(job_id)
+    local state = job_state(job_id, true)
     state.id = job_id
     return state
 end

@@ -3,7 +3,8 @@
     python -m tests.client.labelstudio.phrase_worker
 
 `mask_of` draws the objects. Of a `nothing` there is none, a `box` has no mask, and a `faint` thing has a low score. A
-job for something `slow` takes a second, and something `whole` fills the image.
+job for something `slow` takes a second, and something `whole` fills the image. A job for something that `fails at 64`
+fails if the image is 64 pixels wide.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy.typing as npt
 
 from shared.domain.job import JobRequest
 from shared.domain.paligemma import TASK
-from shared.domain.result import ImageSize, SegmentationResult, SegmentedObject
+from shared.domain.result import ImageSize, SegmentationResult
+from shared.errors import InferenceFailed
 from shared.images.inspect import inspect_image
 from shared.process import entry_point
 from shared.registry import served_model
@@ -29,6 +31,7 @@ from worker.service import WorkerService
 from worker.stages.pixel_mask import RunMask
 from worker.stages.place import FoundObject
 from worker.stages.render import render_object
+from worker.stages.select import split_by_score
 
 SCORE, FAINT_SCORE = 0.9, 0.2
 _SLOW_S = 1.0
@@ -66,13 +69,17 @@ class PhrasePipeline:
             time.sleep(_SLOW_S)
         header = inspect_image(image_bytes, max_pixels=100_000_000)
         phrases = request.prompt.removeprefix(f"{TASK} ").split(" ; ")
-        objects = [_found(request, phrase, header.width, header.height) for phrase in phrases if phrase != "nothing"]
+        if f"fails at {header.width}" in phrases:
+            raise InferenceFailed("as the prompt asked for")
+        found = [_found(phrase, header.width, header.height) for phrase in phrases if phrase != "nothing"]
+        kept, _ = split_by_score(found, request.score_threshold)
+        objects = [render_object(each, request.mask_formats) for each in kept]
         size = ImageSize(width=header.width, height=header.height)
         result = SegmentationResult(image=size, objects=objects, skipped=[], truncated=False, raw_text="")
         return PipelineResult(result, model_s=0, batch_size=1)
 
 
-def _found(request: JobRequest, phrase: str, width: int, height: int) -> SegmentedObject:
+def _found(phrase: str, width: int, height: int) -> FoundObject:
     pixels = mask_of(phrase, width, height)
     score = FAINT_SCORE if "faint" in phrase else SCORE
     flat = pixels.T.ravel()
@@ -80,8 +87,7 @@ def _found(request: JobRequest, phrase: str, width: int, height: int) -> Segment
     runs = np.diff(np.concatenate([[0], changes, [len(flat)]]))
     mask = None if "box" in phrase else RunMask(runs, box_of(pixels), width, height)
     view = (0, 0, width, height)
-    found = FoundObject(phrase, score, score, box_of(pixels), mask, view, width, height)
-    return render_object(found, request.mask_formats)
+    return FoundObject(phrase, score, score, box_of(pixels), mask, view, width, height)
 
 
 def start(

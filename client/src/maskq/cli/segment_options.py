@@ -25,8 +25,10 @@ Threshold = Annotated[list[str] | None, typer.Option(metavar="SCORE", help=_THRE
 Tiles = Annotated[_Text, typer.Option(help="Parts that the model sees: auto, 1, or such as 3x1.")]
 Duplicates = Annotated[_Text, typer.Option(help="Objects that the model names twice: merge or keep.")]
 MaskFormat = Annotated[
-    list[str] | None, typer.Option(metavar="FORMAT", help="Masks in the JSON: rle, polygon, png or crop.")
+    list[str] | None, typer.Option(metavar="FORMAT", help="Masks in the JSON: rle, polygon, png, crop or labelstudio.")
 ]
+FromName = Annotated[_Text, typer.Option(help="Name of your control tag in Label Studio.")]
+ToName = Annotated[_Text, typer.Option(help="Name of your object tag in Label Studio.")]
 Priority = Annotated[_Text, typer.Option(help="high, normal or low.")]
 Timeout = Annotated[float | None, typer.Option(help="Seconds until the service cancels the job.")]
 Ref = Annotated[_Text, typer.Option(help="Your own name for the job.")]

@@ -9,12 +9,12 @@ from maskq.async_client import AsyncClient
 from maskq.async_job import AsyncResult
 from maskq.images import ImageInput
 from maskq.labelstudio.images import Images
-from maskq.labelstudio.phrases import prompt_of, prompts_of
 from maskq.labelstudio.problems import NoPrediction
 from maskq.labelstudio.project_config import BRUSH, POLYGON, Control, ProjectConfig
 from maskq.labelstudio.prompting import Question
 from maskq.labelstudio.protocol import Task, prediction
 from maskq.labelstudio.regions import region, region_values
+from maskq.phrases import prompt_of, prompts_of
 from maskq.submission import SubmitOptions
 from maskq.typed import Json
 

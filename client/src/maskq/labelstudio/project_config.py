@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from maskq.labelstudio.phrases import key_of, phrases_of
 from maskq.labelstudio.problems import BadRequest, NoPrediction
 from maskq.labelstudio.xml import parse_xml
+from maskq.phrases import key_of, phrases_of
 
 BRUSH, POLYGON, RECTANGLE = "brushlabels", "polygonlabels", "rectanglelabels"
 """The types of regions that a prediction can have."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maskq.labelstudio.phrases import phrases_of
 from maskq.labelstudio.project_config import Control, ProjectConfig
 from maskq.labelstudio.protocol import Context
+from maskq.phrases import phrases_of
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import TypeAlias
-
 from maskq.labelstudio.project_config import BRUSH, POLYGON, RECTANGLE, Control
+from maskq.polygons import Line, line_around
 from maskq.segments import Segment, Segments
 from maskq.typed import Json
-
-_Line: TypeAlias = Sequence[Sequence[float]]
 
 
 def region_values(found: Segment, result: Segments, kind: str, brush: Json | None) -> list[Json]:
@@ -24,7 +19,7 @@ def region_values(found: Segment, result: Segments, kind: str, brush: Json | Non
     if kind == RECTANGLE:
         return [_rectangle(found, result)]
     if kind == POLYGON:
-        return [_polygon(_line_around(each), result) for each in found.polygons or ()]
+        return [_polygon(line_around(each), result) for each in found.polygons or ()]
     return [{"format": "rle", "rle": brush["rle"]}] if kind == BRUSH and brush else []
 
 
@@ -49,20 +44,10 @@ def _rectangle(found: Segment, result: Segments) -> Json:
     return {"x": left, "y": top, "width": width, "height": height, "rotation": 0}
 
 
-def _polygon(line: _Line, result: Segments) -> Json:
+def _polygon(line: Line, result: Segments) -> Json:
     return {"points": [_per_cent(x, y, result) for x, y in line], "closed": True}
 
 
 def _per_cent(x: float, y: float, result: Segments) -> tuple[float, float]:
     """Pixels as Label Studio counts: 0 to 100 in both directions. It refuses 100.00000000000001."""
     return 100 * x / result.width, 100 * y / result.height
-
-
-def _line_around(polygon: Json) -> _Line:
-    """One line around a polygon with holes. Label Studio's polygons have none, so the line goes to each hole, around it
-    and back the same way, which encloses nothing."""
-    line = list(polygon["exterior"])
-    for hole in polygon["holes"]:
-        near = min(range(len(line)), key=lambda index: math.dist(line[index], hole[0]))
-        line = [*line[: near + 1], *hole, hole[0], *line[near:]]
-    return line

@@ -1,5 +1,6 @@
 import base64
 import io
+import warnings
 
 import cv2
 import numpy as np
@@ -10,14 +11,19 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from pycocotools import mask as coco
 
-from api.drawing.mask_image import mask_image
+from api.drawing.mask_image import mask_image, row_runs
+from shared.domain.brush import BrushRegion
 from shared.domain.job import MaskFormat
 from shared.domain.result import PngMask, PolygonMask, RleMask
 from shared.domain.tiles import BoxXyxy
 from worker.stages.parse import Detection
 from worker.stages.pixel_mask import PixelMask
 from worker.stages.place import locations_yxyx_to_pixels_xyxy, place
-from worker.stages.render import render_object, to_crop, to_png, to_polygon, to_rle
+from worker.stages.render import render_object, to_brush, to_crop, to_png, to_polygon, to_rle
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it is written for an older pydantic
+    from label_studio_sdk.converter import brush
 
 _INSIDE = np.ones((64, 64), np.float32)
 
@@ -171,6 +177,14 @@ def test_the_polygons_have_the_area_of_the_mask() -> None:
     (polygon,) = to_polygon(mask).polygons
     exterior, hole = (cv2.contourArea(np.array(ring, np.float32)) for ring in (polygon.exterior, *polygon.holes))
     assert exterior - hole == pytest.approx(mask.area, rel=0.002)
+
+
+def test_label_studio_unpacks_the_pixels_of_a_brush_label() -> None:
+    for mask in [*_some_masks(), _ring_with_a_hole()]:
+        region = to_brush(mask).region
+        assert (region.original_width, region.original_height) == (mask.width, mask.height)
+        assert (brush.decode_rle(region.value.rle)[::4] > 0).tolist() == mask.full.ravel().tolist()
+        assert region.value == BrushRegion.of(row_runs(to_rle(mask)), mask.width, mask.height).value
 
 
 def _open(mask: PngMask, mode: str) -> npt.NDArray[np.uint8]:
