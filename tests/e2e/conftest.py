@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from local.broker import free_port
 from local.up import local_service
@@ -52,6 +52,7 @@ def client(service_url: str) -> Iterator[httpx2.Client]:
 def browser() -> Iterator[Browser]:
     """Chromium. Skips the test if it is not installed. Other modules can run event loops: Playwright's one ends here."""
     program = require_program("chromium")
+    expect.set_options(timeout=PATIENCE_MS)
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=program, args=_CHROMIUM) as browser,

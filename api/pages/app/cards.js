@@ -12,6 +12,7 @@ export class Cards {
     this.jobs = new Jobs(history);
     this.jobs.addEventListener("changed", event => this.#cards.get(event.detail.id)?.update());
     at("clear").addEventListener("click", () => this.#clear());
+    addEventListener("keydown", event => this.#press(event));
   }
 
   /** Show the records of earlier visits, and go on with those that have not ended. */
@@ -60,6 +61,15 @@ export class Cards {
     const picture = await this.history.picture(record.pictureId);
     if (picture) this.ask(picture, phrase, record.modelId);
     return Boolean(picture);
+  }
+
+  /** A slash goes to the next phrase: of the card with the focus, else of the newest one. */
+  #press(event) {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input:not([type=checkbox], [type=range]), select")) return;
+    const card = event.target.closest?.(".card") ?? at("cards").firstElementChild;
+    if (!card) return;
+    event.preventDefault();
+    card.querySelector(".phrase input").focus();
   }
 
   #remove(record) {

@@ -68,7 +68,7 @@ export class ResultCard {
       say: words => this.#say(words),
     });
     this.body.replaceChildren(this.#result.element);
-    void this.#load();
+    if (this.#isNear) void this.#load();
   }
 
   #say(words) {
@@ -77,7 +77,7 @@ export class ResultCard {
   }
 
   #phraseForm() {
-    const field = el("input", { name: "phrase", placeholder: "Something else in this picture", "aria-label": "Next phrase for this picture", autocomplete: "off", maxlength: "512" });
+    const field = el("input", { name: "phrase", placeholder: "Next phrase", "aria-label": "Next phrase for this picture", autocomplete: "off", maxlength: "512" });
     const submit = event => {
       event.preventDefault();
       const phrase = field.value.trim();
@@ -103,6 +103,7 @@ export class ResultCard {
   #unload() {
     this.canvas.bitmap?.close();
     this.canvas.bitmap = null;
+    this.canvas.draw();
   }
 
   async #load() {
@@ -114,8 +115,9 @@ export class ResultCard {
     this.#unload();
     if (bitmap) this.canvas.image = { width: bitmap.width, height: bitmap.height };
     this.canvas.bitmap = bitmap;
-    this.#result?.show(bitmap, this.#picture);
+    this.element.classList.toggle("is-blank", !bitmap);
     this.canvas.draw();
+    await this.#result?.show(bitmap, this.#picture);
   }
 
   /** A picture behind an address, or in a format that this browser cannot show: the service has a PNG of it. */
