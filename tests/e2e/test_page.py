@@ -354,6 +354,7 @@ def test_cards_survive_a_reload(page: Page, settings: Settings, sample: Path) ->
         choose(page, sample)
         cut_out(page, "cat")
         expect_status(newest(page), "Queued: next")
+        _wait_for_ink(page)
         page.reload()
         expect_status(newest(page), "Queued: next")
         finish_next(leases)
@@ -423,6 +424,7 @@ def test_the_page_asks_for_a_key_once_one_is_needed(page: Page, settings: Settin
         cut_out(page, "red circle")
         expect(key).to_be_focused()
         expect(newest(page).locator(".note")).to_have_text("This service needs an API key.")
+        expect(newest(page).locator(".status")).to_have_text("Waits to be uploaded")
         key.fill("maskq_wrong")
         key.press("Enter")
         expect(page.locator("#key-words")).to_have_text("The service does not accept this API key.")
@@ -439,8 +441,14 @@ def test_the_page_goes_on_when_the_connection_is_back(page: Page, settings: Sett
         page.context.set_offline(True)
         cut_out(page, "cat")
         expect(newest(page).locator(".note")).to_contain_text("cannot be reached")
+        expect(page.locator("#serving")).to_contain_text("cannot be reached")
         page.context.set_offline(False)
         expect_status(newest(page), "Queued: next")
+        page.context.set_offline(True)
+        newest(page).get_by_role("button", name="Cancel").click()
+        expect(newest(page).locator(".note")).to_contain_text("cannot be reached")
+        page.context.set_offline(False)
+        expect_status(newest(page), "Canceled")
 
 
 def test_an_upload_shows_its_progress(page: Page, settings: Settings, tmp_path: Path) -> None:

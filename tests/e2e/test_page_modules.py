@@ -117,9 +117,9 @@ def test_the_smallest_and_the_thinnest_masks_have_an_outline(modules: _Modules) 
 
 def test_the_page_reacts_while_it_makes_many_large_outlines(modules: _Modules) -> None:
     counts = [_counts(_disc(3000, 4000, radius)) for radius in (400, 600, 800, 1000, 1200)]
-    found = [{"label": "disc", "box": [0, 0, 4000, 3000], "mask": {"format": "rle", "size": [3000, 4000], "counts": each}}
-             for each in counts * 10]  # fmt: skip
-    result = {"image": {"width": 4000, "height": 3000}, "objects": [{**each, "alternate_masks": []} for each in found]}
+    masks = [{"format": "rle", "size": [3000, 4000], "counts": each} for each in counts * 10]
+    found = [{"label": "disc", "box": [0, 0, 4000, 3000], "mask": mask, "alternate_masks": []} for mask in masks]
+    result = {"image": {"width": 4000, "height": 3000}, "objects": found}
     pauses = modules._page.evaluate(
         """async result => {
             const { objectsOf } = await import(document.querySelector("script").src.replace("app.js", "scene.js"));

@@ -32,7 +32,7 @@ export class Cards {
 
   #begin(picture, prompt, modelId) {
     const record = newRecord(picture, prompt, modelId);
-    const card = this.#show(record);
+    const card = this.#show(record, picture);
     void this.#keepAndRun(picture, record);
     return card;
   }
@@ -43,14 +43,14 @@ export class Cards {
     await this.jobs.run(record);
   }
 
-  #show(record) {
+  #show(record, picture = null) {
     const card = new ResultCard(record, this.history, {
       cancel: () => this.jobs.cancel(record),
       retry: () => this.jobs.retry(record),
       remove: () => this.#remove(record),
       keep: () => this.history.keep(record),
       ask: phrase => this.#askAgain(record, phrase),
-    });
+    }, picture);
     this.#cards.set(record.id, card);
     at("cards").prepend(card.element);
     this.#updateHeading();

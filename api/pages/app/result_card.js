@@ -14,8 +14,10 @@ export class ResultCard {
   #isNear = false;
   #state = "";
 
-  /** `on`: {cancel(), retry(), remove(), ask(phrase), keep()}. `ask` resolves to whether it could. */
-  constructor(record, history, on) {
+  /** `on`: {cancel(), retry(), remove(), ask(phrase), keep()}. `ask` resolves to whether it could. `picture`: null if the history
+   * has it. */
+  constructor(record, history, on, picture) {
+    this.#picture = picture;
     Object.assign(this, { record, history, on });
     this.canvas = new MaskCanvas(`Picture of ${record.name}, with masks for ${record.prompt}`, "canvas-help");
     this.status = el("p", { class: "status" });
@@ -39,6 +41,7 @@ export class ResultCard {
     this.element.dataset.state = record.state;
     this.status.textContent = words;
     this.note.textContent = isProblem && words !== record.problem ? record.problem : "";
+    this.note.classList.toggle("is-bad", Boolean(isProblem));
     const { state } = record;
     this.bar.classList.toggle("is-idle", !isActive(record));
     if (state === "uploading") this.bar.value = record.progress ?? 0;
@@ -107,7 +110,7 @@ export class ResultCard {
   }
 
   async #load() {
-    this.#picture = await this.history.picture(this.record.pictureId) ?? null;
+    this.#picture = await this.history.picture(this.record.pictureId) ?? this.#picture;
     await this.#fetchPicture();
     const blob = this.#picture?.view ?? this.#picture?.blob;
     const bitmap = blob ? await viewOf(blob).catch(() => null) : null;
