@@ -7,19 +7,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from local.broker import free_port
 from local.up import local_service
+from testing.browser import chromium
 from testing.servers import require_program
 from tests.e2e.browsing import PATIENCE_MS
-
-_CHROMIUM = [
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-]
-"""Chromium has no sandbox for root in a container. The next options keep it from requests to its maker. The last
-give it a camera, which it may use."""
 
 
 @pytest.fixture(scope="session")
@@ -50,12 +44,10 @@ def client(service_url: str) -> Iterator[httpx2.Client]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium. Skips the test if it is not installed. Playwright runs an event loop: it ends with the module."""
-    program = require_program("chromium")
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=program, args=_CHROMIUM) as browser,
-    ):
+    """Chromium. Skips the test if it is not installed. Tests in other modules can run event loops: this one ends."""
+    require_program("chromium")
+    expect.set_options(timeout=PATIENCE_MS)
+    with chromium() as browser:
         yield browser
 
 

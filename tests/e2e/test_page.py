@@ -56,12 +56,15 @@ def _jobs(url: str) -> list[dict[str, object]]:
 
 def test_one_click_shows_the_first_mask(page: Page, service_url: str) -> None:
     page.goto(service_url)
+    page.evaluate("window.clicks = 0; addEventListener('click', () => clicks++, true)")
     expect(page.locator("#model")).to_have_text("demo")
     expect(page.locator("#about")).to_contain_text("It does not know photographs")
     page.get_by_role("button", name="Cut out “star”").click()
     expect_status(newest(page), "1 object found")
     expect(newest(page).get_by_role("list", name="Objects found").get_by_role("listitem")).to_contain_text(["star"])
     expect(page.locator("#live")).to_have_text("star: 1 object found")
+    _wait_for_ink(page)
+    assert page.evaluate("clicks") == 1
 
 
 def test_every_phrase_of_the_samples_finds_what_it_names(page: Page, service_url: str) -> None:
@@ -123,6 +126,24 @@ def test_the_picture_is_zoomed_moved_and_compared_with_keys(page: Page, service_
     expect(newest(page).get_by_role("button", name="Compare")).to_have_attribute("aria-pressed", "true")
     canvas.press("c")
     canvas.press("0")
+    assert _settled(canvas.screenshot) == views[0]
+
+
+def test_the_original_is_uncovered_with_a_slider(page: Page, service_url: str) -> None:
+    page.goto(service_url)
+    page.get_by_role("button", name="Cut out “circle”").click()
+    expect_status(newest(page), "2 objects found")
+    card, canvas = newest(page), newest(page).locator(".stage canvas")
+    slider, button = card.get_by_role("slider", name="Original up to"), card.get_by_role("button", name="Compare")
+    views = [_settled(canvas.screenshot)]
+    for key in ("PageUp", "ArrowRight", "End"):
+        slider.press(key)
+        views.append(_settled(canvas.screenshot))
+    assert len(set(views)) == 4
+    expect(slider).to_have_value("1")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    button.click()
+    expect(slider).to_have_value("0")
     assert _settled(canvas.screenshot) == views[0]
 
 
@@ -315,9 +336,10 @@ def test_the_next_phrase_takes_one_key(page: Page, service_url: str, sample: Pat
     choose(page, sample)
     cut_out(page, "red circle")
     expect_status(newest(page), "1 object found")
-    phrase = newest(page).get_by_label("Next phrase for this picture")
-    phrase.fill("star")
-    phrase.press("Enter")
+    newest(page).locator(".stage canvas").press("/")
+    expect(newest(page).get_by_label("Next phrase for this picture")).to_be_focused()
+    page.keyboard.type("star")
+    page.keyboard.press("Enter")
     expect(page.locator(".card")).to_have_count(2)
     expect_status(newest(page), "2 objects found")
 
@@ -332,6 +354,7 @@ def test_cards_survive_a_reload(page: Page, settings: Settings, sample: Path) ->
         choose(page, sample)
         cut_out(page, "cat")
         expect_status(newest(page), "Queued: next")
+        _wait_for_ink(page)
         page.reload()
         expect_status(newest(page), "Queued: next")
         finish_next(leases)
@@ -387,6 +410,7 @@ def test_the_page_says_what_is_wrong_with_a_file(page: Page, service_url: str, r
     choose(page, root / "README.md")
     cut_out(page, "red circle")
     expect(newest(page).locator(".status")).to_contain_text("This image format is not supported")
+    expect(newest(page).locator(".stage")).to_be_hidden()
     cut_out(page, "caption en")
     expect(newest(page).locator(".status")).to_contain_text("prompt")
 
@@ -400,6 +424,7 @@ def test_the_page_asks_for_a_key_once_one_is_needed(page: Page, settings: Settin
         cut_out(page, "red circle")
         expect(key).to_be_focused()
         expect(newest(page).locator(".note")).to_have_text("This service needs an API key.")
+        expect(newest(page).locator(".status")).to_have_text("Waits to be uploaded")
         key.fill("maskq_wrong")
         key.press("Enter")
         expect(page.locator("#key-words")).to_have_text("The service does not accept this API key.")
@@ -416,8 +441,14 @@ def test_the_page_goes_on_when_the_connection_is_back(page: Page, settings: Sett
         page.context.set_offline(True)
         cut_out(page, "cat")
         expect(newest(page).locator(".note")).to_contain_text("cannot be reached")
+        expect(page.locator("#serving")).to_contain_text("cannot be reached")
         page.context.set_offline(False)
         expect_status(newest(page), "Queued: next")
+        page.context.set_offline(True)
+        newest(page).get_by_role("button", name="Cancel").click()
+        expect(newest(page).locator(".note")).to_contain_text("cannot be reached")
+        page.context.set_offline(False)
+        expect_status(newest(page), "Canceled")
 
 
 def test_an_upload_shows_its_progress(page: Page, settings: Settings, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ class App {
     setTimeout(() => this.#reveal(), REVEAL_MS);
     await Promise.all([this.cards.restore(), this.#refreshModels()]);
     this.#reveal();
+    for (const change of ["online", "offline"]) addEventListener(change, () => this.#refreshModels());
     setInterval(() => document.hidden || this.#refreshModels(), REFRESH_MS);
   }
 
@@ -92,6 +93,7 @@ class App {
       this.#served = await models();
     } catch (error) {
       at("serving").textContent = error.message;
+      at("serving").classList.add("is-bad");
       return;
     }
     const field = at("models");
@@ -99,11 +101,12 @@ class App {
     field.hidden = at("models-label").hidden = this.#served.length < 2;
     this.#showModel();
   }
+
   #showModel() {
     const model = this.#served[Math.max(0, at("models").selectedIndex)];
     at("model").textContent = model.id;
     const workers = model.live_workers;
-    at("serving").textContent = workers ? `${count(workers, "worker")} live` : "no worker is live: jobs are refused until one starts";
+    at("serving").textContent = workers ? `${count(workers, "worker")} live` : "no worker is live: nothing is cut out until one starts";
     at("serving").classList.toggle("is-bad", !workers);
     if (this.#model === model.id) return;
     this.#model = model.id;

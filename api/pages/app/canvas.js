@@ -2,10 +2,11 @@
 
 import { el } from "./dom.js";
 import { listenToGestures } from "./gestures.js";
-import { paint } from "./painting.js";
+import { emphasize, paint } from "./painting.js";
 import { Viewport } from "./viewport.js";
 
 const LINE = 1.25;
+const density = () => devicePixelRatio || 1;
 
 export class MaskCanvas extends EventTarget {
   viewport = new Viewport();
@@ -14,8 +15,11 @@ export class MaskCanvas extends EventTarget {
   objects = [];
   opacity = 0.4;
   highlighted = null;
-  isComparing = false;
+  /** The share of the picture, from the left, that is shown without masks. */
+  original = 0;
   #isWaiting = false;
+  /** All but what is highlighted, so that pointing at one of many objects does not draw all. */
+  #layer = null;
 
   /** Events: "pointed" (detail: object or null), "picked" (an object was clicked), "compared". */
   constructor(label, describedBy) {
@@ -25,8 +29,13 @@ export class MaskCanvas extends EventTarget {
     listenToGestures(this);
   }
 
-  /** Draw with the next frame. */
+  /** Draw all with the next frame. */
   draw() {
+    this.#layer = null;
+    this.#wait();
+  }
+
+  #wait() {
     if (this.#isWaiting) return;
     this.#isWaiting = true;
     requestAnimationFrame(() => {
@@ -36,16 +45,30 @@ export class MaskCanvas extends EventTarget {
   }
 
   #drawNow() {
-    const { clientWidth: width, clientHeight: height } = this.element;
-    const density = devicePixelRatio || 1;
-    Object.assign(this.element, { width: Math.round(width * density), height: Math.round(height * density) });
-    const context = this.element.getContext("2d");
-    const { scale, left, top } = this.viewport.transform(this.image, width, height);
-    context.setTransform(scale * density, 0, 0, scale * density, left * density, top * density);
-    context.imageSmoothingEnabled = scale < 4;
-    const shown = this.isComparing ? [] : this.objects;
-    paint(context, this.bitmap, this.image, shown, { opacity: this.opacity, line: LINE / scale, highlighted: this.highlighted });
+    const { clientWidth, clientHeight } = this.element, { highlighted } = this;
+    const [width, height] = [clientWidth, clientHeight].map(side => Math.max(1, Math.round(side * density())));
+    Object.assign(this.element, { width, height });
     this.element.classList.toggle("is-zoomed", this.viewport.zoom > 1);
+    if (!this.objects.includes(highlighted) || this.original === 1) return this.#paintAll(this.element);
+    this.#layer ??= this.#paintAll(new OffscreenCanvas(width, height));
+    const context = this.element.getContext("2d");
+    context.drawImage(this.#layer, 0, 0);
+    emphasize(context, highlighted, LINE / this.#place(context));
+  }
+
+  #paintAll(canvas) {
+    const context = canvas.getContext("2d"), scale = this.#place(context);
+    context.imageSmoothingEnabled = scale < 4;
+    const { opacity, original } = this;
+    paint(context, this.bitmap, this.image, this.objects, { opacity, original, line: LINE / scale });
+    return canvas;
+  }
+
+  /** Make a context draw in pixels of the image. Returns the size of one on the screen. */
+  #place(context) {
+    const { scale, left, top } = this.viewport.transform(this.image, this.element.clientWidth, this.element.clientHeight);
+    context.setTransform(scale * density(), 0, 0, scale * density(), left * density(), top * density());
+    return scale;
   }
 
   /** The topmost object at a point of the canvas, or null. */
@@ -62,11 +85,12 @@ export class MaskCanvas extends EventTarget {
   highlight(object) {
     if (this.highlighted === object) return;
     this.highlighted = object;
-    this.draw();
+    this.#wait();
   }
 
-  compare(isComparing) {
-    this.isComparing = isComparing;
+  /** Show this share of the picture without masks; without a share, all of it or nothing. */
+  compare(share = this.original ? 0 : 1) {
+    this.original = share;
     this.dispatchEvent(new Event("compared"));
     this.draw();
   }

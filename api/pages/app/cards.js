@@ -12,6 +12,7 @@ export class Cards {
     this.jobs = new Jobs(history);
     this.jobs.addEventListener("changed", event => this.#cards.get(event.detail.id)?.update());
     at("clear").addEventListener("click", () => this.#clear());
+    addEventListener("keydown", event => this.#press(event));
   }
 
   /** Show the records of earlier visits, and go on with those that have not ended. */
@@ -31,7 +32,7 @@ export class Cards {
 
   #begin(picture, prompt, modelId) {
     const record = newRecord(picture, prompt, modelId);
-    const card = this.#show(record);
+    const card = this.#show(record, picture);
     void this.#keepAndRun(picture, record);
     return card;
   }
@@ -42,14 +43,14 @@ export class Cards {
     await this.jobs.run(record);
   }
 
-  #show(record) {
+  #show(record, picture = null) {
     const card = new ResultCard(record, this.history, {
       cancel: () => this.jobs.cancel(record),
       retry: () => this.jobs.retry(record),
       remove: () => this.#remove(record),
       keep: () => this.history.keep(record),
       ask: phrase => this.#askAgain(record, phrase),
-    });
+    }, picture);
     this.#cards.set(record.id, card);
     at("cards").prepend(card.element);
     this.#updateHeading();
@@ -60,6 +61,15 @@ export class Cards {
     const picture = await this.history.picture(record.pictureId);
     if (picture) this.ask(picture, phrase, record.modelId);
     return Boolean(picture);
+  }
+
+  /** A slash goes to the next phrase: of the card with the focus, else of the newest one. */
+  #press(event) {
+    if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey || event.target.closest?.("input:not([type=checkbox], [type=range]), select")) return;
+    const card = event.target.closest?.(".card") ?? at("cards").firstElementChild;
+    if (!card) return;
+    event.preventDefault();
+    card.querySelector(".phrase input").focus();
   }
 
   #remove(record) {

@@ -1,12 +1,14 @@
 // The outline of a mask as a path, so that it is smooth at every zoom.
 
-import { boundsOf, eachStretch } from "./rle.js";
+import { gridOf, LEVEL } from "./grid.js";
 
-const MAX_SIDE = 1024;
-const LEVEL = 0.5;
-/** A ring with fewer points keeps its corners; in a longer one, each point becomes the mean of this many before and after it. */
+/** A ring with fewer points keeps its corners; in a longer one, each point becomes the mean of some before and after it. */
 const MIN_POINTS = 60;
-const REACH = 3;
+const MIN_REACH = 3;
+/** The model's masks have 64 cells a side, so a step of a cell is this share of a ring or less. */
+const CELL = 1 / 200;
+/** Cells by which a simpler line may differ. Drawing takes as long as there are points. */
+const TOLERANCE = 0.1;
 /** From which to which side of a cell a line goes, by its corners inside: 1 top left, 2 top right, 4 bottom right, 8 bottom
  * left. The inside is to the right. Sides: T, R, B, L. */
 const LINES = ["", "TL", "RT", "RL", "BR", "TLBR", "BT", "BL", "LB", "TB", "RTLB", "RB", "LR", "TR", "LT", ""];
@@ -23,72 +25,23 @@ export function pathOf(runs, height) {
 
 /** Closed lines around the mask, as lists of [x, y] in pixels. */
 export function ringsOf(runs, height) {
-  const bounds = boundsOf(runs, height);
-  if (!bounds) return [];
-  const grid = gridOf(runs, height, bounds);
-  const toPixels = ([x, y]) => [(x + 0.5 - grid.margin) / grid.scale + bounds[0], (y + 0.5 - grid.margin) / grid.scale + bounds[1]];
-  return trace(smoothed(grid)).map(ring => rounded(ring).map(toPixels));
+  const grid = gridOf(runs, height);
+  if (!grid) return [];
+  // The grid is transposed, so its rings run the other way round.
+  return trace(grid).map(ring => simplified(rounded(ring)).map(grid.toPixels).reverse());
 }
 
-/** The share of each cell that the mask covers, with two empty cells around it. */
-function gridOf(runs, maskHeight, [x0, y0, x1, y1]) {
-  const scale = Math.min(1, MAX_SIDE / Math.max(x1 - x0, y1 - y0)), margin = 2;
-  const width = Math.ceil((x1 - x0) * scale) + 2 * margin, height = Math.ceil((y1 - y0) * scale) + 2 * margin;
-  const values = new Float32Array(width * height);
-  eachStretch(runs, maskHeight, (x, top, bottom) => {
-    const from = (top - y0) * scale, to = (bottom - y0) * scale;
-    eachShare((x - x0) * scale, (x - x0 + 1) * scale, (column, across) => {
-      eachShare(from, to, (row, down) => { values[(row + margin) * width + column + margin] += across * down; });
-    });
-  });
-  return { values, width, height, scale, margin };
-}
-
-/** Call `add(cell, share)` for each cell that the stretch from..to overlaps. */
-function eachShare(from, to, add) {
-  for (let cell = Math.floor(from); cell < to; cell++) {
-    const share = Math.min(to, cell + 1) - Math.max(from, cell);
-    if (share > 1e-6) add(cell, share);
-  }
-}
-
-/** Steps of single pixels become slopes. What is thinner than two pixels would vanish, so it keeps a little over half. */
-function smoothed({ values, width, height }) {
-  const across = new Float32Array(values.length), result = new Float32Array(values.length);
-  for (let i = 1; i < values.length - 1; i++) across[i] = (values[i - 1] + 2 * values[i] + values[i + 1]) / 4;
-  for (let i = width; i < values.length - width; i++) {
-    const blurred = (across[i - width] + 2 * across[i] + across[i + width]) / 4;
-    result[i] = Math.max(blurred, values[i] * (LEVEL + 0.1));
-  }
-  return { values: result, width, height };
-}
-
-/** Marching squares: the lines where the values cross the level, joined to rings. */
-function trace({ values, width, height }) {
+/** Marching squares: the lines where the values cross the level, joined to rings of [cell, line]. */
+function trace({ values, lines, length }) {
   const next = new Map();
-  for (let y = 0; y < height - 1; y++)
-    for (let x = 0; x < width - 1; x++) {
-      const i = y * width + x;
-      const corners = (values[i] >= LEVEL) + 2 * (values[i + 1] >= LEVEL) + 4 * (values[i + width + 1] >= LEVEL) + 8 * (values[i + width] >= LEVEL);
-      const lines = LINES[corners];
-      for (let k = 0; k < lines.length; k += 2) next.set(side(lines[k], i, width), side(lines[k + 1], i, width));
+  for (let y = 0; y < lines - 1; y++)
+    for (let x = 0; x < length - 1; x++) {
+      const i = y * length + x;
+      const corners = (values[i] >= LEVEL) + 2 * (values[i + 1] >= LEVEL) + 4 * (values[i + length + 1] >= LEVEL) + 8 * (values[i + length] >= LEVEL);
+      const crossed = LINES[corners];
+      for (let k = 0; k < crossed.length; k += 2) next.set(side(crossed[k], i, length), side(crossed[k + 1], i, length));
     }
-  return joined(next).map(ring => ring.map(id => crossing(id, values, width)));
-}
-
-/** Where the edge is nearly level, pixels make long flat steps, which the 3x3 blur leaves. */
-function rounded(ring) {
-  if (ring.length < MIN_POINTS) return ring;
-  const { length } = ring, number = 2 * REACH + 1;
-  return ring.map((_, index) => {
-    let x = 0, y = 0;
-    for (let k = index - REACH; k <= index + REACH; k++) {
-      const point = ring[(k + length) % length];
-      x += point[0];
-      y += point[1];
-    }
-    return [x / number, y / number];
-  });
+  return joined(next).map(ring => ring.map(id => crossing(id, values, length)));
 }
 
 /** The number of a cell's side: twice the number of its first corner, plus 1 if it goes down. */
@@ -116,4 +69,43 @@ function crossing(id, values, width) {
   const share = (LEVEL - here) / (there - here);
   const x = i % width, y = Math.floor(i / width);
   return isDown ? [x, y + share] : [x + share, y];
+}
+
+/** Where the edge is nearly level, pixels make long flat steps, which the smoothing of the grid leaves. */
+function rounded(ring) {
+  if (ring.length < MIN_POINTS) return ring;
+  const { length } = ring, reach = Math.max(MIN_REACH, Math.round(length * CELL)), number = 2 * reach + 1;
+  return ring.map((_, index) => {
+    let x = 0, y = 0;
+    for (let k = index - reach; k <= index + reach; k++) {
+      const point = ring[(k + length) % length];
+      x += point[0];
+      y += point[1];
+    }
+    return [x / number, y / number];
+  });
+}
+
+/** Without the points that are nearly on the line between those that stay (Douglas and Peucker, 1973). */
+function simplified(ring) {
+  const isKept = new Uint8Array(ring.length), half = ring.length >> 1;
+  const waiting = [[0, half], [half, ring.length]];
+  while (waiting.length) {
+    const [from, to] = waiting.pop(), at = farthest(ring, from, to);
+    isKept[from] = 1;
+    if (at) waiting.push([from, at], [at, to]);
+  }
+  return ring.filter((_, index) => isKept[index]);
+}
+
+/** The point between two others that is farthest from their line; 0 if none is farther than the tolerance. */
+function farthest(ring, from, to) {
+  const [x, y] = ring[from], [u, v] = ring[to % ring.length];
+  const span = Math.hypot(u - x, v - y) || 1;
+  let found = 0, most = TOLERANCE * span;
+  for (let index = from + 1; index < to; index++) {
+    const away = Math.abs((ring[index][0] - x) * (v - y) - (ring[index][1] - y) * (u - x));
+    if (away > most) [found, most] = [index, away];
+  }
+  return found;
 }

@@ -17,10 +17,8 @@ export async function cutOut({ blob, image, objects }) {
 /** One mask of all visible objects: white inside, black outside, exactly the pixels of the result. */
 export async function maskOf({ image, objects }) {
   const { canvas, context } = blank(image);
-  context.fillRect(0, 0, image.width, image.height);
-  context.globalCompositeOperation = "lighten";
-  for (const { runs, size } of objects.filter(each => each.runs))
-    context.drawImage(await createImageBitmap(imageOf(runs, size)), 0, 0);
+  const masks = objects.filter(each => each.runs).map(each => each.runs);
+  context.putImageData(imageOf(masks, [image.height, image.width]), 0, 0);
   return pngOf(canvas);
 }
 

@@ -6,7 +6,7 @@ const CLICK_PX = 5;
 
 const KEYS = {
   "+": canvas => canvas.zoom(STEP), "=": canvas => canvas.zoom(STEP), "-": canvas => canvas.zoom(1 / STEP),
-  "0": canvas => canvas.fit(), "c": canvas => canvas.compare(!canvas.isComparing),
+  "0": canvas => canvas.fit(), "c": canvas => canvas.compare(),
   ArrowLeft: canvas => canvas.pan(PAN_PX, 0), ArrowRight: canvas => canvas.pan(-PAN_PX, 0),
   ArrowUp: canvas => canvas.pan(0, PAN_PX), ArrowDown: canvas => canvas.pan(0, -PAN_PX),
 };

@@ -52,9 +52,10 @@ export class Jobs extends EventTarget {
   async cancel(record) {
     try {
       if (!record.jobId) return this.#cancelUpload(record);
-      this.#take(record, await api.cancel(record.jobId));
+      const { signal } = this.#aborts.get(record.id) ?? new AbortController();
+      this.#take(record, await this.#persist(record, signal, () => api.cancel(record.jobId)));
     } catch (error) {
-      if (error.type !== "job_ended") this.#change(record, { problem: error.message });
+      if (error.type !== "job_ended" && error.name !== "AbortError") this.#change(record, { problem: error.message });
       return;
     }
     this.#aborts.get(record.id)?.abort();
@@ -107,7 +108,7 @@ export class Jobs extends EventTarget {
         return await task();
       } catch (error) {
         if (error.status !== 401 && !error.isTemporary) throw error;
-        this.#change(record, { problem: error.message });
+        this.#change(record, { problem: error.message, state: record.state === "uploading" ? "waiting" : record.state });
         await pause(error.status === 401 ? null : pause_ms, signal);
       }
     }

@@ -1,19 +1,42 @@
 // Draws a picture and its objects on a canvas: tint, and a light and a dark line that are visible on any ground.
 
-/** `context` draws in pixels of the image. `line`: width of lines in these pixels. */
-export function paint(context, bitmap, image, objects, { opacity, line, highlighted = null }) {
+/** Widths of the coloured line. */
+const NORMAL = 1.6, WIDE = 2.6;
+/** Opacity of what is drawn again. */
+const STRONGER = 0.35;
+
+/** `context` draws in pixels of the image. `line`: width of lines in these pixels. `original`: the share of the picture, from the
+ * left, that has no masks. */
+export function paint(context, bitmap, image, objects, { opacity, line, original = 0 }) {
   if (bitmap) context.drawImage(bitmap, 0, 0, image.width, image.height);
-  for (const object of objects) if (object !== highlighted) paintObject(context, object, opacity, line, false);
-  if (highlighted && objects.includes(highlighted)) paintObject(context, highlighted, opacity, line, true);
+  if (original === 1) return;
+  context.save();
+  if (original) clipTo(context, image, original * image.width, line);
+  for (const object of objects) paintObject(context, object, opacity, line, NORMAL);
+  context.restore();
 }
 
-function paintObject(context, { path, runs, colour }, opacity, line, isHighlighted) {
+/** Draw one object again, in front of all others and stronger. */
+export function emphasize(context, object, line) {
+  paintObject(context, object, STRONGER, line, WIDE);
+}
+
+/** Draw only to the right of x, and a line there. */
+function clipTo(context, { width, height }, x, line) {
+  const border = new Path2D(`M${x} 0V${height}`), right = new Path2D();
+  stroke(context, border, "#000c", 4.5 * line);
+  stroke(context, border, "#fff", 2 * line);
+  right.rect(x, -height, width, 3 * height);
+  context.clip(right);
+}
+
+function paintObject(context, { path, runs, colour }, opacity, line, width) {
   context.lineJoin = "round";
   stroke(context, path, "#000c", 4.5 * line);
   stroke(context, path, "#fff", 3.2 * line);
-  stroke(context, path, colour, (isHighlighted ? 2.6 : 1.6) * line);
+  stroke(context, path, colour, width * line);
   if (!runs) return;
-  context.globalAlpha = isHighlighted ? Math.min(1, opacity + 0.25) : opacity;
+  context.globalAlpha = opacity;
   context.fillStyle = colour;
   context.fill(path, "evenodd");
   context.globalAlpha = 1;

@@ -14,8 +14,10 @@ export class ResultCard {
   #isNear = false;
   #state = "";
 
-  /** `on`: {cancel(), retry(), remove(), ask(phrase), keep()}. `ask` resolves to whether it could. */
-  constructor(record, history, on) {
+  /** `on`: {cancel(), retry(), remove(), ask(phrase), keep()}. `ask` resolves to whether it could. `picture`: null if the history
+   * has it. */
+  constructor(record, history, on, picture) {
+    this.#picture = picture;
     Object.assign(this, { record, history, on });
     this.canvas = new MaskCanvas(`Picture of ${record.name}, with masks for ${record.prompt}`, "canvas-help");
     this.status = el("p", { class: "status" });
@@ -39,6 +41,7 @@ export class ResultCard {
     this.element.dataset.state = record.state;
     this.status.textContent = words;
     this.note.textContent = isProblem && words !== record.problem ? record.problem : "";
+    this.note.classList.toggle("is-bad", Boolean(isProblem));
     const { state } = record;
     this.bar.classList.toggle("is-idle", !isActive(record));
     if (state === "uploading") this.bar.value = record.progress ?? 0;
@@ -68,7 +71,7 @@ export class ResultCard {
       say: words => this.#say(words),
     });
     this.body.replaceChildren(this.#result.element);
-    void this.#load();
+    if (this.#isNear) void this.#load();
   }
 
   #say(words) {
@@ -77,7 +80,7 @@ export class ResultCard {
   }
 
   #phraseForm() {
-    const field = el("input", { name: "phrase", placeholder: "Something else in this picture", "aria-label": "Next phrase for this picture", autocomplete: "off", maxlength: "512" });
+    const field = el("input", { name: "phrase", placeholder: "Next phrase", "aria-label": "Next phrase for this picture", autocomplete: "off", maxlength: "512" });
     const submit = event => {
       event.preventDefault();
       const phrase = field.value.trim();
@@ -103,10 +106,11 @@ export class ResultCard {
   #unload() {
     this.canvas.bitmap?.close();
     this.canvas.bitmap = null;
+    this.canvas.draw();
   }
 
   async #load() {
-    this.#picture = await this.history.picture(this.record.pictureId) ?? null;
+    this.#picture = await this.history.picture(this.record.pictureId) ?? this.#picture;
     await this.#fetchPicture();
     const blob = this.#picture?.view ?? this.#picture?.blob;
     const bitmap = blob ? await viewOf(blob).catch(() => null) : null;
@@ -114,8 +118,9 @@ export class ResultCard {
     this.#unload();
     if (bitmap) this.canvas.image = { width: bitmap.width, height: bitmap.height };
     this.canvas.bitmap = bitmap;
-    this.#result?.show(bitmap, this.#picture);
+    this.element.classList.toggle("is-blank", !bitmap);
     this.canvas.draw();
+    await this.#result?.show(bitmap, this.#picture);
   }
 
   /** A picture behind an address, or in a format that this browser cannot show: the service has a PNG of it. */

@@ -12,6 +12,7 @@ const FILES = [
 ];
 
 export class ResultView {
+  #filled = null;
   #objects = [];
   #threshold = 0;
 
@@ -25,11 +26,13 @@ export class ResultView {
   }
 
   /** Show the objects over this bitmap; null while the picture is not known. */
-  show(bitmap, picture) {
+  async show(bitmap, picture) {
     const { result } = this.record.job;
     this.picture = picture;
-    if (!this.#objects.length) this.#fill(objectsOf(result, bitmap, this.record.choices));
     Object.assign(this.canvas, { bitmap, image: result.image });
+    this.canvas.draw();
+    this.#filled ??= objectsOf(result, bitmap, this.record.choices).then(objects => this.#fill(objects));
+    await this.#filled;
     this.#refresh();
   }
 
@@ -45,7 +48,7 @@ export class ResultView {
 
   #refresh() {
     for (const each of this.#objects) each.row.hidden = each.score < this.#threshold;
-    this.canvas.objects = this.#shown;
+    this.canvas.objects = this.#shown.sort((one, other) => other.area - one.area);  // small ones in front, so that all can be pointed at
     this.canvas.draw();
   }
 
@@ -61,13 +64,17 @@ export class ResultView {
 
   #tools() {
     const { canvas } = this;
-    const compare = button("Compare", () => canvas.compare(!canvas.isComparing), { "aria-pressed": "false", title: "Show the picture without masks (C)" });
-    canvas.addEventListener("compared", () => compare.setAttribute("aria-pressed", canvas.isComparing));
+    const compare = button("Compare", () => canvas.compare(), { "aria-pressed": "false", title: "Show the picture without masks (C)" });
+    const original = slider("Original up to", 0, value => canvas.compare(value));
+    canvas.addEventListener("compared", () => {
+      compare.setAttribute("aria-pressed", canvas.original > 0);
+      original.show(canvas.original);
+    });
     const opacity = slider("Opacity", canvas.opacity, value => { canvas.opacity = value; canvas.draw(); });
     const threshold = slider("Lowest score", 0, value => { this.#threshold = value; this.#refresh(); });
     return el("div", { class: "tools" },
       button("+", () => canvas.zoom(1.5), { "aria-label": "Zoom in" }), button("−", () => canvas.zoom(1 / 1.5), { "aria-label": "Zoom out" }),
-      button("Fit", () => canvas.fit(), { "aria-label": "Show the whole picture" }), compare, opacity, threshold);
+      button("Fit", () => canvas.fit(), { "aria-label": "Show the whole picture" }), compare, original.element, opacity.element, threshold.element);
   }
 
   #files() {
@@ -97,12 +104,18 @@ export class ResultView {
   }
 }
 
+/** A slider from 0 to 1. `show(value)` shows what something else has set. */
 function slider(name, value, set) {
-  const range = el("input", { type: "range", min: "0", max: "1", step: "0.05", value: String(value) });
-  const shown = el("span", { text: value.toFixed(2), "aria-hidden": "true" });
+  const range = el("input", { type: "range", min: "0", max: "1", step: "0.05" });
+  const shown = el("span", { "aria-hidden": "true" });
+  const show = value => {
+    range.value = value;
+    shown.textContent = value.toFixed(2);
+  };
   range.addEventListener("input", () => {
-    shown.textContent = range.valueAsNumber.toFixed(2);
+    show(range.valueAsNumber);
     set(range.valueAsNumber);
   });
-  return el("label", { class: "slider" }, name, range, shown);
+  show(value);
+  return { element: el("label", { class: "slider" }, name, range, shown), show };
 }

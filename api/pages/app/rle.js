@@ -43,12 +43,20 @@ export function boundsOf(runs, height) {
   return x1 ? [x0, y0, x1, y1] : null;
 }
 
-/** The mask as white pixels on black. */
-export function imageOf(runs, [height, width]) {
-  const image = new ImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer).fill(0xff000000);
-  eachStretch(runs, height, (x, y0, y1) => {
-    for (let y = y0; y < y1; y++) pixels[y * width + x] = 0xffffffff;
-  });
+/** What any of these masks covers, as white pixels on black. */
+export function imageOf(masks, [height, width]) {
+  const columns = new Uint8Array(width * height);  // like the run lengths; filling rows would take ten times as long
+  for (const runs of masks) fillRuns(columns, runs);
+  const image = new ImageData(width, height), pixels = new Uint32Array(image.data.buffer);
+  for (let y = 0, i = 0; y < height; y++)
+    for (let x = 0; x < width; x++, i++) pixels[i] = columns[x * height + y] ? 0xffffffff : 0xff000000;
   return image;
+}
+
+function fillRuns(columns, runs) {
+  let position = 0;
+  runs.forEach((run, index) => {
+    if (index % 2) columns.fill(1, position, position + run);
+    position += run;
+  });
 }

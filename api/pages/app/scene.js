@@ -6,20 +6,38 @@ import { countsToRuns, eachStretch } from "./rle.js";
 
 const SAMPLE_SIDE = 160;
 const GREY = [128, 128, 128];
+/** How long the page may not react while outlines are made. */
+const SLICE_MS = 16;
 
-/** The objects of a result: {label, score, area, box, runs, path, colour, isShown}. `choices`: what the user changed, by index. */
-export function objectsOf(result, bitmap, choices) {
-  const objects = result.objects.map(found => ({ ...found, label: found.label ?? "unknown", ...shapeOf(found) }));
-  const means = bitmap ? meansOf(objects, result.image, bitmap) : objects.map(() => GREY);
+/** The objects of a result: {label, score, area, box, runs, path, colour, isShown}. `choices`: what the user changed, by index.
+ * `bitmap` is not used any more once this function has returned its promise. */
+export async function objectsOf(result, bitmap, choices) {
+  const sample = bitmap && sampleOf(result.image, bitmap);
+  const objects = await inSlices(result.objects, found => ({ ...found, label: found.label ?? "unknown", ...shapeOf(found) }));
+  const means = objects.map(each => (sample ? meanOf(each, result.image, sample) : GREY));
   const colours = coloursOf(objects.map(each => each.box), means, Math.max(result.image.width, result.image.height) / 50);
   return objects.map((each, index) => ({ ...each, colour: colours[index], isShown: true, ...choices[index] }));
 }
 
+/** `list.map(make)`, with pauses in which the page reacts. */
+async function inSlices(list, make) {
+  const made = [];
+  let end_ms = performance.now() + SLICE_MS;
+  for (const each of list) {
+    if (performance.now() > end_ms) {
+      await new Promise(resolve => setTimeout(resolve));
+      end_ms = performance.now() + SLICE_MS;
+    }
+    made.push(make(each));
+  }
+  return made;
+}
+
 function shapeOf(found) {
   const mask = [found.mask, ...found.alternate_masks].find(each => each?.format === "rle");
-  if (!mask) return { size: null, runs: null, path: boxPath(found.box) };
+  if (!mask) return { runs: null, path: boxPath(found.box) };
   const runs = countsToRuns(mask.counts);
-  return { size: mask.size, runs, path: pathOf(runs, mask.size[0]) };
+  return { runs, path: pathOf(runs, mask.size[0]) };
 }
 
 function boxPath([x0, y0, x1, y1]) {
@@ -28,17 +46,17 @@ function boxPath([x0, y0, x1, y1]) {
   return path;
 }
 
-/** The mean colour under each object, measured in a small copy of the picture. */
-function meansOf(objects, image, bitmap) {
+/** A small copy of the picture. */
+function sampleOf(image, bitmap) {
   const scale = Math.min(1, SAMPLE_SIDE / Math.max(image.width, image.height));
   const width = Math.max(1, Math.round(image.width * scale)), height = Math.max(1, Math.round(image.height * scale));
   const context = new OffscreenCanvas(width, height).getContext("2d");
   context.drawImage(bitmap, 0, 0, width, height);
-  const { data } = context.getImageData(0, 0, width, height);
-  return objects.map(each => meanOf(each, image, data, width, height));
+  return context.getImageData(0, 0, width, height);
 }
 
-function meanOf({ runs, box }, image, data, width, height) {
+/** The mean colour under an object. */
+function meanOf({ runs, box }, image, { data, width, height }) {
   const sum = [0, 0, 0];
   let number = 0;
   const add = (x, y0, y1) => {
