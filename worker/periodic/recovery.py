@@ -12,7 +12,7 @@ from shared.settings import Settings
 from shared.store.leases import LeaseStore
 from worker.process_locks import ProcessLocks, WorkerRecord
 
-RECOVERY_S = 0.5
+RECOVERY_S = 0.25
 """Period in which a worker looks whether another worker of this machine has ended."""
 
 logger = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ class Recovery:
 
     def _reap(self, ended: WorkerRecord) -> None:
         reaped = self._store.reap_worker(ended.model_id, ended.worker_id)
-        failpoint("worker.recovered")
         if reaped.released or reaped.failed:
+            failpoint("worker.recovered")
             logger.warning(
                 "worker %s has ended: %d of its jobs are queued again, %d failed",
                 *(ended.worker_id, reaped.released, reaped.failed),
