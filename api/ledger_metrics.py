@@ -19,7 +19,7 @@ _TERMINAL = [status for status in JobStatus if status.is_terminal]
 _COUNTERS = {
     "accepted": ("maskq_jobs_accepted", "Accepted jobs."),
     "cached": ("maskq_result_cache_hits", "Accepted jobs that the result cache answered."),
-    "reaped": ("maskq_leases_reaped", "Leases that ran out because a worker died, froze or was disconnected."),
+    "reaped": ("maskq_leases_reaped", "Jobs taken from workers that died, froze or were disconnected."),
 }
 _GAUGES = {
     "running": ("maskq_jobs_processing", "Jobs in flight: claimed by a worker."),

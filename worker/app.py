@@ -12,6 +12,7 @@ from shared.registry import served_model
 from shared.settings import Settings
 from shared.store.image_store import ImageStore
 from shared.store.rights import Process
+from worker.periodic.recovery import recover_before_start
 from worker.service import WorkerService
 
 StartService = Callable[[Settings, Callable[[], None], Callable[[str], None]], WorkerService]
@@ -36,6 +37,7 @@ def run_worker(start_service: StartService) -> int:
         notifier.notify(WEBHOOK_QUEUE, job_id)
 
     def start() -> WorkerService:
+        recover_before_start(settings)
         return start_service(settings, notify_worker, notify_webhooks)
 
     threads = settings.worker.worker_threads

@@ -9,7 +9,7 @@ from typing import Self
 
 from redis.exceptions import RedisError
 
-from shared.process.identity import process_name
+from shared.process.identity import unique_process_name
 from shared.process.notifier import POLL_S
 from shared.process.periodic import PeriodicTask
 from shared.settings import LivenessSettings, Settings, WorkerSettings
@@ -21,6 +21,8 @@ from worker.periodic.cancel_listener import CancelListener
 from worker.periodic.engine_watchdog import EngineWatchdog, WatchedEngine
 from worker.periodic.lease_renewal import LeaseRenewal
 from worker.periodic.queue_poll import QueuePoll
+from worker.periodic.recovery import RECOVERY_S, Recovery
+from worker.process_locks import ProcessLocks
 
 _SWEEP_S = 600.0
 """Period in which a worker removes images that no job needs."""
@@ -43,6 +45,7 @@ class WorkerService:
         notify_webhooks: Callable[[str], None],
         liveness: LivenessSettings,
         worker: WorkerSettings,
+        locks: ProcessLocks,
     ) -> None:
         """`notify_worker` makes one more thread, of this worker or of another, look for jobs. `notify_webhooks` starts
         the delivery of a job's webhook. The service closes `store` and `pipeline` when it stops."""
@@ -50,18 +53,21 @@ class WorkerService:
         self._model_id = model_id
         self._pipeline = pipeline
         self._drain_s = liveness.drain_s
-        self._worker_id = process_name()
+        self._worker_id = store.worker_id
+        self._locks = locks
         self._claims = Claims(store, model_id, worker.worker_threads)
         self._metrics = WorkerMetrics(worker, model_id, lambda: len(self._claims), engine.stats)
         self._job_loop = JobLoop(store, self._claims, pipeline, self._metrics, notify_webhooks)
         self._cancels = CancelListener(store, self._claims)
         renewal = LeaseRenewal(store, self._claims, model_id, self._worker_id, liveness.give_up_s)
         poll = QueuePoll(store, self._claims, model_id, worker.worker_threads, notify_worker)
+        recovery = Recovery(store, locks, poll.poll)
         watchdog = EngineWatchdog(engine, worker.stuck_s)
         self._periodic_tasks: Sequence[PeriodicTask] = [
             PeriodicTask("heartbeat", liveness.heartbeat_s, renewal.renew),
             PeriodicTask("lease limit", min(_MAX_CHECK_S, liveness.give_up_s / 4), renewal.drop_unrenewed),
             PeriodicTask("reaper", liveness.heartbeat_s, lambda: store.reap(model_id)),
+            PeriodicTask("recovery", RECOVERY_S, recovery.run),
             PeriodicTask("queue poll", POLL_S, poll.poll),
             PeriodicTask("engine watchdog", min(_MAX_CHECK_S, worker.stuck_s / 4), watchdog.check),
             PeriodicTask("image sweeper", _SWEEP_S, store.sweep_images),
@@ -79,13 +85,15 @@ class WorkerService:
         notify_webhooks: Callable[[str], None],
     ) -> Self:
         """A service with a store of its own. Arguments as in the constructor."""
-        store = LeaseStore.connect(settings)
+        store = LeaseStore.connect(settings, unique_process_name())
         notify = notify_worker, notify_webhooks
-        return cls(store, model_id, pipeline, engine, *notify, settings.liveness, settings.worker)
+        locks = ProcessLocks.of(settings)
+        return cls(store, model_id, pipeline, engine, *notify, settings.liveness, settings.worker, locks)
 
     def start(self) -> None:
-        """Start the periodic tasks and the metrics server."""
+        """Start the periodic tasks and the metrics server. From here on others can see that this process has ended."""
         self._metrics.serve()
+        self._locks.hold(self._worker_id, self._model_id)
         for task in self._periodic_tasks:
             task.start()
 
@@ -110,4 +118,5 @@ class WorkerService:
             self._store.deregister(self._model_id, self._worker_id)
         except RedisError as error:
             logger.warning("could not remove this worker from the live ones: %s", type(error).__name__)
+        self._locks.close()
         self._store.close()

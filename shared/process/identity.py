@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from collections.abc import Iterable
 
@@ -12,6 +13,11 @@ def process_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
+def unique_process_name() -> str:
+    """`HOST:PID:RANDOM`, another one with each call. A container that is started again has the same host and pid."""
+    return f"{process_name()}:{secrets.token_hex(8)}"
+
+
 def is_any_here(names: Iterable[str]) -> bool:
     """Whether one of these processes runs on this host. A container is a host of its own."""
-    return any(name.rpartition(":")[0] == socket.gethostname() for name in names)
+    return any(name.partition(":")[0] == socket.gethostname() for name in names)

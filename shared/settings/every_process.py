@@ -58,8 +58,8 @@ class LivenessSettings(SettingsGroup):
     lease_s: PositiveSeconds = Field(
         30.0,
         description="Seconds that a job stays with a worker that sends no heartbeat. Above MASKQ_GIVE_UP_S: a worker "
-        "must drop a job before another one gets it. Lower it to recover sooner from a lost worker; raise it if the "
-        "network fails for longer.",
+        "must drop a job before another one gets it. Lower it to recover sooner from a lost "
+        "machine; raise it if the network fails for longer. A killed process is noticed before.",
     )
     restart_grace_s: Seconds = Field(
         30.0,

@@ -31,7 +31,8 @@ class CheckpointSettings(SettingsGroup):
     )
     cache_dir: Path = Field(
         Path.home() / ".cache" / "maskq",
-        description="Folder for official weights and vae-oid.npz, which are fetched once. In containers, a volume.",
+        description="Folder for official weights and vae-oid.npz, which are fetched once, and for locks that show "
+        "which workers of this machine have ended. In containers, a volume that the workers of a host share.",
     )
     base_model: str = Field(
         "",

@@ -73,8 +73,10 @@ class Reaped:
 class LeaseStore:
     """Sync, safe to share between threads. Every method raises `redis.RedisError` if the server does not answer."""
 
-    def __init__(self, redis: Redis, settings: Settings) -> None:
+    def __init__(self, redis: Redis, settings: Settings, worker_id: str = "") -> None:
+        """`worker_id` is in every claim. Empty: only the end of its lease ends a claim that nobody finishes."""
         self._redis = redis
+        self.worker_id = worker_id
         self._settings = settings
         self._retention = retention_arguments(settings.retention)
         self._lease_ms = round(settings.liveness.lease_s * 1000)
@@ -88,10 +90,10 @@ class LeaseStore:
         self._live = SyncScript(redis, "live")
 
     @classmethod
-    def connect(cls, settings: Settings) -> Self:
+    def connect(cls, settings: Settings, worker_id: str = "") -> Self:
         """A store with its own pool of connections. A command whose connection is lost is not sent again, because a
         claim must not be made twice. A job whose claim did not reach the worker is released when its lease ends."""
-        return cls(sync_redis(settings.redis), settings)
+        return cls(sync_redis(settings.redis), settings, worker_id)
 
     def close(self) -> None:
         self._redis.close()
@@ -100,7 +102,13 @@ class LeaseStore:
         """Claim the next job for this model; None if there is none for this worker. Only an idle worker, which has no
         other job in flight, receives a quarantined job, and must run it alone. Jobs of `full_clients` are claimed only
         if no other client has one among the next."""
-        found = self._claim(model=model_id, lease_ms=self._lease_ms, is_idle=is_idle, full_clients=list(full_clients))
+        found = self._claim(
+            model=model_id,
+            lease_ms=self._lease_ms,
+            worker=self.worker_id,
+            is_idle=is_idle,
+            full_clients=list(full_clients),
+        )
         if not found:
             return None
         job = job_from_hash(named_values(found["record"]))
@@ -137,18 +145,18 @@ class LeaseStore:
         uptime_s = self._redis.info("server")["uptime_in_seconds"]
         if uptime_s < self._settings.liveness.restart_grace_s:
             return Reaped()
-        found = self._reap(
-            model=model_id,
-            max_losses_alone=_MAX_LOSSES_ALONE,
-            worker_lost=_WORKER_LOST.model_dump_json(),
-            deadline_exceeded=_DEADLINE_EXCEEDED.model_dump_json(),
-            max_jobs=_MAX_JOBS_REAPED,
-            **self._retention,
-        )
-        self._remove_images([text(each) for each in found.pop("ended")])
-        reaped = Reaped(**found)
+        reaped = self._reap_jobs(model_id)
         if reaped != Reaped():
             logger.warning("%s: %s", model_id, reaped)
+        return reaped
+
+    def reap_worker(self, model_id: str, worker_id: str) -> Reaped:
+        """Requeue or fail the jobs of a worker at once, whatever their leases, and remove it from the live workers.
+
+        Only for who knows that its process has ended. Its id must be one that no other process has had.
+        """
+        reaped = self._reap_jobs(model_id, worker_id)
+        self.deregister(model_id, worker_id)
         return reaped
 
     def sweep_images(self) -> int:
@@ -186,6 +194,19 @@ class LeaseStore:
     def deregister(self, model_id: str, worker_id: str) -> None:
         """Remove a worker that stops from the live workers."""
         self._redis.zrem(key_names.workers(model_id), worker_id)
+
+    def _reap_jobs(self, model_id: str, worker_id: str = "") -> Reaped:
+        found = self._reap(
+            model=model_id,
+            worker=worker_id,
+            max_losses_alone=_MAX_LOSSES_ALONE,
+            worker_lost=_WORKER_LOST.model_dump_json(),
+            deadline_exceeded=_DEADLINE_EXCEEDED.model_dump_json(),
+            max_jobs=_MAX_JOBS_REAPED,
+            **self._retention,
+        )
+        self._remove_images([text(each) for each in found.pop("ended")])
+        return Reaped(**found)
 
     def _image(self, job_id: str) -> bytes | None:
         if self._images:

@@ -31,6 +31,7 @@ _NO_END = float("inf")
 _API_POINTS = ("api.read", "api.submitted")
 _BATCH_POINT = "api.batch_part"
 _SERVICE_POINTS = ("worker.claimed", "worker.finishing", "worker.finished")
+_RECOVERY_POINT = "worker.recovered"
 _PIPELINE_POINTS = ("worker.prepared", "worker.answered", "worker.rendered")
 
 
@@ -137,7 +138,7 @@ def everything_is_up(deployment: Deployment) -> None:
 def test_every_failpoint_in_the_code_is_tested_here(root: Path) -> None:
     sources = [path.read_text("utf-8") for folder in ("api", "worker") for path in (root / folder).rglob("*.py")]
     points = set(re.findall(r'failpoint\("([^"]+)"\)', "".join(sources)))
-    assert points == {*_API_POINTS, _BATCH_POINT, *_SERVICE_POINTS, *_PIPELINE_POINTS}
+    assert points == {*_API_POINTS, _BATCH_POINT, *_SERVICE_POINTS, _RECOVERY_POINT, *_PIPELINE_POINTS}
 
 
 def test_api_killed_within_a_batch_and_the_repeated_request_adds_only_what_is_missing(
@@ -199,6 +200,17 @@ def test_worker_sigkill_mid_job_and_another_worker_has_it(deployment: Deployment
     deployment.wait_for(job_id, "processing")
     other.hold_down(0)
     one.kill(_NO_END)
+    assert deployment.succeeded(job_id)["attempt"] == 2
+
+
+def test_worker_killed_while_it_recovers_jobs_and_they_lose_one_attempt(deployment: Deployment, tmp_path: Path) -> None:
+    deployment.arm(deployment.fleet.workers, _RECOVERY_POINT, armed := tmp_path / "armed")
+    one, other = deployment.leave_one_worker()
+    job_id = deployment.submit(SLOW)
+    deployment.wait_for(job_id, "processing")
+    one.kill()
+    deployment.fleet.wait_for(lambda: not armed.exists(), "the second death")
+    other.hold_down(0)
     assert deployment.succeeded(job_id)["attempt"] == 2
 
 

@@ -27,6 +27,7 @@ from testing.factories import new_job, segmentation_result
 from testing.scripted_worker import IdleEngine
 from worker.claims import Claims
 from worker.pipeline_result import PipelineResult
+from worker.process_locks import ProcessLocks
 from worker.service import WorkerService
 
 _T = TypeVar("_T")
@@ -247,14 +248,15 @@ def test_a_worker_that_cannot_reach_the_store_drops_its_jobs(
 
 @pytest.mark.slow
 def test_a_job_claimed_after_a_long_pause_of_heartbeats_is_kept(
-    settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
+    settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline, tmp_path: Path
 ) -> None:
     give_up_s = 2.0
     # Not valid as settings: a pause of heartbeats that only a store without a response could cause.
     liveness = settings.liveness.model_copy(update={"heartbeat_s": 60.0, "give_up_s": give_up_s})
     notify = (lambda: None), (lambda _: None)
-    store = LeaseStore.connect(settings)
-    service = WorkerService(store, "demo", pipeline, IdleEngine(), *notify, liveness, settings.worker)
+    store = LeaseStore.connect(settings, "me")
+    locks = ProcessLocks(tmp_path)
+    service = WorkerService(store, "demo", pipeline, IdleEngine(), *notify, liveness, settings.worker, locks)
     service.start()
     time.sleep(give_up_s * 1.5)
     pipeline.first = lambda: time.sleep(give_up_s * 0.5)

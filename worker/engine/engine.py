@@ -181,7 +181,6 @@ class Engine:
 
 
 def _end_process(reason: str) -> None:
-    """End this process, which cannot continue. A supervisor restarts it, and other workers get its jobs when their
-    leases expire."""
+    """End this process, which cannot continue. A supervisor restarts it, and other workers get its jobs."""
     logger.critical("%s: ending the process", reason, exc_info=True)
     os._exit(os.EX_SOFTWARE)

@@ -30,7 +30,7 @@ class EngineWatchdog:
 
     def check(self) -> None:
         """End the process if the engine is stuck: a thread cannot be interrupted, a process can. A supervisor restarts
-        it, and other workers get its jobs when their leases expire. A periodic task."""
+        it, and other workers get its jobs. A periodic task."""
         if self._engine.stuck_s > self._max_stuck_s:
             logger.critical("the engine has made no progress for %.0f s: ending the process", self._engine.stuck_s)
             os._exit(os.EX_SOFTWARE)

@@ -1,6 +1,7 @@
 -- queued -> processing: a worker claims the next job, under a new fence token and a lease.
 ---@param model string
 ---@param lease_ms number  length of the lease
+---@param worker? string  the worker's id, if others can see that its process has ended
 ---@param is_idle boolean  whether the worker has no other job in flight
 ---@param full_clients string[]  clients that have their share of the worker's jobs in flight
 -- Returns `record`: fields and values of the job's hash; or nothing if no job waits that this worker may claim.
@@ -76,7 +77,7 @@ stop_waiting(id, model)
 local now = now_ms()
 redis.call('HSET', job_key(id), 'status', 'processing', 'started_at_ms', whole(now))
 redis.call('HINCRBY', job_key(id), 'attempt', 1)
-redis.call('HINCRBY', job_key(id), 'fence', 1)
+set_holder(id, redis.call('HINCRBY', job_key(id), 'fence', 1), args.worker)
 redis.call('ZADD', running_key(model), whole(now + args.lease_ms), id)
 redis.call('PUBLISH', CHANGES, id)
 return {record = redis.call('HGETALL', job_key(id))}

@@ -68,6 +68,23 @@ local function is_claimed_with(id, fence)
     return job[1] == 'processing' and tonumber(job[2]) == tonumber(fence)
 end
 
+-- Which worker has claimed a job. The fence token is part of it: workers of an older version do not change the field.
+local function set_holder(id, fence, worker)
+    redis.call('HSET', job_key(id), 'holder', fence .. ' ' .. (worker or ''))
+end
+
+-- The running jobs of a model that a worker has claimed.
+local function held_by(model, worker)
+    local held = {}
+    for _, id in ipairs(redis.call('ZRANGE', running_key(model), 0, -1)) do
+        local job = redis.call('HMGET', job_key(id), 'fence', 'holder')
+        if job[2] == (job[1] or '') .. ' ' .. worker then
+            held[#held + 1] = id
+        end
+    end
+    return held
+end
+
 -- The virtual time of the fair queue: the start tag that service has reached.
 local function virtual_time(model)
     return tonumber(redis.call('HGET', flows_key(model), 'virtual_time') or 0)

@@ -1,10 +1,12 @@
--- processing -> queued | failed: jobs whose lease has ended because their worker died, froze or lost its connection.
+-- processing -> queued | failed: jobs whose lease has ended because their worker died, froze or lost its connection; or
+-- the jobs of a worker whose process is known to have ended.
 -- queued | processing -> canceled: jobs whose deadline has passed.
 ---@param model string
+---@param worker? string  id of a worker that has ended: only its jobs, whatever their leases
 ---@param max_losses_alone number  a job that lost so many workers while it ran alone fails
 ---@param worker_lost string  error of such a job as JSON
 ---@param deadline_exceeded string  error of a job whose deadline has passed as JSON
----@param max_jobs number  most jobs for each of the two; the next call takes the rest
+---@param max_jobs number  most jobs whose lease or deadline has passed, each; the next call takes the rest
 ---@param retention_s number  seconds from a job's end until it expires
 ---@param image_retention_s number  seconds from a job's end until its image expires
 ---@param tombstone_s number  seconds from a job's expiry until that of its tombstone
@@ -15,7 +17,14 @@ local now = whole(now_ms())
 local released, failed = 0, 0
 local ended = {}
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', running_key(model), '-inf', now, 'LIMIT', 0, args.max_jobs)) do
+local function lost_jobs()
+    if args.worker then
+        return held_by(model, args.worker)
+    end
+    return redis.call('ZRANGEBYSCORE', running_key(model), '-inf', now, 'LIMIT', 0, args.max_jobs)
+end
+
+for _, id in ipairs(lost_jobs()) do
     -- Another job on the same worker may have caused the first loss. After it the job runs alone, and causes its losses.
     local losses = 0
     if redis.call('HGET', job_key(id), 'quarantined') == '1' then

@@ -47,6 +47,7 @@ class Entry:
     losses_alone: int = 0
     position: float = 0.0
     """Its score in the queue: the start tag, or the virtual time at which it was queued again if that is lower."""
+    worker: str = ""
     lease_until_ms: int = 0
     completed_ms: int | None = None
     error: str | None = None
@@ -131,8 +132,9 @@ class Model:
             ready[0].charged = charge
         return delay > 0
 
-    def start(self, entry: Entry) -> None:
+    def start(self, entry: Entry, worker: str) -> None:
         entry.status = JobStatus.PROCESSING
+        entry.worker = worker
         entry.started_ms = self.now_ms
         entry.attempt += 1
         entry.fence += 1
@@ -188,10 +190,11 @@ class Model:
         """Number of jobs that ended so, deleted ones included."""
         return sum(each.status is status for each in [*self.entries.values(), *self.deleted.values()])
 
-    def reap(self) -> Reaped:
+    def reap(self, worker: str = "") -> Reaped:
+        """Reap the jobs whose leases have ended, or those of a worker that has ended."""
         released = failed = canceled = 0
         for entry in self.of(JobStatus.PROCESSING):
-            if entry.lease_until_ms > self.now_ms:
+            if entry.worker != worker if worker else entry.lease_until_ms > self.now_ms:
                 continue
             entry.losses_alone += entry.is_quarantined
             if entry.losses_alone == _MAX_LOSSES_ALONE:

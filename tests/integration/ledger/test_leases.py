@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from redis import Redis
+
 from shared.domain.job import JobStatus
+from shared.store import key_names
 from shared.store.leases import Reaped
 from tests.clock import MovedClock
 from tests.integration.ledger.deployment import FAILURE, LEASE_S, MODEL, SUCCESS, Deploy, Deployment
@@ -74,6 +77,50 @@ def test_a_job_that_loses_three_workers_while_alone_fails_as_worker_lost(
         deployment.claim()
         clock.advance(LEASE_S)
         deployment.leases.reap(MODEL)
+    job = deployment.job(job_id)
+    assert (job.status, job.attempt) == (JobStatus.FAILED, 4)
+    assert job.error is not None
+    assert job.error.type == "worker_lost"
+
+
+def test_the_jobs_of_an_ended_worker_are_queued_at_once_and_no_others(deploy: Deploy) -> None:
+    lost, living, unnamed = (deploy(restart_grace_s=100_000) for _ in range(3))
+    lost.leases.worker_id, living.leases.worker_id = "lost", "living"
+    ids = [lost.submit() for _ in range(4)]
+    stale = lost.claim()
+    kept = [living.claim(is_idle=False), unnamed.claim(is_idle=False)]
+    canceled = lost.claim(is_idle=False)
+    lost.cancel(canceled.job.id)
+    assert living.leases.reap_worker(MODEL, "lost") == Reaped(released=1)
+    assert living.leases.reap_worker(MODEL, "lost") == Reaped()
+    job = living.job(ids[0])
+    assert (job.status, job.attempt, job.quarantined) == (JobStatus.QUEUED, 1, True)
+    assert not lost.leases.finish(stale, SUCCESS)
+    assert lost.leases.heartbeat(MODEL, "lost", [stale]) == {ids[0]}
+    assert [living.leases.finish(lease, SUCCESS) for lease in kept] == [True, True]
+
+
+def test_an_ended_worker_is_not_counted_as_alive(deployment: Deployment) -> None:
+    deployment.leases.heartbeat(MODEL, "lost")
+    deployment.leases.reap_worker(MODEL, "lost")
+    assert deployment.live_workers() == 0
+
+
+def test_a_claim_of_an_older_version_is_not_that_of_the_worker_before(deployment: Deployment, redis: Redis) -> None:
+    deployment.leases.worker_id = "lost"
+    job_id = deployment.submit()
+    deployment.claim()
+    redis.hincrby(key_names.job(job_id), "fence", 1)  # its script leaves the other fields as they are
+    assert deployment.leases.reap_worker(MODEL, "lost") == Reaped()
+    assert deployment.job(job_id).status is JobStatus.PROCESSING
+
+
+def test_a_job_that_kills_its_worker_again_and_again_fails_without_the_end_of_a_lease(deployment: Deployment) -> None:
+    deployment.leases.worker_id = "lost"
+    job_id = deployment.submit()
+    for _ in range(4):
+        deployment.claim()
+        deployment.leases.reap_worker(MODEL, "lost")
     job = deployment.job(job_id)
     assert (job.status, job.attempt) == (JobStatus.FAILED, 4)
     assert job.error is not None

@@ -48,6 +48,9 @@ _WANTED = st.builds(
     st.sampled_from((None, Webhook(url="https://example.com/hook", base_url="http://here/"))),
 )
 
+_WORKERS = st.sampled_from(("w1", "w2", ""))
+"""Empty: a worker of an older version, which does not say who it is."""
+
 
 class LedgerMachine(RuleBasedStateMachine):
     """Gives the same commands to the ledger and to the model."""
@@ -115,9 +118,10 @@ class LedgerMachine(RuleBasedStateMachine):
         if job_id in self._model.entries:
             assert self._submit(job_id, self._model.entries[job_id].wanted) == job_id
 
-    @rule(target=claimed, is_idle=st.booleans(), full=st.sets(st.sampled_from(("c1", "c2", "c3"))))
-    def claim(self, is_idle: bool, full: set[str]) -> Any:
+    @rule(target=claimed, is_idle=st.booleans(), full=st.sets(st.sampled_from(("c1", "c2", "c3"))), worker=_WORKERS)
+    def claim(self, is_idle: bool, full: set[str], worker: str) -> Any:
         entry = self._model.next_for(is_idle=is_idle, full_clients=full)
+        self.ledger.leases.worker_id = worker
         lease = self.ledger.leases.claim(MODEL, is_idle=is_idle, full_clients=full)
         if entry is None:
             assert lease is None
@@ -127,13 +131,13 @@ class LedgerMachine(RuleBasedStateMachine):
         assert (lease.job.id, lease.job.fence) not in self._leases
         self._leases[lease.job.id, lease.job.fence] = lease
         self._check_first_start(entry, full)
-        self._model.start(entry)
+        self._model.start(entry, worker)
         assert (lease.job.fence, lease.job.attempt) == (entry.fence, entry.attempt)
         return lease
 
-    @rule(target=claimed)
-    def claim_while_idle(self) -> Any:
-        return self.claim(is_idle=True, full=set())
+    @rule(target=claimed, worker=_WORKERS)
+    def claim_while_idle(self, worker: str) -> Any:
+        return self.claim(is_idle=True, full=set(), worker=worker)
 
     def _check_first_start(self, entry: Entry, full: set[str]) -> None:
         if entry.was_started:
@@ -205,8 +209,16 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def reap(self) -> None:
+        self._reap("")
+
+    @rule(worker=st.sampled_from(("w1", "w2")))
+    def reap_a_worker_that_has_ended(self, worker: str) -> None:
+        self._reap(worker)
+
+    def _reap(self, worker: str) -> None:
         before = [each for each in self._model.entries.values() if not each.is_ended]
-        assert self.ledger.leases.reap(MODEL) == self._model.reap()
+        leases = self.ledger.leases
+        assert (leases.reap_worker(MODEL, worker) if worker else leases.reap(MODEL)) == self._model.reap(worker)
         for entry in before:
             if entry.status is JobStatus.CANCELED:
                 self._fairness.on_canceled(entry)
