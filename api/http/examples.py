@@ -12,7 +12,6 @@ _URL = "https://maskq.example.com"
 _AT_MS = 1_796_000_000_000
 _DAY_MS = 86_400_000
 
-
 _OBJECT = SegmentedObject(
     label="red circle",
     score=0.97,
@@ -52,11 +51,11 @@ _ENDED: dict[str, Any] = {
 _SUCCEEDED = _QUEUED.model_copy(update={**_ENDED, "status": JobStatus.SUCCEEDED, "model_s": 0.7, "batch_size": 4})
 _CANCELED = _QUEUED.model_copy(update={**_ENDED, "status": JobStatus.CANCELED})
 
-_queued = JobView.of(_QUEUED, 0, None, _URL)
-_succeeded = JobView.of(_SUCCEEDED, None, _RESULT, _URL)
-_canceled = JobView.of(_CANCELED, None, None, _URL)
-_page = JobPage(jobs=[JobView.of(_SUCCEEDED, None, None, _URL)], next_cursor=None)
-_model = ModelView(id="demo", about="The demo checkpoint.", resolution=224, live_workers=1)
+_QUEUED_VIEW = JobView.of(_QUEUED, 0, None, _URL)
+_SUCCEEDED_VIEW = JobView.of(_SUCCEEDED, None, _RESULT, _URL)
+_CANCELED_VIEW = JobView.of(_CANCELED, None, None, _URL)
+_PAGE = JobPage(jobs=[JobView.of(_SUCCEEDED, None, None, _URL)], next_cursor=None)
+_MODEL = ModelView(id="demo", about="The demo checkpoint.", resolution=224, live_workers=1)
 
 
 def _named(**examples: JobView | JobPage | SegmentationResult) -> dict[str, Any]:
@@ -64,12 +63,12 @@ def _named(**examples: JobView | JobPage | SegmentationResult) -> dict[str, Any]
 
 
 ANSWERS: dict[tuple[str, str], dict[str, Any]] = {
-    ("submit_job", "202"): _named(queued=_queued),
-    ("submit_job", "200"): _named(succeeded=_succeeded),
-    ("get_job", "200"): _named(succeeded=_succeeded, queued=_queued),
-    ("cancel_job", "202"): _named(canceled=_canceled),
-    ("list_jobs", "200"): _named(page=_page),
+    ("submit_job", "202"): _named(queued=_QUEUED_VIEW),
+    ("submit_job", "200"): _named(succeeded=_SUCCEEDED_VIEW),
+    ("get_job", "200"): _named(succeeded=_SUCCEEDED_VIEW, queued=_QUEUED_VIEW),
+    ("cancel_job", "202"): _named(canceled=_CANCELED_VIEW),
+    ("list_jobs", "200"): _named(page=_PAGE),
     ("get_result", "200"): _named(maskq=_RESULT),
-    ("list_models", "200"): {"demo": {"value": [_model.model_dump(mode="json")]}},
+    ("list_models", "200"): {"demo": {"value": [_MODEL.model_dump(mode="json")]}},
 }
 """The `examples` of an answer in JSON, by operation id and status."""

@@ -150,5 +150,5 @@ def _several(submission: dict[str, Any], name: str, item: dict[str, Any]) -> dic
     images = {"type": "array", "items": item, "minItems": 1, "description": "The images: one job for each."}
     others = {key: value for key, value in submission["properties"].items() if not key.startswith("image_")}
     required = [*submission["required"], name]
-    schema = {key: value for key, value in submission.items() if key not in ("oneOf", "title", "description")}
+    schema = {key: value for key, value in submission.items() if key not in ("title", "description")}
     return {**schema, "properties": {**others, name: images}, "required": required}
