@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -309,6 +310,25 @@ def test_callers_get_their_own_jobs_only(guarded: str, settings: Settings, lease
         assert "a.png" not in json.dumps(theirs)
         for client in (mine, admin):
             assert len(client.get(url).json()["images"]) == len(_post(client, job["id"]).json()["images"]) == 1
+
+
+@pytest.mark.slow
+def test_a_client_that_does_not_read_leaves_room_for_others(
+    guarded: str, settings: Settings, leases: LeaseStore
+) -> None:
+    both = (Scope.SUBMIT, Scope.READ)
+    mask = RleMask(size=(1_000, 1_000), counts="1" * 50_000)
+    outcome = _found(*[segmented_object(mask=mask)] * 20, width=1_000, height=1_000)
+    with _as(guarded, settings, *both) as greedy, _as(guarded, settings, *both) as other, ExitStack() as unread:
+        for client in (greedy, other):
+            batch = _batch(client, *(f"{number}.png" for number in range(30)))
+            _finish(leases, *[outcome] * 30)
+            url = f"/batches/{batch['id']}/coco"
+            if client is greedy:
+                for _ in range(12):
+                    assert unread.enter_context(greedy.stream("GET", url)).status_code == 200
+                assert_problem(greedy.get(url), 429, "share_exceeded")
+        assert len(other.get(url).json()["images"]) == 30
 
 
 def test_a_document_needs_the_scope_read_and_is_a_heavy_read(guarded: str, settings: Settings) -> None:

@@ -82,7 +82,7 @@ class BatchState:
 
     @property
     def refused(self) -> list[RefusedImage]:
-        """The images that became no job, if this is the answer to the submission."""
+        """The images that became no job, as far as the service has said it."""
         found = self.json.get("refused", [])
         return [RefusedImage(self._index(each), each["type"], each["detail"]) for each in found]
 

@@ -129,7 +129,7 @@ class Client:
         return Batch(self._driver, self._driver.run(self._driver.operations.submit_batch(images, prompt, options)))
 
     def batch(self, batch_id: str) -> Batch:
-        """A batch that was submitted before.
+        """A batch that was submitted before. Its images are numbered as they were sent: files before URLs.
 
         Raises:
             BatchNotFound: there is none, or it has expired.
