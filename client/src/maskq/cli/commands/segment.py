@@ -67,8 +67,8 @@ def segment(
         job = client.submit(_image(image), prompt, **fields)
         if no_wait:
             print_json(job.json) if as_json else print_line(job.id)
-            return
-        _show(_result(job), outputs, as_json)
+        else:
+            _show(_result(job), outputs, as_json)
 
 
 def _fields(**given: Any) -> SubmitOptions:
