@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maskq.async_client import AsyncClient
-from maskq.async_job import AsyncResult
 from maskq.images import ImageInput
 from maskq.labelstudio.images import Images
 from maskq.labelstudio.problems import NoPrediction
@@ -17,6 +16,9 @@ from maskq.labelstudio.regions import region, region_values
 from maskq.phrases import prompt_of, prompts_of
 from maskq.submission import SubmitOptions
 from maskq.typed import Json
+
+_FORMATS = {BRUSH: "labelstudio", POLYGON: "polygon"}
+"""The mask format that the service makes for a kind of tag."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ class Predictions:
     async def _ask(
         self, image: ImageInput, task: Task, controls: Sequence[Control], question: Question, asked: Sequence[str]
     ) -> Found:
-        formats = ["rle", *(["polygon"] if any(each.kind == POLYGON for each in controls) else [])]
+        kinds = {each.kind for each in controls}
+        formats = ["rle", *(name for kind, name in _FORMATS.items() if kind in kinds)]
         options: SubmitOptions = {**self._options, "mask_format": formats, "ref": f"task-{task.id}"[:200]}
         if question.is_urgent:
             options["priority"] = "high"
@@ -66,19 +69,12 @@ class Predictions:
         regions: list[Json] = []
         scores: dict[int, float] = {}
         for control in controls:
-            brushes = await _brushes(result) if control.kind == BRUSH else {}
             for number, found in enumerate(result):
                 label = question.label_for(control, found.name, asked)
                 if label is None or found.score < control.min_score:
                     continue
-                values = region_values(found, result, control.kind, brushes.get(number))
+                values = region_values(found, result, control.kind)
                 ids = [f"{result.job.id}-{number}-{control.name}-{part}" for part in range(len(values))]
                 regions += [region(i, control, label, found, result, v) for i, v in zip(ids, values, strict=True)]
                 scores.update({number: found.score} if values else {})
         return Found(regions, list(scores.values()), result.job.model_id)
-
-
-async def _brushes(result: AsyncResult) -> Mapping[int, Json]:
-    """The values that the service has made, by the number of the object. Its ids are that of the job and the number."""
-    document = await result.to_labelstudio()
-    return {int(each["id"].rpartition("-")[2]): each["value"] for each in document["result"]}

@@ -8,19 +8,18 @@ from maskq.segments import Segment, Segments
 from maskq.typed import Json
 
 
-def region_values(found: Segment, result: Segments, kind: str, brush: Json | None) -> list[Json]:
+def region_values(found: Segment, result: Segments, kind: str) -> list[Json]:
     """The values of the regions for one object: none if the model gave no mask and the tag needs one.
 
     Args:
         found: one of `result`.
         kind: how it is drawn.
-        brush: the value that the service has made for it, if it has a mask.
     """
     if kind == RECTANGLE:
         return [_rectangle(found, result)]
     if kind == POLYGON:
         return [_polygon(line_around(each), result) for each in found.polygons or ()]
-    return [{"format": "rle", "rle": brush["rle"]}] if kind == BRUSH and brush else []
+    return [found.region["value"]] if kind == BRUSH and found.region else []
 
 
 def region(region_id: str, control: Control, label: str, found: Segment, result: Segments, value: Json) -> Json:

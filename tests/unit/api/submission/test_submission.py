@@ -201,11 +201,7 @@ _WRONG: dict[str, tuple[type[Submission], dict[str, object], str]] = {
     "priority as a file": (FormSubmission, {"priority": b"high"}, "priority: must be text, given once"),
     "unknown model": (JsonSubmission, {"model_id": "evil"}, "model_id: this deployment serves demo, other"),
     "unknown priority": (JsonSubmission, {"priority": "urgent"}, "priority: must be 'high', 'normal' or 'low'"),
-    "unknown format": (
-        JsonSubmission,
-        {"mask_format": "bitmap"},
-        "mask_format: must be 'rle', 'polygon', 'png', 'crop' or ",
-    ),
+    "unknown format": (JsonSubmission, {"mask_format": "bitmap"}, "mask_format: must be 'rle', 'polygon', 'png', "),
     "no format": (JsonSubmission, {"mask_format": []}, "mask_format: must name at least one"),
     "format of numbers": (JsonSubmission, {"mask_format": [1]}, "mask_format: must be text, or a list of texts"),
     "unknown event": (JsonSubmission, {"webhook_events": ["job.started"]}, "webhook_events: must be 'job.completed'"),

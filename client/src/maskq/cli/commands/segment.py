@@ -46,8 +46,7 @@ def segment(
 
     maskq segment photo.jpg "cat ; dog" -o overlay.png
     """
-    outputs = Outputs(files or [], overlay, masks, coco)
-    _check(outputs, no_wait)
+    outputs = _checked(Outputs(files or [], overlay, masks, coco), no_wait)
     fields = _fields(
         model_id=model,
         score_threshold=options.threshold_of(threshold or []),
@@ -75,11 +74,12 @@ def _fields(**given: Any) -> SubmitOptions:
     return {name: value for name, value in given.items() if value is not None}  # type: ignore[return-value]
 
 
-def _check(outputs: Outputs, no_wait: bool) -> None:
+def _checked(outputs: Outputs, no_wait: bool) -> Outputs:
     """Find what is wrong before a job is submitted."""
     outputs.check()
     if no_wait and outputs != Outputs([]):
         raise typer.BadParameter("--no-wait writes no files")
+    return outputs
 
 
 def _image(given: str) -> ImageInput:
