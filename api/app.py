@@ -17,7 +17,21 @@ from api.http.problems import add_problem_handlers
 from api.http.query_names import refuse_unknown_query
 from api.http.request_metrics import RequestMetrics, RequestTimer
 from api.http.same_origin import KnownHosts, SameOrigin
-from api.routes import batches, docs, events, health, index, jobs, limits, metrics, models, results, segment, webhooks
+from api.routes import (
+    batch_webhooks,
+    batches,
+    docs,
+    events,
+    health,
+    index,
+    jobs,
+    limits,
+    metrics,
+    models,
+    results,
+    segment,
+    webhooks,
+)
 from api.routes.metrics import Networks
 from api.services import running_services
 from api.shares import Shares
@@ -26,7 +40,7 @@ from shared.errors import ConfigurationError
 from shared.registry import offered_models
 from shared.settings import Settings
 
-_JOB_ROUTERS = [module.router for module in (segment, batches, jobs, events, results, webhooks, limits)]
+_JOB_ROUTERS = [module.router for module in (segment, batches, batch_webhooks, jobs, events, results, webhooks, limits)]
 _ROUTERS = [*_JOB_ROUTERS, *(module.router for module in (models, health, metrics, index, docs))]
 
 
@@ -85,6 +99,7 @@ def _add_middleware(app: FastAPI, settings: Settings, host: str) -> None:
         timeout_s=settings.http.body_timeout_s,
         room=app.state.image_memory,
         max_bytes=settings.submissions.max_body_bytes,
+        streamed={"/batches": settings.submissions.max_batch_bytes},
     )
     app.add_middleware(AccessLog)
     app.add_middleware(RequestTimer, metrics=app.state.metrics)

@@ -17,8 +17,18 @@ from api.auth.charges import charge_of
 from api.http.request_memory import memory_of
 from api.services import Services
 from shared.domain.api_key import ApiKey, Scope, fingerprint
+from shared.domain.batch import Batch
 from shared.domain.job import ANONYMOUS, is_job_id
-from shared.errors import InvalidField, JobDeleted, JobExpired, JobNotFound, KeyRequired, RateLimited, ScopeMissing
+from shared.errors import (
+    BatchNotFound,
+    InvalidField,
+    JobDeleted,
+    JobExpired,
+    JobNotFound,
+    KeyRequired,
+    RateLimited,
+    ScopeMissing,
+)
 from shared.store.api_keys import Admission
 from shared.store.job_state import JobState
 
@@ -138,3 +148,21 @@ OwnJobToChange = Annotated[JobState, Security(_own_job, scopes=[Scope.SUBMIT])]
 """The job in the path, for a caller that may change it."""
 OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, InvalidField)
 """What a route with a job in its path may raise."""
+
+
+async def _own_batch(batch_id: str, services: ServicesDep, caller: Annotated[Caller, Depends(_caller)]) -> Batch:
+    """The batch in the path, if the caller may see it.
+
+    Raises:
+        BatchNotFound: there is none, or it has another owner.
+    """
+    batch = await services.batches.read(batch_id) if is_job_id(batch_id) else None
+    if batch is None or not caller.may_see(batch):
+        raise BatchNotFound("no batch has this id")
+    return batch
+
+
+OwnBatch = Annotated[Batch, Security(_own_batch, scopes=[Scope.READ])]
+"""The batch in the path, for a caller that may read it."""
+OwnBatchToChange = Annotated[Batch, Security(_own_batch, scopes=[Scope.SUBMIT])]
+"""The batch in the path, for a caller that may change it."""

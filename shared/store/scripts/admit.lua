@@ -27,7 +27,7 @@ local used_until = math.max(now, tonumber(redis.call('GET', rate) or 0))
 local wait = used_until + cost - allowance - now
 if wait <= 0 and cost > 0 then
     used_until = used_until + cost
-    redis.call('SET', rate, whole(used_until), 'PX', math.ceil((used_until - now) / 1000))
+    redis.call('SET', rate, whole(used_until), 'PX', math.max(1, math.ceil((used_until - now) / 1000)))
 end
 return {
     record = record,
