@@ -89,7 +89,10 @@ class BatchSubmission:
             )
         if len(self._refused) == count:
             raise BatchRefused(_named(self._refused))
-        return await self._services.batches.close_batch(batch.id, Closed.COMPLETE, self._refused)
+        failpoint("api.batch_closing")
+        closed = await self._services.batches.close_batch(batch.id, Closed.COMPLETE, self._refused)
+        failpoint("api.batch_closed")
+        return closed
 
     async def _submit_or_refuse(self, batch: Batch, index: int, image: BatchImage) -> None:
         try:

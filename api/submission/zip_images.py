@@ -7,7 +7,6 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 
-from api.submission.client_data import base_name
 from shared.errors import InvalidField, MalformedRequest, PayloadTooLarge, UnsupportedImage
 
 ZIP_TYPES = ("application/zip", "application/x-zip-compressed")
@@ -20,7 +19,7 @@ _MAX_RATIO = 200
 """A file that was compressed more than this is no picture of anything. Drawings as BMP come to about 100."""
 _FREE_BYTES = 1_000_000
 """What a file may have beside that, so that small ones are not measured."""
-_IGNORED = "__MACOSX"
+_IGNORED = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
 
 
@@ -104,4 +103,4 @@ class _DirectoryFile(io.BytesIO):
 def _is_ignored(file: zipfile.ZipInfo) -> bool:
     """Folders, and what desktops add: `__MACOSX`, `.DS_Store`."""
     names = file.filename.replace("\\", "/").split("/")
-    return file.is_dir() or not base_name(names[-1]) or any(name.startswith(".") or name == _IGNORED for name in names)
+    return not names[-1] or any(name in _IGNORED or (name.startswith(".") and name.strip(".")) for name in names)
