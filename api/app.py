@@ -19,6 +19,7 @@ from api.http.query_names import refuse_unknown_query
 from api.http.request_metrics import RequestMetrics, RequestTimer
 from api.http.same_origin import KnownHosts, SameOrigin
 from api.routes import (
+    batch_webhooks,
     batches,
     datasets,
     docs,
@@ -43,7 +44,8 @@ from shared.registry import offered_models
 from shared.settings import Settings
 
 _JOB_ROUTERS = [
-    module.router for module in (segment, batches, datasets, jobs, events, results, links, webhooks, limits)
+    module.router
+    for module in (segment, batches, batch_webhooks, datasets, jobs, events, results, links, webhooks, limits)
 ]
 _TAGS = [
     {"name": "jobs", "description": "Submit images, follow their jobs, and read results."},
@@ -108,6 +110,7 @@ def _add_middleware(app: FastAPI, settings: Settings, host: str) -> None:
         timeout_s=settings.http.body_timeout_s,
         room=app.state.image_memory,
         max_bytes=settings.submissions.max_body_bytes,
+        streamed={"/batches": settings.submissions.max_batch_bytes},
     )
     app.add_middleware(AccessLog)
     app.add_middleware(RequestTimer, metrics=app.state.metrics)

@@ -175,8 +175,8 @@ async def _own_batch(batch_id: str, services: ServicesDep, caller: Annotated[Cal
     Raises:
         BatchNotFound: there is none, or it has another owner.
     """
-    batch = await services.store.read_batch(batch_id) if is_job_id(batch_id) else None
-    if batch is None or not (caller.is_admin or caller.owner == batch.owner):
+    batch = await services.batches.read(batch_id) if is_job_id(batch_id) else None
+    if batch is None or not caller.may_see(batch):
         raise BatchNotFound("no batch has this id")
     return batch
 

@@ -21,6 +21,7 @@ from shared.process.notifier import Notifier
 from shared.registry import ServedModel
 from shared.settings import HttpSettings, Settings
 from shared.store.api_keys import ApiKeyStore
+from shared.store.batches import BatchStore
 from shared.store.deliveries import DeliveryStore
 from shared.store.submissions import SubmissionStore
 
@@ -38,6 +39,7 @@ class Services:
     models: Mapping[str, ServedModel]
     """The models of this deployment by name. The first is the default."""
     store: SubmissionStore
+    batches: BatchStore
     keys: ApiKeyStore
     notifier: Notifier
     watcher: JobWatcher
@@ -69,6 +71,8 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
         stack.push_async_callback(deliveries.close)
         store = SubmissionStore.connect(settings)
         stack.push_async_callback(store.close)
+        batches = BatchStore.connect(settings)
+        stack.push_async_callback(batches.close)
         keys = ApiKeyStore.connect(settings.redis)
         stack.push_async_callback(keys.close)
         notifier = Notifier(settings.redis)
@@ -80,7 +84,7 @@ async def running_services(settings: Settings, models: Mapping[str, ServedModel]
         stack.enter_context(reaping(settings, models))
         overlays, documents = _renderings(settings, stack)
         yield Services(
-            settings, models, store, keys, notifier, watcher, intake, deliveries, decoders, overlays, documents
+            settings, models, store, batches, keys, notifier, watcher, intake, deliveries, decoders, overlays, documents
         )
 
 
@@ -99,7 +103,7 @@ async def _intake(settings: Settings, model_ids: list[str], images: UploadCheck,
     receivers = await stack.enter_async_context(Outbound(settings.outbound, "webhook_url"))
     threads = FairThreads(_INTAKE_THREADS, "intake")
     stack.callback(threads.close)
-    return Intake(model_ids, limits.max_image_bytes, images, fetcher, receivers, threads, limits.max_batch_images)
+    return Intake(model_ids, limits, images, fetcher, receivers, threads)
 
 
 @asynccontextmanager

@@ -71,6 +71,12 @@ class JobNotFound(MaskqError):
     type, title, status = "job_not_found", "Job not found", 404
 
 
+class BatchRefused(MaskqError):
+    """None of the images of a batch can be used. The detail names each of the first ones with its error."""
+
+    type, title, status = "batch_refused", "No image of the batch can be used", 422
+
+
 class BatchNotFound(MaskqError):
     """No batch has this id, it belongs to another caller, or it has expired."""
 
@@ -95,6 +101,12 @@ class JobEnded(MaskqError):
     type, title, status = "job_ended", "The job has already ended", 409
 
 
+class BatchClosed(MaskqError):
+    """The batch was canceled, deleted or has expired, so it takes no more images."""
+
+    type, title, status = "batch_closed", "The batch takes no more images", 409
+
+
 class ResultNotReady(MaskqError):
     """The job has no result: it has not ended, has failed or was canceled."""
 
@@ -102,7 +114,7 @@ class ResultNotReady(MaskqError):
 
 
 class NothingToDeliver(MaskqError):
-    """The job was submitted without a webhook, or it has not ended."""
+    """The job or the batch was submitted without a webhook, or it has not ended."""
 
     type, title, status = "nothing_to_deliver", "There is no webhook to deliver", 409
 

@@ -54,15 +54,15 @@ class AttemptRunner:
         """Send the message of a claimed delivery once, and record the outcome. Errors are logged; the delivery is then
         due again when its lease ends."""
         try:
-            secrets = await self._secrets.show(lease.job.owner)
+            secrets = await self._secrets.show(lease.subject.owner)
             begin = time.monotonic()
             response = await self._sender.send(lease, secrets)
             failpoint("webhooks.sent")
             await self._record(lease, response, time.monotonic() - begin)
         except (RedisError, TimeoutError) as error:
-            logger.warning("job %s: not delivered, the store does not answer: %s", lease.job.id, type(error).__name__)
+            logger.warning("%s: not delivered, the store does not answer: %s", lease.subject.id, type(error).__name__)
         except Exception:
-            logger.exception("job %s: the delivery failed; it will be attempted again", lease.job.id)
+            logger.exception("%s: the delivery failed; it will be attempted again", lease.subject.id)
 
     async def _record(self, lease: DeliveryLease, response: ReceiverResponse, duration_s: float) -> None:
         """Record the outcome. While the store does not answer this is repeated, but only for `webhook_timeout_s`: then
@@ -76,9 +76,9 @@ class AttemptRunner:
                 try:
                     state = await self._store.record(lease, attempt, verdict)
                 except RedisError as error:
-                    logger.warning("job %s: not recorded yet: %s", lease.job.id, type(error).__name__)
+                    logger.warning("%s: not recorded yet: %s", lease.subject.id, type(error).__name__)
                     await asyncio.sleep(_RECORD_RETRY_S)
                 else:
                     outcome = response.status or response.error
-                    logger.info("job %s: webhook %s (%s)", lease.job.id, state or "claimed by another", outcome)
+                    logger.info("%s: webhook %s (%s)", lease.subject.id, state or "claimed by another", outcome)
                     return

@@ -101,7 +101,7 @@ class Deliverer:
         return [client for client, own in self._clients.items() if not is_within_share(own + 1, in_use, total)]
 
     def _start(self, lease: DeliveryLease) -> None:
-        host, client = lease.webhook.host, lease.job.client
+        host, client = lease.webhook.host, lease.subject.client
         task = asyncio.create_task(self._attempts.run(lease))
         self._in_progress.add(task)
         self._hosts[host] += 1

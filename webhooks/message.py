@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from standardwebhooks import Webhook as Signer
 
+from shared.domain.batch import Batch
+from shared.domain.batch_views import BatchMessage
 from shared.domain.views import WebhookMessage
 from shared.domain.webhook import message_id
 from shared.store.deliveries import DeliveryLease
@@ -23,11 +25,10 @@ class SignedMessage:
 
 
 def signed_message(lease: DeliveryLease, secrets: Sequence[str]) -> SignedMessage:
-    """The message that the job has ended, signed with each of the secrets (`whsec_…`)."""
-    name = message_id(lease.job.id)
+    """The message that the job or batch has ended, signed with each of the secrets (`whsec_…`)."""
+    name = message_id(lease.subject.id)
     now = datetime.fromtimestamp(lease.claimed_at_ms // 1000, UTC)  # aware: the library signs another for a naive time
-    message = WebhookMessage.of(lease.job, lease.webhook.base_url)
-    body = message.model_dump_json(exclude={"data": {"result"}})
+    body = _body(lease)
     headers = {
         "Content-Type": "application/json",
         "webhook-id": name,
@@ -35,3 +36,10 @@ def signed_message(lease: DeliveryLease, secrets: Sequence[str]) -> SignedMessag
         "webhook-signature": " ".join(Signer(secret).sign(name, now, body) for secret in secrets),
     }
     return SignedMessage(headers, body.encode())
+
+
+def _body(lease: DeliveryLease) -> str:
+    if isinstance(lease.subject, Batch):
+        return BatchMessage.of(lease.subject, lease.webhook.base_url).model_dump_json()
+    message = WebhookMessage.of(lease.subject, lease.webhook.base_url)
+    return message.model_dump_json(exclude={"data": {"result"}})

@@ -61,13 +61,13 @@ class Sender:
         except FAILURES as error:
             return ReceiverResponse(error=failure_of(error))
         except Exception:
-            logger.exception("job %s: an unforeseen error in an attempt", lease.job.id)
-            return ReceiverResponse(error="an unforeseen error; it was logged with the job's id")
+            logger.exception("%s: an unforeseen error in an attempt", lease.subject.id)
+            return ReceiverResponse(error="an unforeseen error; it was logged with this id")
 
 
 def _client(lease: DeliveryLease) -> str:
     """Whom limits count: the owner, or without API keys the domain of the receiver, whose name servers may be slow."""
-    owner = lease.job.owner
+    owner = lease.subject.owner
     host = urlsplit(lease.webhook.url).hostname or ""
     return owner if owner != ANONYMOUS else ".".join(host.split(".")[-2:])
 

@@ -6,6 +6,7 @@ import ipaddress
 import math
 from dataclasses import dataclass
 
+from shared.domain.batch import Batch
 from shared.domain.job import ANONYMOUS, Job
 
 
@@ -33,9 +34,9 @@ class Caller:
         """Whom limits count: the API key, or without keys the address."""
         return self.owner if self.owner != ANONYMOUS else f"{ANONYMOUS}@{network_of(self.address)}"
 
-    def may_see(self, job: Job) -> bool:
-        """Whether the caller may see this job."""
-        return self.is_admin or job.owner == self.owner
+    def may_see(self, owned: Job | Batch) -> bool:
+        """Whether the caller may see this job or batch."""
+        return self.is_admin or owned.owner == self.owner
 
 
 def network_of(address: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 
 from fastapi import Request
@@ -27,11 +28,19 @@ _LINGER_S = 1.0
 
 class BodyLimit:
     """ASGI middleware. Reads at most `max_bytes` of a body, within `timeout_s`, uncompressed, and only while the memory
-    of all requests in progress has room for it. A client that sends more, declared or not, gets an error."""
+    of all requests in progress has room for it. A client that sends more, declared or not, gets an error.
 
-    def __init__(self, app: ASGIApp, timeout_s: float, room: Shares, max_bytes: int) -> None:
-        """`room` is the memory of the process for images, in bytes."""
+    A streamed body has a limit of its own, and time for each `max_bytes` of it. Its reader takes the memory of what it
+    keeps.
+    """
+
+    def __init__(
+        self, app: ASGIApp, timeout_s: float, room: Shares, max_bytes: int, streamed: Mapping[str, int] | None = None
+    ) -> None:
+        """`room` is the memory of the process for images, in bytes. `streamed` has the limits of streamed bodies in
+        bytes, by the paths that they are posted to."""
         self._app = app
+        self._streamed = streamed or {}
         self._timeout_s = timeout_s
         self._room = room
         self._max_bytes = max_bytes
@@ -42,31 +51,41 @@ class BodyLimit:
             return
         memory = scope.setdefault("state", {})["memory"] = RequestMemory(self._room)
         headers = Headers(scope=scope)
-        body = _Body(receive, send, memory, headers, self._timeout_s, self._max_bytes)
-        if error := self._header_error(headers):
+        streamed_bytes = self._streamed_bytes(scope)
+        body = _Body(receive, send, memory, headers, self._timeout_s, self._max_bytes, bool(streamed_bytes))
+        max_bytes = streamed_bytes or self._max_bytes
+        if error := self._header_error(headers, max_bytes):
             await problem_response(Request(scope), error)(scope, receive, body.send)
             return
         try:
-            await self._app(scope, lambda: self._receive(body), BoundedAnswer(scope, receive, body.send, memory).send)
+            await self._app(
+                scope, lambda: self._receive(body, max_bytes), BoundedAnswer(scope, receive, body.send, memory).send
+            )
         finally:
             memory.free()
 
-    def _header_error(self, headers: Headers) -> MaskqError | None:
+    def _streamed_bytes(self, scope: Scope) -> int | None:
+        """The limit of a request whose body is streamed; None for others."""
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        return self._streamed.get(path) if scope["method"] == "POST" else None
+
+    def _header_error(self, headers: Headers, max_bytes: int) -> MaskqError | None:
         """The error that the headers of a request already show, if any."""
-        if (_declared_bytes(headers) or 0) > self._max_bytes:
-            return self._too_large()
+        if (_declared_bytes(headers) or 0) > max_bytes:
+            return _too_large(max_bytes)
         if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
             return UnsupportedEncoding("send the body as it is, without Content-Encoding")
         return None
 
-    async def _receive(self, body: _Body) -> Message:
+    async def _receive(self, body: _Body, max_bytes: int) -> Message:
         message = await body.receive()
-        if body.received > self._max_bytes:
-            raise self._too_large()
+        if body.received > max_bytes:
+            raise _too_large(max_bytes)
         return message
 
-    def _too_large(self) -> PayloadTooLarge:
-        return PayloadTooLarge(f"a request may have at most {self._max_bytes:,} bytes")
+
+def _too_large(max_bytes: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"a request may have at most {max_bytes:,} bytes")
 
 
 def _declared_bytes(headers: Headers) -> int | None:
@@ -88,17 +107,20 @@ class _Body:
         memory: RequestMemory,
         headers: Headers,
         timeout_s: float,
-        max_dropped_bytes: int,
+        one_body_bytes: int,
+        is_streamed: bool,
     ) -> None:
         self._receive = receive
         self._send = send
         self._memory = memory
         self._declared_bytes = _declared_bytes(headers)
         self._timeout_s = timeout_s
-        self._max_dropped_bytes = max_dropped_bytes
+        self._one_body_bytes = one_body_bytes
+        self._is_streamed = is_streamed
         begin = asyncio.get_running_loop().time()
         self._deadline = begin + timeout_s
         self._progress = _Progress(begin)
+        self._paused_at = begin
         self._has_begun = False
         self._is_complete = not self._declared_bytes and "transfer-encoding" not in headers  # RFC 9112, section 6.3
         self._is_refused = False
@@ -118,16 +140,19 @@ class _Body:
         message = await self._next()
         size = len(message.get("body", b""))
         self.received += size
+        if self._is_streamed:
+            self._deadline += self._timeout_s * size / self._one_body_bytes
         self._progress.note(self.received)
         if self._declared_bytes is None:
             self._take(size)
         return message
 
     def _take(self, size: int) -> None:
-        if size:
+        if size and not self._is_streamed:
             self._memory.take(COPIES * size)
 
     async def _next(self) -> Message:
+        self._resume()
         deadline = min(self._deadline, self._progress.deadline)
         try:
             async with asyncio.timeout_at(None if self._is_complete else deadline):
@@ -136,7 +161,15 @@ class _Body:
             slow = f" or brought less than {_PROGRESS_BYTES:,} bytes in {_PROGRESS_S:g} s"
             raise RequestTimedOut(f"the body did not arrive within {self._timeout_s:g} s{slow}") from None
         self._is_complete = self._is_complete or not message.get("more_body", False)
+        self._paused_at = asyncio.get_running_loop().time()
         return message
+
+    def _resume(self) -> None:
+        """While images of a streamed body are submitted, its client cannot send more."""
+        if self._is_streamed:
+            pause_s = asyncio.get_running_loop().time() - self._paused_at
+            self._deadline += pause_s
+            self._progress.deadline += pause_s
 
     async def send(self, message: Message) -> None:
         """Send an answer on. An error before the end of the body closes the connection soon; otherwise the client would
@@ -154,7 +187,7 @@ class _Body:
         dropped = 0
         with suppress(TimeoutError):
             async with asyncio.timeout(_LINGER_S):
-                while dropped <= self._max_dropped_bytes:
+                while dropped <= self._one_body_bytes:
                     message = await self._receive()
                     dropped += len(message.get("body", b""))
                     if not message.get("more_body"):

@@ -31,10 +31,10 @@ async def refuse_unknown_query(request: Request) -> None:
     Raises:
         InvalidField: one is unknown. `detail` names it, and the nearest known one.
     """
-    if not request.query_params:
-        return
     route = request.scope["route"]
     assert isinstance(route, APIRoute)
+    if not request.query_params or _has_fields_in_query(request, route):
+        return
     known = list(_names(route.dependant))
     foreign = _KEYS | {name: meant for name, meant in _FOREIGN.items() if meant in known}
     unknown = [name for name in dict.fromkeys(request.query_params.keys()) if name not in known]
@@ -42,6 +42,12 @@ async def refuse_unknown_query(request: Request) -> None:
         reasons = [about_unknown(name, "query parameter", known, foreign) for name in unknown[:_MAX_REASONS]]
         has_body = "requestBody" in (route.openapi_extra or {})
         raise InvalidField("; ".join([*reasons, *([_IN_BODY] if has_body else [])]))
+
+
+def _has_fields_in_query(request: Request, route: APIRoute) -> bool:
+    """A zip as a body has no room for fields. They are checked as those of a form."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind in ("application/zip", "application/x-zip-compressed") and route.path == "/batches"
 
 
 def _names(dependant: Dependant) -> Iterator[str]:

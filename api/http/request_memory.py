@@ -38,6 +38,12 @@ class RequestMemory:
         self._room.take(self.client, size, self.share)
         self._held_bytes += size
 
+    def give_back(self, size: int) -> None:
+        """Use `size` bytes less, or nothing if that is less."""
+        if given := min(size, self._held_bytes):
+            self._room.free(self.client, given)
+            self._held_bytes -= given
+
     @contextmanager
     def returned(self) -> Iterator[None]:
         """What is taken in this block is free again at its end."""
@@ -45,9 +51,7 @@ class RequestMemory:
         try:
             yield
         finally:
-            if taken := max(0, self._held_bytes - before):
-                self._room.free(self.client, taken)
-                self._held_bytes = before
+            self.give_back(max(0, self._held_bytes - before))
 
     def free(self) -> None:
         """Nothing of the request is in memory any longer."""

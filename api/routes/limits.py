@@ -40,6 +40,9 @@ class Limits(BaseModel):
 
     max_body_bytes: int = Field(description="Largest body of a request.")
     max_image_bytes: int = Field(description="Largest image file.")
+    max_batch_images: int = Field(description="Most images of one POST /batches.")
+    max_batch_bytes: int = Field(description="Largest body of one.")
+    max_zip_bytes: int = Field(description="Largest zip of images.")
     max_image_pixels: int = Field(description="Most pixels of an image; HEIC, AVIF and WebP may have fewer.")
     image_formats: list[str] = Field(description="Formats of images that are accepted, in lower case.")
     mask_formats: list[MaskFormat] = Field(description="Values of `mask_format`.")
@@ -74,6 +77,9 @@ def _limits(settings: Settings, caller: Caller, rates: dict[RequestKind, RateVie
     return Limits(
         max_body_bytes=settings.submissions.max_body_bytes,
         max_image_bytes=settings.submissions.max_image_bytes,
+        max_batch_images=settings.submissions.max_batch_images,
+        max_batch_bytes=settings.submissions.max_batch_bytes,
+        max_zip_bytes=settings.submissions.max_zip_bytes,
         max_image_pixels=settings.images.max_image_pixels,
         image_formats=[name.lower() for name in settings.images.accepted_formats],
         mask_formats=list(MaskFormat),

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema
 
@@ -22,7 +22,6 @@ from shared.domain.job import MAX_REF_CHARS, MAX_TIMEOUT_S, Duplicates, MaskForm
 from shared.domain.paligemma import read_prompt
 from shared.domain.prompt import MAX_PROMPT_CHARS, normalize_prompt
 from shared.domain.tiles import CHOICES, read_tiles
-from shared.domain.webhook import WebhookEvent
 from shared.errors import InvalidField, PayloadTooLarge
 from shared.outbound import MAX_URL_CHARS
 
@@ -233,10 +232,17 @@ Threshold = Annotated[
         {"anyOf": [_SHARE_SCHEMA, {"type": "object", "additionalProperties": _SHARE_SCHEMA, "minProperties": 1}]}
     ),
 ]
+_JobEvent = Literal["job.completed"]
 Events = Annotated[
-    tuple[WebhookEvent, ...],
+    tuple[_JobEvent, ...],
     Field(fail_fast=True),
-    BeforeValidator(_names, json_schema_input_type=WebhookEvent | _Several[WebhookEvent]),
+    BeforeValidator(_names, json_schema_input_type=_JobEvent | _Several[_JobEvent]),
+]
+_BatchEvent = Literal["batch.completed"]
+BatchEvents = Annotated[
+    tuple[_BatchEvent, ...],
+    Field(fail_fast=True),
+    BeforeValidator(_names, json_schema_input_type=_BatchEvent | _Several[_BatchEvent]),
 ]
 Metadata = Annotated[str | None, PlainValidator(_metadata), WithJsonSchema({"type": "object"})]
 Ref = Annotated[str | None, PlainValidator(_ref), _string("ref", maxLength=MAX_REF_CHARS)]

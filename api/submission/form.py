@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -42,7 +42,7 @@ class Part:
     """A part of a form, as it arrived."""
 
     segment: MultipartSegment
-    pieces: list[bytes]
+    pieces: list[bytes | bytearray]
 
 
 async def read_parts(request: Request, boundary: str, max_parts: int = MAX_PARTS) -> list[Part]:
@@ -52,17 +52,29 @@ async def read_parts(request: Request, boundary: str, max_parts: int = MAX_PARTS
         MalformedRequest: the body is not a form, ends too early, or has too many parts.
     """
     parts: list[Part] = []
+    async for event in form_events(request, boundary, max_parts):
+        if isinstance(event, MultipartSegment):
+            parts.append(Part(event, []))
+        elif event is not None:
+            parts[-1].pieces.append(event)
+    return [part for part in parts if part.segment.name]
+
+
+async def form_events(
+    request: Request, boundary: str, max_parts: int
+) -> AsyncIterator[MultipartSegment | bytes | bytearray | None]:
+    """The beginning of each part of a form, its pieces, and None at its end, as they arrive.
+
+    Raises:
+        MalformedRequest: as `read_parts`.
+    """
     try:
         with PushMultipartParser(boundary, max_segment_count=max_parts, header_charset=_LATIN) as parser:
             async for received in request.stream():
                 for event in parser.parse(received):
-                    if isinstance(event, MultipartSegment):
-                        parts.append(Part(event, []))
-                    elif event is not None:
-                        parts[-1].pieces.append(event)
+                    yield event
     except MultipartError as error:
         raise MalformedRequest(f"the form could not be read: {error.args[0]}") from error
-    return [part for part in parts if part.segment.name]
 
 
 def form_fields(parts: Sequence[Part]) -> dict[str, object]:

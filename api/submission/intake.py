@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 
 from fastapi import Request
 from multipart import parse_options_header
@@ -12,10 +13,10 @@ from api.auth.caller import Caller
 from api.http.headers import idempotency_key
 from api.http.public_address import base_url
 from api.http.request_memory import memory_of
-from api.submission.batch import Fields, one_by_one
+from api.submission.batch import BatchImage, BatchReader, IncomingBatch
 from api.submission.fetch_image import ImageFetcher
 from api.submission.fields import DeploymentLimits
-from api.submission.form import MAX_PARTS, Part, form_fields, read_parts
+from api.submission.form import Part, form_fields, read_parts
 from api.submission.json_object import parse_json_object, read_body
 from api.submission.submission import FormSubmission, JsonSubmission, Submission, UrlencodedSubmission, validate
 from api.submission.urlencoded import read_urlencoded
@@ -28,6 +29,7 @@ from shared.fair_threads import FairThreads
 from shared.images.upload_check import UploadCheck
 from shared.outbound import MAX_URL_CHARS, Outbound
 from shared.process.tracing import current_traceparent
+from shared.settings import SubmissionSettings
 from shared.store.new_job import NewJob
 
 _FORM = "multipart/form-data"
@@ -36,6 +38,8 @@ _URLENCODED = "application/x-www-form-urlencoded"
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 """Python knows a hundred more, and some of them take quadratic time: Punycode, a second for a field of 64 kB."""
 
+_Result = TypeVar("_Result")
+
 
 class Intake:
     """Reads submissions for the models of this deployment."""
@@ -43,21 +47,20 @@ class Intake:
     def __init__(
         self,
         model_ids: Sequence[str],
-        max_image_bytes: int,
+        settings: SubmissionSettings,
         images: UploadCheck,
         fetcher: ImageFetcher,
         receivers: Outbound,
         threads: FairThreads,
-        max_batch_images: int,
     ) -> None:
         """A submission without a model is for the first of `model_ids`. `receivers` checks the URLs of webhooks;
         `threads` decode and check what is large."""
-        self._limits = DeploymentLimits(model_ids, max_image_bytes)
+        self._limits = DeploymentLimits(model_ids, settings.max_image_bytes)
         self._images = images
         self._fetcher = fetcher
         self._receivers = receivers
         self._threads = threads
-        self._max_batch_images = max_batch_images
+        self._batches = BatchReader(self._limits, settings, threads)
 
     async def read(self, request: Request, caller: Caller) -> NewJob:
         """Read and check a submission of this caller, a form or JSON, and give it an id.
@@ -89,32 +92,29 @@ class Intake:
             await self._threads.run(caller.client, lambda: new.image_sha256, caller.share)
         return new
 
-    async def read_batch(self, request: Request, caller: Caller) -> list[Fields]:
-        """The fields of a request with several images: those of one submission for each image. Each is validated when
-        its turn comes, by `batch_part`, so that one wrong image refuses no other.
+    async def read_batch(self, request: Request, caller: Caller) -> IncomingBatch:
+        """Read the fields of a request with many images. Raises as `BatchReader.read`."""
+        return await self._batches.read(request, caller)
+
+    async def in_thread(self, caller: Caller, work: Callable[[], _Result]) -> _Result:
+        """Run `work`, which takes some 10 ms, in a thread."""
+        return await self._threads.run(caller.client, work, caller.share)
+
+    async def batch_webhook(self, request: Request, caller: Caller, incoming: IncomingBatch) -> Webhook | None:
+        """The webhook of a batch, if there is one.
 
         Raises:
-            MalformedRequest, InvalidField: the request cannot be read, or has no image or too many.
+            UrlRefused: its URL is not allowed.
         """
-        kind, parameters = parse_options_header(request.headers.get("content-type", ""))
-        if kind == _FORM:
-            parts = await read_parts(request, parameters.get("boundary", ""), MAX_PARTS + self._max_batch_images)
-            fields = await self._threads.run(caller.client, partial(form_fields, parts), caller.share)
-        elif kind == _JSON:
-            body = await read_body(request)
-            parse = partial(parse_json_object, body, ("image_url",))
-            fields = await self._threads.run(caller.client, parse, caller.share)
-        else:
-            raise MalformedRequest(f"send {_FORM} or {_JSON}, and say so in Content-Type")
-        return one_by_one(fields, self._max_batch_images)
+        return await self._webhook(incoming.checked, base_url(request), caller)
 
-    async def batch_part(self, request: Request, caller: Caller, fields: Fields, key: str) -> NewJob:
+    async def batch_job(self, request: Request, caller: Caller, incoming: IncomingBatch, image: BatchImage) -> NewJob:
         """The job of one image of a batch. Raises as `read`."""
-        is_form = request.headers.get("content-type", "").lower().startswith(_FORM)
-        model = FormSubmission if is_form else JsonSubmission
-        check = partial(validate, model, fields, self._limits)
+        if image.error:
+            raise image.error
+        check = partial(validate, incoming.image_model, {**incoming.common, image.field: image.value}, self._limits)
         submission = await self._threads.run(caller.client, check, caller.share)
-        return await self.new_job(request, caller, submission, key)
+        return await self.new_job(request, caller, submission, key="")
 
     async def _submission(self, request: Request, caller: Caller) -> Submission:
         kind, parameters = parse_options_header(request.headers.get("content-type", ""))

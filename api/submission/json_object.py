@@ -28,17 +28,19 @@ async def read_body(request: Request) -> bytearray:
     return body
 
 
-def parse_json_object(body: bytearray, long_names: Sequence[str]) -> dict[str, object]:
+def parse_json_object(
+    body: bytearray, long_names: Sequence[str], max_rest_bytes: int = _MAX_REST_BYTES
+) -> dict[str, object]:
     """A body as a JSON object. The text of one of `long_names` may be long; it is ASCII, and stays `bytes` if it is
     long. Empties `body`. May take some 100 ms, so call it in a thread.
 
     Raises:
         MalformedRequest: the body is not JSON in UTF-8, not an object, has a name twice in one object, or has more than
-            64 kB beside the long text.
+            `max_rest_bytes` beside the long text.
     """
-    start, end = _long_text(body)
-    if len(body) - (end - start) > _MAX_REST_BYTES:
-        raise MalformedRequest(f"not a JSON object with at most {_MAX_REST_BYTES:,} bytes beside {long_names[0]}")
+    start, end = _long_text(body) if len(body) > max_rest_bytes else (0, 0)
+    if len(body) - (end - start) > max_rest_bytes:
+        raise MalformedRequest(f"not a JSON object with at most {max_rest_bytes:,} bytes beside {long_names[0]}")
     mark = secrets.token_hex(16) if end else ""
     rest = body[:start] + mark.encode() + body[end:]
     long_text = bytes(memoryview(body)[start:end])
@@ -47,7 +49,7 @@ def parse_json_object(body: bytearray, long_names: Sequence[str]) -> dict[str, o
     if mark:
         name = next((name for name in long_names if fields.get(name) == mark), None)
         if name is None:
-            raise MalformedRequest(f"a text other than {long_names[0]} has more than {_MAX_REST_BYTES:,} bytes")
+            raise MalformedRequest(f"a text other than {long_names[0]} has more than {max_rest_bytes:,} bytes")
         fields[name] = _unescaped(long_text)
     return fields
 

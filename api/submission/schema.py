@@ -9,7 +9,15 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from api.http.headers import MAX_IDEMPOTENCY_KEY_CHARS
-from api.submission.submission import PIXEL, FormSubmission, JsonSubmission, Submission, UrlencodedSubmission
+from api.submission.submission import (
+    PIXEL,
+    FormBatch,
+    FormSubmission,
+    JsonBatch,
+    JsonSubmission,
+    Submission,
+    UrlencodedSubmission,
+)
 from shared.errors import (
     IdempotencyMismatch,
     ImageTooLarge,
@@ -115,14 +123,15 @@ class _FormSchema(_JsonSchema):
 
 def submission_schemas() -> dict[str, Any]:
     """The schemas of all media types and of what they refer to, by name, for `components.schemas`."""
-    forms = _schemas(FormSubmission, _FormSchema) | _schemas(UrlencodedSubmission, _FormSchema)
-    for model in (FormSubmission, UrlencodedSubmission):
+    form_models = (FormSubmission, UrlencodedSubmission, FormBatch)
+    forms = {name: schema for model in form_models for name, schema in _schemas(model, _FormSchema).items()}
+    for model in form_models:
         metadata = forms[model.__name__]["properties"]["metadata"]
         metadata.update(type="string", format="json-object")
-    objects = _schemas(JsonSubmission, _JsonSchema)
+    objects = _schemas(JsonSubmission, _JsonSchema) | _schemas(JsonBatch, _JsonSchema)
     batches = {
-        "FormBatch": _several(forms[FormSubmission.__name__], "image_file", {"type": "string", "format": "binary"}),
-        "JsonBatch": _several(objects[JsonSubmission.__name__], "image_url", {"type": "string", "format": "uri"}),
+        "FormBatch": _several(forms[FormBatch.__name__], "image_file", {"type": "string", "format": "binary"}),
+        "JsonBatch": _several(objects[JsonBatch.__name__], "image_url", {"type": "string", "format": "uri"}),
     }
     return {**forms, **objects, **batches}
 
@@ -149,6 +158,6 @@ def _several(submission: dict[str, Any], name: str, item: dict[str, Any]) -> dic
     """The schema of a submission with a list of images in the field `name`, and no other image."""
     images = {"type": "array", "items": item, "minItems": 1, "description": "The images: one job for each."}
     others = {key: value for key, value in submission["properties"].items() if not key.startswith("image_")}
-    required = [*submission["required"], name]
+    required = sorted({*submission["required"], name})
     schema = {key: value for key, value in submission.items() if key not in ("title", "description")}
     return {**schema, "properties": {**others, name: images}, "required": required}

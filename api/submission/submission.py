@@ -5,7 +5,7 @@ A form and a JSON object have the same fields, except for the one that carries t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -15,6 +15,7 @@ from api.http.unknown_names import about_unknown
 from api.submission.client_data import base_name, name_in_url
 from api.submission.fields import (
     Base64,
+    BatchEvents,
     DeploymentLimits,
     DuplicatesName,
     Events,
@@ -170,20 +171,60 @@ class JsonSubmission(Submission):
         return self.image_base64 or super().upload
 
 
+class FormBatch(Submission):
+    """What all images of a batch have in common, as multipart/form-data."""
+
+    webhook_url: WebhookUrl | None = Field(
+        None,
+        description="URL that receives a message when all jobs have ended, see docs/webhooks.md. Empty: no webhook.",
+    )
+    webhook_events: BatchEvents | None = Field(  # type: ignore[assignment] # other events, and nothing reads them
+        None, description="Events to send. There is one event so far."
+    )
+
+    @classmethod
+    def image_fields(cls) -> list[str]:
+        return ["image_file", "image_url"]
+
+
+class JsonBatch(FormBatch):
+    """The same as a JSON object."""
+
+    is_form: ClassVar[bool] = False
+
+    @classmethod
+    def image_fields(cls) -> list[str]:
+        return ["image_url"]
+
+
 SubmissionT = TypeVar("SubmissionT", bound=Submission)
 
 
 def validate(model: type[SubmissionT], fields: Mapping[str, object], limits: DeploymentLimits) -> SubmissionT:
-    """Check the fields of a request.
+    """Check the fields of a request for one image.
+
+    Raises:
+        UnsupportedImage: the image is empty.
+        InvalidField, PayloadTooLarge: as `validate_fields`; or there is not exactly one image.
+    """
+    submission = validate_fields(model, fields, limits, _image_reasons(model, fields))
+    if not submission.upload and not submission.url:
+        raise UnsupportedImage(f"{' or '.join(model.image_fields())}: the image is empty")
+    return submission
+
+
+def validate_fields(
+    model: type[SubmissionT], fields: Mapping[str, object], limits: DeploymentLimits, known_reasons: Sequence[str] = ()
+) -> SubmissionT:
+    """Check the fields of a request, of which `known_reasons` says what is wrong already.
 
     Raises:
         InvalidField: a field is missing, wrong or unknown. `detail` names each such field.
         PayloadTooLarge: the image has more than `max_image_bytes`.
-        UnsupportedImage: the image is empty.
     """
     if len(fields) > _MAX_FIELDS:
         raise InvalidField(f"the request has {len(fields):,} fields; at most {_MAX_FIELDS} are allowed")
-    reasons = [*_unknown_names(model, fields), *_image_reasons(model, fields)]
+    reasons = [*_unknown_names(model, fields), *known_reasons]
     try:
         known = {name: value for name, value in fields.items() if name in model.model_fields}
         known = _texts_of_form(model, known) if model.is_form else known
@@ -194,8 +235,6 @@ def validate(model: type[SubmissionT], fields: Mapping[str, object], limits: Dep
     if reasons:
         left_out = len(reasons) - _MAX_REASONS
         raise InvalidField("; ".join(reasons[:_MAX_REASONS]) + (f"; and {left_out} more" if left_out > 0 else ""))
-    if not submission.upload and not submission.url:
-        raise UnsupportedImage(f"{' or '.join(model.image_fields())}: the image is empty")
     return submission
 
 

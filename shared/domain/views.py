@@ -112,7 +112,7 @@ class AttemptView(BaseModel):
 
 
 class DeliveryView(BaseModel):
-    """The delivery of a job's webhook, and its status."""
+    """The delivery of the webhook of a job or a batch, and its status."""
 
     id: str = Field(description="The `webhook-id` of every attempt.")
     type: WebhookEvent
@@ -122,11 +122,11 @@ class DeliveryView(BaseModel):
     next_attempt_at: datetime | None
 
     @classmethod
-    def of(cls, delivery: Delivery, url: str) -> Self:
-        """The view of a delivery to `url`."""
+    def of(cls, delivery: Delivery, url: str, event: WebhookEvent = WebhookEvent.JOB_COMPLETED) -> Self:
+        """The view of a delivery of `event` to `url`."""
         return cls(
-            id=message_id(delivery.job_id),
-            type=WebhookEvent.JOB_COMPLETED,
+            id=message_id(delivery.ended_id),
+            type=event,
             url=url,
             state=delivery.state,
             attempts=[
@@ -138,7 +138,7 @@ class DeliveryView(BaseModel):
 
 
 class DeliveryList(BaseModel):
-    """The deliveries of a job. Empty before the job has ended, or if it has no webhook."""
+    """The deliveries of a job or a batch. Empty before it has ended, or if it has no webhook."""
 
     deliveries: list[DeliveryView]
 

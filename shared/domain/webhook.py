@@ -1,4 +1,4 @@
-"""A webhook: where a message is sent when a job ends, and the status of its delivery."""
+"""A webhook: where a message is sent when a job or a batch ends, and the status of its delivery."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ class WebhookEvent(StrEnum):
 
     JOB_COMPLETED = "job.completed"
     """The job has succeeded, failed or been canceled."""
+    BATCH_COMPLETED = "batch.completed"
+    """The batch takes no more images, and all its jobs have ended."""
 
 
 class Webhook(BaseModel):
-    """The webhook of a job, as its client requested it. Part of the job's record."""
+    """The webhook of a job or a batch, as its client requested it. Part of its record."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,11 +58,12 @@ class Attempt(BaseModel):
 
 
 class Delivery(BaseModel):
-    """The delivery of a job's webhook: its status and its attempts."""
+    """The delivery of the webhook of a job or a batch: its status and its attempts."""
 
     model_config = ConfigDict(frozen=True)
 
-    job_id: str
+    ended_id: str
+    """Of the job or of the batch."""
     state: DeliveryState
     attempts: list[Attempt]
     """The latest ones, oldest first."""
@@ -68,6 +71,6 @@ class Delivery(BaseModel):
     """In Unix milliseconds; None unless the delivery is pending."""
 
 
-def message_id(job_id: str) -> str:
-    """The `webhook-id` of a job's message. Made from the job's id, so that every attempt sends the same."""
-    return f"evt_{job_id}"
+def message_id(ended_id: str) -> str:
+    """The `webhook-id` of the message of a job or a batch. Made from its id, so that every attempt sends the same."""
+    return f"evt_{ended_id}"

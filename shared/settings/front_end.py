@@ -93,11 +93,11 @@ class SubmissionSettings(SettingsGroup):
         "Raise it if clients submit large batches and the store has room.",
     )
     max_batch_images: int = Field(
-        200,
+        1_000,
         ge=1,
         le=1_000,
-        description="Images of one request to POST /batches. All files together may have as many bytes as one largest "
-        "upload. Raise it for many small images.",
+        description="Images of one request to POST /batches. They are read one after the other, so it does not decide "
+        "about memory. A client whose share of MASKQ_MAX_QUEUED_JOBS is used up on the way repeats the request.",
     )
     accept_unserved: bool = Field(
         False,
@@ -109,6 +109,17 @@ class SubmissionSettings(SettingsGroup):
     def max_body_bytes(self) -> int:
         """Largest request body in bytes: the largest image as base64, and the fields beside it."""
         return self.max_image_bytes * 4 // 3 + 65_536
+
+    @property
+    def max_batch_bytes(self) -> int:
+        """Largest body of a request with many images."""
+        return self.max_batch_images * self.max_body_bytes
+
+    @property
+    def max_zip_bytes(self) -> int:
+        """Largest zip of images, which is in memory while they are read: two copies are half of what all requests may
+        use, or one upload."""
+        return max(self.max_body_bytes, self.upload_memory_bytes // (2 * COPIES))
 
     @model_validator(mode="after")
     def _one_upload_fits(self) -> Self:

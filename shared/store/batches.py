@@ -1,21 +1,122 @@
-"""A batch as the script `read_batch` returns it."""
+"""The store for batches: begin one, close it, read it. `SubmissionStore.submit` adds its jobs."""
 
 from __future__ import annotations
 
-from shared.domain.batch import Batch, BatchJob
-from shared.errors import BatchNotFound
-from shared.store.lua_script import Reply
-from shared.store.records import text
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from redis.asyncio import Redis
+
+from shared.domain.batch import Batch, BatchJob, Closed, RefusedImage
+from shared.domain.webhook import Webhook
+from shared.errors import BatchClosed, BatchNotFound, IdempotencyMismatch, JobExpired, MaskqError
+from shared.settings import Settings
+from shared.store.connection import async_redis
+from shared.store.lua_script import AsyncScript, Reply
+from shared.store.records import batch_from_hash, named_values, text
+
+IDEMPOTENCY_S = 86_400
+"""How long an idempotency key is kept: a day."""
+_MISMATCH = "use a new key for a new request, and the same body for a repeated one"
 
 
-def batch_from_reply(batch_id: str, reply: Reply) -> Batch:
-    """The batch.
+@dataclass(frozen=True)
+class NewBatch:
+    """A batch before its first image."""
 
-    Raises:
-        BatchNotFound: the reply is empty.
-    """
+    id: str
+    owner: str
+    key: str
+    """The idempotency key."""
+    fingerprint: str
+    """What distinguishes this request from another one, beside the images."""
+    flow: str
+    ref: str = ""
+    webhook: Webhook | None = None
+    """Where the end of the batch is announced."""
+
+
+class BatchStore:
+    """Async, safe to share between requests. Every method raises `redis.RedisError` if the server does not answer."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._retention_s = settings.retention.retention_s
+        self._begin = AsyncScript(redis, "begin_batch")
+        self._close = AsyncScript(redis, "close_batch")
+        self._read = AsyncScript(redis, "read_batch")
+
+    @classmethod
+    def connect(cls, settings: Settings) -> Self:
+        """A store with its own pool of connections; the first command connects. Every command may be repeated without
+        harm, so one whose connection is lost is sent again."""
+        return cls(async_redis(settings.redis), settings)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+    async def begin(self, new: NewBatch) -> Batch:
+        """Begin a batch. Returns it, or the batch that was begun with the same key.
+
+        Raises:
+            IdempotencyMismatch: the key was used for another request.
+            JobExpired: the batch of the key is no longer kept.
+        """
+        reply = await self._begin(
+            id=new.id,
+            owner=new.owner,
+            key=new.key,
+            fingerprint=new.fingerprint,
+            flow=new.flow,
+            ref=new.ref or None,
+            webhook=new.webhook.model_dump_json() if new.webhook else None,
+            webhook_host=new.webhook.host if new.webhook else None,
+            idempotency_s=IDEMPOTENCY_S,
+        )
+        match text(reply["outcome"]):
+            case "mismatch":
+                raise IdempotencyMismatch(_MISMATCH)
+            case "expired":
+                raise JobExpired("the batch of this key has ended, and batches are kept for a limited time")
+        return await self.read(text(reply["id"]))
+
+    async def close_batch(self, batch_id: str, reason: Closed, refused: Sequence[RefusedImage] = ()) -> Batch:
+        """Add no more images to a batch. It ends with the last of its jobs, which are not changed. Returns it. A batch
+        that was closed before keeps its reason; one that is deleted sends no webhook from here on.
+
+        Raises:
+            BatchNotFound: as `read`.
+        """
+        as_json = json.dumps([each.model_dump() for each in refused]) if refused else None
+        await self._close(id=batch_id, reason=reason, refused=as_json, retention_s=self._retention_s)
+        return await self.read(batch_id)
+
+    async def read(self, batch_id: str) -> Batch:
+        """The present state of a batch.
+
+        Raises:
+            BatchNotFound: there is no such batch, or it has expired.
+        """
+        return _batch_from_reply(batch_id, await self._read(id=batch_id))
+
+
+def closed_batch(reason: str) -> MaskqError:
+    """The error for a further image of a batch that is closed for this reason."""
+    if reason == Closed.COMPLETE:
+        return IdempotencyMismatch(_MISMATCH)
+    return BatchClosed(f"it was {reason}" if reason in tuple(Closed) else f"it has {reason}")
+
+
+def _batch_from_reply(batch_id: str, reply: Reply) -> Batch:
     if not reply:
         raise BatchNotFound("no batch has this id, or it has expired")
-    found = zip(reply["indexes"], reply["jobs"], reply["statuses"], strict=True)
-    jobs = [BatchJob(index=index, id=text(job_id), status=text(status)) for index, job_id, status in found]
-    return Batch(id=batch_id, owner=text(reply["owner"]), jobs=jobs)
+    found = zip(reply["indexes"], map(text, reply["parts"]), map(text, reply["statuses"]), strict=True)
+    parts = sorted((index, *part.split(" ", 1), status) for index, part, status in found)
+    return batch_from_hash(batch_id, named_values(reply["record"])).model_copy(
+        update={
+            "jobs": [BatchJob(index=index, id=job_id, status=status) for index, job_id, _, status in parts],
+            "fingerprints": {index: fingerprint for index, _, fingerprint, _ in parts},
+        }
+    )

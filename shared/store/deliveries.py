@@ -1,7 +1,7 @@
 """Deliveries of webhooks: claim one that is due, record an attempt, read a delivery, deliver again.
 
-The scripts that end a job also write its delivery, so that none is missing. A delivery is claimed like a job, under a
-fence token and a lease. At the end of the lease it is due again.
+The scripts that end a job also write its delivery, and that of its batch, so that none is missing. A delivery is
+claimed like a job, under a fence token and a lease. At the end of the lease it is due again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Self, cast
 
 from redis.asyncio import Redis
 
+from shared.domain.batch import Batch
 from shared.domain.job import Job
 from shared.domain.webhook import Attempt, Delivery, DeliveryState, Webhook
 from shared.errors import NothingToDeliver
@@ -20,7 +21,7 @@ from shared.store import key_names
 from shared.store.connection import async_redis
 from shared.store.liveness import liveness_window_s
 from shared.store.lua_script import AsyncScript
-from shared.store.records import job_from_hash, named_values, text
+from shared.store.records import batch_from_hash, job_from_hash, named_values, text
 
 _MAX_ATTEMPTS_KEPT = 20
 """Of one delivery. More than any schedule has, so that only deliveries that clients repeat lose old ones."""
@@ -30,7 +31,8 @@ _MAX_ATTEMPTS_KEPT = 20
 class DeliveryLease:
     """A delivery that one process has claimed."""
 
-    job: Job
+    subject: Job | Batch
+    """What has ended."""
     webhook: Webhook
     fence: int
     """The fence token of the claim."""
@@ -86,20 +88,21 @@ class DeliveryStore:
         found = await self._claim(lease_ms=self._lease_ms, hosts_count=len(full_hosts), full=full)
         if not found:
             return None
-        job = job_from_hash(named_values(found["record"]))
+        record = named_values(found["record"])
+        subject = batch_from_hash(text(found["id"]), record) if found["is_batch"] else job_from_hash(record)
         return DeliveryLease(
-            job,
-            cast(Webhook, job.webhook),
+            subject,
+            cast(Webhook, subject.webhook),
             fence=found["fence"],
             attempts=found["attempts"],
             claimed_at_ms=found["now_ms"],
         )
 
     async def record(self, lease: DeliveryLease, attempt: Attempt, verdict: Verdict) -> DeliveryState | None:
-        """Record an attempt. Returns the new state of the delivery, which is failed if the job would expire before the
-        next attempt. Returns None, and records nothing, if the claim is stale."""
+        """Record an attempt. Returns the new state of the delivery, which is failed if its job or batch would
+        expire before the next attempt. Returns None, and records nothing, if the claim is stale."""
         found = await self._record_attempt(
-            id=lease.job.id,
+            id=lease.subject.id,
             fence=lease.fence,
             attempt=attempt.model_dump_json(),
             state=verdict.state,
@@ -108,29 +111,29 @@ class DeliveryStore:
         )
         return DeliveryState(text(found["state"])) if found else None
 
-    async def read(self, job_id: str) -> Delivery | None:
-        """The delivery of this job's webhook; None if the job has no webhook or has not ended."""
+    async def read(self, ended_id: str) -> Delivery | None:
+        """The delivery of the webhook of this job or batch; None if it has no webhook or has not ended."""
         async with self._redis.pipeline(transaction=False) as batch:
-            batch.hmget(key_names.delivery(job_id), "state", "host", "client")
-            batch.lrange(key_names.attempts(job_id), 0, -1)
+            batch.hmget(key_names.delivery(ended_id), "state", "host", "client")
+            batch.lrange(key_names.attempts(ended_id), 0, -1)
             (state, host, client), attempts = await batch.execute()
         if state is None:
             return None
         lane = f"{text(host)} {text(client)}" if client else text(host)  # as `lane_of` in common.lua
-        due_ms = await self._redis.zscore(key_names.deliveries(lane), job_id)
+        due_ms = await self._redis.zscore(key_names.deliveries(lane), ended_id)
         return Delivery(
-            job_id=job_id,
+            ended_id=ended_id,
             state=DeliveryState(text(state)),
             attempts=[Attempt.model_validate_json(each) for each in attempts],
             next_attempt_at_ms=None if due_ms is None else int(due_ms),
         )
 
-    async def redeliver(self, job_id: str) -> None:
+    async def redeliver(self, ended_id: str) -> None:
         """Make a delivery due at once, in any state. Its recorded attempts stay.
 
         Raises:
-            NothingToDeliver: the job has no webhook, or has not ended.
+            NothingToDeliver: the job or batch has no webhook, or has not ended.
         """
-        found = await self._redeliver(id=job_id)
+        found = await self._redeliver(id=ended_id)
         if not found["is_due"]:
             raise NothingToDeliver("it was submitted without a webhook_url, or has not ended yet")

@@ -81,20 +81,23 @@ workers = KeyName("maskq:workers:{model_id}")
 owned = KeyName("maskq:owned:{owner}")
 """Sorted set: ids of an owner's jobs; score: the millisecond of their acceptance."""
 batch = KeyName("maskq:batch:{batch_id}")
-"""Hash: `owner` of a batch. Expires with `batch_jobs`."""
+"""Hash: the record of a batch: whose it is, `open`, the number of its jobs that have not ended, the number of those
+that have by status, and `closed` once it takes no more images. Expires some time after its end."""
 batch_jobs = KeyName("maskq:batch-jobs:{batch_id}")
-"""Sorted set: ids of a batch's jobs; score: the index of the image in the request, from 0."""
+"""Hash: id of the job, a space, and the fingerprint of the image, by the index of the image in the request, from 0."""
+batch_binding = KeyName("maskq:batch-binding:{owner}:{key}")
+"""String: id of the batch that was submitted with an idempotency key."""
 cached = KeyName("maskq:cached:{content}")
 """String: id of a finished job with the same content (model, prompt, formats and image), whose result is used again."""
-delivery = KeyName("maskq:delivery:{job_id}")
-"""Hash: state of the delivery of an ended job's webhook. Expires with the job."""
-attempts = KeyName("maskq:attempts:{job_id}")
-"""List: the latest attempts of that delivery as JSON. Expires with the job."""
+delivery = KeyName("maskq:delivery:{ended_id}")
+"""Hash: state of the delivery of the webhook of an ended job or batch. Expires with it."""
+attempts = KeyName("maskq:attempts:{ended_id}")
+"""List: the latest attempts of that delivery as JSON. Expires with it."""
 delivery_hosts = KeyName("maskq:delivery-hosts:{client}")
 """Sorted set: hosts with pending deliveries of a client; score: the millisecond at which the first of them is due."""
 deliveries = KeyName("maskq:deliveries:{lane}")
-"""Sorted set: ids of jobs with a pending delivery of one client to one host, which together are a lane, `HOST CLIENT`;
-score: the millisecond at which it is due, which for a claimed delivery is the end of its lease."""
+"""Sorted set: ids of jobs and batches with a pending delivery of one client to one host, which together are a lane,
+`HOST CLIENT`; score: the millisecond at which it is due, which for a claimed delivery is the end of its lease."""
 webhook_secrets = KeyName("maskq:webhook-secrets:{owner}")
 """Sorted set: secrets that sign an owner's webhooks; score: the millisecond at which they were made."""
 idempotency = KeyName("maskq:idempotency:{owner}:{key}")

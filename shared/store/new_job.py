@@ -31,9 +31,11 @@ class NewJob:
     webhook: Webhook | None = None
     """Where the end of the job is announced."""
     batch: str = ""
-    """Id of the batch that the job belongs to; empty: none."""
+    """Id of the batch that the job belongs to; empty: none. Such a job has no idempotency key of its own."""
     batch_index: int = 0
     """Index of its image in that batch."""
+    batch_fingerprint: str = ""
+    """What distinguishes its image from another one at that index, without spaces."""
     share: int = 1
     """Turns of this client's jobs for each turn of a client with the share 1, and its part of what is limited."""
 

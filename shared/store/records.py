@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shared.domain.batch import Batch
 from shared.domain.job import Job
 
 
@@ -28,3 +29,14 @@ def job_from_hash(record: Mapping[Any, bytes | str]) -> Job:
     fields = {text(name): text(value) for name, value in record.items()}
     parsed = {name: json.loads(fields[name]) for name in ("request", "webhook", "error") if name in fields}
     return Job.model_validate({**fields, **json.loads(fields.get("metrics", "{}")), **parsed})
+
+
+def batch_from_hash(batch_id: str, record: Mapping[Any, bytes | str]) -> Batch:
+    """A batch from the fields of its hash in Redis, without its jobs.
+
+    Raises:
+        pydantic.ValidationError: the record is not that of a batch.
+    """
+    fields = {text(name): text(value) for name, value in record.items()}
+    parsed = {name: json.loads(fields[name]) for name in ("webhook", "refused") if name in fields}
+    return Batch.model_validate({**fields, **parsed, "id": batch_id})

@@ -146,7 +146,7 @@ class Process(Enum):
 
     FRONT_END = Rights.of(
         "front end",
-        scripts="admit cancel delete list live read read_batch reap redeliver submit",
+        scripts="admit begin_batch cancel close_batch delete list live read read_batch reap redeliver submit",
         commands=_NOTIFY | _words("GET HGETALL HMGET LRANGE SUBSCRIBE TIME ZCARD ZCOUNT ZRANGE ZSCORE"),
         read={
             key_names.API_KEYS,
@@ -169,7 +169,7 @@ class Process(Enum):
         "deliverer of webhooks",
         scripts="claim_delivery heartbeat_deliverer live record_attempt webhook_secrets",
         commands=_CONSUME,
-        read={_sample(key_names.job)},
+        read={_sample(key_names.job), _sample(key_names.batch)},
         written={*_BINDINGS, "maskq-webhooks", key_names.DELIVERERS},
         subscribed=set(),
     )

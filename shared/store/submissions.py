@@ -10,7 +10,6 @@ from typing import Self, cast
 
 from redis.asyncio import Redis
 
-from shared.domain.batch import Batch
 from shared.domain.fair_share import FACTOR
 from shared.domain.job import JobStatus
 from shared.errors import (
@@ -24,7 +23,7 @@ from shared.errors import (
 )
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.batches import batch_from_reply
+from shared.store.batches import IDEMPOTENCY_S, closed_batch
 from shared.store.connection import async_redis
 from shared.store.image_store import ImageStore
 from shared.store.job_list import ALL_JOBS, JobFilter, JobList, ListPosition
@@ -44,8 +43,6 @@ _MAX_LISTED = 1_000
 _MAX_MATCHED = 250
 """The same for a list with a filter, which reads the request of each job. It takes the server 3 ms, and 5 ms if
 each has the longest metadata."""
-_IDEMPOTENCY_S = 86_400
-"""How long an idempotency key is kept: a day."""
 _STORE_FULL = f"{FULL_SHARE:.0%} of the store's memory is in use; try again when jobs have ended"
 _SHARES = {
     "jobs": "you have your share of the jobs that may wait; try again when some of yours have been taken",
@@ -68,7 +65,6 @@ class SubmissionStore:
         self._submit = AsyncScript(redis, "submit")
         self._read = AsyncScript(redis, "read")
         self._list = AsyncScript(redis, "list")
-        self._read_batch = AsyncScript(redis, "read_batch")
         self._cancel = AsyncScript(redis, "cancel")
         self._delete = AsyncScript(redis, "delete")
         self._live = AsyncScript(redis, "live")
@@ -89,7 +85,8 @@ class SubmissionStore:
 
         Raises:
             QueueFull: `max_queued_jobs` jobs wait for this model.
-            IdempotencyMismatch: the key was used for another request.
+            IdempotencyMismatch: the key, or the index in the batch, was used for another request.
+            BatchClosed: its batch takes no more images.
             JobNotFound, JobExpired: as `read`, for the job that was submitted with the key.
             ShareExceeded: this client uses its share of the queue, or of the memory for images.
             StoreFull: the server's memory is nearly used up.
@@ -124,8 +121,8 @@ class SubmissionStore:
             "memory_bytes": memory.limit_bytes,
             "other_bytes": memory.other_bytes,
             "idempotency_key": new.idempotency_key,
-            "idempotency_s": _IDEMPOTENCY_S,
-            "fingerprint": new.fingerprint if new.idempotency_key else None,
+            "idempotency_s": IDEMPOTENCY_S,
+            "fingerprint": new.fingerprint if new.idempotency_key else new.batch_fingerprint or None,
             "content": new.content(is_shared=is_shared) if settings.retention.result_cache_s else None,
             "batch": new.batch or None,
             "batch_index": new.batch_index if new.batch else None,
@@ -155,14 +152,6 @@ class SubmissionStore:
             JobExpired: there was, and its retention is over.
         """
         return JobState.from_reply(await self._read(id=job_id, with_result=with_result))
-
-    async def read_batch(self, batch_id: str) -> Batch:
-        """The present state of a batch.
-
-        Raises:
-            BatchNotFound: there is no such batch, or it has expired.
-        """
-        return batch_from_reply(batch_id, await self._read_batch(id=batch_id))
 
     async def list(self, owner: str, cursor: str, limit: int, wanted: JobFilter = ALL_JOBS) -> JobList:
         """Up to `limit` jobs of an owner that match, newest first: from the position that an earlier call returned as
@@ -214,11 +203,14 @@ class SubmissionStore:
             JobNotFound, JobExpired: as `read`.
             StoreUnavailable: the job is removed, and its image could not be. The next sweep of images removes that.
         """
-        kept = self._retention
-        if not (await self._delete(id=job_id, tombstone_s=kept["retention_s"] + kept["tombstone_s"]))["is_deleted"]:
+        if not (await self._delete_job(job_id))["is_deleted"]:
             await self.read(job_id, with_result=False)  # raises JobNotFound, JobExpired or JobDeleted
         if self._images:
             await self._images.remove(job_id)
+
+    async def _delete_job(self, job_id: str) -> Reply:
+        kept_s = self._retention["retention_s"]
+        return await self._delete(id=job_id, retention_s=kept_s, tombstone_s=kept_s + self._retention["tombstone_s"])
 
     async def live_workers(self, model_id: str) -> int:
         """Number of workers of this model whose last heartbeat is within the liveness window."""
@@ -245,5 +237,7 @@ class SubmissionStore:
                 raise StoreFull(_STORE_FULL)
             case "share":
                 raise ShareExceeded(_SHARES[text(reply["resource"])])
+            case "closed":
+                raise closed_batch(text(reply["reason"]))
             case "mismatch":
                 raise IdempotencyMismatch("use a new key for a new request, and the same body for a repeated one")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import httpx2
+import pytest
 
 from shared.store.leases import LeaseStore
+from testing.pictures import encoded, gradient
 from tests.jobs import PNG, assert_problem, finish_next
 
+OTHER = encoded(gradient(32, 32))
 KEY = {"Idempotency-Key": "k"}
 
 
@@ -36,22 +39,39 @@ def test_a_repeated_request_adds_nothing(client: httpx2.Client) -> None:
     assert post(client, PNG, PNG).json() == post(client, PNG, PNG).json()
 
 
-def test_a_repeated_request_adds_the_images_that_are_missing(client: httpx2.Client) -> None:
-    first = post(client, PNG).json()
-    again = post(client, PNG, PNG).json()
-    assert again["id"] == first["id"]
-    assert [job["id"] for job in again["jobs"]][:1] == [job["id"] for job in first["jobs"]]
-    assert again["total"] == 2
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": (PNG,)},
+        {"images": (PNG, PNG, PNG)},
+        {"images": (PNG, OTHER)},
+        {"prompt": "dog"},
+        {"ref": "r"},
+        {"webhook_url": "https://93.184.215.14/"},
+    ],
+)
+def test_another_request_with_the_same_key_is_refused(client: httpx2.Client, change: dict[str, Any]) -> None:
+    first = post(client, PNG, PNG).json()
+    changed = post(
+        client, *change.get("images", (PNG, PNG)), **{name: change[name] for name in change if name != "images"}
+    )
+    assert_problem(changed, 422, "idempotency_mismatch")
+    assert client.get(f"/batches/{first['id']}").json() == first
 
 
 def test_a_bad_image_refuses_no_other(client: httpx2.Client) -> None:
     batch = post(client, PNG, b"no image", PNG).json()
     assert [job["index"] for job in batch["jobs"]] == [0, 2]
     assert [(each["index"], each["type"]) for each in batch["refused"]] == [(1, "unsupported_image")]
+    assert batch["refused"][0]["file_name"] == "1.png"
+    assert client.get(f"/batches/{batch['id']}").json() == batch
+    assert post(client, PNG, b"no image", PNG).json() == batch
 
 
 def test_a_batch_without_a_usable_image_or_a_key_is_refused(client: httpx2.Client) -> None:
-    assert_problem(post(client, b"no image"), 415, "unsupported_image")
+    problem = assert_problem(post(client, b"no image", b""), 422, "batch_refused")
+    assert "image 0 (0.png): unsupported_image: " in problem["detail"]
+    assert "image 1" not in problem["detail"]
     assert_problem(post(client, PNG, headers={}), 422, "invalid_field")
     assert_problem(client.post("/batches", json={"prompt": "cat"}, headers=KEY), 422, "invalid_field")
 

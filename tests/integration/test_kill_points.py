@@ -6,6 +6,7 @@ code marks a step of a job; here a process is killed at each of them.
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
@@ -22,6 +23,7 @@ from local.supervisor import SupervisedProcess
 from shared.domain.result import SegmentationResult
 from testing.fleet import DEMO_WORKER, Fleet
 from testing.pictures import small_png
+from testing.scripted_receiver import Receiver
 from testing.scripted_worker import POISON, SLOW, scripted_answer
 
 pytestmark = pytest.mark.slow
@@ -29,7 +31,7 @@ pytestmark = pytest.mark.slow
 _TIMEOUT_S = 120.0
 _NO_END = float("inf")
 _API_POINTS = ("api.read", "api.submitted")
-_BATCH_POINT = "api.batch_part"
+_BATCH_POINTS = ("api.batch_part", "api.batch_closing", "api.batch_closed")
 _SERVICE_POINTS = ("worker.claimed", "worker.finishing", "worker.finished")
 _RECOVERY_POINT = "worker.recovered"
 _PIPELINE_POINTS = ("worker.prepared", "worker.answered", "worker.rendered")
@@ -47,6 +49,9 @@ class Deployment:
 
     def post(self, path: str, **content: Any) -> httpx2.Response:
         return self._client.post(path, **content)
+
+    def get(self, path: str) -> httpx2.Response:
+        return self._client.get(path)
 
     def post_job(self, prompt: str, key: str = "", **fields: str) -> httpx2.Response:
         files = {"image_file": ("a.png", small_png())}
@@ -123,7 +128,14 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     """A front end and two scripted workers: a job takes 100 ms, a slow one 2 s."""
     folder = tmp_path_factory.mktemp("fleet")
     with Fleet(
-        folder, workers=2, SCRIPTED_MS="100", MASKQ_MAX_BATCH="4", MASKQ_WORKER_THREADS="4", MASKQ_DRAIN_S="0.5"
+        folder,
+        workers=2,
+        SCRIPTED_MS="100",
+        MASKQ_MAX_BATCH="4",
+        MASKQ_WORKER_THREADS="4",
+        MASKQ_DRAIN_S="0.5",
+        MASKQ_URL_ALLOW_HTTP="true",
+        MASKQ_URL_ALLOW_PRIVATE="true",
     ) as fleet:
         deployment = Deployment(fleet)
         yield deployment
@@ -138,23 +150,73 @@ def everything_is_up(deployment: Deployment) -> None:
 def test_every_failpoint_in_the_code_is_tested_here(root: Path) -> None:
     sources = [path.read_text("utf-8") for folder in ("api", "worker") for path in (root / folder).rglob("*.py")]
     points = set(re.findall(r'failpoint\("([^"]+)"\)', "".join(sources)))
-    assert points == {*_API_POINTS, _BATCH_POINT, *_SERVICE_POINTS, _RECOVERY_POINT, *_PIPELINE_POINTS}
+    assert points == {*_API_POINTS, *_BATCH_POINTS, *_SERVICE_POINTS, _RECOVERY_POINT, *_PIPELINE_POINTS}
 
 
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver().listening() as receiver:
+        yield receiver
+
+
+def _batch(receiver: Receiver, count: int = 20) -> dict[str, Any]:
+    """A request with many images."""
+    files = [("image_file", (f"{number}.png", small_png())) for number in range(count)]
+    data = {"prompt": "cat", "webhook_url": receiver.url}
+    return {"data": data, "files": files, "headers": {"Idempotency-Key": uuid.uuid4().hex}}
+
+
+def _assert_ends_once(deployment: Deployment, batch: dict[str, Any], receiver: Receiver, count: int = 20) -> None:
+    """Each image has one job, which succeeds, and the batch is announced once."""
+    assert [job["index"] for job in batch["jobs"]] == list(range(count))
+    for job in batch["jobs"]:
+        deployment.succeeded(job["id"])
+    assert len({job["id"] for job in batch["jobs"]}) == count
+    (received,) = receiver.wait_for(1)
+    message = json.loads(received.body)
+    assert (message["type"], message["data"]["id"]) == ("batch.completed", batch["id"])
+    assert message["data"]["counts"] == {"succeeded": count, "failed": 0, "canceled": 0}
+
+    def is_delivered() -> bool:
+        (delivery,) = deployment.get(f"/batches/{batch['id']}/webhooks").json()["deliveries"]
+        return bool(delivery["state"] == "delivered")
+
+    deployment.fleet.wait_for(is_delivered, "the delivery")
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("point", _BATCH_POINTS)
 def test_api_killed_within_a_batch_and_the_repeated_request_adds_only_what_is_missing(
-    deployment: Deployment, tmp_path: Path
+    deployment: Deployment, tmp_path: Path, receiver: Receiver, point: str
 ) -> None:
-    deployment.arm([deployment.fleet.api], _BATCH_POINT, tmp_path / "armed")
-    files = [("image_file", (f"{number}.png", small_png())) for number in range(20)]
-    request = {"data": {"prompt": "cat"}, "files": files, "headers": {"Idempotency-Key": uuid.uuid4().hex}}
+    deployment.arm([deployment.fleet.api], point, tmp_path / "armed")
+    request = _batch(receiver)
     with pytest.raises(httpx2.HTTPError):
         deployment.post("/batches", **request)
     deployment.fleet.wait_until_ready()
     batch = deployment.post("/batches", **request).raise_for_status().json()
-    assert [job["index"] for job in batch["jobs"]] == list(range(20))
-    for job in batch["jobs"]:
-        deployment.succeeded(job["id"])
-    assert len({job["id"] for job in batch["jobs"]}) == 20
+    _assert_ends_once(deployment, batch, receiver)
+    again = deployment.post("/batches", **request).raise_for_status().json()
+    assert [job["id"] for job in again["jobs"]] == [job["id"] for job in batch["jobs"]]
+    assert (again["is_ended"], len(receiver.received)) == (True, 1)
+
+
+@pytest.mark.parametrize("point", _SERVICE_POINTS)
+def test_worker_killed_within_a_batch_and_the_batch_ends_once(
+    deployment: Deployment, tmp_path: Path, receiver: Receiver, point: str
+) -> None:
+    deployment.arm(deployment.fleet.workers, point, tmp_path / "armed")
+    batch = deployment.post("/batches", **_batch(receiver)).raise_for_status().json()
+    _assert_ends_once(deployment, batch, receiver)
+    assert list(deployment.fleet.exit_statuses.values()) == [[-signal.SIGKILL]]
+
+
+def test_redis_killed_within_a_batch_and_the_batch_ends_once(deployment: Deployment, receiver: Receiver) -> None:
+    request = _batch(receiver)
+    batch = deployment.post("/batches", **request).raise_for_status().json()
+    deployment.fleet.broker.kill(1.0)
+    deployment.fleet.wait_until_ready()
+    _assert_ends_once(deployment, batch, receiver)
 
 
 @pytest.mark.parametrize("point", _API_POINTS)

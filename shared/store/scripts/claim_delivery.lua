@@ -3,7 +3,9 @@
 ---@param hosts_count number  how many of `full` are hosts
 ---@param full string[]  hosts to which the deliverer cannot send more now, then clients that have their share of it
 -- Returns nothing if no delivery is due of another client to another host; else
---   record     fields and values of the job's hash
+--   id         of the job or of the batch
+--   is_batch   whether it is a batch
+--   record     fields and values of its hash
 --   fence      the fence token
 --   attempts   attempts made before
 --   now_ms     time of the claim
@@ -36,7 +38,7 @@ end
 local function first_due(client, host)
     local lane = deliveries_key(lane_of(client, host))
     for _, id in ipairs(due(lane, MAX_EXPIRED)) do
-        if redis.call('EXISTS', job_key(id), delivery_key(id)) == 2 then
+        if redis.call('EXISTS', record_key(id), delivery_key(id)) == 2 then
             return id
         end
         redis.call('ZREM', lane, id)
@@ -62,7 +64,9 @@ for _, client in ipairs(due(DELIVERY_CLIENTS, #args.full + MAX_BLOCKED)) do
             schedule_delivery(id, client, host, now + args.lease_ms)
             local fence = redis.call('HINCRBY', delivery_key(id), 'fence', 1)
             local attempts = tonumber(redis.call('HGET', delivery_key(id), 'attempts'))
-            return {record = redis.call('HGETALL', job_key(id)), fence = fence, attempts = attempts, now_ms = now}
+            local record = record_key(id)
+            return {id = id, is_batch = record == batch_key(id), record = redis.call('HGETALL', record), fence = fence,
+                attempts = attempts, now_ms = now}
         end
         redis.call('ZADD', DELIVERY_CLIENTS, 'XX', 'GT', whole(now), client) -- the next call looks at others first
     end

@@ -271,15 +271,51 @@ local function unschedule_delivery(id, client, host)
     refresh_lane(client, host)
 end
 
--- Writes the delivery of an ended job that has a webhook. It is due at once and expires with the job.
-local function create_delivery(id, now, retention_s)
-    local job = redis.call('HMGET', job_key(id), 'webhook_host', 'flow')
-    if job[1] then
-        local client = client_of(job[2]) or ''
-        redis.call('HSET', delivery_key(id), 'state', 'pending', 'client', client, 'host', job[1], 'fence', 0,
+-- The record of the job or of the batch with this id. No batch has the id of a job.
+local function record_key(id)
+    return redis.call('EXISTS', batch_key(id)) == 1 and batch_key(id) or job_key(id)
+end
+
+-- Writes the delivery of an ended job or batch that has a webhook. It is due at once and expires with its record.
+local function create_delivery(id, record, now, retention_s)
+    local ended = redis.call('HMGET', record, 'webhook_host', 'flow')
+    if ended[1] then
+        local client = client_of(ended[2]) or ''
+        redis.call('HSET', delivery_key(id), 'state', 'pending', 'client', client, 'host', ended[1], 'fence', 0,
             'attempts', 0)
         redis.call('EXPIRE', delivery_key(id), retention_s)
-        schedule_delivery(id, client, job[1], now)
+        schedule_delivery(id, client, ended[1], now)
+    end
+end
+
+local function remove_delivery(id)
+    local delivery = redis.call('HMGET', delivery_key(id), 'client', 'host')
+    if delivery[2] then
+        unschedule_delivery(id, delivery[1] or '', delivery[2])
+    end
+    redis.call('DEL', delivery_key(id), attempts_key(id))
+end
+
+-- A closed batch ends with the last of its jobs, and then its webhook gets its message.
+local function end_batch_if_done(id, retention_s)
+    local batch = redis.call('HMGET', batch_key(id), 'open', 'closed', 'ended_at_ms')
+    if tonumber(batch[1] or 0) > 0 or not batch[2] or batch[3] then
+        return
+    end
+    local now = now_ms()
+    redis.call('HSET', batch_key(id), 'ended_at_ms', whole(now), 'expires_at_ms', whole(now + retention_s * 1000))
+    redis.call('EXPIRE', batch_key(id), retention_s)
+    redis.call('EXPIRE', batch_jobs_key(id), retention_s)
+    create_delivery(id, batch_key(id), now, retention_s)
+end
+
+-- Counts the end of a job in its batch, if it has one. Called once for each job.
+local function count_in_batch(id, status, retention_s)
+    local batch = redis.call('HGET', job_key(id), 'batch')
+    if batch and redis.call('EXISTS', batch_key(batch)) == 1 then
+        redis.call('HINCRBY', batch_key(batch), 'open', -1)
+        redis.call('HINCRBY', batch_key(batch), status, 1)
+        end_batch_if_done(batch, retention_s)
     end
 end
 
@@ -345,7 +381,8 @@ local function end_job(id, model, status, retention)
     redis.call('EXPIRE', result_key(id), kept_s)
     remove_image(id, status == 'succeeded' and math.min(retention.image_retention_s, kept_s) or 0)
     redis.call('SET', tombstone_key(id), status, 'EX', kept_s + retention.tombstone_s)
-    create_delivery(id, now, kept_s)
+    create_delivery(id, job_key(id), now, kept_s)
+    count_in_batch(id, status, kept_s)
     redis.call('PUBLISH', CHANGES, id)
 end
 

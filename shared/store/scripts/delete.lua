@@ -2,6 +2,7 @@
 -- worker or a client that still has the id learns what happened, and a repeated request with the job's idempotency key
 -- does not run again what was deleted.
 ---@param id string
+---@param retention_s number  seconds from the end of a batch until it expires
 ---@param tombstone_s number  seconds until the tombstone expires
 -- Returns `is_deleted`: false if there is no such job.
 
@@ -16,17 +17,15 @@ if job.status == 'queued' or job.status == 'processing' then
     end
     withdraw(id, job.model)
     count(job.model, 'canceled')
+    count_in_batch(id, 'canceled', args.retention_s)
 end
-local delivery = redis.call('HMGET', delivery_key(id), 'client', 'host')
-if delivery[2] then
-    unschedule_delivery(id, delivery[1] or '', delivery[2])
-end
+remove_delivery(id)
 if job.content and redis.call('GET', cached_key(job.content)) == id then
     redis.call('DEL', cached_key(job.content))
 end
 redis.call('ZREM', owned_key(job.owner), id)
 remove_image(id, 0)
-redis.call('DEL', job_key(id), result_key(id), delivery_key(id), attempts_key(id))
+redis.call('DEL', job_key(id), result_key(id))
 redis.call('SET', tombstone_key(id), 'deleted', 'EX', args.tombstone_s)
 redis.call('PUBLISH', CHANGES, id)
 redis.call('PUBLISH', CANCELED, id)

@@ -1,11 +1,11 @@
 -- Records an attempt of a delivery: only with the present fence token, and only once.
----@param id string  of the job
+---@param id string  of the job or of the batch
 ---@param fence number
 ---@param attempt string  as JSON
 ---@param state string  new state of the delivery: pending, delivered or failed
 ---@param retry_in_ms number  until the next attempt, if the state is pending
 ---@param max_attempts_kept number  older ones are removed
--- Returns `state`: the new state, or nothing if the fence token is stale. It is failed if the job would have expired
+-- Returns `state`: the new state, or nothing if the fence token is stale. It is failed if the record would have expired
 -- before the next attempt.
 
 local id, state = args.id, args.state
@@ -14,7 +14,7 @@ if tonumber(delivery[1] or -1) ~= args.fence then
     return
 end
 local due = now_ms() + args.retry_in_ms
-if state == 'pending' and due >= tonumber(redis.call('HGET', job_key(id), 'expires_at_ms') or 0) then
+if state == 'pending' and due >= tonumber(redis.call('HGET', record_key(id), 'expires_at_ms') or 0) then
     state = 'failed'
 end
 redis.call('HSET', delivery_key(id), 'state', state)

@@ -1,5 +1,5 @@
 -- Makes a delivery due at once, in any state, from the beginning of its schedule. A claim of it becomes stale.
----@param id string  of the job
+---@param id string  of the job or of the batch
 -- Returns `is_due`: false if there is no such delivery.
 
 local id = args.id

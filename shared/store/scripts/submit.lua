@@ -14,9 +14,9 @@
 ---@param other_bytes number  what it uses for other things than images
 ---@param idempotency_key? string
 ---@param idempotency_s number  seconds for which the key is kept
----@param fingerprint? string  SHA-256 of all that was requested; only needed with a key
+---@param fingerprint? string  SHA-256 of all that was requested; only needed with a key or in a batch
 ---@param content? string  SHA-256 of all that the result depends on; absent if results are not cached
----@param batch? string  id of the batch that the job belongs to
+---@param batch? string  id of the open batch that the job belongs to
 ---@param batch_index? number  of its image in that batch
 ---@param webhook? string  as JSON
 ---@param webhook_host? string
@@ -27,8 +27,11 @@
 --   'full'      and `waiting`: the number of jobs that wait. There is no room for another.
 --   'no_room'   there is no room for the image.
 --   'share'     and `resource`, jobs or images: the client uses its share of them.
---   'mismatch'  and `id` of a job that was submitted with the idempotency key by another request.
---   or all that `job_state` returns, and `id`: of this job, or of the job that was submitted with the idempotency key.
+--   'mismatch'  and `id` of a job that was submitted with the idempotency key, or for this image of the batch, by
+--               another request.
+--   'closed'    the batch takes no more images, and `reason`: complete, canceled, deleted or expired.
+--   or all that `job_state` returns, and `id`: of this job, or of the job that was submitted with the idempotency key,
+--   or for this image of the batch.
 -- Nothing changes if there is a job with this id already.
 
 local MAX_IMAGES_CHECKED = 100 -- by one call
@@ -44,14 +47,19 @@ end
 if redis.call('EXISTS', job_key(id)) == 1 then
     return state_of(id)
 end
-if args.idempotency_key then
-    local used = redis.call('GET', idempotency_key(owner, args.idempotency_key))
-    if used then
-        local used_id, fingerprint = used:match('^(%S+) (%S+)$')
-        if fingerprint ~= args.fingerprint then
-            return {outcome = 'mismatch', id = used_id}
-        end
-        return state_of(used_id)
+local used = args.idempotency_key and redis.call('GET', idempotency_key(owner, args.idempotency_key))
+    or args.batch and redis.call('HGET', batch_jobs_key(args.batch), whole(args.batch_index))
+if used then
+    local used_id, fingerprint = used:match('^(%S+) (%S+)$')
+    if fingerprint ~= args.fingerprint then
+        return {outcome = 'mismatch', id = used_id}
+    end
+    return state_of(used_id)
+end
+if args.batch then
+    local batch = redis.call('HMGET', batch_key(args.batch), 'owner', 'closed')
+    if batch[2] or not batch[1] then
+        return {outcome = 'closed', reason = batch[2] or 'expired'}
     end
 end
 
@@ -122,6 +130,9 @@ if args.webhook then
     add_field('webhook', args.webhook)
     add_field('webhook_host', args.webhook_host)
 end
+if args.batch then
+    add_field('batch', args.batch)
+end
 if args.timeout_s then
     add_field('deadline_at_ms', whole(now + args.timeout_s * 1000))
 end
@@ -145,8 +156,8 @@ redis.call('ZADD', owned_key(owner), whole(now), id)
 redis.call('EXPIRE', owned_key(owner), args.retention_s + LIST_S)
 
 if args.batch then
-    redis.call('HSETNX', batch_key(args.batch), 'owner', owner)
-    redis.call('ZADD', batch_jobs_key(args.batch), whole(args.batch_index), id)
+    redis.call('HINCRBY', batch_key(args.batch), 'open', 1)
+    redis.call('HSET', batch_jobs_key(args.batch), whole(args.batch_index), id .. ' ' .. args.fingerprint)
     redis.call('EXPIRE', batch_key(args.batch), args.retention_s + LIST_S)
     redis.call('EXPIRE', batch_jobs_key(args.batch), args.retention_s + LIST_S)
 end

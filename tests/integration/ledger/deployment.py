@@ -10,10 +10,12 @@ from typing import Any, TypeAlias
 
 from redis import Redis
 
+from shared.domain.batch import Batch, Closed, RefusedImage
 from shared.domain.job import Job, JobStatus, Priority, new_job_id
 from shared.domain.result import SegmentationResult
 from shared.settings import Settings
 from shared.store import key_names
+from shared.store.batches import BatchStore, NewBatch
 from shared.store.job_list import ALL_JOBS, JobFilter
 from shared.store.leases import Lease, LeaseStore
 from shared.store.submissions import SubmissionStore
@@ -32,10 +34,12 @@ class Deployment:
     def __init__(self, settings: Settings) -> None:
         self._runner = asyncio.Runner()
         self.front = SubmissionStore.connect(settings)
+        self.batches = BatchStore.connect(settings)
         self.leases = LeaseStore.connect(settings)
 
     def close(self) -> None:
         self._runner.run(self.front.close())
+        self._runner.run(self.batches.close())
         self._runner.close()
         self.leases.close()
 
@@ -43,6 +47,20 @@ class Deployment:
         request = job_request(priority=values.pop("priority", Priority.NORMAL), ref=values.pop("ref", ""))
         new = new_job(id=job_id or new_job_id(), request=request, **values)
         return self._runner.run(self.front.submit(new)).job.id
+
+    def begin_batch(self, batch_id: str = "b", **values: Any) -> Batch:
+        defaults = {"owner": "me", "key": "k", "fingerprint": "f", "flow": "normal:me"}
+        return self._runner.run(self.batches.begin(NewBatch(id=batch_id, **{**defaults, **values})))
+
+    def submit_to(self, batch_id: str, index: int, fingerprint: str = "x", **values: Any) -> str:
+        """Submit a job of a batch."""
+        return self.submit(batch=batch_id, batch_index=index, batch_fingerprint=fingerprint, **values)
+
+    def close_batch(self, batch_id: str, reason: Closed = Closed.COMPLETE, *refused: RefusedImage) -> Batch:
+        return self._runner.run(self.batches.close_batch(batch_id, reason, refused))
+
+    def batch(self, batch_id: str) -> Batch:
+        return self._runner.run(self.batches.read(batch_id))
 
     def listed(
         self, owner: str, cursor: str | None = None, limit: int = 100, wanted: JobFilter = ALL_JOBS

@@ -60,7 +60,7 @@ def _claimed(settings: Settings, full_hosts: list[str], full_clients: list[str],
         store = DeliveryStore.connect(settings)
         leases = [await store.claim(full_hosts, full_clients) for _ in range(count)]
         await store.close()
-        return [lease.job.id for lease in leases if lease]
+        return [lease.subject.id for lease in leases if lease]
 
     return asyncio.run(claim())
 

@@ -104,7 +104,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         entry.fence += 1
         entry.due_ms = self._clock.now_ms + _LEASE_MS
         self._refresh(entry.client)
-        assert (lease.job.id, lease.fence, lease.attempts) == (entry.job_id, entry.fence, entry.attempts)
+        assert (lease.subject.id, lease.fence, lease.attempts) == (entry.job_id, entry.fence, entry.attempts)
         assert (lease.webhook.host, lease.claimed_at_ms) == (entry.host, self._clock.now_ms)
         assert (entry.job_id, entry.fence) not in self._fences
         self._fences.add((entry.job_id, entry.fence))
@@ -132,7 +132,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule(lease=given, state=st.sampled_from(DeliveryState), retry_in_s=st.sampled_from((0.0, 5.0, 300.0, 1_000.0)))
     def record(self, lease: DeliveryLease, state: DeliveryState, retry_in_s: float) -> None:
-        entry = self._entries[lease.job.id]
+        entry = self._entries[lease.subject.id]
         recorded = self._runner.run(self._store.record(lease, _ATTEMPT, Verdict(state, retry_in_s)))
         if lease.fence != entry.fence:
             assert recorded is None

@@ -1,0 +1,24 @@
+-- open -> closed: a batch takes no more images, because it has all, or was canceled or deleted. It ends with the last of
+-- its jobs. A deleted batch sends no webhook.
+---@param id string
+---@param reason string  complete, canceled or deleted
+---@param refused? string  the images that became no job, as JSON
+---@param retention_s number  seconds from its end until it expires
+-- Returns nothing. A batch that is closed keeps its reason.
+
+local batch = batch_key(args.id)
+if redis.call('EXISTS', batch) == 0 then
+    return
+end
+if redis.call('HSETNX', batch, 'closed', args.reason) == 1 then
+    redis.call('PERSIST', batch) -- until its last job has ended
+    redis.call('PERSIST', batch_jobs_key(args.id))
+    if args.refused then
+        redis.call('HSET', batch, 'refused', args.refused)
+    end
+end
+if args.reason == 'deleted' then
+    redis.call('HDEL', batch, 'webhook', 'webhook_host')
+    remove_delivery(args.id)
+end
+end_batch_if_done(args.id, args.retention_s)
