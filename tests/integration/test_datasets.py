@@ -70,6 +70,12 @@ def _found(*objects: SegmentedObject, **values: Any) -> Outcome:
     return Outcome(result=segmentation_result(*objects, **values))
 
 
+_LARGE = _found(
+    *[segmented_object(mask=RleMask(size=(1_000, 1_000), counts="1" * 50_000))] * 20, width=1_000, height=1_000
+)
+"""A result of 1 MB."""
+
+
 def _coco(answer: httpx2.Response, folder: Path) -> tuple[dict[str, Any], COCO]:
     """The document, and how pycocotools reads its file."""
     assert answer.status_code == 200, answer.text
@@ -226,13 +232,11 @@ def test_as_many_jobs_as_a_batch_may_have_are_accepted(settings: Settings) -> No
 
 @pytest.mark.slow
 def test_a_large_document_takes_the_memory_of_one_job(tmp_path: Path) -> None:
-    mask = RleMask(size=(1_000, 1_000), counts="1" * 50_000)
-    outcome = _found(*[segmented_object(mask=mask)] * 20, width=1_000, height=1_000)
     with Fleet(tmp_path / "fleet", workers=0, deliverers=0) as fleet:
         store = LeaseStore.connect(Settings.of(redis_url=fleet.broker_url))
         with httpx2.Client(base_url=fleet.url, timeout=60) as client:
             batch = _batch(client, *(f"{number}.png" for number in range(100)))
-            _finish(store, *[outcome] * 100)
+            _finish(store, *[_LARGE] * 100)
             assert fleet.api.process is not None
             process = psutil.Process(fleet.api.process.pid)
             client.get(f"/jobs/{batch['jobs'][0]['id']}/result?format=coco").raise_for_status()
@@ -317,18 +321,40 @@ def test_a_client_that_does_not_read_leaves_room_for_others(
     guarded: str, settings: Settings, leases: LeaseStore
 ) -> None:
     both = (Scope.SUBMIT, Scope.READ)
-    mask = RleMask(size=(1_000, 1_000), counts="1" * 50_000)
-    outcome = _found(*[segmented_object(mask=mask)] * 20, width=1_000, height=1_000)
     with _as(guarded, settings, *both) as greedy, _as(guarded, settings, *both) as other, ExitStack() as unread:
-        for client in (greedy, other):
-            batch = _batch(client, *(f"{number}.png" for number in range(30)))
-            _finish(leases, *[outcome] * 30)
-            url = f"/batches/{batch['id']}/coco"
-            if client is greedy:
-                for _ in range(12):
-                    assert unread.enter_context(greedy.stream("GET", url)).status_code == 200
-                assert_problem(greedy.get(url), 429, "share_exceeded")
-        assert len(other.get(url).json()["images"]) == 30
+        url = _large_batch(greedy, leases)
+        for _ in range(12):
+            assert unread.enter_context(greedy.stream("GET", url)).status_code == 200
+        assert_problem(greedy.get(url), 429, "share_exceeded")
+        assert len(other.get(_large_batch(other, leases)).json()["images"]) == 30
+
+
+@pytest.mark.slow
+def test_a_key_that_is_revoked_gets_no_further_job(guarded: str, settings: Settings, leases: LeaseStore) -> None:
+    with _as(guarded, settings, Scope.SUBMIT, Scope.READ) as client:
+        url = _large_batch(client, leases)
+        with client.stream("GET", url) as answer:
+            pieces = answer.iter_raw()
+            next(pieces)
+            asyncio.run(_revoke_all(settings))
+            with pytest.raises(httpx2.RemoteProtocolError):
+                list(pieces)
+
+
+def _large_batch(client: httpx2.Client, leases: LeaseStore) -> str:
+    """The path of a document that is too large to be sent before it is read."""
+    batch = _batch(client, *(f"{number}.png" for number in range(30)))
+    _finish(leases, *[_LARGE] * 30)
+    return f"/batches/{batch['id']}/coco"
+
+
+async def _revoke_all(settings: Settings) -> None:
+    store = ApiKeyStore.connect(settings.redis)
+    try:
+        for key in await store.list():
+            await store.revoke(key.id)
+    finally:
+        await store.close()
 
 
 def test_a_document_needs_the_scope_read_and_is_a_heavy_read(guarded: str, settings: Settings) -> None:
