@@ -121,7 +121,7 @@ class App {
   }
 
   #sample(scene) {
-    const picture = drawn(scene, 192);
+    const picture = drawn(scene, 384);
     picture.setAttribute("aria-hidden", "true");
     const ask = prompt => this.#askSample(scene, prompt);
     const first = button("", () => ask(scene.prompts[0]), { class: "picture", "aria-label": `Cut out “${scene.prompts[0]}” from the sample ${scene.name}` });
