@@ -38,11 +38,11 @@ class RequestMemory:
         self._room.take(self.client, size, self.share)
         self._held_bytes += size
 
-    def give_back(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """Use `size` bytes less, or nothing if that is less."""
-        if given := min(size, self._held_bytes):
-            self._room.free(self.client, given)
-            self._held_bytes -= given
+        if released := min(size, self._held_bytes):
+            self._room.free(self.client, released)
+            self._held_bytes -= released
 
     @contextmanager
     def returned(self) -> Iterator[None]:
@@ -51,7 +51,7 @@ class RequestMemory:
         try:
             yield
         finally:
-            self.give_back(max(0, self._held_bytes - before))
+            self.release(max(0, self._held_bytes - before))
 
     def free(self) -> None:
         """Nothing of the request is in memory any longer."""

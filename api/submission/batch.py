@@ -12,7 +12,8 @@ from fastapi import Request
 from multipart import MultipartSegment, parse_options_header
 
 from api.auth.caller import Caller
-from api.http.request_memory import RequestMemory, memory_of
+from api.http.request_memory import memory_of
+from api.submission.arriving_part import ArrivingPart
 from api.submission.client_data import base_name, name_in_url
 from api.submission.fields import DeploymentLimits
 from api.submission.form import MAX_FIELD_BYTES, MAX_PARTS, FilePart, Part, form_events, form_fields
@@ -69,45 +70,6 @@ class IncomingBatch:
     images: AsyncIterator[BatchImage]
     """Each is in memory until the next one is asked for."""
     image_model: type[Submission]
-
-
-class _Arriving:
-    """A part of a form, as far as it has arrived. Of one that is too large, nothing is kept."""
-
-    def __init__(self, part: Part, limits: SubmissionSettings, memory: RequestMemory) -> None:
-        self.part = part
-        self.is_image = part.segment.name in _IMAGES
-        self.max_bytes = limits.max_body_bytes if self.is_image else MAX_FIELD_BYTES
-        self.size = 0
-        self.kept_bytes = 0
-        self._limits = limits
-        self._memory = memory
-
-    @property
-    def is_too_large(self) -> bool:
-        return self.size > self.max_bytes
-
-    def add(self, piece: bytes | bytearray) -> None:
-        """Add what has arrived.
-
-        Raises:
-            ServerBusy, ShareExceeded: there is no memory for it.
-        """
-        if self.is_image and not self.size and is_zip(bytes(piece[:4])):
-            self.max_bytes = self._limits.max_zip_bytes
-        self.size += len(piece)
-        if self.is_too_large:
-            self.part.pieces.clear()
-            self.give_back()
-        else:
-            self._memory.take(COPIES * len(piece))
-            self.kept_bytes += len(piece)
-            self.part.pieces.append(piece)
-
-    def give_back(self) -> None:
-        """It is no longer in memory."""
-        self._memory.give_back(COPIES * self.kept_bytes)
-        self.kept_bytes = 0
 
 
 class BatchReader:
@@ -210,7 +172,7 @@ class _Reading:
         images are submitted before it has arrived."""
         parts = self._parts(boundary)
         common: dict[str, object] = {}
-        first: list[_Arriving] = []
+        first: list[ArrivingPart] = []
         async for part in parts:
             if not part.is_image:
                 _add(common, await self._fields(part))
@@ -220,19 +182,21 @@ class _Reading:
                 break
         return self._incoming(FormBatch, FormSubmission, common, self._form_images(first, parts))
 
-    async def _parts(self, boundary: str) -> AsyncIterator[_Arriving]:
+    async def _parts(self, boundary: str) -> AsyncIterator[ArrivingPart]:
         """The parts that have names, once they have arrived."""
         max_parts = MAX_PARTS + self._settings.max_batch_images
-        arriving: _Arriving | None = None
+        arriving: ArrivingPart | None = None
         async for event in form_events(self._request, boundary, max_parts):
             if isinstance(event, MultipartSegment):
-                arriving = _Arriving(Part(event, []), self._settings, self._memory)
+                arriving = ArrivingPart(Part(event, []), event.name in _IMAGES, self._settings, self._memory)
             elif arriving and event is not None:
                 arriving.add(event)
             elif arriving and arriving.part.segment.name:
                 yield arriving
 
-    async def _form_images(self, first: list[_Arriving], parts: AsyncIterator[_Arriving]) -> AsyncIterator[BatchImage]:
+    async def _form_images(
+        self, first: list[ArrivingPart], parts: AsyncIterator[ArrivingPart]
+    ) -> AsyncIterator[BatchImage]:
         while first:
             async for image in self._of_part(first.pop(0)):
                 yield image
@@ -243,7 +207,7 @@ class _Reading:
                 async for image in self._of_part(part):
                     yield image
 
-    async def _of_part(self, part: _Arriving) -> AsyncIterator[BatchImage]:
+    async def _of_part(self, part: ArrivingPart) -> AsyncIterator[BatchImage]:
         name = str(part.part.segment.name)
         if part.is_too_large:
             file = FilePart(b"", part.part.segment.filename or "")
@@ -251,13 +215,14 @@ class _Reading:
             return
         (value,) = (await self._fields(part)).values()
         if isinstance(value, FilePart) and is_zip(value.content):
+            part.release(copies_kept=1)
             async for image in self._in_zip(value.content):
                 yield image
         else:
             yield BatchImage(name, value)
-        part.give_back()
+        part.release()
 
-    async def _fields(self, part: _Arriving) -> Fields:
+    async def _fields(self, part: ArrivingPart) -> Fields:
         if part.is_too_large:
             raise MalformedRequest(f"a text field of the form has more than {MAX_FIELD_BYTES:,} bytes")
         return await self._threads.run(self._caller.client, partial(form_fields, [part.part]), self._caller.share)

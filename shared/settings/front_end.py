@@ -117,9 +117,10 @@ class SubmissionSettings(SettingsGroup):
 
     @property
     def max_zip_bytes(self) -> int:
-        """Largest zip of images, which is in memory while they are read: two copies are half of what all requests may
-        use, or one upload."""
-        return max(self.max_body_bytes, self.upload_memory_bytes // (2 * COPIES))
+        """Largest zip of images. While it arrives it is in memory twice, and may use half of it; while its images are
+        read, once, beside the copies of one of them. Both fit into the share of one client."""
+        share = self.upload_memory_bytes * 3 // 4
+        return min(self.upload_memory_bytes // (2 * COPIES), share - COPIES * self.max_image_bytes)
 
     @model_validator(mode="after")
     def _one_upload_fits(self) -> Self:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from shared.settings import Settings
-from testing.pictures import encoded
+from testing.pictures import encoded, gradient
 from testing.servers import front_end, website
 from tests.deploy.proxy import Proxy, proxy
 
@@ -340,3 +340,21 @@ def _make_certificate(folder: Path) -> ssl.SSLContext:
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject, *names]
     subprocess.run(command, check=True, capture_output=True)
     return ssl.create_default_context(cafile=folder / "fullchain.pem")
+
+
+def test_a_batch_may_be_larger_than_one_upload(tmp_path: Path, settings: Settings) -> None:
+    small = settings.replace(max_image_bytes=1_000_000, max_queued_jobs=1_000)
+    files = [
+        ("image_file", (f"{number}.bmp", encoded(gradient(64, 48), "BMP") + bytes(700_000))) for number in range(6)
+    ]
+    with (
+        front_end(small) as url,
+        proxy(tmp_path, url.removeprefix("http://"), MASKQ_MAX_IMAGE_BYTES="1000000") as found,
+    ):
+        headers = {"Idempotency-Key": "k"}
+        batch = httpx2.post(f"{found.url}/batches", data={"prompt": "cat"}, files=files, headers=headers, timeout=60)
+        assert batch.status_code == 202, batch.text
+        assert batch.json()["total"] == 6
+        assert httpx2.get(batch.json()["urls"]["self"]).json() == batch.json()
+        single = httpx2.post(f"{found.url}/segment/", content=bytes(3_000_000))
+    assert single.status_code == 413

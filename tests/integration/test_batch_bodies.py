@@ -35,9 +35,10 @@ def zipped(*names: str, content: bytes = PNG) -> bytes:
     return made.getvalue()
 
 
-def post(client: httpx2.Client, *files: tuple[str, bytes], **fields: Any) -> httpx2.Response:
+def post(client: httpx2.Client, *files: tuple[str, bytes], key: str = "k", **fields: Any) -> httpx2.Response:
     parts = [("image_file", file) for file in files]
-    return client.post("/batches", data={"prompt": "cat", **fields}, files=parts, headers=KEY)
+    headers = {"Idempotency-Key": key}
+    return client.post("/batches", data={"prompt": "cat", **fields}, files=parts, headers=headers)
 
 
 def form(*parts: tuple[str, bytes]) -> dict[str, Any]:
@@ -153,7 +154,8 @@ def test_a_zip_without_an_image_is_refused(client: httpx2.Client, content: bytes
 
 
 def test_a_zip_that_is_too_large_is_refused(client: httpx2.Client) -> None:
-    answer = post(client, ("a.zip", zipped("a.bmp", "b.bmp", "c.bmp", "d.bmp", content=LARGE)))
+    assert post(client, ("a.zip", zipped("a.bmp", "b.bmp", content=LARGE))).json()["total"] == 2
+    answer = post(client, ("a.zip", zipped("a.bmp", "b.bmp", "c.bmp", content=LARGE)), ref="another", key="l")
     problem = assert_problem(answer, 422, "batch_refused")
     assert "(a.zip): payload_too_large" in problem["detail"]
 

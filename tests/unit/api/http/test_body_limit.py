@@ -14,7 +14,7 @@ from api.http import body_limit
 from api.http.body_limit import BodyLimit
 from api.http.request_memory import memory_of
 from api.shares import Shares
-from shared.errors import RequestTimedOut, ServerBusy, ShareExceeded
+from shared.errors import PayloadTooLarge, RequestTimedOut, ServerBusy, ShareExceeded
 
 _TOTAL = 10_000_000
 
@@ -182,3 +182,59 @@ def test_an_error_closes_the_connection_only_if_a_body_is_left(
     exchange = _Exchange(declared=declared, method=method)
     _run(exchange, app)
     assert ((b"connection", b"close") in exchange.sent[0]["headers"]) == closes
+
+
+def _run_streamed(exchange: _Exchange, app: ASGIApp, room: Shares | None = None, max_bytes: int = 1_000) -> None:
+    exchange.scope["path"] = "/many"
+    limit = BodyLimit(app, 30, room or Shares(_TOTAL, "images"), 100, {"/many": max_bytes})
+    asyncio.run(limit(exchange.scope, exchange.receive, exchange.send))
+
+
+def test_a_streamed_body_has_a_limit_of_its_own_and_its_reader_counts_its_memory() -> None:
+    room = Shares(_TOTAL, "images")
+    seen = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(2):
+            await receive()
+            seen.append(room.in_use)
+        with pytest.raises(PayloadTooLarge):
+            await receive()
+
+    _run_streamed(_Exchange([bytes(500)] * 3, declared=1_000), app, room)
+    assert seen == [0, 0]
+    refused = _Exchange([bytes(500)] * 3, declared=1_001)
+    _run_streamed(refused, app)
+    assert refused.status == 413
+    other = _Exchange([bytes(500)], declared=500)
+    other.scope["path"] = "/other"
+    asyncio.run(BodyLimit(app, 30, room, 100, {"/many": 1_000})(other.scope, other.receive, other.send))
+    assert other.status == 413
+
+
+@pytest.mark.parametrize("path", ["/many", "/maskq/many"])
+def test_a_streamed_body_has_time_while_its_parts_are_used(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its deadline is behind it after each part, if the time in which nothing is read counted."""
+    monkeypatch.setattr(body_limit, "_PROGRESS_S", 0.05)
+    read = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for _ in range(3):
+            read.append(len((await receive())["body"]))
+            await asyncio.sleep(0.1)
+        with pytest.raises(RequestTimedOut):
+            await receive()
+
+    exchange = _Exchange([bytes(10)] * 3, declared=1_000)
+    exchange.scope.update({"path": path, "root_path": path.removesuffix("/many")})
+    limit = BodyLimit(app, 30, Shares(_TOTAL, "images"), 100, {"/many": 1_000})
+    asyncio.run(limit(exchange.scope, _after_a_moment(exchange.receive), exchange.send))
+    assert read == [10, 10, 10]
+
+
+def _after_a_moment(receive: Receive) -> Receive:
+    async def later() -> Message:
+        await asyncio.sleep(0)
+        return await receive()
+
+    return later
