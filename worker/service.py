@@ -118,5 +118,6 @@ class WorkerService:
             self._store.deregister(self._model_id, self._worker_id)
         except RedisError as error:
             logger.warning("could not remove this worker from the live ones: %s", type(error).__name__)
-        self._locks.close()
+        if not self._claims:  # a job that still runs is this process's until it has ended
+            self._locks.close()
         self._store.close()

@@ -9,7 +9,7 @@ from PIL import Image
 
 from shared.images.headers.header import ImageHeader
 from shared.images.inspect import inspect_image
-from shared.images.loading import DAMAGED, damage_as, load, open_image, reduction
+from shared.images.loading import DAMAGED, damage_as, load, must_be_reduced, open_image, reduction
 from shared.images.rgb import to_rgb
 from shared.images.short_files import ends_in_filler, load_short
 
@@ -42,8 +42,9 @@ class Picture:
     """What the client should know about the file."""
 
 
-def decode(data: bytes, max_pixels: int, size: tuple[int, int] | None = None) -> Picture:
-    """Decode an image. A large one is reduced if it will be scaled to a `size` (width, height) that is much smaller.
+def decode(data: bytes, max_pixels: int, size: tuple[int, int] | None = None, *, is_exact: bool = False) -> Picture:
+    """Decode an image. A large one is reduced if it will be scaled to a `size` (width, height) that is much smaller;
+    with `is_exact` only if it would take too much memory otherwise.
 
     Raises:
         UnsupportedImage, ImageTooLarge, ImageUnreadable: as `inspect_image`; the last also on damage found while
@@ -51,6 +52,8 @@ def decode(data: bytes, max_pixels: int, size: tuple[int, int] | None = None) ->
         MemoryError: decoding needs more memory than this process may use.
     """
     header = inspect_image(data, max_pixels)
+    if is_exact and not must_be_reduced(header.width, header.height):
+        size = None
     image, notes = _loaded(data, header, max_pixels, size)
     width, height = (header.width, header.height) if header.format == "JPEG" else image.size
     orientation = _orientation(image)
@@ -70,7 +73,9 @@ def _loaded(
         load(image, size)
         if header.format != "JPEG" or not ends_in_filler(image):
             return image, ()
-    short, missing = load_short(data, header, max_pixels, size)
+    # The rows that it lacks are counted in full.
+    reduced_size = size if must_be_reduced(header.width, header.height) else None
+    short, missing = load_short(data, header, max_pixels, reduced_size)
     if header.is_complete and not missing:
         return short, ()
     lacking = f"{missing} of {header.height} rows of the image are missing" if missing else "no row of it is missing"

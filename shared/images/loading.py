@@ -31,8 +31,11 @@ _OPENERS: Mapping[str, type[ImageFile.ImageFile]] = {
 }
 """Called directly: `Image.open` would also look for further pictures in a JPEG and import modules while it decodes."""
 _EXACT_PIXELS = 25_000_000
-"""Images with more are reduced: a JPEG to a half, a quarter or an eighth while it is decoded, others afterwards. Drawn
-scenes, scaled to 448 x 448, then differ by 0.07 of 255 in the mean from those decoded exactly, and by 5 at most."""
+"""Images with more are always reduced, as they would take too much memory: a JPEG to a half, a quarter or an eighth
+while it is decoded, others afterwards. Drawn scenes, scaled to 448 x 448, then differ by 0.07 of 255 in the mean from
+those decoded exactly, and by 5 at most."""
+_EXACT_JPEG_PIXELS = 2_000_000
+"""A JPEG with more is reduced because that saves time: its decoder leaves out what a reduced picture does not show."""
 _MARGIN = 2
 """A reduced image has at least this many pixels per pixel of the result, in each direction."""
 
@@ -78,9 +81,15 @@ def load(image: ImageFile.ImageFile, size: tuple[int, int] | None, filler: int =
 
 def reduction(image: Image.Image, size: tuple[int, int] | None) -> int:
     """By how much width and height of an image may be divided before a picture of `size` is made of it: 1 means not."""
-    if not size or image.width * image.height <= _EXACT_PIXELS:
+    exact_pixels = min(_EXACT_PIXELS, _EXACT_JPEG_PIXELS) if image.format == "JPEG" else _EXACT_PIXELS
+    if not size or image.width * image.height <= exact_pixels:
         return 1
     return max(1, min(image.size) // (max(size) * _MARGIN))  # the larger of both sides, as the picture may be turned
+
+
+def must_be_reduced(width: int, height: int) -> bool:
+    """Whether an image has so many pixels that it is never decoded in full, if a smaller picture is made of it."""
+    return width * height > _EXACT_PIXELS
 
 
 @contextmanager

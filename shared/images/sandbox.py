@@ -107,7 +107,7 @@ class DecodingPool:
     def _decode(self, child: _Child, data: bytes, size: tuple[int, int], tiles: str) -> DecodedImage:
         """Have a child decode an image. It is kept for later requests only if this one got a reply."""
         try:
-            reply, views = child.request(data, self._settings.max_image_pixels, size, tiles)
+            reply, views = child.request(data, size, tiles)
         except BaseException:
             child.end()
             raise
@@ -160,6 +160,7 @@ class _Child:
         limits = [str(settings.decode_memory_bytes), str(settings.decode_cpu_s)]
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         self._timeout_s = settings.decode_cpu_s * _WALL_TIME_FACTOR
+        self._rules = {"max_pixels": settings.max_image_pixels, "exact": settings.decode_exact}
         # Nothing ties it to the life of its parent but its pipes: a signal of the kernel at the parent's death would
         # come at the end of the thread that started it.
         self._process = subprocess.Popen(  # noqa: S603  no part of the command comes from a client
@@ -189,9 +190,7 @@ class _Child:
         """Whether the process runs. It may end any time."""
         return self._process.poll() is None
 
-    def request(
-        self, data: bytes, max_pixels: int, size: tuple[int, int], tiles: str
-    ) -> tuple[_Refusal | _Size, list[bytes]]:
+    def request(self, data: bytes, size: tuple[int, int], tiles: str) -> tuple[_Refusal | _Size, list[bytes]]:
         """Have an image decoded. Returns the head of the reply, and if it is a size, the pixels of the image and of its
         tiles.
 
@@ -199,13 +198,13 @@ class _Child:
             ImageUnreadable: decoding took more CPU time than allowed.
             _ChildLost: the child ended for another reason.
         """
-        request = {"bytes": len(data), "max_pixels": max_pixels, "size": size, "tiles": tiles}
+        request = {"bytes": len(data), "size": size, "tiles": tiles, **self._rules}
         with self._limited_time():
             self._send(json.dumps(request).encode() + b"\n" + data)
             head = self._read_head(_REPLY)
             if isinstance(head, _Refusal):
                 return head, []
-            if head.width * head.height > max_pixels:
+            if head.width * head.height > self._rules["max_pixels"]:
                 self._raise_cause_of_end()
             views = [self._read_pixels(size) for _ in picture_views(tiles, head.width, head.height)]
         return head, views

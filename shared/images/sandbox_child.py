@@ -35,7 +35,9 @@ def main() -> None:
         request = json.loads(line)
         data = requests.read(request["bytes"])
         limit_cpu(cpu_s)
-        _reply(replies, *_decoded(data, request["max_pixels"], tuple(request["size"]), request["tiles"]))
+        _reply(
+            replies, *_decoded(data, request["max_pixels"], tuple(request["size"]), request["tiles"], request["exact"])
+        )
 
 
 def _load_decoders() -> None:
@@ -45,11 +47,13 @@ def _load_decoders() -> None:
         import_module(f"PIL.{module}")
 
 
-def _decoded(data: bytes, max_pixels: int, size: tuple[int, int], tiles: str) -> tuple[dict[str, Any], bytes]:
+def _decoded(
+    data: bytes, max_pixels: int, size: tuple[int, int], tiles: str, is_exact: bool
+) -> tuple[dict[str, Any], bytes]:
     try:
         header = inspect_image(data, max_pixels)
         finest = max(map(int, choose_tiles(tiles, header.width, header.height).split("x")))
-        picture = decode(data, max_pixels, (size[0] * finest, size[1] * finest))
+        picture = decode(data, max_pixels, (size[0] * finest, size[1] * finest), is_exact=is_exact)
         pixels = b"".join(_scaled(picture, size, view) for view in picture_views(tiles, picture.width, picture.height))
     except MemoryError:
         error: MaskqError = ImageUnreadable("it takes more memory to decode than an image may")

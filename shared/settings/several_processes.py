@@ -93,6 +93,13 @@ class ImageSettings(SettingsGroup):
         "to 2 s. Raise it on a slow CPU.",
     )
 
+    decode_exact: bool = Field(
+        False,
+        description="Decode JPEGs of up to 25 million pixels in full. Off, because the model sees a fraction of them: "
+        "one of more than 2 million is decoded at a half, a quarter or an eighth of its size, with at least twice the "
+        "pixels that the model sees in each direction. Turn it on to compare with other implementations.",
+    )
+
     @property
     def accepted_formats(self) -> tuple[str, ...]:
         """Those of `IMAGE_FORMATS` that are accepted, in that order."""

@@ -1,1 +1,2 @@
-"""What a worker does at intervals: keep its leases, reap jobs, poll the queue, listen for cancels, watch the engine."""
+"""What a worker does beside its jobs: renew leases, free the jobs of ended workers, poll the queue, listen for
+cancels, watch the engine."""

@@ -50,8 +50,44 @@ def _grey16() -> Image.Image:
     return Image.fromarray((np.arange(640 * 480).reshape(480, 640) % 65_536).astype(np.uint16))
 
 
-def test_an_image_of_ordinary_size_is_decoded_exactly() -> None:
-    assert decode(encoded(gradient(5000, 1000), "JPEG"), _MANY, (224, 224)).image.size == (5000, 1000)
+@pytest.mark.parametrize("size", [(224, 224), (448, 448), (448, 40), (900, 900)])
+@pytest.mark.parametrize("shape", [(2000, 1200), (1200, 2000), (4000, 1000), (2448, 3264)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_reduced_jpeg_has_twice_the_pixels_of_its_result_in_each_direction(
+    shape: tuple[int, int], size: tuple[int, int], mode: str
+) -> None:
+    picture = decode(encoded(Image.new(mode, shape), "JPEG"), _MANY, size)
+    assert (picture.width, picture.height) == shape
+    assert picture.image.mode == "RGB"
+    ratio = min(shape) / (2 * max(size))
+    scale = max(factor for factor in (1, 2, 4, 8) if factor == 1 or factor <= ratio)
+    assert picture.image.size == tuple(-(-side // scale) for side in shape)
+
+
+@pytest.mark.parametrize("shape", [(2000, 1000), (1600, 1200)])
+def test_a_jpeg_of_up_to_2_megapixels_is_decoded_in_full(shape: tuple[int, int]) -> None:
+    assert decode(encoded(Image.new("RGB", shape), "JPEG"), _MANY, (64, 64)).image.size == shape
+
+
+def test_a_jpeg_of_a_camera_is_decoded_in_full_if_that_is_asked_for() -> None:
+    data = encoded(Image.new("RGB", (4000, 3000)), "JPEG")
+    assert decode(data, _MANY, (224, 224)).image.size == (1000, 750)
+    assert decode(data, _MANY, (224, 224), is_exact=True).image.size == (4000, 3000)
+
+
+def test_a_photo_that_would_take_too_much_memory_is_reduced_always() -> None:
+    data = encoded(Image.new("L", (8000, 4000)), "JPEG")
+    assert decode(data, _MANY, (224, 224), is_exact=True).image.size == (1000, 500)
+
+
+@pytest.mark.parametrize("kept", [0.995, 0.9995])
+def test_a_short_photo_says_the_same_whether_it_is_reduced_or_not(kept: float) -> None:
+    noise = np.random.default_rng(5).integers(0, 255, (1300, 1700, 3)).astype(np.uint8)
+    data = encoded(Image.fromarray(noise), "JPEG")
+    cut = data[: round(len(data) * kept)]
+    exact, reduced = (decode(cut, _MANY, (60, 60), is_exact=is_exact) for is_exact in (True, False))
+    assert (exact.notes, exact.width, exact.height) == (reduced.notes, reduced.width, reduced.height)
+    assert "rows of the image are missing" in exact.notes[0]
 
 
 def test_a_short_reduced_image_counts_rows_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

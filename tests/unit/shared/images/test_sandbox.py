@@ -74,6 +74,21 @@ def test_tiles_are_parts_of_the_upright_image_scaled_to_the_same_size(pool: Deco
     assert pool.decode(_PNG, (9, 7), AUTO).tiles == ()
 
 
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_photo_looks_the_same_whether_it_is_decoded_exactly_or_not(orientation: int) -> None:
+    data = encoded(gradient(2400, 1600), "JPEG", exif=exif_with_orientation(orientation))
+    found = []
+    for is_exact in (True, False):
+        with DecodingPool(Settings.of(decode_processes=1, decode_exact=is_exact).images) as pool:
+            found.append(pool.decode(data, (90, 70), "2x1"))
+    exact, reduced = found
+    assert (exact.width, exact.height) == (reduced.width, reduced.height)
+    pairs = list(zip((exact.image, *exact.tiles), (reduced.image, *reduced.tiles), strict=True))
+    differences = [np.abs(np.asarray(one).astype(int) - np.asarray(other)) for one, other in pairs]
+    assert max(each.max() for each in differences) <= 4
+    assert any(each.max() > 0 for each in differences)
+
+
 @pytest.mark.slow
 def test_tiles_of_a_reduced_image_look_like_those_of_the_whole(pool: DecodingPool) -> None:
     data = encoded(gradient(12_000, 2_200), "JPEG")
