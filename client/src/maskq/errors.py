@@ -170,6 +170,14 @@ class BatchNotFound(RequestError):
     """There is no such batch, it belongs to somebody else, or it has expired."""
 
 
+class BatchClosed(RequestError):
+    """The batch was canceled, deleted or has expired, so it takes no more images."""
+
+
+class BatchRefused(RequestError):
+    """The service can use none of the images of the batch."""
+
+
 class MaskNotFound(RequestError):
     """The result has no mask with this number."""
 
