@@ -49,7 +49,7 @@ async def _caller_of_link(request: Request, services: Services, needed: Security
         ScopeMissing, RateLimited: as for its key.
     """
     path: str = request.scope["path"].removeprefix(prefix(request))
-    given = GivenLink.parse(path, request.url.query)
+    given = GivenLink.parse(path, request.scope["query_string"].decode("latin-1"))
     link = given.verified(await services.keys.link_secret())
     require_time(link.expires_at)
     try:
