@@ -1,6 +1,6 @@
-"""Draws the pictures of docs/pictures from a running demo: the page, and the command line.
+"""Draws the pictures of docs/images from a running demo: the page, and the command line.
 
-    python -m benchmarks.pictures [--folder docs/pictures]
+    python -m benchmarks.pictures [--folder docs/images]
 
 Needs Chromium. `python -m benchmarks.dashboard` draws the dashboard.
 """
@@ -72,7 +72,7 @@ def _make_images(folder: Path) -> None:
 def main() -> int:
     """Draw all. Returns an exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=_ROOT / "docs" / "pictures")
+    parser.add_argument("--folder", type=Path, default=_ROOT / "docs" / "images")
     folder = parser.parse_args().folder
     with fresh_demo() as url:
         with chromium() as browser:

@@ -76,11 +76,15 @@ def test_the_request_in_the_readme_gets_the_answer_that_is_shown(readme: str, ro
 
 @pytest.mark.slow
 def test_the_requests_on_the_api_page_get_the_answer_that_is_shown(api_page: str, root: Path, service_url: str) -> None:
-    submit, poll = _requests(api_page, service_url)
+    submit_batch, submit, poll = _requests(api_page, service_url)
+    shown_batch, shown, *_ = (json.loads(block) for block in _blocks(api_page, "json"))
+    batch = _run(submit_batch, root)
+    assert (batch["total"], batch["refused"], sum(batch["counts"].values())) == (2, [], 2)
+    del shown_batch["counts"]  # by the states of its jobs at that moment
+    assert _shape(_reduced(batch, shown_batch)) == _shape(shown_batch)
     job = _run(submit, root)
     if job["status"] in ("queued", "processing"):
         job = _run(poll, root, JOB_ID=job["id"])
-    (shown,) = (json.loads(block) for block in _blocks(api_page, "json"))
     _assert_same_answer(job, shown)
 
 
