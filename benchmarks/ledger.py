@@ -185,7 +185,7 @@ def fill(url: str, jobs: int) -> None:
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[str]:
+def broker_server(folder: Path) -> Iterator[str]:
     broker = EmbeddedBroker.prepare(folder)
     # The log is not rewritten meanwhile: that would slow down whichever measurement it falls into.
     command = [*broker.command, "--auto-aof-rewrite-percentage", "0", "--maxmemory", "0"]
@@ -274,9 +274,9 @@ def main() -> None:
     parser.add_argument("--queued", type=int, default=1_000_000)
     parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, _server(Path(folder) / "1") as empty:
+    with tempfile.TemporaryDirectory() as folder, broker_server(Path(folder) / "1") as empty:
         figures = throughput(empty, options.jobs)
-        with _server(Path(folder) / "2") as full:
+        with broker_server(Path(folder) / "2") as full:
             figures |= size({"empty": empty, "full": full}, options.queued)
     figures["queued"] = options.queued
     report("benchmarks.ledger", figures, options.save)
