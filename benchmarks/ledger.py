@@ -20,7 +20,6 @@ import multiprocessing
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -69,17 +68,12 @@ class IdlePipeline:
 
 def work_forever(redis_url: str) -> None:
     """A worker's service and its threads, without Celery and without a model; ends when its process is ended."""
-    settings = Settings.of(redis_url=redis_url)
+    settings = Settings.of(redis_url=redis_url, worker_threads=THREADS)
     service = WorkerService.connect(settings, _MODEL, IdlePipeline(), IdleEngine(), lambda: None, lambda _: None)
     service.start()
 
-    def look() -> None:
-        while True:
-            if not service.run_pending():
-                time.sleep(0.001)
-
-    for _ in range(THREADS):
-        threading.Thread(target=look).start()
+    while True:
+        service.notified()
 
 
 def ledger_jobs_per_s(url: str, jobs: int) -> float:

@@ -38,5 +38,4 @@ def run_worker(start_service: StartService) -> int:
     def start() -> WorkerService:
         return start_service(settings, notify_worker, notify_webhooks)
 
-    threads = settings.worker.worker_threads
-    return run_service(settings, Process.WORKER, queue, start, name="worker", threads=threads)
+    return run_service(settings, Process.WORKER, queue, start, name="worker")

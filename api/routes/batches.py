@@ -144,7 +144,6 @@ class _BatchSubmission:
         self._request = request
         self._services = services
         self._caller = caller
-        self._notified: set[str] = set()
         self.batch_id = batch_id
 
     async def submit(self, parts: list[Fields]) -> list[RefusedImage]:
@@ -193,6 +192,5 @@ class _BatchSubmission:
         model_id = new.request.model_id
         await self._services.store.require_workers(model_id)
         state = await self._services.store.submit(new)
-        if model_id not in self._notified:
-            self._notified.add(model_id)
+        if state.wakes_worker:
             await run_in_threadpool(self._services.notifier.notify, queue_name(model_id), state.job.id)

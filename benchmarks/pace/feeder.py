@@ -18,8 +18,6 @@ from testing.factories import job_request, new_job
 
 MODEL = "demo"
 _LOOK_S = 0.004
-_MAX_NOTIFICATIONS = 64
-"""As in `api.routes.segment`."""
 
 
 class Feeder:
@@ -69,5 +67,5 @@ class Feeder:
     async def _submit(self) -> None:
         request = job_request(prompt="segment red circle")
         state = await self._store.submit(new_job(request=request, image=next(self._files)))
-        if (state.queue_position or 0) < _MAX_NOTIFICATIONS:
+        if state.wakes_worker:
             await asyncio.to_thread(self._notifier.notify, queue_name(MODEL), state.job.id)

@@ -29,6 +29,7 @@
 --   'share'     and `resource`, jobs or images: the client uses its share of them.
 --   'mismatch'  and `id` of a job that was submitted with the idempotency key by another request.
 --   or all that `job_state` returns, and `id`: of this job, or of the job that was submitted with the idempotency key.
+--   and `wakes_worker`: a worker of this model is asleep and must be notified.
 -- Nothing changes if there is a job with this id already.
 
 local MAX_IMAGES_CHECKED = 100 -- by one call
@@ -154,5 +155,8 @@ end
 if is_cached then
     count(model, 'cached')
     end_job(id, model, 'succeeded', args)
+    return state_of(id)
 end
-return state_of(id)
+local state = state_of(id)
+state.wakes_worker = redis.call('SPOP', asleep_key(model)) and true
+return state
