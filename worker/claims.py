@@ -97,7 +97,8 @@ class Claims:
     def end(self, claim: Claim) -> None:
         """A job is in flight no longer."""
         with self._changed:
-            del self._in_flight[claim.job_id]
+            if self._in_flight.get(claim.job_id) is claim:  # it may have been lost, and claimed again by this worker
+                del self._in_flight[claim.job_id]
             self._changed.notify_all()
 
     def wait_for_end(self, timeout_s: float) -> None:

@@ -64,6 +64,14 @@ def test_a_job_is_in_flight_until_it_ends() -> None:
     assert claims.active() == []
 
 
+def test_a_job_that_was_lost_and_claimed_again_stays_in_flight_when_its_first_claim_ends() -> None:
+    claims, _ = _claims(_job("1", fence=1), _job("1", fence=2))
+    first, second = _claim(claims), _claim(claims)
+    assert first is not None
+    claims.end(first)
+    assert claims.active() == [second]
+
+
 def test_no_more_jobs_are_claimed_than_slots_are_free() -> None:
     claims, store = _claims(*(_job(str(number)) for number in range(6)))
     store.max_jobs = 6
