@@ -46,7 +46,6 @@ class BatchSubmission:
         self._services = services
         self._caller = caller
         self._incoming = incoming
-        self._notified: set[str] = set()
         self._refused: list[RefusedImage] = []
         self._has_paid = False
 
@@ -127,8 +126,7 @@ class BatchSubmission:
             state = await self._services.store.submit(new)
         except JobExpired:  # another request has just brought this image, and its job is gone
             return
-        if model_id not in self._notified:
-            self._notified.add(model_id)
+        if state.wakes_worker:
             await run_in_threadpool(self._services.notifier.notify, queue_name(model_id), state.job.id)
 
     async def _charge(self) -> None:

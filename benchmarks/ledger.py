@@ -20,7 +20,6 @@ import multiprocessing
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -69,17 +68,12 @@ class IdlePipeline:
 
 def work_forever(redis_url: str) -> None:
     """A worker's service and its threads, without Celery and without a model; ends when its process is ended."""
-    settings = Settings.of(redis_url=redis_url)
+    settings = Settings.of(redis_url=redis_url, worker_threads=THREADS)
     service = WorkerService.connect(settings, _MODEL, IdlePipeline(), IdleEngine(), lambda: None, lambda _: None)
     service.start()
 
-    def look() -> None:
-        while True:
-            if not service.run_pending():
-                time.sleep(0.001)
-
-    for _ in range(THREADS):
-        threading.Thread(target=look).start()
+    while True:
+        service.notified()
 
 
 def ledger_jobs_per_s(url: str, jobs: int) -> float:
@@ -185,7 +179,7 @@ def fill(url: str, jobs: int) -> None:
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[str]:
+def broker_server(folder: Path) -> Iterator[str]:
     broker = EmbeddedBroker.prepare(folder)
     # The log is not rewritten meanwhile: that would slow down whichever measurement it falls into.
     command = [*broker.command, "--auto-aof-rewrite-percentage", "0", "--maxmemory", "0"]
@@ -274,9 +268,9 @@ def main() -> None:
     parser.add_argument("--queued", type=int, default=1_000_000)
     parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, _server(Path(folder) / "1") as empty:
+    with tempfile.TemporaryDirectory() as folder, broker_server(Path(folder) / "1") as empty:
         figures = throughput(empty, options.jobs)
-        with _server(Path(folder) / "2") as full:
+        with broker_server(Path(folder) / "2") as full:
             figures |= size({"empty": empty, "full": full}, options.queued)
     figures["queued"] = options.queued
     report("benchmarks.ledger", figures, options.save)

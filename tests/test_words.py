@@ -42,6 +42,7 @@ _INSTEAD = {
 
 _EVERYDAY = {
     "ring(s|ing)?": {"shared/domain/result.py", "worker/stages/render.py"},  # the rings of a polygon, as in GeoJSON
+    "pace": {"docs/architecture.md", "docs/benchmarks.md"},  # the name of a benchmark
 }
 """Reviewed exceptions: files that use a word in another sense."""
 

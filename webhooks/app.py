@@ -30,7 +30,7 @@ def run_deliverer() -> int:
     """
     settings = load_settings()
     start = partial(DelivererThread, settings)
-    return run_service(settings, Process.DELIVERER, WEBHOOK_QUEUE, start, name="webhooks", threads=1)
+    return run_service(settings, Process.DELIVERER, WEBHOOK_QUEUE, start, name="webhooks")
 
 
 class DelivererThread:
@@ -42,7 +42,7 @@ class DelivererThread:
         self._thread = threading.Thread(target=self._run, name="deliverer", daemon=True)
         self._thread.start()
 
-    def run_pending(self) -> None:
+    def notified(self) -> None:
         """Start the deliveries that are due. Does not wait for them."""
         self._call(self._deliverer.wake)
 

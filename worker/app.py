@@ -40,5 +40,4 @@ def run_worker(start_service: StartService) -> int:
         recover_before_start(settings)
         return start_service(settings, notify_worker, notify_webhooks)
 
-    threads = settings.worker.worker_threads
-    return run_service(settings, Process.WORKER, queue, start, name="worker", threads=threads)
+    return run_service(settings, Process.WORKER, queue, start, name="worker")

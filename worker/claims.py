@@ -6,13 +6,17 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 from redis.exceptions import RedisError
 
 from shared.domain.fair_share import is_within_share
 from shared.store.leases import Lease, LeaseStore
+
+_MAX_AT_ONCE = 4
+"""Jobs claimed by one request, so that several workers share a burst."""
+_NEWCOMER = ""
+"""Stands for a client without a job in flight."""
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +45,17 @@ class Claim:
         return self._dropped.is_set()
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What came of looking for jobs."""
+
+    claims: list[Claim]
+    is_blocked: bool = False
+    """Whether this worker can claim none before one of its jobs has ended."""
+    is_last: bool = False
+    """Whether no other job waits."""
+
+
 class Claims:
     """All claims of a worker. Thread-safe. A quarantined job runs alone: it is claimed only if no other job is in
     flight, and no other job is claimed while it is. While several clients wait, none gets more than its share."""
@@ -51,30 +66,66 @@ class Claims:
         self._model_id = model_id
         self._slots = slots
         self._in_flight: dict[str, Claim] = {}
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        """Locked to read or change the jobs in flight."""
         self._claiming = threading.Lock()
         """Locked during the request to the store, which takes seconds if the store is down. Heartbeats must not wait
-        for it, so it is not `_lock`."""
+        for it, so it is not `_changed`."""
         self._closed = False
 
-    @contextmanager
-    def claim(self) -> Iterator[Claim | None]:
-        """Claim the next job; it is in flight until the context ends. None if there is no job for this worker."""
-        claim = self._claim()
-        try:
-            yield claim
-        finally:
-            if claim is not None:
-                with self._lock:
-                    del self._in_flight[claim.job_id]
+    def claim(self) -> Looked:
+        """Claim the next jobs, up to as many as there are free slots. They are in flight until `end`."""
+        with self._claiming:
+            with self._changed:
+                in_flight = [claim.lease.job for claim in self._in_flight.values()]
+            free = self._slots - len(in_flight)
+            if self._closed or free <= 0 or any(job.quarantined for job in in_flight):
+                return Looked([], is_blocked=True)
+            room, full = self._room(Counter(job.client for job in in_flight), free)
+            begin = time.monotonic()
+            found = self._store.claim_several(
+                self._model_id,
+                max_jobs=room,
+                is_idle=not in_flight,
+                full_clients=full,
+            )
+            claims = [Claim(lease, renewed_at=begin) for lease in found.leases]
+            with self._changed:
+                self._in_flight.update({claim.job_id: claim for claim in claims})
+            return Looked(claims, is_blocked=found.waiting > 0 and not claims, is_last=found.waiting == 0)
+
+    def end(self, claim: Claim) -> None:
+        """A job is in flight no longer."""
+        with self._changed:
+            if self._in_flight.get(claim.job_id) is claim:  # it may have been lost, and claimed again by this worker
+                del self._in_flight[claim.job_id]
+            self._changed.notify_all()
+
+    def wait_for_end(self, timeout_s: float) -> None:
+        """Return when a job has ended, when there is a free slot and nothing in flight, or after this time."""
+        with self._changed:
+            if self._in_flight and not self._closed:
+                self._changed.wait(timeout_s)
+
+    def wait_until_empty(self) -> None:
+        """Return when no job is in flight."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._in_flight)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no further jobs are claimed."""
+        return self._closed
 
     def close(self) -> None:
         """Claim no further jobs."""
-        self._closed = True
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
     def active(self) -> list[Claim]:
         """The claims in flight that are not dropped."""
-        with self._lock:
+        with self._changed:
             return [claim for claim in self._in_flight.values() if not claim.is_dropped]
 
     def drop(self, job_id: str) -> None:
@@ -92,26 +143,19 @@ class Claims:
         """Number of jobs in flight, dropped ones included."""
         return len(self._in_flight)
 
-    def _claim(self) -> Claim | None:
-        with self._claiming:
-            with self._lock:
-                in_flight = [claim.lease.job for claim in self._in_flight.values()]
-            if self._closed or any(job.quarantined for job in in_flight):
-                return None
-            begin = time.monotonic()
-            full = self._full_clients(job.client for job in in_flight)
-            lease = self._store.claim(self._model_id, is_idle=not in_flight, full_clients=full)
-            if lease is None:
-                return None
-            claim = Claim(lease, renewed_at=begin)
-            with self._lock:
-                self._in_flight[claim.job_id] = claim
-            return claim
+    def _room(self, in_flight: Counter[str], free: int) -> tuple[int, list[str]]:
+        """How many jobs to claim, and the clients that have their share. So few that no other client, not even a new
+        one, exceeds its share if it gets all of them. `in_flight` is the number of jobs of each client."""
+        full = self._full_clients(in_flight, 1)
+        for room in range(min(_MAX_AT_ONCE, free), 1, -1):
+            if self._full_clients(Counter({**in_flight, _NEWCOMER: 0}), room) == full:
+                return room, full
+        return 1, full
 
-    def _full_clients(self, in_flight: Iterable[str]) -> list[str]:
-        """Clients that have their share of the jobs in flight; `in_flight` has the client of each."""
-        jobs = Counter(in_flight)
-        return [each for each, own in jobs.items() if not is_within_share(own + 1, jobs.total() + 1, self._slots)]
+    def _full_clients(self, in_flight: Counter[str], more: int) -> list[str]:
+        """Clients that would exceed their share of the jobs in flight if they got so many more."""
+        total = in_flight.total() + more
+        return [each for each, own in in_flight.items() if not is_within_share(own + more, total, self._slots)]
 
     def _release(self, claim: Claim) -> None:
         try:

@@ -1,128 +1,117 @@
-"""The job loop: claim a job, run it through the pipeline, store its outcome, until no job is left."""
+"""The job loop: claim jobs and have a thread run each, until no job is left and none has come for a while."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError
-from typing import Protocol
+from concurrent.futures import ThreadPoolExecutor
 
 from redis.exceptions import RedisError
-from structlog.contextvars import bound_contextvars
 
-from shared.domain.job import JobFailure, JobRequest
-from shared.errors import InferenceFailed, MaskqError, StoreUnavailable
-from shared.process.failpoints import failpoint
-from shared.store.leases import LeaseStore, Outcome
-from worker.claims import Claim, Claims
-from worker.metrics import WorkerMetrics
-from worker.pipeline_result import PipelineResult
-from worker.tracing import traced
+from shared.errors import StoreUnavailable
+from shared.store.leases import LeaseStore
+from worker.claims import Claim, Claims, Looked
 
-_FINISH_RETRY_S = 0.5
-"""Pause before an outcome is offered to the store again."""
-
-REFUSED = "refused, another worker may have the job"
-"""Logged when the lease of a job had expired before its outcome was stored. Chaos runs count these lines."""
+_WAIT_S = 0.5
+"""How long to wait for the end of a job, or for a store that does not respond."""
 
 logger = logging.getLogger(__name__)
 
 
-class JobPipeline(Protocol):
-    """Turns a request and its image into a result. `worker.pipeline.Pipeline` is the real one."""
-
-    def run(
-        self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool], client: str = ""
-    ) -> PipelineResult:
-        """Run a whole job of this client. Raises `CancelledError` after `is_canceled` returned True."""
-
-    def close(self) -> None:
-        """Refuse new jobs and free resources."""
-
-
 class JobLoop:
-    """Runs jobs on the threads that call it. Safe to share between threads."""
+    """Looks for jobs on one thread at a time, and runs each on a thread of its own.
+
+    A worker is awake while it looks. Then it needs no notification: it waits for jobs at the store. When none has come
+    for a while it falls asleep, and the next job that is submitted must notify it.
+    """
 
     def __init__(
         self,
         store: LeaseStore,
         claims: Claims,
-        pipeline: JobPipeline,
-        metrics: WorkerMetrics,
-        notify_webhooks: Callable[[str], None],
+        run: Callable[[Claim], None],
+        model_id: str,
+        worker_id: str,
+        threads: int,
     ) -> None:
-        """`notify_webhooks` starts the delivery of a job's webhook."""
+        """`run` runs a claimed job. `threads` is how many run at once."""
         self._store = store
         self._claims = claims
-        self._pipeline = pipeline
-        self._metrics = metrics
-        self._notify_webhooks = notify_webhooks
+        self._run = run
+        self._model_id = model_id
+        self._worker_id = worker_id
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="job")
+        self.is_awake = False
+
+    def close(self) -> None:
+        """End the threads. No job may be in flight."""
+        self._threads.shutdown()
 
     def run_until_empty(self) -> int:
         """Run jobs until none is left for this worker, or the store does not respond. Returns the number of jobs."""
         done = 0
-        try:
-            while self._run_next():
-                done += 1
-        except (RedisError, StoreUnavailable) as error:
-            logger.warning("no more jobs for now, the store does not respond: %s", type(error).__name__)
+        while (found := self._look()) and (found.claims or (found.is_blocked and len(self._claims))):
+            done += len(found.claims)
+            if found.is_blocked:
+                self._claims.wait_for_end(_WAIT_S)
+        self._claims.wait_until_empty()
         return done
 
-    def _run_next(self) -> bool:
-        with self._claims.claim() as claim:
-            if claim is None:
-                return False
-            failpoint("worker.claimed")
-            with bound_contextvars(job_id=claim.job_id):
-                logger.info("claimed, attempt %d", claim.lease.job.attempt)
-                outcome = self._run(claim)
-                if outcome is not None:
-                    self._finish(claim, outcome)
-            return True
-
-    def _run(self, claim: Claim) -> Outcome | None:
-        """Run one job. None if it was dropped before it ended."""
-        job = claim.lease.job
-        begin = time.perf_counter()
+    def stay_awake(self, quiet_s: float) -> None:
+        """Run jobs until none has come for `quiet_s` and none is in flight, or the worker is told to stop."""
+        self.is_awake = True
         try:
-            with traced(job) as record:
-                done = self._pipeline.run(job.request, claim.lease.image, lambda: claim.is_dropped, job.client)
-                record(done)
-        except CancelledError:
-            self._record_dropped()
+            found_at = time.monotonic()
+            while not self._claims.is_closed:
+                if self._look_and_wait():
+                    found_at = time.monotonic()
+                elif time.monotonic() - found_at >= quiet_s and not len(self._claims) and self._falls_asleep():
+                    return
+        finally:
+            self._claims.wait_until_empty()
+            self.is_awake = False
+
+    def _look_and_wait(self) -> bool:
+        """Start the jobs that this worker may have now. If there are no more, wait until it may have another. Returns
+        whether it started any."""
+        found = self._look()
+        if found is None:
+            time.sleep(_WAIT_S)
+            return False
+        if found.is_blocked:
+            self._claims.wait_for_end(_WAIT_S)
+        elif found.is_last:
+            self._wait_for_jobs()
+        return bool(found.claims)
+
+    def _look(self) -> Looked | None:
+        """Claim jobs and start them. None if the store does not respond."""
+        try:
+            found = self._claims.claim()
+        except (RedisError, StoreUnavailable) as error:
+            logger.warning("no more jobs for now, the store does not respond: %s", type(error).__name__)
             return None
-        except MaskqError as error:
-            return Outcome(failure=JobFailure(type=error.type, detail=error.detail))
+        for claim in found.claims:
+            self._threads.submit(self._run_and_end, claim)
+        return found
+
+    def _run_and_end(self, claim: Claim) -> None:
+        try:
+            self._run(claim)
         except Exception:
-            logger.exception("failed")
-            unknown = InferenceFailed("an unforeseen error; it was logged with the job's id")
-            return Outcome(failure=JobFailure(type=unknown.type, detail=unknown.detail))
-        self._metrics.job_segmented(job, done, time.perf_counter() - begin)
-        return Outcome(result=done.result, model_s=round(done.model_s, 3), batch_size=done.batch_size)
+            logger.exception("job %s: the worker failed", claim.job_id)
+        finally:
+            self._claims.end(claim)
 
-    def _finish(self, claim: Claim, outcome: Outcome) -> None:
-        """Store the outcome. While the store does not respond the job stays in flight, and the request is repeated."""
-        failpoint("worker.finishing")
-        while not claim.is_dropped:
-            try:
-                stored = self._store.finish(claim.lease, outcome)
-            except RedisError as error:
-                logger.warning("not stored yet: %s", type(error).__name__)
-                time.sleep(_FINISH_RETRY_S)
-            else:
-                self._record_finished(claim, outcome, is_stored=stored)
-                break
-        else:
-            self._record_dropped()
-        failpoint("worker.finished")
+    def _wait_for_jobs(self) -> None:
+        try:
+            self._store.wait_for_jobs(self._model_id)
+        except RedisError:
+            time.sleep(_WAIT_S)  # the next look logs it
 
-    def _record_finished(self, claim: Claim, outcome: Outcome, *, is_stored: bool) -> None:
-        logger.info("%s", outcome.status if is_stored else REFUSED)
-        self._metrics.job_ended(outcome.status if is_stored else "refused")
-        if is_stored and claim.lease.job.webhook:
-            self._notify_webhooks(claim.job_id)
-
-    def _record_dropped(self) -> None:
-        logger.info("dropped")
-        self._metrics.job_ended("dropped")
+    def _falls_asleep(self) -> bool:
+        try:
+            return self._store.fall_asleep(self._model_id, self._worker_id)
+        except RedisError:
+            return False  # the next look logs it

@@ -138,8 +138,9 @@ class Pipeline:
         failed = threading.Event()
         try:
             futures = [self._engine.submit(each, lambda: failed.is_set() or is_canceled()) for each in inputs]
-            for ended in wait(futures, return_when=FIRST_EXCEPTION).done:
-                ended.result()  # raises at once if a view failed, while others still run
+            if len(futures) > 1:
+                for ended in wait(futures, return_when=FIRST_EXCEPTION).done:
+                    ended.result()  # raises at once if a view failed, while others still run
             return [future.result() for future in futures]
         except BaseException:
             failed.set()

@@ -15,7 +15,8 @@ from shared.process.periodic import PeriodicTask
 from shared.settings import LivenessSettings, Settings, WorkerSettings
 from shared.store.leases import LeaseStore
 from worker.claims import Claims
-from worker.job_loop import JobLoop, JobPipeline
+from worker.job_loop import JobLoop
+from worker.job_runner import JobPipeline, JobRunner
 from worker.metrics import WorkerMetrics
 from worker.periodic.cancel_listener import CancelListener
 from worker.periodic.engine_watchdog import EngineWatchdog, WatchedEngine
@@ -26,6 +27,8 @@ from worker.process_locks import ProcessLocks
 
 _SWEEP_S = 600.0
 """Period in which a worker removes images that no job needs."""
+_AWAKE_S = 5.0
+"""How long a worker looks for jobs after the last one. Then the next job costs a notification."""
 _MAX_CHECK_S = 1.0
 """Maximum period between two checks of a time limit, which happen at least four times within it."""
 
@@ -47,7 +50,7 @@ class WorkerService:
         worker: WorkerSettings,
         locks: ProcessLocks,
     ) -> None:
-        """`notify_worker` makes one more thread, of this worker or of another, look for jobs. `notify_webhooks` starts
+        """`notify_worker` makes a worker that is asleep, this one or another, look for jobs. `notify_webhooks` starts
         the delivery of a job's webhook. The service closes `store` and `pipeline` when it stops."""
         self._store = store
         self._model_id = model_id
@@ -57,11 +60,12 @@ class WorkerService:
         self._locks = locks
         self._claims = Claims(store, model_id, worker.worker_threads)
         self._metrics = WorkerMetrics(worker, model_id, lambda: len(self._claims), engine.stats)
-        self._job_loop = JobLoop(store, self._claims, pipeline, self._metrics, notify_webhooks)
+        run = JobRunner(store, pipeline, self._metrics, notify_webhooks).run
+        self._job_loop = JobLoop(store, self._claims, run, model_id, self._worker_id, worker.worker_threads)
         self._cancels = CancelListener(store, self._claims)
         renewal = LeaseRenewal(store, self._claims, model_id, self._worker_id, liveness.give_up_s)
-        poll = QueuePoll(store, self._claims, model_id, worker.worker_threads, notify_worker)
-        recovery = Recovery(store, locks, poll.poll)
+        poll = QueuePoll(store, self._job_loop, model_id, self._worker_id, notify_worker)
+        recovery = Recovery(store, locks, notify_worker)
         watchdog = EngineWatchdog(engine, worker.stuck_s)
         self._periodic_tasks: Sequence[PeriodicTask] = [
             PeriodicTask("heartbeat", liveness.heartbeat_s, renewal.renew),
@@ -97,6 +101,10 @@ class WorkerService:
         for task in self._periodic_tasks:
             task.start()
 
+    def notified(self) -> None:
+        """Run jobs, and look for more for a while. See `JobLoop.stay_awake`."""
+        self._job_loop.stay_awake(_AWAKE_S)
+
     def run_pending(self) -> int:
         """Run jobs until none is left. Returns how many. See `JobLoop.run_until_empty`."""
         return self._job_loop.run_until_empty()
@@ -111,6 +119,7 @@ class WorkerService:
     def stop(self) -> None:
         """Stop everything, remove this worker from the live ones, and disconnect."""
         self._cancels.stop()
+        self._job_loop.close()
         self._pipeline.close()
         for task in self._periodic_tasks:
             task.stop()

@@ -28,9 +28,6 @@ from shared.store.job_state import JobState
 
 router = APIRouter()
 
-_MAX_NOTIFICATIONS = 64
-"""Number of waiting jobs from which on a new job sends no notification: each of those has sent one, a notified worker
-works until no job waits, and all other workers look for jobs by themselves within a second."""
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The job has ended within the time of `Prefer: wait`.", "model": JobView},
     202: {"description": "The job is accepted."},
@@ -61,7 +58,7 @@ async def submit(
     bind_contextvars(job_id=job_id)
     response.headers["Location"] = f"{prefix(request)}/jobs/{job_id}"
     wait_s = preferred_wait_s(request.headers.getlist("prefer"), services.http.max_wait_s)
-    if (state.queue_position or 0) < _MAX_NOTIFICATIONS:
+    if state.wakes_worker:
         notifying = asyncio.create_task(run_in_threadpool(services.notifier.notify, queue, job_id))
         after.add_task(asyncio.wait, [notifying])
     if wait_s:

@@ -30,7 +30,7 @@ from benchmarks.chaos.clients import ChaosClients, ClientJob, demo_jobs, scripte
 from benchmarks.chaos.faults import FREEZE_S, Faults
 from shared.domain.result import SegmentationResult
 from testing.fleet import DEMO_WORKER, SCRIPTED_WORKER, Fleet
-from worker.job_loop import REFUSED
+from worker.job_runner import REFUSED
 
 Jobs: TypeAlias = dict[str, dict[str, Any]]
 """Jobs as the service shows them, by their idempotency key."""

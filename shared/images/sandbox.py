@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from pydantic import BaseModel, PositiveInt, TypeAdapter, ValidationError
 from shared.domain.tiles import NONE, picture_views
 from shared.errors import ImageTooLarge, ImageUnreadable, UnsupportedImage
 from shared.images.fair_slots import FairSlots
+from shared.images.time_limit import TimeLimit
 from shared.settings import ImageSettings
 
 _REFUSALS = {error.type: error for error in (UnsupportedImage, ImageTooLarge, ImageUnreadable)}
@@ -35,6 +35,7 @@ _INHERITED = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
 _MAX_HEAD_BYTES = 4_000
 _END_S = 1.0
 """How long a process may take to end after it closed its pipes."""
+_TIME_LIMIT = TimeLimit()
 _Head = TypeVar("_Head")
 
 logger = logging.getLogger(__name__)
@@ -231,12 +232,8 @@ class _Child:
 
     @contextmanager
     def _limited_time(self) -> Iterator[None]:
-        timeout = threading.Timer(self._timeout_s, self._process.kill)
-        timeout.start()
-        try:
+        with _TIME_LIMIT.limit(self._process, self._timeout_s):
             yield
-        finally:
-            timeout.cancel()
 
     def _raise_cause_of_end(self) -> NoReturn:
         try:

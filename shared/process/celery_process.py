@@ -1,4 +1,4 @@
-"""Runs a service as a Celery worker process: Celery's threads call the service for each notification."""
+"""Runs a service as a Celery worker process: a thread of Celery calls the service for each notification."""
 
 from __future__ import annotations
 
@@ -34,22 +34,20 @@ logger = logging.getLogger(__name__)
 class Service(Protocol):
     """The work of a process. One is made per process, before Celery receives the first notification."""
 
-    def run_pending(self) -> object:
-        """Do all work that is pending. Called for each notification, from many threads."""
+    def notified(self) -> object:
+        """Do all work that is pending. Called for each notification, one after the other."""
 
     def drain(self) -> None:
         """Claim no further work. Called when the process is told to stop; Celery then waits for running calls."""
 
     def stop(self) -> None:
-        """Clean up. Called after all calls of `run_pending` have returned."""
+        """Clean up. Called after all calls of `notified` have returned."""
 
 
-def run_service(
-    settings: Settings, process: Process, queue: str, start: Callable[[], Service], *, name: str, threads: int
-) -> int:
+def run_service(settings: Settings, process: Process, queue: str, start: Callable[[], Service], *, name: str) -> int:
     """Run a service until the process is told to stop. Returns an exit status: 0 only if it was told to.
 
-    Celery uses threads, because neither CUDA nor JAX survives a fork. `name` identifies the process among those of its
+    Celery uses a thread, because neither CUDA nor JAX survives a fork. `name` identifies the process among those of its
     host, and in traces. The service starts when Redis is there: a server that cannot be used is then reported before
     minutes of loading a model, and a process that waits takes no memory of a GPU.
 
@@ -65,7 +63,7 @@ def run_service(
     app = celery_app(settings.redis, queue)
     lifecycle = _Lifecycle(start)
     lifecycle.connect(app)
-    pool = ["--pool", "threads", "--concurrency", str(threads)]
+    pool = ["--pool", "threads", "--concurrency", "1"]
     try:
         with monitor.running(_end_process):
             app.worker_main(["--quiet", "worker", *pool, *_ALONE, "--hostname", f"{name}@%h", *sys.argv[1:]])
@@ -126,7 +124,7 @@ class _Lifecycle:
 
     def _on_notification(self, job_id: str) -> None:
         for service in self._services:
-            service.run_pending()
+            service.notified()
 
 
 def _keep_our_logging(**_: Any) -> None:

@@ -1,7 +1,10 @@
 """The notifier: sends a Celery message that means "there may be work in the store", with a job id for the logs.
 
 A message that is lost, repeated or late changes nothing: workers claim jobs from the store, not from the message, and
-deliverers of webhooks do the same. So Celery acknowledges early and keeps no results; only the store is durable.
+deliverers of webhooks do the same. So Celery keeps no results; only the store is durable.
+
+A process takes one message at a time and acknowledges it when it has done all work that was pending. Until then it
+takes no other, so a message always reaches a process that is asleep.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ def _app(settings: RedisSettings, queue: str) -> Celery:
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,
-        task_acks_late=False,
+        task_acks_late=True,
         task_default_queue=queue,
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,
@@ -69,7 +72,7 @@ class Notifier:
         self._app.conf.update(broker_transport=ProducerTransport, broker_transport_options=options)
 
     def notify(self, queue: str, job_id: str) -> None:
-        """Notify one consumer of this queue. A failure is only logged, because the store has the job already."""
+        """Notify one consumer of this queue that is asleep. A failure is only logged, because the store has the job."""
         try:
             self._app.send_task(TASK, args=[job_id], queue=queue, retry=False)
         except (OperationalError, RedisError) as error:

@@ -26,6 +26,8 @@ class JobState:
     """Number of jobs ahead of it; None unless it is queued."""
     result: SegmentationResult | None = None
     """Every mask in every stored format; None unless the job has succeeded, and if it was read without its result."""
+    wakes_worker: bool = False
+    """Whether a worker is asleep that must be notified of this job, which was submitted just now."""
     retry_after_s: int | None = None
     """Estimated seconds until the job ends, 1 to 60; None if it has ended."""
 
@@ -51,6 +53,7 @@ class JobState:
             job=job_from_hash(named_values(reply["record"])),
             queue_position=ahead,
             result=SegmentationResult.model_validate_json(result) if result else None,
+            wakes_worker=bool(reply.get("wakes_worker")),
             retry_after_s=_retry_after_s(ahead, reply["running"], mean_duration_ms, reply.get("running_ms")),
         )
 

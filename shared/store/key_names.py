@@ -74,6 +74,11 @@ waiting_clients = KeyName("maskq:waiting-clients:{model_id}")
 """Hash: number of queued jobs of each client, quarantined ones included."""
 waiting = KeyName("maskq:waiting:{model_id}:{priority}")
 """Sorted set: ids of queued jobs of one priority; score: the millisecond of their acceptance. For metrics only."""
+work = KeyName("maskq:work:{model_id}")
+"""List: an element while jobs wait. A worker that is awake and has found none waits for it; who takes it looks for
+jobs, and puts it back if some are left."""
+asleep = KeyName("maskq:asleep:{model_id}")
+"""Set: workers that look for no job until they are notified. One more or less changes nothing but timing."""
 counts = KeyName("maskq:counts:{model_id}")
 """Hash: number of jobs that were accepted, answered from the cache, reaped, and by final state. For metrics only."""
 workers = KeyName("maskq:workers:{model_id}")

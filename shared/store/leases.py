@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Self
 
 from redis import Redis
 
@@ -43,6 +43,15 @@ class Lease:
 
     job: Job
     image: bytes
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What a worker got when it asked for jobs."""
+
+    leases: list[Lease]
+    waiting: int
+    """Number of jobs that still wait; those that this worker may not have now are included."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,8 @@ class LeaseStore:
         self._liveness_window_s = liveness_window_s(settings.liveness)
         self._images = ImageStore.from_settings(settings.images)
         self._claim = SyncScript(redis, "claim")
+        self._fall_asleep = SyncScript(redis, "fall_asleep")
+        self._wait_s = min(_LISTEN_S, settings.redis.redis_timeout_s / 2)
         self._finish = SyncScript(redis, "finish")
         self._release = SyncScript(redis, "release")
         self._reap = SyncScript(redis, "reap")
@@ -99,20 +110,35 @@ class LeaseStore:
         self._redis.close()
 
     def claim(self, model_id: str, *, is_idle: bool, full_clients: Collection[str] = ()) -> Lease | None:
-        """Claim the next job for this model; None if there is none for this worker. Only an idle worker, which has no
-        other job in flight, receives a quarantined job, and must run it alone. Jobs of `full_clients` are claimed only
-        if no other client has one among the next."""
+        """As `claim_several`, one job; None if there is none for this worker."""
+        claimed = self.claim_several(model_id, max_jobs=1, is_idle=is_idle, full_clients=full_clients)
+        return next(iter(claimed.leases), None)
+
+    def claim_several(
+        self, model_id: str, *, max_jobs: int, is_idle: bool, full_clients: Collection[str] = ()
+    ) -> Claimed:
+        """Claim the next jobs for this model. Only an idle worker, which has no other job in flight, receives a
+        quarantined job, and must run it alone. Jobs of `full_clients` are claimed only if no other client has one among
+        the next, and then one of them."""
         found = self._claim(
             model=model_id,
             lease_ms=self._lease_ms,
             worker=self.worker_id,
             is_idle=is_idle,
+            max_jobs=max_jobs,
             full_clients=list(full_clients),
         )
-        if not found:
-            return None
-        job = job_from_hash(named_values(found["record"]))
-        return Lease(job, self._image(job.id) or b"")
+        jobs = [job_from_hash(named_values(record)) for record in found["records"]]
+        images = [self._images.read(job.id) or b"" for job in jobs] if self._images else found["images"]
+        return Claimed([Lease(*each) for each in zip(jobs, images, strict=True)], found["waiting"])
+
+    def wait_for_jobs(self, model_id: str) -> None:
+        """Return when a job may wait, or after half a second."""
+        self._redis.blpop([key_names.work(model_id)], timeout=self._wait_s)
+
+    def fall_asleep(self, model_id: str, worker_id: str) -> bool:
+        """Whoever submits the next job must notify this worker. Returns False, and changes nothing, if a job waits."""
+        return bool(self._fall_asleep(model=model_id, worker=worker_id)["is_asleep"])
 
     def finish(self, lease: Lease, outcome: Outcome) -> bool:
         """Store how a job ended. Returns False, and stores nothing, if the lease is stale."""
@@ -163,10 +189,6 @@ class LeaseStore:
         """Remove images that no job needs from a folder or bucket; in Redis they expire. Returns their number."""
         return self._images.sweep(self._needing_images) if self._images else 0
 
-    def waiting(self, model_id: str) -> int:
-        """Number of queued jobs of this model, quarantined ones included."""
-        return sum(self._redis.zcard(queue(model_id)) for queue in (key_names.ready, key_names.quarantine))
-
     def heartbeat(self, model_id: str, worker_id: str, leases: Collection[Lease] = ()) -> set[str]:
         """Record that this worker is alive, and renew its leases. Returns the ids of the jobs whose lease is stale."""
         found = self._heartbeat(
@@ -192,8 +214,11 @@ class LeaseStore:
         return [text(each) for each in found["names"]]
 
     def deregister(self, model_id: str, worker_id: str) -> None:
-        """Remove a worker that stops from the live workers."""
-        self._redis.zrem(key_names.workers(model_id), worker_id)
+        """Remove a worker that stops from the live workers, and from those that are notified of jobs."""
+        with self._redis.pipeline(transaction=False) as batch:
+            batch.zrem(key_names.workers(model_id), worker_id)
+            batch.srem(key_names.asleep(model_id), worker_id)
+            batch.execute()
 
     def _reap_jobs(self, model_id: str, worker_id: str = "") -> Reaped:
         found = self._reap(
@@ -207,11 +232,6 @@ class LeaseStore:
         )
         self._remove_images([text(each) for each in found.pop("ended")])
         return Reaped(**found)
-
-    def _image(self, job_id: str) -> bytes | None:
-        if self._images:
-            return self._images.read(job_id)
-        return cast(bytes | None, self._redis.get(key_names.image(job_id)))
 
     def _remove_images(self, job_ids: Collection[str]) -> None:
         """Remove images of jobs that ended without a result from a folder or bucket; in Redis the scripts do it."""

@@ -31,7 +31,7 @@ _QUEUES = ("maskq.unused", "maskq-webhooks")
 _ARGUMENTS = {
     **dict.fromkeys(("EXEC", "INFO", "MULTI", "PING", "TIME"), ""),
     **dict.fromkeys(("DEL", "EXISTS", "UNLINK"), UNUSED_KEY),
-    "BRPOP": f"{UNUSED_KEY} 0",
+    **dict.fromkeys(("BLPOP", "BRPOP"), f"{UNUSED_KEY} 0"),
     "COPY": f"{UNUSED_KEY} {UNUSED_KEY}",
     "EVALSHA": f"{_ANY} 0",
     "SCRIPT LOAD": _ANY,
@@ -159,8 +159,8 @@ class Process(Enum):
     )
     WORKER = Rights.of(
         "worker",
-        scripts="claim finish heartbeat live reap release",
-        commands=_CONSUME | _words("GET HMGET SUBSCRIBE TIME ZCARD ZREM"),
+        scripts="claim fall_asleep finish heartbeat live reap release",
+        commands=_CONSUME | _words("BLPOP HMGET SREM SUBSCRIBE TIME ZREM"),
         read=set(),
         written={*_BINDINGS, *_QUEUES},
         subscribed={key_names.CANCELED},

@@ -6,7 +6,9 @@ from typing import Any
 
 import httpx2
 import pytest
+from redis import Redis
 
+from shared.settings import Settings
 from shared.store.leases import LeaseStore
 from testing.pictures import encoded, gradient
 from tests.jobs import PNG, assert_problem, finish_next
@@ -37,6 +39,16 @@ def test_each_image_becomes_a_job_with_its_name(client: httpx2.Client, leases: L
 
 def test_a_repeated_request_adds_nothing(client: httpx2.Client) -> None:
     assert post(client, PNG, PNG).json() == post(client, PNG, PNG).json()
+
+
+def test_a_batch_notifies_each_worker_that_is_asleep_once(
+    client: httpx2.Client, leases: LeaseStore, settings: Settings
+) -> None:
+    for worker in ("worker-1", "worker-2"):
+        assert leases.fall_asleep("demo", worker)
+    post(client, PNG, PNG, PNG).raise_for_status()
+    with Redis.from_url(settings.redis.redis_url) as redis:
+        assert redis.llen("maskq.demo") == 2
 
 
 @pytest.mark.parametrize(

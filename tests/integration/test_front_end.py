@@ -83,7 +83,10 @@ def test_mask_formats_keep_their_order(
     assert list(lease.job.request.mask_formats) == formats
 
 
-def test_a_submission_notifies_the_workers(client: httpx2.Client, settings: Settings) -> None:
+def test_a_submission_notifies_a_worker_that_is_asleep(
+    client: httpx2.Client, leases: LeaseStore, settings: Settings
+) -> None:
+    assert leases.fall_asleep("demo", "worker-1")
     job_id = submit(client).json()["id"]
     with Redis.from_url(settings.redis.redis_url) as redis:
         popped = redis.blpop(["maskq.demo"], timeout=10)
@@ -92,14 +95,19 @@ def test_a_submission_notifies_the_workers(client: httpx2.Client, settings: Sett
     assert json.loads(base64.b64decode(message["body"]))[0] == [job_id]
 
 
-def test_no_notification_is_sent_when_many_jobs_wait(client: httpx2.Client, settings: Settings) -> None:
-    for _ in range(70):
+def test_each_worker_is_notified_once_and_others_not_at_all(
+    client: httpx2.Client, leases: LeaseStore, settings: Settings
+) -> None:
+    for name in ("worker-1", "worker-2", "worker-2"):
+        assert leases.fall_asleep("demo", name)
+    for _ in range(6):
         submit(client)
     with Redis.from_url(settings.redis.redis_url) as redis:
         deadline = time.monotonic() + 20
-        while redis.llen("maskq.demo") < 64 and time.monotonic() < deadline:
+        while redis.llen("maskq.demo") < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert redis.llen("maskq.demo") == 64
+        assert redis.llen("maskq.demo") == 2
+    assert not leases.fall_asleep("demo", "worker-1")
 
 
 def test_a_repeated_request_gets_the_same_job_again(client: httpx2.Client) -> None:

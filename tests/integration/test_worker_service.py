@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +19,9 @@ from redis import Redis
 from shared.domain.job import Job, JobRequest, JobStatus
 from shared.domain.webhook import Webhook
 from shared.errors import ImageUnreadable
+from shared.process.identity import unique_process_name
 from shared.settings import Settings
+from shared.store import key_names
 from shared.store.job_state import JobState
 from shared.store.leases import LeaseStore
 from shared.store.submissions import SubmissionStore
@@ -112,6 +114,10 @@ class FrontEnd:
         new = new_job(image=image, timeout_s=timeout_s, webhook=webhook)
         return self._call(lambda store: store.submit(new)).job.id
 
+    def submitted(self) -> JobState:
+        """The state of a job, as whoever submits it gets it."""
+        return self._call(lambda store: store.submit(new_job(image=b"x")))
+
     def state(self, job_id: str) -> JobState:
         return self._call(lambda store: store.read(job_id))
 
@@ -195,11 +201,15 @@ def test_a_job_canceled_while_it_runs_stays_canceled(
 
 
 def test_a_worker_that_is_told_to_stop_claims_no_more_jobs(
-    service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline
+    settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
+    one = settings.replace(worker_threads=1, max_batch=1)
+    service = WorkerService.connect(one, "demo", pipeline, IdleEngine(), lambda: None, lambda _: None)
+    service.start()
     first, second = front.submit(), front.submit()
     pipeline.first = service.drain
     assert service.run_pending() == 1
+    service.stop()
     assert front.job(first).status is JobStatus.SUCCEEDED
     assert front.job(second).status is JobStatus.QUEUED
 
@@ -271,11 +281,7 @@ def test_a_claim_without_a_response_does_not_block_the_heartbeat(settings: Setti
     store = LeaseStore.connect(settings)
     claims = Claims(store, "demo", slots=16)
 
-    def claim() -> None:
-        with claims.claim():
-            pass
-
-    claiming = threading.Thread(target=claim)
+    claiming = threading.Thread(target=claims.claim)
     with Redis.from_url(settings.redis.redis_url) as redis:
         redis.client_pause(2_000)
         claiming.start()
@@ -299,6 +305,140 @@ def test_a_job_whose_notification_was_lost_is_found(
 ) -> None:
     front.submit()
     _until(lambda: len(wake_ups) > 0)
+
+
+def _lies_asleep(redis: Redis) -> bool:
+    return redis.scard(key_names.asleep("demo")) == 1
+
+
+@contextmanager
+def _awake(service: WorkerService) -> Iterator[None]:
+    """In the context the worker looks for jobs by itself."""
+    thread = threading.Thread(target=service.notified)
+    thread.start()
+    yield
+    service.drain()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_worker_that_is_awake_needs_no_notification(
+    service: WorkerService, front: FrontEnd, settings: Settings, wake_ups: list[None]
+) -> None:
+    with Redis.from_url(settings.redis.redis_url) as redis:
+        _until(lambda: _lies_asleep(redis))
+        assert front.submitted().wakes_worker
+        with _awake(service):
+            _until(lambda: not redis.zcard(key_names.ready("demo")))
+            wake_ups.clear()
+            states = [front.submitted() for _ in range(20)]
+            assert not any(state.wakes_worker for state in states)
+            _until(lambda: all(front.job(state.job.id).status is JobStatus.SUCCEEDED for state in states))
+    assert wake_ups == []
+
+
+def test_a_worker_that_starts_is_notified_of_the_next_job(
+    service: WorkerService, front: FrontEnd, settings: Settings
+) -> None:
+    with Redis.from_url(settings.redis.redis_url) as redis:
+        _until(lambda: _lies_asleep(redis))
+    assert front.submitted().wakes_worker
+    assert not front.submitted().wakes_worker
+
+
+@pytest.mark.slow
+def test_a_worker_without_jobs_falls_asleep(
+    service: WorkerService, front: FrontEnd, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.service._AWAKE_S", 0.0)
+    job_id = front.submit()
+    service.notified()
+    assert front.job(job_id).status is JobStatus.SUCCEEDED
+    assert front.submitted().wakes_worker
+
+
+def test_a_quarantined_job_is_taken_as_soon_as_the_worker_is_idle(
+    service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline, settings: Settings
+) -> None:
+    may_end = threading.Event()
+
+    def wait() -> None:
+        may_end.wait(10)
+
+    pipeline.first = wait
+    lost = front.submit()
+    with closing(LeaseStore.connect(settings)) as silent:
+        assert silent.claim("demo", is_idle=True)
+    with _awake(service), Redis.from_url(settings.redis.redis_url) as redis:
+        front.submit()
+        assert pipeline.is_working.wait(10)
+        redis.zadd(key_names.running("demo"), {lost: 0})  # the lease has ended
+        _until(lambda: front.job(lost).quarantined)
+        may_end.set()
+        _until(lambda: front.job(lost).status is JobStatus.SUCCEEDED)
+        assert front.job(lost).attempt == 2
+
+
+@pytest.fixture
+def without_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service polls when it starts, and never again."""
+    monkeypatch.setattr("worker.service.POLL_S", 600.0)
+
+
+def _claimed_by_another(front: FrontEnd, settings: Settings) -> tuple[str, ProcessLocks]:
+    """The id of a job that another worker has claimed. It has ended for others when its locks are closed."""
+    other, locks = unique_process_name(), ProcessLocks.of(settings)
+    locks.hold(other, "demo")
+    job_id = front.submit()
+    with closing(LeaseStore.connect(settings, other)) as store:
+        assert store.claim("demo", is_idle=True)
+    return job_id, locks
+
+
+@pytest.mark.usefixtures("without_poll")
+def test_a_worker_that_sleeps_is_notified_of_the_jobs_of_one_that_has_ended(
+    service: WorkerService, front: FrontEnd, settings: Settings, wake_ups: list[None]
+) -> None:
+    with Redis.from_url(settings.redis.redis_url) as redis:
+        _until(lambda: _lies_asleep(redis))
+    job_id, other = _claimed_by_another(front, settings)
+    other.close()
+    _until(lambda: len(wake_ups) > 0)
+    assert service.run_pending() == 1
+    assert (front.job(job_id).status, front.job(job_id).attempt) == (JobStatus.SUCCEEDED, 2)
+
+
+@pytest.mark.usefixtures("without_poll")
+def test_a_worker_that_is_awake_takes_the_jobs_of_one_that_has_ended(
+    service: WorkerService, front: FrontEnd, settings: Settings
+) -> None:
+    job_id, other = _claimed_by_another(front, settings)
+    with _awake(service):
+        other.close()
+        _until(lambda: front.job(job_id).status is JobStatus.SUCCEEDED)
+    assert front.job(job_id).attempt == 2
+
+
+@pytest.mark.usefixtures("without_poll")
+def test_a_busy_worker_notifies_others_of_the_jobs_of_one_that_has_ended(
+    service: WorkerService, front: FrontEnd, pipeline: ScriptedPipeline, settings: Settings, wake_ups: list[None]
+) -> None:
+    job_id, other = _claimed_by_another(front, settings)
+    may_end = threading.Event()
+
+    def wait() -> None:
+        may_end.wait(10)
+
+    pipeline.first = wait
+    with _awake(service):
+        front.submit()
+        assert pipeline.is_working.wait(10)
+        wake_ups.clear()
+        other.close()
+        _until(lambda: len(wake_ups) > 0)
+        assert front.job(job_id).status is JobStatus.QUEUED  # it is quarantined, and this worker is not idle
+        may_end.set()
+        _until(lambda: front.job(job_id).status is JobStatus.SUCCEEDED)
 
 
 def test_the_reaper_ends_jobs_after_their_deadline(service: WorkerService, front: FrontEnd) -> None:

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from shared.store.leases import LeaseStore
-from worker.claims import Claims
+from worker.job_loop import JobLoop
 
 
 class QueuePoll:
-    """Compares the waiting jobs with this worker's free threads."""
+    """Looks for waiting jobs while this worker is asleep."""
 
     def __init__(
-        self, store: LeaseStore, claims: Claims, model_id: str, threads: int, notify_worker: Callable[[], None]
+        self, store: LeaseStore, job_loop: JobLoop, model_id: str, worker_id: str, notify_worker: Callable[[], None]
     ) -> None:
-        """`notify_worker` makes one more thread, of this worker or of another, look for jobs."""
+        """`notify_worker` makes a worker that is asleep look for jobs."""
         self._store = store
-        self._claims = claims
+        self._job_loop = job_loop
         self._model_id = model_id
-        self._threads = threads
+        self._worker_id = worker_id
         self._notify_worker = notify_worker
 
     def poll(self) -> None:
-        """Notify once for each waiting job that a free thread of this worker could take. A periodic task."""
-        free = self._threads - len(self._claims)
-        for _ in range(min(free, self._store.waiting(self._model_id))):
+        """If this worker is asleep and a job waits, notify; if none does, have the next one notify it. A periodic
+        task."""
+        if not self._job_loop.is_awake and not self._store.fall_asleep(self._model_id, self._worker_id):
             self._notify_worker()

@@ -22,7 +22,7 @@ class Recovery:
     """Looks for workers of this machine that have ended."""
 
     def __init__(self, store: LeaseStore, locks: ProcessLocks, then: Callable[[], None] = lambda: None) -> None:
-        """`then` is called after jobs were made available."""
+        """`then` is called after jobs were made available. Workers that are awake see them without it."""
         self._store = store
         self._locks = locks
         self._then = then

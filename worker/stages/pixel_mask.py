@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from shared.domain.tiles import BoxXyxy
+from worker.stages.lazy import lazy
 from worker.stages.mask_vqvae import MASK_SIDE
 from worker.stages.run_lengths import soft_mask_runs
 from worker.stages.run_sets import area
@@ -33,7 +33,7 @@ class RunMask:
         """Number of pixels inside."""
         return area(self.runs)
 
-    @cached_property
+    @lazy
     def full(self) -> npt.NDArray[np.bool_]:
         """bool[height, width], expanded from the runs: ten times as fast as resizing the soft mask."""
         is_inside = np.arange(len(self.runs)) % 2 == 1
@@ -58,7 +58,7 @@ class PixelMask:
     width: int
     height: int
 
-    @cached_property
+    @lazy
     def _hard(self) -> RunMask:
         runs = soft_mask_runs(self.soft, self.box, self.width, self.height)
         return RunMask(runs, self.box, self.width, self.height)

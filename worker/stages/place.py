@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from shared.domain.paligemma import to_coordinate
 from shared.domain.tiles import BoxXyxy
+from worker.stages.lazy import lazy
 from worker.stages.parse import Detection
 from worker.stages.pixel_mask import AnyMask, PixelMask
 from worker.stages.run_sets import box_runs
@@ -35,7 +35,7 @@ class FoundObject:
     merged: int = 0
     """Number of further detections that are this object."""
 
-    @cached_property
+    @lazy
     def runs(self) -> npt.NDArray[np.int64]:
         """Run lengths of its mask, or of its box if it has none."""
         return self.mask.runs if self.mask else box_runs(self.box, self.width, self.height)

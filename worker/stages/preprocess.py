@@ -24,7 +24,8 @@ class Preprocessor:
     def __init__(self, processor: Any, max_prompt_tokens: int) -> None:
         """`processor` is the checkpoint's `PaliGemmaProcessor`: it provides sizes and the names of tokens."""
         self.side = int(processor.image_processor.size["height"])
-        self._prefix = processor.image_token * processor.image_seq_length + processor.tokenizer.bos_token
+        self._prefix = processor.image_token + processor.tokenizer.bos_token
+        self._image_tokens = int(processor.image_seq_length)
         self._max_tokens = processor.image_seq_length + max_prompt_tokens
         self._tokenizer = processor.tokenizer.backend_tokenizer
 
@@ -35,11 +36,12 @@ class Preprocessor:
         Raises:
             PromptTooLong: the prompt has more than `max_prompt_tokens` tokens.
         """
-        token_ids = self._tokenizer.encode(f"{self._prefix}{prompt}\n", add_special_tokens=False).ids
+        ids = self._tokenizer.encode(f"{self._prefix}{prompt}\n", add_special_tokens=False).ids
+        token_ids = ids[:1] * (self._image_tokens - 1) + ids  # 256 of them in a text take 0.2 ms
         if len(token_ids) > self._max_tokens:
             raise PromptTooLong("ask for fewer things, or in words the model knows")
         pixels = self._pixel_values(image)
-        return ModelInput(pixels, list(token_ids), hashlib.sha256(pixels.data).digest())
+        return ModelInput(pixels, token_ids, hashlib.sha256(pixels.data).digest())
 
     def _pixel_values(self, image: Image.Image) -> npt.NDArray[np.float32]:
         square = image.resize((self.side, self.side), Image.Resampling.BICUBIC)  # free if it has this size already

@@ -1,15 +1,18 @@
--- queued -> processing: a worker claims the next job, under a new fence token and a lease.
+-- queued -> processing: a worker claims the next jobs, each under a new fence token and a lease.
 ---@param model string
 ---@param lease_ms number  length of the lease
 ---@param worker? string  the worker's id, if others can see that its process has ended
 ---@param is_idle boolean  whether the worker has no other job in flight
+---@param max_jobs number  most jobs to claim
 ---@param full_clients string[]  clients that have their share of the worker's jobs in flight
--- Returns `record`: fields and values of the job's hash; or nothing if no job waits that this worker may claim.
+-- Returns `records`: fields and values of each job's hash; `images`: the image of each, empty if it is kept elsewhere; and
+-- `waiting`: the number of jobs that still wait.
 --
--- Quarantined jobs come first, and only an idle worker may claim one. While one waits, no worker claims other jobs, so
--- that a worker becomes idle soon.
+-- Quarantined jobs come first, and only an idle worker may claim one, and nothing else with it. While one waits, no worker
+-- claims other jobs, so that a worker becomes idle soon.
 
 local model = args.model
+local records, images = {}, {}
 local is_full = {}
 for _, client in ipairs(args.full_clients) do
     is_full[client] = true
@@ -40,44 +43,68 @@ local function first_ready()
     end
 end
 
--- The first of the next jobs whose client is not full. If all are, the very first: no worker is idle while jobs wait.
+-- The first of the next jobs whose client is not full. If all are, the very first, and no other with it: no worker is idle
+-- while jobs wait.
 local function next_ready()
     local MAX_SEEN = 32
     local id, start_tag = first_ready()
-    if id and #args.full_clients > 0 then
+    if id and #args.full_clients > 0 and redis.call('HLEN', waiting_clients_key(model)) > 1 then
         local next_jobs = redis.call('ZRANGE', ready_key(model), 0, MAX_SEEN - 1, 'WITHSCORES')
         for index = 1, #next_jobs, 2 do
             if not is_full[client_of(redis.call('HGET', job_key(next_jobs[index]), 'flow'))] then
                 return next_jobs[index], next_jobs[index + 1]
             end
         end
+        if #records > 0 then
+            return
+        end
     end
     return id, start_tag
 end
 
-local id, start_tag
-if redis.call('ZCARD', quarantine_key(model)) > 0 then
-    if not args.is_idle then
-        return
+-- The next job that this worker may claim, which waits no longer.
+local function take_next()
+    local id, start_tag = next_ready()
+    if id then
+        redis.call('ZREM', ready_key(model), id)
+        if redis.call('ZCARD', ready_key(model)) == 0 then
+            redis.call('DEL', flows_key(model), charges_key(model)) -- no job waits: all flows are equal again
+        else
+            redis.call('HSET', flows_key(model), 'virtual_time',
+                exact(math.max(virtual_time(model), tonumber(start_tag))))
+        end
     end
-    id = redis.call('ZPOPMIN', quarantine_key(model))[1]
-else
-    id, start_tag = next_ready()
-    if not id then
-        return
-    end
-    redis.call('ZREM', ready_key(model), id)
-    if redis.call('ZCARD', ready_key(model)) == 0 then
-        redis.call('DEL', flows_key(model), charges_key(model)) -- no job waits: all flows are equal again
-    else
-        redis.call('HSET', flows_key(model), 'virtual_time', exact(math.max(virtual_time(model), tonumber(start_tag))))
-    end
+    return id
 end
-stop_waiting(id, model)
-local now = now_ms()
-redis.call('HSET', job_key(id), 'status', 'processing', 'started_at_ms', whole(now))
-redis.call('HINCRBY', job_key(id), 'attempt', 1)
-set_holder(id, redis.call('HINCRBY', job_key(id), 'fence', 1), args.worker)
-redis.call('ZADD', running_key(model), whole(now + args.lease_ms), id)
-redis.call('PUBLISH', CHANGES, id)
-return {record = redis.call('HGETALL', job_key(id))}
+
+local function start(id)
+    stop_waiting(id, model)
+    local now = now_ms()
+    redis.call('HSET', job_key(id), 'status', 'processing', 'started_at_ms', whole(now))
+    redis.call('HINCRBY', job_key(id), 'attempt', 1)
+    set_holder(id, redis.call('HINCRBY', job_key(id), 'fence', 1), args.worker)
+    redis.call('ZADD', running_key(model), whole(now + args.lease_ms), id)
+    redis.call('PUBLISH', CHANGES, id)
+    records[#records + 1] = redis.call('HGETALL', job_key(id))
+    images[#images + 1] = redis.call('GET', image_key(id)) or ''
+end
+
+if redis.call('ZCARD', quarantine_key(model)) == 0 then
+    while #records < args.max_jobs do
+        local id = take_next()
+        if not id then
+            break
+        end
+        start(id)
+    end
+elseif args.is_idle then
+    start(redis.call('ZPOPMIN', quarantine_key(model))[1])
+end
+
+local waiting = redis.call('ZCARD', ready_key(model)) + redis.call('ZCARD', quarantine_key(model))
+if waiting == 0 then
+    redis.call('DEL', work_key(model))
+else
+    signal_work(model)
+end
+return {records = records, images = images, waiting = waiting}

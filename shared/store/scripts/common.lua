@@ -156,12 +156,20 @@ local function add_for(hash, client, change)
     end
 end
 
+-- What workers wait for is there while jobs wait, and is not while none does.
+local function signal_work(model)
+    if redis.call('LLEN', work_key(model)) == 0 then
+        redis.call('RPUSH', work_key(model), '1')
+    end
+end
+
 -- A queued job is in the set of its priority and counts for its client, once.
 local function start_waiting(id, model, flow, created_at_ms)
     local added = redis.call('ZADD', waiting_key(model, priority_of(id, flow)), created_at_ms, id)
     if added == 1 and flow then
         add_for(waiting_clients_key(model), client_of(flow), 1)
     end
+    signal_work(model)
 end
 
 local function stop_waiting(id, model)

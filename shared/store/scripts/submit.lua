@@ -31,7 +31,7 @@
 --               another request.
 --   'closed'    the batch takes no more images, and `reason`: complete, canceled, deleted or expired.
 --   or all that `job_state` returns, and `id`: of this job, or of the job that was submitted with the idempotency key,
---   or for this image of the batch.
+--   or for this image of the batch; and `wakes_worker`: a worker of this model is asleep and must be notified.
 -- Nothing changes if there is a job with this id already.
 
 local MAX_IMAGES_CHECKED = 100 -- by one call
@@ -165,5 +165,8 @@ end
 if is_cached then
     count(model, 'cached')
     end_job(id, model, 'succeeded', args)
+    return state_of(id)
 end
-return state_of(id)
+local state = state_of(id)
+state.wakes_worker = redis.call('SPOP', asleep_key(model)) and true
+return state
