@@ -45,9 +45,10 @@ async def refuse_unknown_query(request: Request) -> None:
 
 
 def _has_fields_in_query(request: Request, route: APIRoute) -> bool:
-    """A zip as a body has no room for fields. They are checked as those of a form."""
+    """A zip as a body has no room for fields. They are checked as those of a form; other types of bodies are refused
+    by the route, which says so."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind in ("application/zip", "application/x-zip-compressed") and route.path == "/batches"
+    return route.path == "/batches" and kind not in ("multipart/form-data", "application/json")
 
 
 def _names(dependant: Dependant) -> Iterator[str]:
