@@ -84,7 +84,7 @@ class BatchSubmission:
                 await self._submit_or_refuse(batch, count, image)
                 count += 1
                 failpoint("api.batch_part")
-        if count <= max(batch.fingerprints, default=-1):
+        if count <= max([*batch.fingerprints, *(each.index for each in batch.refused)], default=-1):
             raise IdempotencyMismatch(
                 "an earlier request with this key had more images; use a new key for a new request"
             )
