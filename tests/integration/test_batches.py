@@ -68,6 +68,11 @@ def test_a_bad_image_refuses_no_other(client: httpx2.Client) -> None:
     assert post(client, PNG, b"no image", PNG).json() == batch
 
 
+def test_a_repeated_request_without_a_refused_image_is_another_one(client: httpx2.Client) -> None:
+    assert post(client, PNG, b"no image").status_code == 202
+    assert_problem(post(client, PNG), 422, "idempotency_mismatch")
+
+
 def test_a_batch_without_a_usable_image_or_a_key_is_refused(client: httpx2.Client) -> None:
     problem = assert_problem(post(client, b"no image", b""), 422, "batch_refused")
     assert "image 0 (0.png): unsupported_image: " in problem["detail"]

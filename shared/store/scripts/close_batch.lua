@@ -3,6 +3,7 @@
 ---@param id string
 ---@param reason string  complete, canceled or deleted
 ---@param refused? string  the images that became no job, as JSON
+---@param idempotency_s number  seconds for which its key is kept
 ---@param retention_s number  seconds from its end until it expires
 -- Returns nothing. A batch that is closed keeps its reason.
 
@@ -13,6 +14,7 @@ end
 if redis.call('HSETNX', batch, 'closed', args.reason) == 1 then
     redis.call('PERSIST', batch) -- until its last job has ended
     redis.call('PERSIST', batch_jobs_key(args.id))
+    keep_batch_binding(args.id, args.idempotency_s)
     if args.refused then
         redis.call('HSET', batch, 'refused', args.refused)
     end
