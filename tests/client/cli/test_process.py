@@ -36,6 +36,35 @@ def test_a_wrong_command_line_is_2(arguments: list[str], capsys: pytest.CaptureF
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == ExitStatus.USAGE
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "segment" in shown.out
+    assert len(shown.out.splitlines()) > 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["segment", "a.png"], "'PROMPT'. See maskq segment --help"),
+        (["jobs", "--url", "http://127.0.0.1:9"], "come before the command"),
+        (["models", "--api-key", "k"], "come before the command"),
+        (["nope"], "See maskq --help"),
+    ],
+)
+def test_a_wrong_command_line_says_where_to_look(
+    arguments: list[str], advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == ExitStatus.USAGE
+    assert advice in capsys.readouterr().err
+
+
+def test_something_else_at_the_url_says_where_to_look(service: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--url", f"{service}/elsewhere", "models"]) == ExitStatus.REFUSED
+    assert "maskq doctor" in capsys.readouterr().err
+
+
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == ExitStatus.OK
     assert capsys.readouterr().out.startswith("maskq ")

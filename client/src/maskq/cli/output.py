@@ -57,9 +57,9 @@ def print_line(text: object) -> None:
     stdout.out(plain(text), highlight=False)
 
 
-def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]], *, with_headings: bool = True) -> None:
     """Write a table. Cells are shown as they are; a file or a pipe gets them whole, whatever their length."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False, show_header=with_headings)
     for number, heading in enumerate(headings):
         table.add_column(heading, no_wrap=number == 0, overflow="fold")
     for row in rows:

@@ -27,8 +27,13 @@ _LOCAL_FILES = "/data/local-files/?d="
 
 def segment_many(
     context: typer.Context,
-    images: Annotated[list[str], typer.Argument(default_factory=list, help="Folders or files.", show_default=False)],
-    prompt: Annotated[str, typer.Argument(help="What to cut out of all of them, such as 'cat ; dog'.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(default_factory=list, metavar="IMAGES", help="Folders or files.", show_default=False),
+    ],
+    prompt: Annotated[
+        str, typer.Argument(metavar="PROMPT", help="What to cut out of all of them, such as 'cat ; dog'.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results. The same command goes on there.")],
     from_file: Annotated[
         str | None, typer.Option(help="Read paths from a file, one a line or separated by NUL; - is standard input.")

@@ -19,6 +19,7 @@ _Allow = Annotated[
     list[Path] | None,
     typer.Option(
         "--allow",
+        metavar="FOLDER",
         exists=True,
         file_okay=False,
         help="Let agents name image files below this folder; may be repeated. [default: the working folder; over HTTP"

@@ -113,6 +113,6 @@ def _print(result: Result) -> None:
     if len(result):
         print_objects(result.job)
     else:
-        print_note("no object was found")
+        print_note(f"no object was found (maskq models says what {result.job.model_id} knows)")
     if result.truncated:
         print_note("objects may be missing: the answer of the model reached its maximum length")
