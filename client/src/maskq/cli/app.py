@@ -12,8 +12,8 @@ import typer
 from maskq.cli.commands import batch, cancel, doctor, job, jobs, labelstudio, mcp, models, segment, server
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
-from maskq.cli.output import OutputClosed, print_error, print_line
-from maskq.errors import ConnectionFailed, MaskqError, RequestError
+from maskq.cli.output import OutputClosed, print_error, print_line, text_of
+from maskq.errors import MaskqError
 
 app = typer.Typer(
     name="maskq",
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         status = app(list(arguments) or ["--help"], prog_name="maskq", standalone_mode=False)
     except MaskqError as error:
-        print_error(_text_of(error))
+        print_error(text_of(error))
         return ExitStatus.of(error)
     except typer.TyperException as error:
         print_error(f"{error.format_message().rstrip('.')}. {_advice(error)}")
@@ -86,10 +86,3 @@ def _advice(error: typer.TyperException) -> str:
         return f"{' and '.join(_BEFORE)} come before the command: maskq --url URL models"
     context = getattr(error, "ctx", None)
     return f"See {context.command_path if context else 'maskq'} --help"
-
-
-def _text_of(error: MaskqError) -> str:
-    """What happened, and the command that looks for the reason if the service is not there."""
-    is_elsewhere = isinstance(error, RequestError) and error.type in ("not_found", "no_json")
-    advice = ". maskq doctor looks for the reason" if is_elsewhere or isinstance(error, ConnectionFailed) else ""
-    return f"{error}{advice}"

@@ -18,7 +18,7 @@ from maskq.cli.batch_progress import BatchProgress
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.interrupt import Interrupt
 from maskq.cli.options import AsJson, client_of
-from maskq.cli.output import print_error, print_json, stderr
+from maskq.cli.output import print_error, print_json, stderr, text_of
 from maskq.client import Client
 from maskq.errors import MaskqError
 
@@ -118,7 +118,7 @@ def _report(batch: Batch, paths: list[Path], stopped_by: BaseException | None, *
         print_json({"summary": {**counts, "done_before": batch.done_before, "interrupted": interrupted, "error": error,
                                 "files": files}})  # fmt: skip
     if isinstance(stopped_by, MaskqError):
-        print_error(str(stopped_by))
+        print_error(text_of(stopped_by))
     if as_json:
         return
     before = f" ({batch.done_before} of them before)" if batch.done_before else ""

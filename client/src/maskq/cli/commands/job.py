@@ -48,6 +48,6 @@ def _print(job: Job) -> None:
     rows = [(name, job.json[name]) for name in _SHOWN if job.json.get(name) is not None]
     if job.error:
         rows.append(("error", f"{job.error.get('type')}: {job.error.get('detail')}"))
-    print_table(("", ""), rows, with_headings=False)
+    print_table(("", ""), rows, texts=[1], with_headings=False)
     if job.json.get("result"):
         print_objects(job)

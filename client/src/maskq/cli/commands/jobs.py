@@ -31,4 +31,4 @@ def list_jobs(
         print_note("there are no such jobs" if filters else "you have no jobs")
         return
     rows = [(job.id, job.status, f"{job.created_at:%Y-%m-%d %H:%M:%S}", job.prompt, job.ref) for job in jobs]
-    print_table(("job", "status", "created (UTC)", "prompt", "ref"), rows)
+    print_table(("job", "status", "created (UTC)", "prompt", "ref"), rows, texts=[3, 4])
