@@ -12,7 +12,7 @@ from urllib.parse import quote_from_bytes
 import numpy as np
 import pytest
 from maskq.errors import ImageError
-from maskq.images import listed, upload_of
+from maskq.images import bare, listed, upload_of
 from PIL import Image
 
 
@@ -114,6 +114,15 @@ def test_a_pillow_image_keeps_its_transparency_and_its_16_bits() -> None:
             == "RGBA"
         )
     assert _pixels(upload_of(Image.new("I", (4, 4), 40_000)).content).getextrema() == (40_000, 40_000)
+
+
+@pytest.mark.parametrize("mode", ["I", "I;16"])
+def test_pixels_without_metadata_keep_their_16_bits(mode: str) -> None:
+    picture = Image.new(mode, (4, 4), 40_000)
+    picture.info["exif"] = b"Exif"
+    pixels = bare(picture)
+    assert (pixels.getextrema(), pixels.info, picture.info) == ((40_000, 40_000), {}, {"exif": b"Exif"})
+    assert bare(Image.new("CMYK", (4, 4))).mode == "RGB"
 
 
 def test_one_image_is_not_taken_for_several(photo: Path) -> None:

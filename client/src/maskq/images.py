@@ -158,6 +158,17 @@ def _as_png_has_it(picture: PIL.Image.Image) -> PIL.Image.Image:
     return picture.convert(_WITH_ALPHA.get(mode, "RGB"))
 
 
+def bare(picture: PIL.Image.Image) -> PIL.Image.Image:
+    """The pixels without metadata, such as an orientation: RGB, or 16 bits of grey if there are more than 8.
+
+    Raises:
+        ImageError: as `upload_of`.
+    """
+    pixels = _as_png_has_it(picture).copy() if picture.mode.startswith("I") else picture.convert("RGB")
+    pixels.info = {}
+    return pixels
+
+
 def listed(images: Iterable[T]) -> Iterator[T]:
     """The images one by one.
 
