@@ -140,6 +140,13 @@ def _on_terminal(*arguments: str, **variables: str) -> bytes:
     return text
 
 
+@pytest.mark.parametrize("arguments", ["segment - cat", "batch --from-file - cat -o out"])
+def test_a_standard_input_that_is_closed_is_named(arguments: str, tmp_path: Path) -> None:
+    shell = ["sh", "-c", f"exec {sys.executable} -m maskq {arguments} <&-"]
+    ended = subprocess.run(shell, env=environment(), cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, b"which is closed" in ended.stderr) == (ExitStatus.USAGE, True)
+
+
 def test_colours_are_for_terminals_only(service: str) -> None:
     assert b"\x1b[" in _on_terminal("--url", service, "job", "unknown", TERM="xterm")
     assert b"\x1b[3" not in _on_terminal("--url", service, "job", "unknown", TERM="xterm", NO_COLOR="1")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +18,7 @@ from maskq.cli.exit_status import ExitStatus
 from maskq.cli.interrupt import Interrupt
 from maskq.cli.options import AsJson, client_of
 from maskq.cli.output import print_error, print_json, stderr, text_of
+from maskq.cli.standard_input import standard_input
 from maskq.client import Client
 from maskq.errors import MaskqError
 
@@ -89,7 +89,7 @@ def _paths(given: list[str], from_file: str | None) -> list[Path]:
 
 def _listed(from_file: str) -> str:
     try:
-        data = sys.stdin.buffer.read() if from_file == "-" else Path(from_file).read_bytes()
+        data = standard_input("the list") if from_file == "-" else Path(from_file).read_bytes()
     except OSError as error:
         raise BatchRefused(f"the list cannot be read: {error}") from error
     return os.fsdecode(data)
