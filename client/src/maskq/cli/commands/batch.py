@@ -22,18 +22,17 @@ from maskq.cli.standard_input import standard_input
 from maskq.client import Client
 from maskq.errors import MaskqError
 
+_Images = Annotated[
+    list[str], typer.Argument(default_factory=list, metavar="IMAGES", help="Folders or files.", show_default=False)
+]
+_Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to cut out of all of them, such as 'cat ; dog'.")]
 _LOCAL_FILES = "/data/local-files/?d="
 
 
 def segment_many(
     context: typer.Context,
-    images: Annotated[
-        list[str],
-        typer.Argument(default_factory=list, metavar="IMAGES", help="Folders or files.", show_default=False),
-    ],
-    prompt: Annotated[
-        str, typer.Argument(metavar="PROMPT", help="What to cut out of all of them, such as 'cat ; dog'.")
-    ],
+    images: _Images,
+    prompt: _Prompt,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results. The same command goes on there.")],
     from_file: Annotated[
         str | None, typer.Option(help="Read paths from a file, one a line or separated by NUL; - is standard input.")
