@@ -87,7 +87,7 @@ class BatchStore:
 
     async def close_batch(self, batch_id: str, reason: Closed, refused: Sequence[RefusedImage] = ()) -> Batch:
         """Add no more images to a batch. It ends with the last of its jobs, which are not changed. Returns it. A batch
-        that was closed before keeps its reason; one that is deleted sends no webhook from here on.
+        that was closed before keeps its reason until it is deleted; a deleted one sends no webhook from here on.
 
         Raises:
             BatchNotFound: as `read`.

@@ -86,8 +86,14 @@ def test_a_batch_is_canceled_and_deleted_as_a_whole(client: httpx2.Client, lease
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     assert client.post(f"/batches/{batch['id']}/cancel").json()["counts"] == {"canceled": 2}
-    assert client.delete(f"/batches/{batch['id']}").status_code == 204
-    assert client.get(f"/batches/{batch['id']}").json()["counts"] == {"deleted": 2}
+    url = f"/batches/{batch['id']}"
+    assert [client.delete(url).status_code for _ in range(2)] == [204, 204]
+    for path in (url, f"{url}/coco", f"{url}/webhooks"):
+        assert_problem(client.get(path), 404, "batch_not_found")
+    for path in (f"{url}/cancel", f"{url}/webhooks/redeliver"):
+        assert_problem(client.post(path), 404, "batch_not_found")
+    for job in batch["jobs"]:
+        assert_problem(client.get(f"/jobs/{job['id']}"), 410, "job_deleted")
 
 
 def test_an_unknown_batch_is_not_found(client: httpx2.Client) -> None:

@@ -5,7 +5,7 @@
 ---@param refused? string  the images that became no job, as JSON
 ---@param idempotency_s number  seconds for which its key is kept
 ---@param retention_s number  seconds from its end until it expires
--- Returns nothing. A batch that is closed keeps its reason.
+-- Returns nothing. A batch that is closed keeps its reason, until it is deleted.
 
 local batch = batch_key(args.id)
 if redis.call('EXISTS', batch) == 0 then
@@ -20,6 +20,7 @@ if redis.call('HSETNX', batch, 'closed', args.reason) == 1 then
     end
 end
 if args.reason == 'deleted' then
+    redis.call('HSET', batch, 'closed', 'deleted')
     redis.call('HDEL', batch, 'webhook', 'webhook_host')
     remove_delivery(args.id)
 end
