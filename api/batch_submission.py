@@ -57,6 +57,7 @@ class BatchSubmission:
             IdempotencyMismatch, JobExpired: as `BatchStore.begin`.
         """
         checked = self._incoming.checked
+        webhook = await self._services.intake.batch_webhook(self._request, self._caller, self._incoming)
         fingerprint = hashlib.sha256(checked.model_dump_json().encode()).hexdigest()
         new = NewBatch(
             id=new_job_id(),
@@ -65,7 +66,7 @@ class BatchSubmission:
             fingerprint=fingerprint,
             flow=f"{checked.priority or Priority.NORMAL}:{self._caller.client}",
             ref=checked.ref or "",
-            webhook=await self._services.intake.batch_webhook(self._request, self._caller, self._incoming),
+            webhook=webhook,
         )
         return await self._services.batches.begin(new)
 
@@ -82,7 +83,7 @@ class BatchSubmission:
                 await self._submit_or_refuse(batch, count, image)
                 count += 1
                 failpoint("api.batch_part")
-        if count <= max(batch.fingerprints, default=-1):
+        if count <= max([*batch.fingerprints, *(each.index for each in batch.refused)], default=-1):
             raise IdempotencyMismatch(
                 "an earlier request with this key had more images; use a new key for a new request"
             )

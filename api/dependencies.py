@@ -18,7 +18,7 @@ from api.auth.link import require_time
 from api.http.request_memory import memory_of
 from api.services import Services
 from shared.domain.api_key import ApiKey, Scope, fingerprint
-from shared.domain.batch import Batch
+from shared.domain.batch import Batch, Closed
 from shared.domain.job import ANONYMOUS, is_job_id
 from shared.errors import (
     BatchNotFound,
@@ -169,15 +169,21 @@ OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, InvalidField)
 """What a route with a job in its path may raise."""
 
 
-async def _own_batch(batch_id: str, services: ServicesDep, caller: Annotated[Caller, Depends(_caller)]) -> Batch:
-    """The batch in the path, if the caller may see it.
-
-    Raises:
-        BatchNotFound: there is none, or it has another owner.
-    """
+async def _batch_to_delete(batch_id: str, services: ServicesDep, caller: Annotated[Caller, Depends(_caller)]) -> Batch:
     batch = await services.batches.read(batch_id) if is_job_id(batch_id) else None
     if batch is None or not caller.may_see(batch):
         raise BatchNotFound("no batch has this id")
+    return batch
+
+
+async def _own_batch(batch: Annotated[Batch, Depends(_batch_to_delete)]) -> Batch:
+    """The batch in the path, if the caller may see it.
+
+    Raises:
+        BatchNotFound: there is none, it was deleted, or it has another owner.
+    """
+    if batch.closed == Closed.DELETED:
+        raise BatchNotFound("it was deleted")
     return batch
 
 
@@ -185,3 +191,5 @@ OwnBatch = Annotated[Batch, Security(_own_batch, scopes=[Scope.READ])]
 """The batch in the path, for a caller that may read it."""
 OwnBatchToChange = Annotated[Batch, Security(_own_batch, scopes=[Scope.SUBMIT])]
 """The batch in the path, for a caller that may change it."""
+OwnBatchToDelete = Annotated[Batch, Security(_batch_to_delete, scopes=[Scope.SUBMIT])]
+"""The same, also if it was deleted before: that may have ended half-way."""

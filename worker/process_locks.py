@@ -71,9 +71,9 @@ class ProcessLocks:
         for path in self._files():
             with _lock_of_another(path) as file:
                 record = _record(file) if file is not None else None
-                if record is not None:
+                if file is not None and record is not None:
                     act(record)
-                    path.unlink(missing_ok=True)
+                    _remove(path, file)
 
     def close(self) -> None:
         """Free the own lock: this worker has no more jobs. The next visitor removes the file."""
@@ -118,6 +118,14 @@ def _lock_of_another(path: Path) -> Iterator[int | None]:
         yield file if _is_free(file) else None
     finally:
         os.close(file)
+
+
+def _remove(path: Path, file: int) -> None:
+    """Remove a file. Where the folder cannot be written any longer, it stays, and is empty."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        os.ftruncate(file, 0)
 
 
 def _is_free(file: int) -> bool:

@@ -35,9 +35,10 @@ async def refuse_unknown_query(request: Request) -> None:
     assert isinstance(route, APIRoute)
     if not request.query_params or _has_fields_in_query(request, route):
         return
-    known = list(_names(route.dependant))
+    described = dict(_names(route.dependant))
+    known = [name for name, is_described in described.items() if is_described]
     foreign = _KEYS | {name: meant for name, meant in _FOREIGN.items() if meant in known}
-    unknown = [name for name in dict.fromkeys(request.query_params.keys()) if name not in known]
+    unknown = [name for name in dict.fromkeys(request.query_params.keys()) if name not in described]
     if unknown:
         reasons = [about_unknown(name, "query parameter", known, foreign) for name in unknown[:_MAX_REASONS]]
         has_body = "requestBody" in (route.openapi_extra or {})
@@ -45,13 +46,14 @@ async def refuse_unknown_query(request: Request) -> None:
 
 
 def _has_fields_in_query(request: Request, route: APIRoute) -> bool:
-    """A zip as a body has no room for fields. They are checked as those of a form."""
+    """A zip as a body has no room for fields. They are checked as those of a form; other types of bodies are refused
+    by the route, which says so."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    return kind in ("application/zip", "application/x-zip-compressed") and route.path == "/batches"
+    return route.path == "/batches" and kind not in ("multipart/form-data", "application/json")
 
 
-def _names(dependant: Dependant) -> Iterator[str]:
-    """The query parameters of a route, and of all that it depends on."""
-    yield from (each.alias for each in dependant.query_params)
+def _names(dependant: Dependant) -> Iterator[tuple[str, bool]]:
+    """The query parameters of a route and of all that it depends on, and whether the OpenAPI document has them."""
+    yield from ((each.alias, getattr(each.field_info, "include_in_schema", True)) for each in dependant.query_params)
     for each in dependant.dependencies:
         yield from _names(each)

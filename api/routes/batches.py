@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from api.batch_submission import BatchSubmission
-from api.dependencies import OwnBatch, OwnBatchToChange, ServicesDep, Submitter
+from api.dependencies import OwnBatch, OwnBatchToChange, OwnBatchToDelete, ServicesDep, Submitter
 from api.http.headers import idempotency_key
 from api.http.openapi import problems
 from api.http.public_address import base_url, prefix
@@ -58,8 +58,8 @@ async def cancel_batch(request: Request, batch: OwnBatchToChange, services: Serv
 
 
 @router.delete("/{batch_id}", operation_id="delete_batch", status_code=204, responses=problems(BatchNotFound))
-async def delete_batch(batch: OwnBatchToChange, services: ServicesDep) -> None:
-    """Delete all jobs of a batch, as `DELETE /jobs/{job_id}`. Its webhook is not sent."""
+async def delete_batch(batch: OwnBatchToDelete, services: ServicesDep) -> None:
+    """Delete a batch with all its jobs, as `DELETE /jobs/{job_id}`. Its webhook is not sent."""
     closed = await services.batches.close_batch(batch.id, Closed.DELETED)
     for job in closed.jobs:
         with suppress(JobNotFound, JobExpired):

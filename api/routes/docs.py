@@ -20,18 +20,21 @@ _FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 _PAGE = Page("docs.html")
 
 
+@router.head("/docs")
 @router.get("/docs")
 async def docs() -> Response:
     """The page with all operations."""
     return _PAGE.response(assets=f"assets/{_VERSION}")
 
 
+@router.head("/redoc")
 @router.get("/redoc")
 async def redoc(request: Request) -> Response:
     """Redirects: `/docs` shows all that ReDoc would."""
     return RedirectResponse(f"{prefix(request)}/docs", 308)
 
 
+@router.head(f"/assets/{_VERSION}/{{name}}")
 @router.get(f"/assets/{_VERSION}/{{name}}")
 async def asset(name: str) -> Response:
     """A file that the page loads."""

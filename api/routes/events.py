@@ -67,7 +67,9 @@ async def stream_job(
     if state.job.status.is_terminal and last_event_id == state.job.version:
         return Response(status_code=204)
     if request.method == "HEAD":
-        return Response(headers=_HEADERS, media_type="text/event-stream")
+        answer = Response(headers=_HEADERS, media_type="text/event-stream")
+        del answer.headers["Content-Length"]  # the stream has none
+        return answer
     services.watcher.require_room(caller)  # after the stream has begun it can no longer be refused
     stream = _Stream(services, request, caller, last_event_id)
     return StreamingResponse(stream.events(state.job.id), media_type="text/event-stream", headers=_HEADERS)

@@ -18,12 +18,14 @@ class Readiness(BaseModel):
     live_workers: dict[str, int]
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", operation_id="get_liveness")
 async def live() -> dict[str, str]:
     """Whether this process answers. Does not check Redis: a restart of this process would not bring it back."""
     return {"status": "ok"}
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", operation_id="get_readiness", responses={503: {"model": Readiness}})
 async def ready(services: ServicesDep, response: Response) -> Readiness:
     """Whether jobs can be accepted: 200 if the store answers. No worker is needed, since jobs can wait."""

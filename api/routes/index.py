@@ -32,6 +32,7 @@ _VERSION = hashlib.sha256(b"\0".join(name.encode() + _FILES[name] for name in so
 _FOREVER = "public, max-age=31536000, immutable"
 
 
+@router.head("/", include_in_schema=False)
 @router.get(
     "/",
     operation_id="get_index",
@@ -47,6 +48,7 @@ async def index(request: Request, services: ServicesDep) -> Response:
     return JSONResponse({"name": "maskq", "model": services.model.name, **{k: base + v for k, v in paths.items()}})
 
 
+@router.head("/assets/page-{version}/{name}", include_in_schema=False)
 @router.get("/assets/page-{version}/{name}", include_in_schema=False)
 async def asset(version: str, name: str, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     """A file of the page. During an upgrade a page of another version may ask; its browser must not keep this one."""

@@ -45,6 +45,7 @@ class Networks:
         return any(ip in network for network in self._networks)
 
 
+@router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request, services: ServicesDep) -> Response:
     """All metrics; 404 for clients outside `MASKQ_METRICS_ALLOW`, and for requests that a proxy passed on, whoever they

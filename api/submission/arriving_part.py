@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.http.request_memory import RequestMemory
 from api.submission.form import MAX_FIELD_BYTES, Part
-from api.submission.zip_images import is_zip
+from api.submission.zip_images import BEGINNING_BYTES, is_zip
 from shared.settings import COPIES, SubmissionSettings
 
 
@@ -32,8 +32,8 @@ class ArrivingPart:
         Raises:
             ServerBusy, ShareExceeded: there is no memory for it.
         """
-        if self.is_image and not self.size and is_zip(bytes(piece[:4])):
-            self.max_bytes = self._limits.max_zip_bytes
+        if self.is_image and self.size < BEGINNING_BYTES:
+            self._note_beginning(piece)
         self.size += len(piece)
         if self.is_too_large:
             self.part.pieces.clear()
@@ -42,6 +42,11 @@ class ArrivingPart:
             self._memory.take(COPIES * len(piece))
             self.kept_bytes += len(piece)
             self.part.pieces.append(piece)
+
+    def _note_beginning(self, piece: bytes | bytearray) -> None:
+        """A zip may be larger than an image. Its first bytes may come in several pieces."""
+        if is_zip(b"".join([*self.part.pieces, piece[:BEGINNING_BYTES]])):
+            self.max_bytes = self._limits.max_zip_bytes
 
     def release(self, copies_kept: int = 0) -> None:
         """It is in memory only so often from here on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,15 @@ from api.submission.client_data import base_name, name_in_url
 from api.submission.fields import DeploymentLimits
 from api.submission.form import MAX_FIELD_BYTES, MAX_PARTS, FilePart, Part, form_events, form_fields
 from api.submission.json_object import parse_json_object
-from api.submission.submission import FormBatch, FormSubmission, JsonBatch, JsonSubmission, Submission, validate_fields
+from api.submission.submission import (
+    FormBatch,
+    FormSubmission,
+    JsonBatch,
+    JsonSubmission,
+    Submission,
+    unknown_names,
+    validate_fields,
+)
 from api.submission.zip_images import ZIP_TYPES, ZipImages, is_zip
 from shared.errors import InvalidField, MalformedRequest, MaskqError, PayloadTooLarge
 from shared.fair_threads import FairThreads
@@ -116,13 +125,14 @@ class _Reading:
         if kind == _JSON:
             return await self._json()
         if kind in ZIP_TYPES:
-            return self._incoming(FormBatch, FormSubmission, self._in_query(), self._zip_body())
+            return await self._incoming(FormBatch, FormSubmission, self._in_query(), self._zip_body())
         raise MalformedRequest(f"send {_FORM}, {_JSON} or {ZIP_TYPES[0]}, and say so in Content-Type")
 
-    def _incoming(
+    async def _incoming(
         self, model: type[Submission], image_model: type[Submission], common: Fields, images: AsyncIterator[BatchImage]
     ) -> IncomingBatch:
-        checked = validate_fields(model, common, self._limits)
+        check = partial(validate_fields, model, common, self._limits)
+        checked = await self._threads.run(self._caller.client, check, self._caller.share)
         of_jobs = {name: value for name, value in common.items() if not name.startswith("webhook_")}
         return IncomingBatch(of_jobs, checked, self._counted(images), image_model)
 
@@ -140,10 +150,9 @@ class _Reading:
     async def _json(self) -> IncomingBatch:
         max_bytes = MAX_FIELD_BYTES + _JSON_BYTES_PER_IMAGE * self._settings.max_batch_images
         body = bytearray(await self._body(max_bytes))
-        parse = partial(parse_json_object, body, ("image_url",), max_bytes)
-        fields = await self._threads.run(self._caller.client, parse, self._caller.share)
-        urls = _listed(fields.pop("image_url", None))
-        return self._incoming(JsonBatch, JsonSubmission, fields, _each("image_url", urls))
+        parse = partial(_urls_and_fields, body, max_bytes)
+        urls, fields = await self._threads.run(self._caller.client, parse, self._caller.share)
+        return await self._incoming(JsonBatch, JsonSubmission, fields, _each("image_url", urls))
 
     async def _body(self, max_bytes: int) -> bytes:
         """The whole body."""
@@ -180,7 +189,7 @@ class _Reading:
                 first.append(part)
             if sum(each.kept_bytes for each in first) > self._settings.max_image_bytes:
                 break
-        return self._incoming(FormBatch, FormSubmission, common, self._form_images(first, parts))
+        return await self._incoming(FormBatch, FormSubmission, common, self._form_images(first, parts))
 
     async def _parts(self, boundary: str) -> AsyncIterator[ArrivingPart]:
         """The parts that have names, once they have arrived."""
@@ -224,6 +233,8 @@ class _Reading:
 
     async def _fields(self, part: ArrivingPart) -> Fields:
         if part.is_too_large:
+            if unknown := unknown_names(FormBatch, [str(part.part.segment.name)]):
+                raise InvalidField(unknown[0])
             raise MalformedRequest(f"a text field of the form has more than {MAX_FIELD_BYTES:,} bytes")
         return await self._threads.run(self._caller.client, partial(form_fields, [part.part]), self._caller.share)
 
@@ -252,6 +263,15 @@ class _Reading:
 async def _each(name: str, values: list[object]) -> AsyncIterator[BatchImage]:
     for value in values:
         yield BatchImage(name, value)
+
+
+def _urls_and_fields(body: bytearray, max_bytes: int) -> tuple[list[object], Fields]:
+    """The URLs in a JSON object, and its other fields, which are checked again with each URL, so they are short."""
+    fields = parse_json_object(body, ("image_url",), max_bytes)
+    urls = _listed(fields.pop("image_url", None))
+    if len(json.dumps(fields)) > MAX_FIELD_BYTES:
+        raise MalformedRequest(f"the fields beside image_url have more than {MAX_FIELD_BYTES:,} bytes")
+    return urls, fields
 
 
 def _listed(value: object) -> list[object]:

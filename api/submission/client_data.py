@@ -106,8 +106,9 @@ def base_name(path: str) -> str:
 
 
 def name_in_url(url: str) -> str:
-    """The name of the file that a URL names by its last part; empty if that is none."""
+    """The name of the file that a URL names by its last part; empty if that is none. A `data:` URL names none."""
     try:
-        return base_name(unquote(urlsplit(url).path.rpartition("/")[2]))
+        parts = urlsplit(url.strip())
+        return base_name(unquote(parts.path.rpartition("/")[2])) if parts.netloc else ""
     except ValueError:
         return ""

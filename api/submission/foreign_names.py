@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 _IMAGE = "image images file files img input_image image_data data picture photo upload attachment base64 b64 image_b64 \
-image_path path image_bytes source image_file image_base64"
+image_path path image_bytes source image_file image_files image_base64 zip zip_file archive"
 _NAMES = {
     "image_url": "url uri image_uri img_url link image_link src input_url file_url",
     "prompt": "text text_prompt query q label labels class classes class_name phrase phrases prompts object objects \

@@ -5,7 +5,7 @@ A form and a JSON object have the same fields, except for the one that carries t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -224,7 +224,7 @@ def validate_fields(
     """
     if len(fields) > _MAX_FIELDS:
         raise InvalidField(f"the request has {len(fields):,} fields; at most {_MAX_FIELDS} are allowed")
-    reasons = [*_unknown_names(model, fields), *known_reasons]
+    reasons = [*unknown_names(model, fields), *known_reasons]
     try:
         known = {name: value for name, value in fields.items() if name in model.model_fields}
         known = _texts_of_form(model, known) if model.is_form else known
@@ -238,11 +238,11 @@ def validate_fields(
     return submission
 
 
-def _unknown_names(model: type[Submission], fields: Mapping[str, object]) -> list[str]:
+def unknown_names(model: type[Submission], names: Iterable[str]) -> list[str]:
     """What is wrong with each name that is no field. pydantic cannot say this of a name with a lone surrogate."""
     known = list(model.model_fields)
     foreign = foreign_names(known, model.image_fields())
-    return [about_unknown(name, "field", known, foreign) for name in fields if name not in model.model_fields]
+    return [about_unknown(name, "field", known, foreign) for name in names if name not in model.model_fields]
 
 
 def _image_reasons(model: type[Submission], fields: Mapping[str, object]) -> list[str]:

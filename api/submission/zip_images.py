@@ -11,6 +11,8 @@ from shared.errors import InvalidField, MalformedRequest, PayloadTooLarge, Unsup
 
 ZIP_TYPES = ("application/zip", "application/x-zip-compressed")
 _BEGINNINGS = (b"PK\x03\x04", b"PK\x05\x06")
+BEGINNING_BYTES = 4
+"""By which a zip is recognized."""
 _MAX_DIRECTORY_BYTES = 2**20
 """Of the list of all files in a zip. As objects it takes some 15 times as much."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -42,6 +44,8 @@ class ZipImages:
         file = _DirectoryFile(content)
         try:
             self._archive = zipfile.ZipFile(file)
+        except UnicodeDecodeError as error:
+            raise MalformedRequest("a file name in the zip is not in UTF-8, although the zip says so") from error
         except _DAMAGED as error:
             raise MalformedRequest("the zip is damaged, or is no zip") from error
         file.is_open = True

@@ -19,6 +19,8 @@ from shared.store.records import batch_from_hash, named_values, text
 
 IDEMPOTENCY_S = 86_400
 """How long an idempotency key is kept: a day."""
+_EMPTY_S = 600
+"""The same for one whose batch has no image yet. Requests without a usable image would fill the memory otherwise."""
 _MISMATCH = "use a new key for a new request, and the same body for a repeated one"
 
 
@@ -74,6 +76,7 @@ class BatchStore:
             webhook=new.webhook.model_dump_json() if new.webhook else None,
             webhook_host=new.webhook.host if new.webhook else None,
             idempotency_s=IDEMPOTENCY_S,
+            empty_s=_EMPTY_S,
         )
         match text(reply["outcome"]):
             case "mismatch":
@@ -84,13 +87,19 @@ class BatchStore:
 
     async def close_batch(self, batch_id: str, reason: Closed, refused: Sequence[RefusedImage] = ()) -> Batch:
         """Add no more images to a batch. It ends with the last of its jobs, which are not changed. Returns it. A batch
-        that was closed before keeps its reason; one that is deleted sends no webhook from here on.
+        that was closed before keeps its reason until it is deleted; a deleted one sends no webhook from here on.
 
         Raises:
             BatchNotFound: as `read`.
         """
         as_json = json.dumps([each.model_dump() for each in refused]) if refused else None
-        await self._close(id=batch_id, reason=reason, refused=as_json, retention_s=self._retention_s)
+        await self._close(
+            id=batch_id,
+            reason=reason,
+            refused=as_json,
+            idempotency_s=IDEMPOTENCY_S,
+            retention_s=self._retention_s,
+        )
         return await self.read(batch_id)
 
     async def read(self, batch_id: str) -> Batch:

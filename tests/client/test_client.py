@@ -23,7 +23,7 @@ from maskq import (
     Result,
     WaitTimeout,
 )
-from maskq.errors import InvalidField, JobDeleted, JobEnded, JobNotFound
+from maskq.errors import BatchNotFound, InvalidField, JobDeleted, JobEnded, JobNotFound
 from PIL import Image
 
 from testing.faulty_proxy import faulty_proxy
@@ -158,6 +158,36 @@ def test_a_deleted_job_is_gone(client: Client, photo: Path) -> None:
 def test_an_id_leads_to_no_other_path(client: Client) -> None:
     with pytest.raises(RequestError, match="404"):
         client.job("../models")
+
+
+@pytest.mark.parametrize("no_id", ["", ".", ".."])
+def test_an_id_that_would_lead_to_another_path_is_not_sent(client: Client, no_id: str) -> None:
+    with pytest.raises(JobNotFound, match="no id"):
+        client.job(no_id)
+    with pytest.raises(BatchNotFound, match="no id"):
+        client.batch(no_id)
+
+
+def test_numbers_with_which_nothing_would_be_done_are_refused(service: str, photo: Path) -> None:
+    with Client(service) as client:
+        with pytest.raises(ValueError, match="concurrency is at least 1"):
+            next(client.map([photo], "cat", concurrency=0))
+        with pytest.raises(ValueError, match="limit is at least 0"):
+            client.jobs(-1)
+
+    async def main() -> None:
+        async with AsyncClient(service) as client:
+            with pytest.raises(ValueError, match="concurrency is at least 1"):
+                await anext(client.map([photo], "cat", concurrency=0))
+            with pytest.raises(ValueError, match="limit is at least 0"):
+                await anext(client.jobs(-1))
+
+    asyncio.run(main())
+
+
+def test_what_is_no_prompt_is_named(client: Client, photo: Path) -> None:
+    with pytest.raises(TypeError, match="cat ; dog"):
+        client.segment(photo, ["cat", "dog"])  # type: ignore[arg-type]
 
 
 def test_pages_of_jobs_are_read_as_they_are_needed(client: Client, photo: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from maskq import Client, CocoDataset, MissingPackage, packages
+from maskq import Client, CocoDataset, MaskUnavailable, MissingPackage, packages
 from pycocotools.coco import COCO
 
 _SERVICE_ONLY = {"info", "truncated", "skipped"}
@@ -44,7 +44,19 @@ def test_supervision_has_boxes_masks_and_numbers(client: Client, photo: Path) ->
     assert detections.class_id is not None
     assert detections.mask is not None
     assert (detections.class_id.tolist(), detections.mask.sum()) == ([1], 1)
-    assert len(result.to_supervision(classes=["dog"])) == 0
+    for classes in (["dog"], []):
+        nothing = result.to_supervision(classes)
+        assert nothing.is_empty()
+        assert len(nothing.data["class_name"]) == 0
+
+
+def test_a_data_set_stays_as_it_was_if_a_result_has_no_run_lengths(client: Client, photo: Path) -> None:
+    result = client.segment(photo, "cat")
+    result[0].json["mask"] = {"format": "png"}
+    data = CocoDataset()
+    with pytest.raises(MaskUnavailable):
+        data.add(result)
+    assert data.json()["images"] == data.json()["categories"] == []
 
 
 def test_label_studio_gets_the_names_of_the_callers_tags(client: Client, photo: Path) -> None:

@@ -106,6 +106,15 @@ def test_more_images_than_allowed_are_refused_and_the_batch_is_named(settings: S
         assert client.get(answer.headers["location"]).json()["total"] == 2
 
 
+@pytest.mark.parametrize("name", ["file", "files", "image", "images", "image_file[]", "image_files", "zip"])
+def test_a_large_file_in_a_field_of_another_name_is_answered_with_the_right_one(
+    client: httpx2.Client, name: str
+) -> None:
+    answer = client.post("/batches", **form(("prompt", b"cat"), (name, LARGE)))
+    problem = assert_problem(answer, 422, "invalid_field")
+    assert problem["detail"] == f"{name}: unknown field; did you mean image_file or image_url?"
+
+
 def test_a_form_that_ends_too_early_leaves_the_batch_open(client: httpx2.Client) -> None:
     whole = form(("prompt", b"cat"), *[("image_file", LARGE)] * 3)
     cut = client.post("/batches", **{**whole, "content": whole["content"][: len(LARGE) * 5 // 2]})
@@ -216,6 +225,25 @@ def test_1000_long_urls_are_one_request(client: httpx2.Client) -> None:
     problem = assert_problem(answer, 422, "batch_refused")
     assert "image 0 (0.png): url_refused" in problem["detail"]
     assert "and 900 more" in problem["detail"]
+
+
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "application/x-www-form-urlencoded", ""])
+def test_a_zip_under_another_type_is_answered_with_the_right_one(client: httpx2.Client, content_type: str) -> None:
+    headers = {**KEY, "Content-Type": content_type}
+    answer = client.post("/batches?prompt=cat", content=zipped("a.png"), headers=headers)
+    assert "application/zip" in assert_problem(answer, 400, "malformed_request")["detail"]
+
+
+def test_the_fields_beside_the_urls_are_short(client: httpx2.Client) -> None:
+    fields = {"prompt": "cat", "mask_format": ["rle"] * 100_000, "image_url": ["https://127.0.0.1/a.png"]}
+    answer = client.post("/batches", json=fields, headers=KEY)
+    assert "beside image_url" in assert_problem(answer, 400, "malformed_request")["detail"]
+
+
+def test_a_webhook_that_no_text_can_have_is_refused(client: httpx2.Client) -> None:
+    body = r'{"prompt": "cat", "image_url": "https://127.0.0.1/a.png", "webhook_url": "https://127.0.0.1/\ud800"}'
+    answer = client.post("/batches", content=body, headers={**KEY, "Content-Type": "application/json"})
+    assert_problem(answer, 422, "url_refused")
 
 
 @pytest.mark.parametrize("urls", [[], None, "", [None], [["https://x"]], [7]])

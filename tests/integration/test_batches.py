@@ -80,6 +80,11 @@ def test_a_bad_image_refuses_no_other(client: httpx2.Client) -> None:
     assert post(client, PNG, b"no image", PNG).json() == batch
 
 
+def test_a_repeated_request_without_a_refused_image_is_another_one(client: httpx2.Client) -> None:
+    assert post(client, PNG, b"no image").status_code == 202
+    assert_problem(post(client, PNG), 422, "idempotency_mismatch")
+
+
 def test_a_batch_without_a_usable_image_or_a_key_is_refused(client: httpx2.Client) -> None:
     problem = assert_problem(post(client, b"no image", b""), 422, "batch_refused")
     assert "image 0 (0.png): unsupported_image: " in problem["detail"]
@@ -93,8 +98,14 @@ def test_a_batch_is_canceled_and_deleted_as_a_whole(client: httpx2.Client, lease
     lease = leases.claim("demo", is_idle=True)
     assert lease is not None
     assert client.post(f"/batches/{batch['id']}/cancel").json()["counts"] == {"canceled": 2}
-    assert client.delete(f"/batches/{batch['id']}").status_code == 204
-    assert client.get(f"/batches/{batch['id']}").json()["counts"] == {"deleted": 2}
+    url = f"/batches/{batch['id']}"
+    assert [client.delete(url).status_code for _ in range(2)] == [204, 204]
+    for path in (url, f"{url}/coco", f"{url}/webhooks"):
+        assert_problem(client.get(path), 404, "batch_not_found")
+    for path in (f"{url}/cancel", f"{url}/webhooks/redeliver"):
+        assert_problem(client.post(path), 404, "batch_not_found")
+    for job in batch["jobs"]:
+        assert_problem(client.get(f"/jobs/{job['id']}"), 410, "job_deleted")
 
 
 def test_an_unknown_batch_is_not_found(client: httpx2.Client) -> None:

@@ -204,7 +204,7 @@ def test_the_tag_of_a_batch_changes_with_its_jobs(client: httpx2.Client, leases:
     [
         (b"", 400, "malformed_request"),
         (b"[]", 400, "malformed_request"),
-        (b'{"jobs":["' + b"a" * 70_000 + b'"]}', 400, "malformed_request"),
+        (b'{"jobs":["' + b"a" * 140_000 + b'"]}', 400, "malformed_request"),
         (b"{}", 422, "invalid_field"),
         (b'{"jobs":[]}', 422, "invalid_field"),
         (b'{"jobs":"x"}', 422, "invalid_field"),
@@ -217,6 +217,21 @@ def test_a_wrong_body_is_refused(client: httpx2.Client, body: bytes, status: int
     assert_problem(client.post("/jobs/coco", content=body), status, code)
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"ids": ["x"]}, "ids: unknown field; did you mean jobs?"),
+        ({"job_ids": ["x"]}, "job_ids: unknown field; did you mean jobs?"),
+        ({"jobs": ["x"], "format": "coco"}, "format: unknown field; known: jobs"),
+        ({"jobs": ["x"]}, "jobs.0: must be the id of a job"),
+        ({"jobs": ["\ud800"], "\ud800": 1}, "\\ud800: unknown field; known: jobs"),
+    ],
+)
+def test_a_wrong_body_is_answered_with_the_right_one(client: httpx2.Client, body: object, reason: str) -> None:
+    answer = client.post("/jobs/coco", content=json.dumps(body))
+    assert assert_problem(answer, 422, "invalid_field")["detail"] == reason
+
+
 def test_the_path_has_methods_of_its_own(client: httpx2.Client) -> None:
     assert client.options("/jobs/coco").headers["allow"] == "POST"
     assert client.options(f"/batches/{new_job_id()}/coco").headers["allow"] == "GET, HEAD"
@@ -227,6 +242,7 @@ def test_as_many_jobs_as_a_batch_may_have_are_accepted(settings: Settings) -> No
     with front_end(settings.replace(max_batch_images=1_000)) as url, httpx2.Client(base_url=url, timeout=60) as client:
         skipped = _post(client, *ids[1:]).json()["info"]["skipped"]
         assert [each["job_id"] for each in skipped] == ids[1:]
+        assert len(_post(client, *[*ids[1:], *ids[1:]]).json()["info"]["skipped"]) == 1_000
         assert_problem(_post(client, *ids), 422, "invalid_field")
 
 

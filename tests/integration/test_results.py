@@ -202,6 +202,13 @@ def test_head_has_the_headers_of_get_and_no_body(client: httpx2.Client, done: di
     assert int(head.headers["content-length"]) == len(get.content)
 
 
+@pytest.mark.parametrize("path", ["/", "/livez", "/docs", "/metrics", "/openapi.json", "/models", "/limits"])
+def test_head_works_wherever_get_does(client: httpx2.Client, path: str) -> None:
+    get, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
 def test_head_of_a_known_state_is_304(client: httpx2.Client, done: dict[str, Any]) -> None:
     url = f"/jobs/{done['id']}"
     etag = client.head(url).headers["etag"]
@@ -212,6 +219,7 @@ def test_head_of_events_does_not_wait(client: httpx2.Client) -> None:
     answer = client.head(f"/jobs/{_submit(client)['id']}/events")
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-type"].startswith("text/event-stream")
+    assert "content-length" not in answer.headers  # the stream has none
     assert client.get("/models").status_code == 200  # the connection is free
 
 

@@ -11,9 +11,9 @@ from maskq.async_driver import AsyncDriver
 from maskq.async_job import AsyncJob, AsyncResult
 from maskq.async_job_batch import AsyncBatch
 from maskq.errors import MaskqError
-from maskq.images import ImageInput
+from maskq.images import ImageInput, listed
 from maskq.job_state import JobState
-from maskq.operations import Model, job_filters
+from maskq.operations import Model, at_least, job_filters
 from maskq.submission import BatchOptions, SubmitOptions
 from maskq.transport import RETRY_FOR_S, Service, Verify
 from maskq.typed import Json, Self, Unpack
@@ -94,6 +94,7 @@ class AsyncClient:
         self, limit: int | None = None, *, status: str | Iterable[str] = (), ref: str = "", **filters: str
     ) -> AsyncIterator[AsyncJob]:
         """As `Client.jobs`."""
+        at_least(0, limit=limit)
         wanted = job_filters(status, ref, filters)
         cursor: str | None = None
         count = 0
@@ -124,7 +125,8 @@ class AsyncClient:
         **options: Unpack[SubmitOptions],
     ) -> AsyncIterator[tuple[ImageT, AsyncResult | MaskqError]]:
         """As `Client.map`. If the caller stops early and closes the iterator, what has begun is abandoned."""
-        remaining = iter(images)
+        at_least(1, concurrency=concurrency)
+        remaining = listed(images)
         running: dict[asyncio.Task[AsyncResult | MaskqError], ImageT] = {}
 
         async def outcome(image: ImageT) -> AsyncResult | MaskqError:

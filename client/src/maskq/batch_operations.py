@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import quote
 
 from maskq.batch_state import BatchJob, BatchState
-from maskq.errors import ImageError, JobDeleted, JobExpired, WaitTimeout
-from maskq.images import ImageInput, upload_of
+from maskq.errors import BatchNotFound, ImageError, JobDeleted, JobExpired, WaitTimeout
+from maskq.images import ImageInput, listed, upload_of
 from maskq.job_state import JobState
-from maskq.operations import Operations
+from maskq.operations import Operations, is_no_name
 from maskq.steps import Operation, Request
 from maskq.submission import batch_submission
 from maskq.typed import Json
@@ -24,7 +24,7 @@ class BatchOperations(Operations):
         self, images: Iterable[ImageInput], prompt: str, options: Mapping[str, Any]
     ) -> Operation[BatchState]:
         """Submit a job for each image. Files are sent first, then URLs: the service numbers them so."""
-        uploads = [upload_of(image) for image in images]
+        uploads = [upload_of(image) for image in listed(images)]
         if not uploads:
             raise ImageError("a batch has at least one image")
         order = sorted(range(len(uploads)), key=lambda index: bool(uploads[index].url))
@@ -76,4 +76,6 @@ class BatchOperations(Operations):
 
 
 def _path(batch_id: str) -> str:
+    if is_no_name(batch_id):
+        raise BatchNotFound(404, "batch_not_found", "Batch not found", f"{batch_id!r} is no id of a batch", "")
     return f"/batches/{quote(batch_id, safe='')}"

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from maskq.driver import Driver
 from maskq.errors import MaskqError
-from maskq.images import ImageInput
+from maskq.images import ImageInput, listed
 from maskq.job import Job, Result
 from maskq.job_batch import Batch
 from maskq.job_state import JobState
-from maskq.operations import Model, job_filters
+from maskq.operations import Model, at_least, job_filters
 from maskq.submission import BatchOptions, SubmitOptions
 from maskq.threads import in_thread
 from maskq.transport import RETRY_FOR_S, Service, Verify
@@ -174,6 +174,7 @@ class Client:
             ref: only jobs that were submitted with this `ref`.
             filters: further query parameters of `GET /jobs`.
         """
+        at_least(0, limit=limit)
         return islice(self._all_jobs(limit, job_filters(status, ref, filters)), limit)
 
     def _all_jobs(self, limit: int | None, filters: dict[str, str]) -> Iterator[Job]:
@@ -228,7 +229,8 @@ class Client:
             options_for: returns further options for one image, such as its `ref`.
             options: for all images, as in `segment`.
         """
-        remaining = iter(images)
+        at_least(1, concurrency=concurrency)
+        remaining = listed(images)
         running: dict[Future[Result | MaskqError], ImageT] = {}
 
         def outcome(image: ImageT) -> Result | MaskqError:

@@ -24,13 +24,18 @@ class CocoDataset:
 
     def add(self, result: Segments, file_name: str | None = None) -> None:
         """Add the image of a result and its objects. The image has the name of the job's file, unless another is given;
-        without any, the id of the job. An object without a mask has an empty `segmentation`."""
+        without any, the id of the job. An object without a mask has an empty `segmentation`.
+
+        Raises:
+            MaskUnavailable: the job was submitted without the mask format `rle`. Nothing was added.
+        """
         image_id = len(self._images) + 1
         name = file_name or result.job.file_name or result.job.id
+        shapes = [shape_of(found) for found in result]  # first: without masks, the data set stays as it was
         self._images.append(image(image_id, name, result.width, result.height, result.job.id, result.job.ref))
-        self._annotations += [
-            self._annotation(found, number, image_id) for number, found in enumerate(result, len(self._annotations) + 1)
-        ]
+        for found, shape in zip(result, shapes, strict=True):
+            ids = {"id": len(self._annotations) + 1, "image_id": image_id, "category_id": self._category_of(found)}
+            self._annotations.append({**ids, **shape})
 
     def json(self) -> Json:
         """The data set as one JSON document, for `pycocotools.coco.COCO` and tools that read the same."""
@@ -41,9 +46,8 @@ class CocoDataset:
             "annotations": self._annotations,
         }
 
-    def _annotation(self, found: Segment, annotation_id: int, image_id: int) -> Json:
-        category_id = self._categories.setdefault(found.name, len(self._categories) + 1)
-        return {"id": annotation_id, "image_id": image_id, "category_id": category_id, **shape_of(found)}
+    def _category_of(self, found: Segment) -> int:
+        return self._categories.setdefault(found.name, len(self._categories) + 1)
 
 
 def shape_of(found: Segment) -> Json:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from maskq.client import Client
 from maskq.errors import ConfigurationError, ImageTooLarge, JobUnsuccessful, PayloadTooLarge
+from maskq.images import bare
 from maskq.job import Result
 from maskq.packages import require
 from maskq.phrases import key_of, phrases_of, prompt_of
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 _cvat: Any = require("cvat_sdk.auto_annotation", "cvat")
 _masks: Any = require("cvat_sdk.masks", "cvat")
-_np: Any = require("numpy", "cvat")
 _OF_ONE_IMAGE = (JobUnsuccessful, ImageTooLarge, PayloadTooLarge)
 """Errors after which other images may succeed."""
 _log = logging.getLogger("maskq.cvat")
@@ -50,7 +50,7 @@ def create(prompt: str, labels: str = "", url: str | None = None, **options: Unp
     things = phrases_of(prompt)
     names = phrases_of(labels) or things
     if not things or len(names) != len(things):
-        raise ConfigurationError(f"{len(names)} labels do not fit to the {len(things)} things of the prompt")
+        raise ConfigurationError(f"{len(names)} labels do not fit to the {len(things)} things of the prompt {prompt!r}")
     return MaskqFunction(Client(url), prompt_of(things), dict(zip(map(key_of, things), names, strict=True)), options)
 
 
@@ -90,8 +90,7 @@ class MaskqFunction:
             options["score_threshold"] = context.conf_threshold
         if context.conv_mask_to_poly:
             options["mask_format"] = "polygon"
-        pixels = _np.asarray(image.convert("RGB"))  # without metadata, such as an orientation
-        return self._maskq.segment(pixels, self._prompt, **options)
+        return self._maskq.segment(bare(image), self._prompt, **options)
 
     def _shapes(self, found: Segment, *, as_polygons: bool) -> Iterator[models.LabeledShapeRequest]:
         label_id = self._label_ids.get(key_of(found.label or ""))

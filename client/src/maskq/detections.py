@@ -24,10 +24,15 @@ def supervision_detections(result: Segments, classes: Sequence[str] | None = Non
             objects. An object whose label is not among them is left out.
     """
     sv, np = require("supervision", "supervision"), require("numpy", "supervision")
-    numbers = {name: number for number, name in enumerate(classes or dict.fromkeys(each.name for each in result))}
+    numbers = {
+        name: number
+        for number, name in enumerate(dict.fromkeys(each.name for each in result) if classes is None else classes)
+    }
     found = [each for each in result if each.name in numbers]
     if not found:
-        return sv.Detections.empty()  # type: ignore[no-any-return]
+        nothing_found = sv.Detections.empty()
+        nothing_found.data = {"class_name": np.array([], str)}  # programs read it without asking how many there are
+        return nothing_found  # type: ignore[no-any-return]
     nothing = np.zeros((result.height, result.width), bool)
     masks = [each.mask for each in found]
     return sv.Detections(  # type: ignore[no-any-return]

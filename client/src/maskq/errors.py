@@ -100,7 +100,7 @@ class RequestError(MaskqError):
         """What was wrong with this request; it may be empty."""
         self.request_id = request_id
         """The id of the request in the logs of the service; it may be empty."""
-        about = f"{title}: {detail}" if detail else title
+        about = f"{title}: {detail}" if detail not in ("", title) else title
         super().__init__(f"{about} ({status} {type}, request {request_id or 'unknown'})")
 
     def __reduce__(self) -> tuple[type[Self], tuple[int, str, str, str, str]]:

@@ -71,7 +71,7 @@ class Batch(BatchState):
         return self._now(self._driver.run(self._driver.operations.cancel_batch(self.id)))
 
     def delete(self) -> None:
-        """Delete all jobs, with their images and results. Those that have not ended are canceled.
+        """Delete the batch and all jobs, with their images and results. Those that have not ended are canceled.
 
         Raises:
             BatchNotFound: as `refresh`.

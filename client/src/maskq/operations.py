@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
-from maskq.errors import InvalidField, JobCanceled, JobDeleted, JobEnded, JobFailed, WaitTimeout
+from maskq.errors import InvalidField, JobCanceled, JobDeleted, JobEnded, JobFailed, JobNotFound, WaitTimeout
 from maskq.exchange import Exchange
 from maskq.images import ImageInput
 from maskq.job_state import JobState
@@ -36,6 +36,17 @@ class Model:
     """Side of its square input, in pixels."""
     live_workers: int
     """Workers that serve it now."""
+
+
+def at_least(least: int, **given: int | None) -> None:
+    """Check numbers that the caller gave. None is no number, and right.
+
+    Raises:
+        ValueError: one is smaller.
+    """
+    for name, number in given.items():
+        if number is not None and number < least:
+            raise ValueError(f"{name} is at least {least}, not {number}")
 
 
 class Operations:
@@ -193,7 +204,14 @@ def _read(job_id: str, wait_s: float = 0.0, known: str = "") -> Request:
 
 
 def _path(job_id: str) -> str:
+    if is_no_name(job_id):
+        raise JobNotFound(404, "job_not_found", "Job not found", f"{job_id!r} is no id of a job", "")
     return f"/jobs/{quote(job_id, safe='')}"
+
+
+def is_no_name(text: str) -> bool:
+    """Whether this part of a path would lead to another path: nothing, `.` and `..`."""
+    return not text.strip(".")
 
 
 def _job(answer: Answer) -> JobState:

@@ -80,6 +80,8 @@ def batch_submission(images: Sequence[Upload], prompt: str, options: Mapping[str
 
 
 def _request(path: str, parts: Sequence[Part], prompt: str, options: Mapping[str, Any]) -> Request:
+    if not isinstance(prompt, str):
+        raise TypeError(f"a prompt is a text such as 'cat ; dog', not {type(prompt).__name__}")
     given = {name: value for name, value in options.items() if value is not None and name != "file_name"}
     key = quote(str(given.pop("idempotency_key", "") or uuid4()), safe=_PRINTABLE, errors="surrogateescape")
     return Request(

@@ -3,8 +3,9 @@
 ---@param id string
 ---@param reason string  complete, canceled or deleted
 ---@param refused? string  the images that became no job, as JSON
+---@param idempotency_s number  seconds for which its key is kept
 ---@param retention_s number  seconds from its end until it expires
--- Returns nothing. A batch that is closed keeps its reason.
+-- Returns nothing. A batch that is closed keeps its reason, until it is deleted.
 
 local batch = batch_key(args.id)
 if redis.call('EXISTS', batch) == 0 then
@@ -13,11 +14,13 @@ end
 if redis.call('HSETNX', batch, 'closed', args.reason) == 1 then
     redis.call('PERSIST', batch) -- until its last job has ended
     redis.call('PERSIST', batch_jobs_key(args.id))
+    keep_batch_binding(args.id, args.idempotency_s)
     if args.refused then
         redis.call('HSET', batch, 'refused', args.refused)
     end
 end
 if args.reason == 'deleted' then
+    redis.call('HSET', batch, 'closed', 'deleted')
     redis.call('HDEL', batch, 'webhook', 'webhook_host')
     remove_delivery(args.id)
 end

@@ -304,6 +304,14 @@ local function remove_delivery(id)
     redis.call('DEL', delivery_key(id), attempts_key(id))
 end
 
+-- Keeps the idempotency key of a batch for `idempotency_s` seconds from now on.
+local function keep_batch_binding(id, idempotency_s)
+    local batch = redis.call('HMGET', batch_key(id), 'owner', 'key')
+    if batch[2] then
+        redis.call('EXPIRE', batch_binding_key(batch[1], batch[2]), idempotency_s)
+    end
+end
+
 -- A closed batch ends with the last of its jobs, and then its webhook gets its message.
 local function end_batch_if_done(id, retention_s)
     local batch = redis.call('HMGET', batch_key(id), 'open', 'closed', 'ended_at_ms')

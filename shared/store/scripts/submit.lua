@@ -160,6 +160,7 @@ if args.batch then
     redis.call('HSET', batch_jobs_key(args.batch), whole(args.batch_index), id .. ' ' .. args.fingerprint)
     redis.call('EXPIRE', batch_key(args.batch), args.retention_s + LIST_S)
     redis.call('EXPIRE', batch_jobs_key(args.batch), args.retention_s + LIST_S)
+    keep_batch_binding(args.batch, args.idempotency_s)
 end
 
 if is_cached then

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -144,6 +145,26 @@ def test_another_batch_in_the_same_folder_is_refused(
     assert "--restart" in err
     assert run(*arguments, "--restart")[0] == 0
     assert jobs() == before + 1
+
+
+def test_a_batch_that_was_refused_does_not_keep_its_mistake(
+    run: Run, photos: Path, tmp_path: Path, jobs: Callable[[], int]
+) -> None:
+    out, before = tmp_path / "out", jobs()
+    (photos / "missing.png").symlink_to("nowhere")
+    assert run(photos, "cat", "-o", out, "--model", "nope")[0] == 3
+    status, _, err = run(photos, "cat", "-o", out)
+    assert (status, jobs() - before) == (5, len(list(photos.iterdir())) - 1), err
+
+
+def test_what_would_never_end_is_not_read(run: Run, tmp_path: Path, png: bytes) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    (photos / "one.png").write_bytes(png)
+    os.mkfifo(photos / "pipe.png")
+    (photos / "zero.png").symlink_to("/dev/zero")
+    assert run(photos, "cat", "-o", out, "--coco")[0] == 0
+    assert len(json.loads((out / "annotations.json").read_text())["images"]) == 1
 
 
 def test_images_that_were_added_are_done_too(run: Run, tmp_path: Path, png: bytes) -> None:

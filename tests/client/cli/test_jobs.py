@@ -33,6 +33,8 @@ def test_a_job_is_shown_with_its_objects(
     assert job.id in out
     assert "frame-17" in out
     assert "segment cat" in out
+    assert job.json["completed_at"] in out
+    assert out.splitlines()[0].split() == ["id", job.id]
 
 
 def test_a_canceled_job_has_its_own_exit_status(
@@ -61,3 +63,9 @@ def test_jobs_are_found_by_state_and_ref(
     assert found("--status", "succeeded", "--status", "canceled") == [canceled.id, done.id]
     assert found("--status", "failed") == []
     assert run(["--url", service, "jobs", "--status", "nope"]) == ExitStatus.REFUSED
+
+
+def test_no_jobs_are_said_in_words(service: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--url", service, "jobs", "--ref", "nobody"]) == ExitStatus.OK
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "maskq: there are no such jobs\n")

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from maskq import Client
+from maskq import Client, RequestError
 from maskq.cli.app import run
 from maskq.cli.exit_status import ExitStatus
-from maskq.cli.output import plain
+from maskq.cli.output import plain, text_of
 
 from tests.client.cli.hostile_service import EVIL, JOB_ID, HostileService, hostile_service
 from tests.client.cli.processes import environment, maskq
@@ -34,6 +34,53 @@ def test_an_unreachable_service_has_its_own_exit_status() -> None:
 def test_a_wrong_command_line_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(arguments) == ExitStatus.USAGE
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_without_a_command_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == ExitStatus.USAGE
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "segment" in shown.out
+    assert len(shown.out.splitlines()) > 20
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["segment", "a.png"], "'PROMPT'. See maskq segment --help"),
+        (["jobs", "--url", "http://127.0.0.1:9"], "come before the command"),
+        (["models", "--api-key", "k"], "come before the command"),
+        (["nope"], "See maskq --help"),
+    ],
+)
+def test_a_wrong_command_line_says_where_to_look(
+    arguments: list[str], advice: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == ExitStatus.USAGE
+    assert advice in capsys.readouterr().err
+
+
+def test_something_else_at_the_url_says_where_to_look(service: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--url", f"{service}/elsewhere", "models"]) == ExitStatus.REFUSED
+    assert "maskq doctor" in capsys.readouterr().err
+
+
+def test_a_missing_key_is_asked_for_in_the_words_of_a_command_line() -> None:
+    refused = RequestError.of(401, {}, b'{"type": "key_required", "title": "An API key is required"}')
+    assert "MASKQ_API_KEY" in text_of(refused)
+
+
+@pytest.mark.parametrize("columns", ["100", "80", "40"])
+def test_a_narrow_terminal_breaks_nothing_but_texts(service: str, client: Client, photo: Path, columns: str) -> None:
+    job = client.segment(photo, "cat sitting on a mat ; dog lying below a table").job
+    shown = _on_terminal("--url", service, "jobs", "-n", "1", TERM="xterm", NO_COLOR="1", COLUMNS=columns).decode()
+    assert f"{job.id}  succeeded  {job.created_at:%Y-%m-%d %H:%M:%S}  segment cat" in shown
+
+
+def test_a_narrow_terminal_shows_whole_boxes(service: str, photo: Path) -> None:
+    shown = _on_terminal("--url", service, "segment", str(photo), "cat", TERM="xterm", NO_COLOR="1", COLUMNS="30")
+    assert b"box (x0 y0 x1 y1)" in shown
+    assert b"area (pixels)" in shown
 
 
 def test_the_version_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,6 +138,13 @@ def _on_terminal(*arguments: str, **variables: str) -> bytes:
     text = os.read(ours, 65_536)
     os.close(ours)
     return text
+
+
+@pytest.mark.parametrize("arguments", ["segment - cat", "batch --from-file - cat -o out"])
+def test_a_standard_input_that_is_closed_is_named(arguments: str, tmp_path: Path) -> None:
+    shell = ["sh", "-c", f"exec {sys.executable} -m maskq {arguments} <&-"]
+    ended = subprocess.run(shell, env=environment(), cwd=tmp_path, capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, b"which is closed" in ended.stderr) == (ExitStatus.USAGE, True)
 
 
 def test_colours_are_for_terminals_only(service: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,8 @@ def test_an_image_comes_from_standard_input(service: str, png: bytes) -> None:
         ["-o", "missing/overlay.png"],
         ["--overlay", "overlay.json"],
         ["--coco", "."],
+        ["--masks", __file__],
+        ["--masks", f"{__file__}/masks"],
         ["--no-wait", "-o", "job.json"],
         ["--threshold", "0.5", "--threshold", "0.6"],
         ["--threshold", "cat=much"],
@@ -102,3 +105,12 @@ def test_what_the_service_refuses_has_its_own_exit_status(
 def test_a_full_disk_is_one_line(service: str, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--url", service, "segment", str(photo), "cat", "--coco", "/dev/full"]) == ExitStatus.FAILED
     assert "No space left" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.parametrize("option", ["-o", "--overlay", "--masks"])
+def test_a_folder_that_is_read_only_is_found_before_a_job_is_made(tmp_path: Path, option: str) -> None:
+    tmp_path.chmod(0o555)
+    assert (
+        run(["--url", "http://127.0.0.1:9", "segment", "-", "cat", option, str(tmp_path / "x.png")]) == ExitStatus.USAGE
+    )

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 import httpx2
 import PIL.Image
 import pytest
+from maskq.cli.app import run
+from maskq.cli.exit_status import ExitStatus
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp.types import CallToolResult, ImageContent, TextContent
@@ -223,3 +225,9 @@ def test_an_address_that_cannot_be_protected_is_refused(address: str, service: s
     )
     assert (run.returncode, run.stdout) == (2, "")
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("name", ["missing", "photo.png"])
+def test_what_is_no_folder_cannot_be_allowed(name: str, photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["mcp", "--allow", str(photo.with_name(name))]) == ExitStatus.USAGE
+    assert name in capsys.readouterr().err

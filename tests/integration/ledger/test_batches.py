@@ -100,6 +100,24 @@ def test_the_key_of_an_expired_batch_runs_nothing_again(deployment: Deployment, 
         deployment.begin_batch("c")
 
 
+def test_a_batch_is_forgotten_soon_unless_it_gets_an_image_or_is_closed(deployment: Deployment, redis: Redis) -> None:
+    for batch_id in ("empty", "filled", "closed"):
+        deployment.begin_batch(batch_id, key=batch_id)
+    deployment.submit_to("filled", 0)
+    deployment.close_batch("closed", Closed.CANCELED)
+
+    def kept_s(batch_id: str) -> int:
+        return redis.ttl(key_names.batch_binding("me", batch_id))
+
+    for _ in range(2):
+        assert 500 < kept_s("empty") <= 600
+        assert 500 < redis.ttl(key_names.batch("empty")) <= 600
+        assert kept_s("filled") > 80_000 < redis.ttl(key_names.batch("filled"))
+        assert kept_s("closed") > 80_000
+        for batch_id in ("empty", "filled", "closed"):
+            assert deployment.begin_batch("new", key=batch_id).id == batch_id
+
+
 # --- The end ----------------------------------------------------------------------------------------------------------
 
 

@@ -141,6 +141,19 @@ def test_a_lock_that_is_being_made_is_not_found(folder: Path, monkeypatch: pytes
     assert _ended(folder) == []
 
 
+def test_a_record_that_cannot_be_removed_is_visited_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locks = ProcessLocks(folder)
+    locks.hold("me", "demo")
+    locks.close()
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert _ended(folder) == ["me"]
+    assert _ended(folder) == []
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"worker_id": ""}', b"\xff" * 10_000])
 def test_a_file_that_is_no_record_is_left_alone(folder: Path, content: bytes) -> None:
     folder.mkdir()

@@ -69,11 +69,17 @@ def _files(source: Path, out: Path) -> Iterator[Path]:
         return
     for folder, inner, names in os.walk(source):
         inner[:] = [name for name in inner if not name.startswith(".") and Path(folder, name) != out]
-        yield from (Path(folder, name) for name in names if _is_image(name))
+        yield from (path for name in names if _is_image(name) and not _is_special(path := Path(folder, name)))
 
 
 def _is_image(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in KINDS
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a pipe, a socket or a device: reading might never end. A link to nothing is none: it is named as a
+    failure."""
+    return path.exists() and not path.is_file()
 
 
 def _image(path: Path, root: Path) -> ImageFile:

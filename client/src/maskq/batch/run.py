@@ -98,14 +98,20 @@ class Batch:
     def _opened(self, plan: ImagePlan) -> Journal:
         settings = self._settings.json(str(plan.root))
         with written(self.folder.journal):
-            journal = Journal(self.folder.journal, {"id": str(uuid4()), "settings": settings})
+            journal = self._read(settings)
             if found := [*differences(journal.head["settings"], settings), *_changed(journal, plan.images)]:
                 journal.close()
-                raise BatchRefused(
-                    f"the batch in {self.folder.path} differs: {'; '.join(found)} (--restart begins anew)"
-                )
+                if journal.count(DONE):
+                    raise BatchRefused(
+                        f"the batch in {self.folder.path} differs: {'; '.join(found)} (--restart begins anew)"
+                    )
+                self.folder.clear()  # such as after a wrong option, which the service refused
+                journal = self._read(settings)
             journal.add_images(each for each in plan.images if _is_news(journal.entries.get(each.name), each))
         return journal
+
+    def _read(self, settings: Json) -> Journal:
+        return Journal(self.folder.journal, {"id": str(uuid4()), "settings": settings})
 
 
 def _changed(journal: Journal, images: Sequence[ImageFile]) -> Iterator[str]:

@@ -12,18 +12,19 @@ import typer
 from maskq.cli.commands import batch, cancel, doctor, job, jobs, labelstudio, mcp, models, segment, server
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
-from maskq.cli.output import OutputClosed, print_error, print_line
+from maskq.cli.output import OutputClosed, print_error, print_line, text_of
 from maskq.errors import MaskqError
 
 app = typer.Typer(
     name="maskq",
     help="Cut objects out of images by name, with a maskq service.",
     epilog="Exit status: " + ", ".join(f"{status.value} {status.short}" for status in ExitStatus) + ".",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+_BEFORE = ("--url", "--api-key")
 
 
 def _show_version(is_asked: bool) -> None:
@@ -60,13 +61,12 @@ app.command("labelstudio")(labelstudio.serve_labelstudio)
 def run(arguments: Sequence[str]) -> int:
     """Run one command. Returns an exit status; errors are a line on standard error."""
     try:
-        status = app(list(arguments), prog_name="maskq", standalone_mode=False)
+        status = app(list(arguments) or ["--help"], prog_name="maskq", standalone_mode=False)
     except MaskqError as error:
-        print_error(str(error))
+        print_error(text_of(error))
         return ExitStatus.of(error)
     except typer.TyperException as error:
-        if message := error.format_message():  # none: the help was shown instead
-            print_error(f"{message} See maskq --help")
+        print_error(f"{error.format_message().rstrip('.')}. {_advice(error)}")
         return ExitStatus.USAGE
     except (KeyboardInterrupt, typer.Abort):
         return ExitStatus.INTERRUPTED
@@ -77,4 +77,12 @@ def run(arguments: Sequence[str]) -> int:
             raise
         print_error(str(error) if isinstance(error, OSError) else f"unexpected {type(error).__name__}: {error}")
         return ExitStatus.FAILED
-    return int(status or ExitStatus.OK)
+    return int(status or ExitStatus.OK) if arguments else ExitStatus.USAGE
+
+
+def _advice(error: typer.TyperException) -> str:
+    """What to do about a wrong command line."""
+    if getattr(error, "option_name", "") in _BEFORE:
+        return f"{' and '.join(_BEFORE)} come before the command: maskq --url URL models"
+    context = getattr(error, "ctx", None)
+    return f"See {context.command_path if context else 'maskq'} --help"

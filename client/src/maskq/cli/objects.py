@@ -15,4 +15,4 @@ def print_objects(job: JobState) -> None:
         (number, found.name, f"{found.score:.3f}", " ".join(map(str, found.box)), found.json.get("area"))
         for number, found in enumerate(Segments(job))
     ]
-    print_table(_HEADINGS, rows)
+    print_table(_HEADINGS, rows, texts=[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,15 +31,17 @@ class Outputs:
         """Find wrong names before a job is submitted for them.
 
         Raises:
-            ConfigurationError: the kind of a file is unknown, or its folder does not exist.
+            ConfigurationError: the kind of a file is unknown, or its folder does not exist or is read-only.
         """
         for path in self.files:
             _writer_of(path)
         if self.overlay:
             _picture_format(self.overlay)
         for path in filter(None, [*self.files, self.overlay, self.coco]):
-            if path.is_dir() or not path.parent.is_dir():
-                raise ConfigurationError(f"{path} cannot be written: it is a folder, or its folder does not exist")
+            if reason := _obstacle(path):
+                raise ConfigurationError(f"{path} cannot be written: {reason}")
+        if self.masks and (reason := _obstacle_of_folder(self.masks)):
+            raise ConfigurationError(f"{self.masks} cannot be written: {reason}")
 
     def write(self, result: Result) -> None:
         """Write all of them.
@@ -55,6 +58,23 @@ class Outputs:
             _write(self.coco, _json(result.to_coco()))
         if self.masks:
             _write_masks(self.masks, result)
+
+
+def _obstacle(path: Path) -> str:
+    """Why no file can be written there, as far as it can be known before. Empty: nothing is known."""
+    if path.is_dir():
+        return "it is a folder"
+    if not path.parent.is_dir():
+        return f"there is no folder {path.parent}"
+    return "" if os.access(path if path.exists() else path.parent, os.W_OK) else "you may not write there"
+
+
+def _obstacle_of_folder(folder: Path) -> str:
+    """Why no folder can be made there, or no file in it."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        return f"{nearest} is a file"
+    return "" if os.access(nearest, os.W_OK) else f"you may not write in {nearest}"
 
 
 def _writer_of(path: Path) -> Callable[[Path, Result], bytes]:

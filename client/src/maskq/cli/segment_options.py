@@ -15,8 +15,12 @@ _MASKS = "Write one mask for each object: 0.png, 1.png, ..."
 _THRESHOLD = "Leave out objects with a lower score: 0.5, or by phrase cat=0.3."
 _Text = str | None
 
-Image = Annotated[str, typer.Argument(help="A file, a URL, or - for standard input.", show_default=False)]
-Prompt = Annotated[str, typer.Argument(help="What to cut out, such as 'cat ; dog'.", show_default=False)]
+Image = Annotated[
+    str, typer.Argument(metavar="IMAGE", help="A file, a URL, or - for standard input.", show_default=False)
+]
+Prompt = Annotated[
+    str, typer.Argument(metavar="PROMPT", help="What to cut out, such as 'cat ; dog'.", show_default=False)
+]
 Files = Annotated[list[Path] | None, typer.Option("--output", "-o", metavar="FILE", help=_FILES)]
 Overlay = Annotated[Path | None, typer.Option(metavar="FILE", help=_OVERLAY)]
 Masks = Annotated[Path | None, typer.Option(metavar="FOLDER", help=_MASKS)]

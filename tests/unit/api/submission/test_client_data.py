@@ -95,6 +95,8 @@ def test_a_file_name_has_no_folders_and_nothing_that_nobody_sees(path: str, name
         ("https://example.com/", ""),
         ("https://example.com", ""),
         ("https://[/x", ""),
+        ("data:image/png;base64,iVBORw0KGgo/AAAA", ""),
+        ("DATA:,a/b.png", ""),
         ("", ""),
     ],
 )

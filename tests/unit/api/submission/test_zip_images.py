@@ -130,3 +130,11 @@ def test_any_changed_byte_leads_to_an_error_of_ours_or_to_none() -> None:
                 read_all(changed)
             except MaskqError:
                 continue
+
+
+def test_a_name_that_is_not_in_its_encoding_is_said() -> None:
+    content = bytearray(zipped(("aaaa.png", b"a")).replace(b"aaaa", b"\xff\xfeaa"))
+    content[content.find(b"PK\1\2") + 9] |= 8  # says that the name is in UTF-8
+    with pytest.raises(MalformedRequest) as refused:
+        opened(bytes(content))
+    assert "not in UTF-8" in refused.value.detail

@@ -16,23 +16,29 @@ from shared.store.retention import retention_arguments
 _FOLDER = Path(shared.store.__file__).parent / "scripts"
 _SCRIPTS = sorted(path.stem for path in _FOLDER.glob("*.lua") if path.stem != "common")
 _RETENTION = set(retention_arguments(Settings.of().retention))
-_CLAIM: dict[str, Argument] = {"model": "demo", "lease_ms": 30_000, "is_idle": True, "full_clients": []}
+_CLAIM: dict[str, Argument] = {
+    "model": "demo",
+    "lease_ms": 30_000,
+    "worker": "w",
+    "is_idle": True,
+    "full_clients": [],
+}
 
 
 def test_arguments_are_passed_in_the_order_in_which_the_script_declares_them() -> None:
     script = LuaScript.load("claim")
-    assert script.argv(_CLAIM) == ["demo", 30_000, 1]
-    assert script.argv(dict(reversed(_CLAIM.items()))) == ["demo", 30_000, 1]
+    assert script.argv(_CLAIM) == ["demo", 30_000, "w", 1]
+    assert script.argv(dict(reversed(_CLAIM.items()))) == ["demo", 30_000, "w", 1]
     assert script.source.endswith(
-        "return flat(run({model = ARGV[1], lease_ms = tonumber(ARGV[2]), is_idle = ARGV[3] == '1', "
-        "full_clients = elements_from(ARGV, 4)}))"
+        "return flat(run({model = ARGV[1], lease_ms = tonumber(ARGV[2]), worker = present(ARGV[3]), "
+        "is_idle = ARGV[4] == '1', full_clients = elements_from(ARGV, 5)}))"
     )
 
 
 def test_a_list_takes_all_remaining_places() -> None:
     script = LuaScript.load("claim")
-    assert script.argv(_CLAIM) == ["demo", 30_000, 1]
-    assert script.argv({**_CLAIM, "full_clients": ["a", "b"]}) == ["demo", 30_000, 1, "a", "b"]
+    assert script.argv(_CLAIM) == ["demo", 30_000, "w", 1]
+    assert script.argv({**_CLAIM, "full_clients": ["a", "b"]}) == ["demo", 30_000, "w", 1, "a", "b"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,17 +17,22 @@ from maskq.cli.batch_progress import BatchProgress
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.interrupt import Interrupt
 from maskq.cli.options import AsJson, client_of
-from maskq.cli.output import print_error, print_json, stderr
+from maskq.cli.output import print_error, print_json, stderr, text_of
+from maskq.cli.standard_input import standard_input
 from maskq.client import Client
 from maskq.errors import MaskqError
 
+_Images = Annotated[
+    list[str], typer.Argument(default_factory=list, metavar="IMAGES", help="Folders or files.", show_default=False)
+]
+_Prompt = Annotated[str, typer.Argument(metavar="PROMPT", help="What to cut out of all of them, such as 'cat ; dog'.")]
 _LOCAL_FILES = "/data/local-files/?d="
 
 
 def segment_many(
     context: typer.Context,
-    images: Annotated[list[str], typer.Argument(default_factory=list, help="Folders or files.", show_default=False)],
-    prompt: Annotated[str, typer.Argument(help="What to cut out of all of them, such as 'cat ; dog'.")],
+    images: _Images,
+    prompt: _Prompt,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results. The same command goes on there.")],
     from_file: Annotated[
         str | None, typer.Option(help="Read paths from a file, one a line or separated by NUL; - is standard input.")
@@ -84,7 +88,7 @@ def _paths(given: list[str], from_file: str | None) -> list[Path]:
 
 def _listed(from_file: str) -> str:
     try:
-        data = sys.stdin.buffer.read() if from_file == "-" else Path(from_file).read_bytes()
+        data = standard_input("the list") if from_file == "-" else Path(from_file).read_bytes()
     except OSError as error:
         raise BatchRefused(f"the list cannot be read: {error}") from error
     return os.fsdecode(data)
@@ -113,7 +117,7 @@ def _report(batch: Batch, paths: list[Path], stopped_by: BaseException | None, *
         print_json({"summary": {**counts, "done_before": batch.done_before, "interrupted": interrupted, "error": error,
                                 "files": files}})  # fmt: skip
     if isinstance(stopped_by, MaskqError):
-        print_error(str(stopped_by))
+        print_error(text_of(stopped_by))
     if as_json:
         return
     before = f" ({batch.done_before} of them before)" if batch.done_before else ""

@@ -16,7 +16,18 @@ from maskq.job import Job
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job.", show_default=False, autocompletion=job_ids)]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until the job has ended.")]
 Timeout = Annotated[float | None, typer.Option("--timeout", min=0, help="With --wait: the most seconds to wait.")]
-_SHOWN = ("id", "status", "queue_position", "prompt", "model_id", "ref", "file_name", "created_at", "finished_at")
+_SHOWN = (
+    "id",
+    "status",
+    "queue_position",
+    "prompt",
+    "model_id",
+    "ref",
+    "file_name",
+    "created_at",
+    "started_at",
+    "completed_at",
+)
 
 
 def show_job(
@@ -37,6 +48,6 @@ def _print(job: Job) -> None:
     rows = [(name, job.json[name]) for name in _SHOWN if job.json.get(name) is not None]
     if job.error:
         rows.append(("error", f"{job.error.get('type')}: {job.error.get('detail')}"))
-    print_table(("", ""), rows)
+    print_table(("", ""), rows, texts=[1], with_headings=False)
     if job.json.get("result"):
         print_objects(job)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from maskq.cli.options import AsJson, client_of
-from maskq.cli.output import print_json, print_table
+from maskq.cli.output import print_json, print_note, print_table
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="The most jobs.")]
 Status = Annotated[
@@ -27,5 +27,8 @@ def list_jobs(
     if as_json:
         print_json([job.json for job in jobs])
         return
+    if not jobs:
+        print_note("there are no such jobs" if filters else "you have no jobs")
+        return
     rows = [(job.id, job.status, f"{job.created_at:%Y-%m-%d %H:%M:%S}", job.prompt, job.ref) for job in jobs]
-    print_table(("job", "status", "created (UTC)", "prompt", "ref"), rows)
+    print_table(("job", "status", "created (UTC)", "prompt", "ref"), rows, texts=[3, 4])

@@ -19,8 +19,7 @@ _Allow = Annotated[
     list[Path] | None,
     typer.Option(
         "--allow",
-        exists=True,
-        file_okay=False,
+        metavar="FOLDER",
         help="Let agents name image files below this folder; may be repeated. [default: the working folder; over HTTP"
         " none]",
     ),
@@ -29,6 +28,9 @@ _Allow = Annotated[
 
 def serve_mcp(context: typer.Context, http: _Http = None, allow: _Allow = None) -> None:
     """Serve agents over the Model Context Protocol: they cut objects out of images. See docs/mcp.md."""
+    for folder in allow or ():
+        if not folder.is_dir():
+            raise typer.BadParameter(f"--allow: there is no folder {folder}")
     require("mcp", "mcp")
     from maskq.mcp_server import server
 

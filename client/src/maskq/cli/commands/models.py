@@ -18,4 +18,4 @@ def list_models(context: typer.Context, as_json: AsJson = False) -> None:
         print_json([asdict(model) for model in models])
         return
     rows = [(model.id, model.resolution, model.live_workers, model.about) for model in models]
-    print_table(("model", "pixels", "workers", "about"), rows)
+    print_table(("model", "pixels", "workers", "about"), rows, texts=[3])

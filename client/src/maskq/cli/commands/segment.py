@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import typer
@@ -12,6 +11,7 @@ from maskq.cli.objects import print_objects
 from maskq.cli.options import AsJson, Model, client_of
 from maskq.cli.output import print_json, print_line, print_note, stderr
 from maskq.cli.outputs import Outputs
+from maskq.cli.standard_input import standard_input
 from maskq.errors import ImageError
 from maskq.images import ImageInput
 from maskq.job import Job, Result
@@ -85,9 +85,7 @@ def _checked(outputs: Outputs, no_wait: bool) -> Outputs:
 def _image(given: str) -> ImageInput:
     if given != "-":
         return given
-    if sys.stdin.isatty():
-        raise typer.BadParameter("- reads the image from standard input, which is a terminal")
-    content = sys.stdin.buffer.read()
+    content = standard_input("the image")
     if not content:
         raise ImageError("the image cannot be read: standard input is empty")
     return content
@@ -113,6 +111,6 @@ def _print(result: Result) -> None:
     if len(result):
         print_objects(result.job)
     else:
-        print_note("no object was found")
+        print_note(f"no object was found (maskq models says what {result.job.model_id} knows)")
     if result.truncated:
         print_note("objects may be missing: the answer of the model reached its maximum length")
