@@ -393,12 +393,12 @@ def test_a_job_is_canceled_although_the_store_fails_afterwards(
 ) -> None:
     read, reads = SubmissionStore.read, 0
 
-    async def read_once(store: SubmissionStore, job_id: str) -> JobState:
+    async def read_once(store: SubmissionStore, job_id: str, *, with_result: bool = True) -> JobState:
         nonlocal reads
         reads += 1
         if reads == 2:
             raise RedisError
-        return await read(store, job_id)
+        return await read(store, job_id, with_result=with_result)
 
     job = submit(greedy).json()
     monkeypatch.setattr(SubmissionStore, "read", read_once)
