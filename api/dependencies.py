@@ -15,6 +15,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from api.auth.caller import Caller
 from api.auth.charges import charge_of
 from api.auth.link import require_time
+from api.http.access_log import add_answer_headers
 from api.http.request_memory import memory_of
 from api.services import Services
 from shared.domain.api_key import ApiKey, Scope, fingerprint
@@ -83,7 +84,7 @@ async def _identified(request: Request, services: Services, needed: SecurityScop
     if admission is None:
         raise KeyRequired("send a key as `Authorization: Bearer maskq_...` or `X-API-Key: maskq_...`")
     request.state.caller = admission.key.id
-    request.state.answer_headers = _rate_headers(admission)
+    add_answer_headers(request, _rate_headers(admission))
     if not admission.is_within_rate:
         wait_s = admission.retry_after_s
         raise RateLimited(f"this key may {admission.kind} again in {wait_s:.1f} s", wait_s)
@@ -148,13 +149,13 @@ async def _own_job(job_id: JobId, services: ServicesDep, caller: Annotated[Calle
     return await job_of(job_id, services, caller)
 
 
-async def job_of(job_id: str, services: Services, caller: Caller) -> JobState:
-    """A job without its result, if the caller may see it. Another owner's job is not found, as if it did not exist.
+async def job_of(job_id: str, services: Services, caller: Caller, *, with_result: bool = False) -> JobState:
+    """A job, if the caller may see it. Another owner's job is not found, as if it did not exist.
 
     Raises:
         JobNotFound, JobExpired: as the store's `read`.
     """
-    state = await services.store.read(job_id, with_result=False)
+    state = await services.store.read(job_id, with_result=with_result)
     if not caller.may_see(state.job):
         raise JobNotFound("no job has this id")
     return state

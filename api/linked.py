@@ -15,6 +15,7 @@ from fastapi.security import SecurityScopes
 from api.auth.caller import Caller
 from api.auth.link import INVALID, PARAMETER, GivenLink, require_time
 from api.dependencies import OWN_JOB_ERRORS, JobId, SentKey, ServicesDep, admitted, job_of
+from api.http.access_log import add_answer_headers
 from api.http.public_address import prefix
 from api.services import Services
 from shared.domain.api_key import Scope
@@ -36,7 +37,7 @@ async def _caller(
     if signature is None:
         return await admitted(request, services, needed, key_sha256)
     caller = await _caller_of_link(request, services, needed)
-    request.state.answer_headers = {**getattr(request.state, "answer_headers", {}), **_HEADERS}
+    add_answer_headers(request, _HEADERS)
     return caller
 
 

@@ -4,12 +4,14 @@
 
 Everything else is the real service: Celery, the store, leases, periodic tasks. So tests can check the results of
 clients without a model, and the worker starts within a second. `SCRIPTED_MS` is the duration of a job in milliseconds.
-A job with `slow` in its prompt takes 20 times as long, and one with `poison` kills the process.
+A job with `slow` in its prompt takes 20 times as long, one with `endless` until it is canceled, and one with `poison`
+kills the process.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import signal
 import time
@@ -29,6 +31,7 @@ from worker.service import WorkerService
 
 POISON = "poison"
 SLOW = "slow"
+ENDLESS = "endless"
 _SLOWNESS = 20
 _POLL_S = 0.005
 
@@ -65,7 +68,8 @@ class ScriptedPipeline:
     ) -> PipelineResult:
         if POISON in request.prompt:
             os.kill(os.getpid(), signal.SIGKILL)
-        done_at = time.monotonic() + self._work_s * (_SLOWNESS if SLOW in request.prompt else 1)
+        slowness = math.inf if ENDLESS in request.prompt else _SLOWNESS if SLOW in request.prompt else 1
+        done_at = time.monotonic() + self._work_s * slowness
         while time.monotonic() < done_at:
             if is_canceled():
                 raise CancelledError

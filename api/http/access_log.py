@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Mapping
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
@@ -48,6 +50,11 @@ class AccessLog:
                 await self._app(scope, receive, send_with_headers)
             finally:
                 _log(scope, status, time.perf_counter() - begin)
+
+
+def add_answer_headers(request: Request, headers: Mapping[str, str]) -> None:
+    """Add headers to the answer of a request, also if it is an error."""
+    request.state.answer_headers = {**getattr(request.state, "answer_headers", {}), **headers}
 
 
 def _request_id(headers: Headers) -> str:

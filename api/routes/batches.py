@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 
 from api.batch_submission import BatchSubmission
 from api.dependencies import OwnBatch, OwnBatchToChange, OwnBatchToDelete, ServicesDep, Submitter
+from api.http.access_log import add_answer_headers
 from api.http.headers import idempotency_key
 from api.http.openapi import problems
 from api.http.public_address import base_url, prefix
@@ -68,5 +69,4 @@ async def delete_batch(batch: OwnBatchToDelete, services: ServicesDep) -> None:
 
 def _name_in_answers(request: Request, batch_id: str) -> None:
     """Also an error names the batch, which may have some of the images."""
-    headers = getattr(request.state, "answer_headers", {})
-    request.state.answer_headers = {**headers, "Location": f"{prefix(request)}/batches/{batch_id}"}
+    add_answer_headers(request, {"Location": f"{prefix(request)}/batches/{batch_id}"})

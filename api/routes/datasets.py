@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from api.auth.caller import Caller
-from api.dependencies import OwnBatch, Reader, ServicesDep, require_valid
+from api.dependencies import OwnBatch, Reader, ServicesDep, job_of, require_valid
 from api.formats import Document
 from api.formats.coco_writer import CocoWriter
 from api.http.headers import is_known, weak_entity_tag
@@ -32,7 +32,6 @@ from shared.errors import (
     ShareExceeded,
     UnsupportedEncoding,
 )
-from shared.store.job_state import JobState
 
 router = APIRouter()
 
@@ -116,7 +115,7 @@ class _Dataset:
     async def _prepare(self, job_id: str) -> Callable[[], bytes]:
         """Read one job when it is its turn, and return what writes it."""
         try:
-            state = await self._own_job(job_id)
+            state = await job_of(job_id, self._services, self._caller, with_result=True)
         except (JobExpired, JobDeleted, JobNotFound) as error:
             self._writer.skip_gone(job_id, _GONE[type(error)])
             return bytes
@@ -124,9 +123,3 @@ class _Dataset:
             self._writer.skip(state.job)
             return bytes
         return partial(self._writer.add, state.job, state.result)
-
-    async def _own_job(self, job_id: str) -> JobState:
-        state = await self._services.store.read(job_id)
-        if not self._caller.may_see(state.job):
-            raise JobNotFound("no job has this id")
-        return state

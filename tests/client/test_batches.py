@@ -23,7 +23,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from testing.faulty_proxy import CUT_ANSWER, CUT_HALFWAY, CUT_UPLOAD, PASS, faulty_proxy
-from testing.scripted_worker import SLOW, scripted_answer
+from testing.scripted_worker import ENDLESS, SLOW, scripted_answer
 from tests.client.drive import VirtualTime
 
 
@@ -103,7 +103,7 @@ def test_progress_is_asked_for(client: Client, png: bytes) -> None:
 
 
 def test_a_batch_is_canceled_and_deleted(client: Client, png: bytes) -> None:
-    batch = client.submit_batch(_numbered(png, 30), f"{SLOW} canceled")
+    batch = client.submit_batch(_numbered(png, 30), f"{ENDLESS} canceled")
     assert batch.cancel().cancel().has_ended
     assert sum(batch.counts.values()) == 30
     assert len(list(batch.jobs())) == 30
@@ -139,7 +139,7 @@ def test_a_batch_is_one_data_set(client: Client, png: bytes, tmp_path: Path) -> 
 
 def test_any_jobs_are_one_data_set(client: Client, png: bytes) -> None:
     jobs = [client.submit(png, prompt).wait() for prompt in ("cat", "dog", "cat")]
-    canceled = client.submit(png, f"{SLOW} never").cancel()
+    canceled = client.submit(png, f"{ENDLESS} never").cancel()
     unknown = str(uuid.uuid4())
     document = client.coco([*jobs, canceled.id, unknown])
     assert [each["category_id"] for each in document["annotations"]] == [1, 2, 1]
@@ -193,7 +193,7 @@ def test_the_async_client_does_the_same(service: str, png: bytes, tmp_path: Path
             assert [job async for job in again.jobs()] == []
             with pytest.raises(BatchNotFound, match="deleted"):
                 await batch.refresh()
-            slow = await client.submit_batch(images, f"{SLOW} async")
+            slow = await client.submit_batch(images, f"{ENDLESS} async")
             assert (await slow.cancel()).has_ended
             with pytest.raises(BatchNotFound):
                 await client.batch(str(uuid.uuid4()))

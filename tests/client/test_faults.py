@@ -12,7 +12,7 @@ import pytest
 from maskq import AsyncClient, Client, MaskqError, Result
 
 from testing.faulty_proxy import CUT_ANSWER, FAULTS, PASS, FaultyProxy, faulty_proxy
-from testing.scripted_worker import SLOW, scripted_answer
+from testing.scripted_worker import ENDLESS, SLOW, scripted_answer
 
 _IMAGES = 60
 
@@ -82,7 +82,7 @@ def test_a_job_whose_answer_was_lost_is_found_again(service: str, photo: Path) -
 def test_cancel_and_delete_may_be_repeated(service: str, photo: Path) -> None:
     faults = iter([PASS, CUT_ANSWER, PASS, PASS, CUT_ANSWER])
     with faulty_proxy(service, faults) as proxy, Client(proxy.url) as client:
-        job = client.submit(photo, f"{SLOW} cat")
+        job = client.submit(photo, f"{ENDLESS} cat")
         assert job.cancel().status == "canceled"
         job.delete()
         assert proxy.done[CUT_ANSWER] == 2

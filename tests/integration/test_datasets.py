@@ -277,10 +277,10 @@ def test_a_store_that_fails_meanwhile_cuts_the_document(
     ids = [job["id"] for job in finished["jobs"]]
     read = SubmissionStore.read
 
-    async def read_until_last(self: SubmissionStore, job_id: str) -> Any:
+    async def read_until_last(self: SubmissionStore, job_id: str, *, with_result: bool = True) -> Any:
         if job_id == ids[-1]:
             raise RedisConnectionError
-        return await read(self, job_id)
+        return await read(self, job_id, with_result=with_result)
 
     monkeypatch.setattr(SubmissionStore, "read", read_until_last)
     with pytest.raises(httpx2.RemoteProtocolError):

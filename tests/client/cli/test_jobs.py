@@ -10,7 +10,7 @@ from maskq import Client
 from maskq.cli.app import run
 from maskq.cli.exit_status import ExitStatus
 
-from testing.scripted_worker import SLOW
+from testing.scripted_worker import ENDLESS
 
 
 def test_jobs_are_listed_newest_first(
@@ -40,7 +40,7 @@ def test_a_job_is_shown_with_its_objects(
 def test_a_canceled_job_has_its_own_exit_status(
     service: str, client: Client, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = client.submit(photo, SLOW)
+    job = client.submit(photo, ENDLESS)
     assert run(["--url", service, "job", job.id, "--wait", "--timeout", "0"]) == ExitStatus.UNFINISHED
     assert run(["--url", service, "cancel", job.id, job.id]) == ExitStatus.OK
     assert run(["--url", service, "cancel", job.id, "unknown"]) == ExitStatus.REFUSED
@@ -52,7 +52,7 @@ def test_jobs_are_found_by_state_and_ref(
     service: str, client: Client, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = client.submit(photo, "cat", ref="by-ref").wait()
-    canceled = client.submit(photo, SLOW, ref="by-ref").cancel()
+    canceled = client.submit(photo, ENDLESS, ref="by-ref").cancel()
 
     def found(*options: str) -> list[str]:
         assert run(["--url", service, "jobs", "--ref", "by-ref", "--json", *options]) == ExitStatus.OK
