@@ -1,7 +1,7 @@
 -- processing -> succeeded | failed: only with the present fence token.
 ---@param id string
 ---@param model string
----@param fence number
+---@param token string  the fence token of the claim
 ---@param status string  succeeded or failed
 ---@param result? string  as JSON
 ---@param error? string  as JSON
@@ -13,7 +13,7 @@
 -- Returns `is_finished`: false if the job was canceled, claimed by another worker, or has ended.
 
 local id = args.id
-if not is_claimed_with(id, args.fence) then
+if not is_claimed_with(id, args.token) then
     return {is_finished = false}
 end
 if args.result then
