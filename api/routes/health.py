@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel, Field
 from redis.exceptions import RedisError
 
 from api.dependencies import ServicesDep
+from api.http.openapi import problems
+from api.services import Services
+from shared.errors import InvalidField
 
 router = APIRouter()
 
+Excluded = Annotated[
+    Literal["submissions"] | None,
+    Query(
+        description="`submissions`: 200 whenever the store answers. For what sends requests to front ends: they answer "
+        "all others although no job is accepted."
+    ),
+]
+
 
 class Readiness(BaseModel):
-    """Whether jobs can be accepted, and the number of live workers per model."""
+    """Why jobs are accepted, or are not."""
 
-    store: bool
-    live_workers: dict[str, int]
+    store: bool = Field(description="Whether the store answers.")
+    live_workers: dict[str, int] = Field(description="Workers of each model that take jobs now.")
 
 
 @router.head("/livez", include_in_schema=False)
@@ -26,12 +39,18 @@ async def live() -> dict[str, str]:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", operation_id="get_readiness", responses={503: {"model": Readiness}})
-async def ready(services: ServicesDep, response: Response) -> Readiness:
-    """Whether jobs can be accepted: 200 if the store answers. No worker is needed, since jobs can wait."""
+@router.get("/readyz", operation_id="get_readiness", responses=problems(InvalidField) | {503: {"model": Readiness}})
+async def ready(services: ServicesDep, response: Response, exclude: Excluded = None) -> Readiness:
+    """Whether jobs are accepted: 200 if they are for at least one model, by the rules that submissions follow."""
     try:
         workers = {name: await services.store.live_workers(name) for name in services.models}
+        if exclude != "submissions" and not await _accepts_any(services):
+            response.status_code = 503
         return Readiness(store=True, live_workers=workers)
     except RedisError:
         response.status_code = 503
         return Readiness(store=False, live_workers=dict.fromkeys(services.models, 0))
+
+
+async def _accepts_any(services: Services) -> bool:
+    return any([await services.store.accepts(name) for name in services.models])

@@ -91,9 +91,7 @@ class SubmissionStore:
             ShareExceeded: this client uses its share of the queue, or of the memory for images.
             StoreFull: the server's memory is nearly used up.
         """
-        memory = await self._memory.sample()
-        if memory.is_full:
-            raise StoreFull(_STORE_FULL)
+        memory = await self._memory_with_room()
         if self._images:
             await self._images.put(new.id, new.image)
         reply = await self._submit(**self.submit_arguments(new, memory))
@@ -143,6 +141,27 @@ class SubmissionStore:
         if not await self.live_workers(model_id):
             raise ModelUnserved(f"no worker serves {model_id} right now; try again later, or see GET /models")
         self._served_at[model_id] = now
+
+    async def accepts(self, model_id: str) -> bool:
+        """Whether jobs for this model are accepted at all, by the rules that submissions follow. Limits of the queue
+        and of clients do not count: they are answered with 429, and change from one request to the next."""
+        try:
+            await self.require_workers(model_id)
+            await self._memory_with_room()
+        except (ModelUnserved, StoreFull):
+            return False
+        return True
+
+    async def _memory_with_room(self) -> MemorySample:
+        """The server's memory.
+
+        Raises:
+            StoreFull: it is nearly used up.
+        """
+        memory = await self._memory.sample()
+        if memory.is_full:
+            raise StoreFull(_STORE_FULL)
+        return memory
 
     async def read(self, job_id: str, *, with_result: bool = True) -> JobState:
         """The present state of a job. A result may have megabytes, so only who needs it asks for it.
