@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from shared.domain.job import JobFailure, JobRequest
-from shared.errors import InferenceFailed, MaskqError
+from shared.errors import InferenceFailed, MaskqError, StoreUnconfirmed
 from shared.process.failpoints import failpoint
 from shared.store.leases import LeaseStore, Outcome
 from worker.claims import Claim
@@ -92,7 +92,7 @@ class JobRunner:
         while not claim.is_dropped:
             try:
                 stored = self._store.finish(claim.lease, outcome)
-            except RedisError as error:
+            except (RedisError, StoreUnconfirmed) as error:
                 logger.warning("not stored yet: %s", type(error).__name__)
                 time.sleep(_FINISH_RETRY_S)
             else:

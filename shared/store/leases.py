@@ -15,6 +15,7 @@ from shared.domain.result import SegmentationResult
 from shared.errors import DeadlineExceeded, StoreUnavailable, WorkerLost
 from shared.settings import Settings
 from shared.store import key_names
+from shared.store.confirmation import SyncConfirmer
 from shared.store.connection import sync_redis
 from shared.store.fence_token import new_nonce
 from shared.store.image_store import ImageStore
@@ -96,6 +97,7 @@ class LeaseStore:
         self._fall_asleep = SyncScript(redis, "fall_asleep")
         self._wait_s = min(_LISTEN_S, settings.redis.redis_timeout_s / 2)
         self._finish = SyncScript(redis, "finish")
+        self._confirmer = SyncConfirmer(redis, settings.redis)
         self._release = SyncScript(redis, "release")
         self._reap = SyncScript(redis, "reap")
         self._heartbeat = SyncScript(redis, "heartbeat")
@@ -143,9 +145,14 @@ class LeaseStore:
         return bool(self._fall_asleep(model=model_id, worker=worker_id)["is_asleep"])
 
     def finish(self, lease: Lease, outcome: Outcome) -> bool:
-        """Store how a job ended. Returns False, and stores nothing, if the lease is stale."""
+        """Store how a job ended; again changes nothing. Returns False, and stores nothing, if the lease is stale.
+
+        Raises:
+            StoreUnconfirmed: it is stored, and a failover may forget it. Repeat it.
+        """
         metrics = {"model_s": outcome.model_s, "batch_size": outcome.batch_size}
-        found = self._finish(
+        found = self._finish.confirmed(
+            self._confirmer,
             id=lease.job.id,
             model=lease.job.request.model_id,
             token=lease.job.token,

@@ -10,11 +10,12 @@
 ---@param retention_s number  seconds from the job's end until it expires
 ---@param image_retention_s number  seconds from the job's end until its image expires
 ---@param tombstone_s number  seconds from the job's expiry until that of its tombstone
--- Returns `is_finished`: false if the job was canceled, claimed by another worker, or has ended.
+-- Returns `is_finished`: false if the job was canceled, claimed by another worker, or has ended otherwise. True and without
+-- effect if this claim has finished it so before: the worker did not learn it, or waits for replicas.
 
 local id = args.id
 if not is_claimed_with(id, args.token) then
-    return {is_finished = false}
+    return {is_finished = is_finished_with(id, args.token) and redis.call('HGET', job_key(id), 'status') == args.status}
 end
 if args.result then
     redis.call('SET', result_key(id), args.result)
