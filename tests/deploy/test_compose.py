@@ -23,6 +23,7 @@ _FILES = {
     "cpu": ["docker-compose.yml"],
     "gpu": ["docker-compose.yml", "docker-compose.gpu.yml"],
     "monitoring": ["docker-compose.yml", "docker-compose.monitoring.yml"],
+    "sentinel": ["docker-compose.yml", "docker-compose.sentinel.yml"],
     "tls": ["docker-compose.yml", "docker-compose.tls.yml"],
 }
 _MONITORING = {"prometheus", "grafana"}
@@ -52,7 +53,8 @@ def compose(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.mark.docker
 def test_compose_accepts_the_files_and_has_all_services(compose: dict[str, Any]) -> None:
-    assert _kinds(compose["services"]) - _MONITORING == {"secrets", "redis", "api", "proxy", "webhooks", "worker"}
+    found = _kinds(compose["services"]) - _MONITORING - {"sentinel"}
+    assert found == {"secrets", "redis", "api", "proxy", "webhooks", "worker"}
 
 
 def _kinds(services: Iterable[str]) -> set[str]:
@@ -83,7 +85,9 @@ def test_only_services_that_need_redis_can_reach_it(compose: dict[str, Any]) -> 
     assert compose["networks"]["store"]["internal"] is True
     assert set(compose["services"]["redis"]["networks"]) == {"store"}
     inside = {name for name, service in compose["services"].items() if "store" in service.get("networks", {})}
-    assert _kinds(inside) == {"redis", "api", "webhooks", "worker"}
+    assert _kinds(inside) - {"sentinel"} == {"redis", "api", "webhooks", "worker"}
+    for name in (name for name in inside if _kinds([name]) <= {"redis", "sentinel"}):
+        assert set(compose["services"][name]["networks"]) == {"store"}
 
 
 @pytest.mark.docker
@@ -228,7 +232,7 @@ def test_each_kind_of_process_has_its_own_password_of_redis_and_no_other(compose
             each["target"]: each for each in service.get("volumes", []) if each["target"].startswith("/run/secrets")
         }
         kind = name.partition("-")[0]
-        if kind in ("api", "worker", "webhooks", "redis"):
+        if kind in ("api", "worker", "webhooks", "redis", "sentinel"):
             (mount,) = mounted.values()
             assert (mount["target"], mount["read_only"]) == ("/run/secrets", True)
             assert mount["source"] == ("redis-users" if kind == "redis" else f"{kind}-secrets")
@@ -260,9 +264,22 @@ def test_the_memory_limit_of_a_front_end_covers_its_settings(compose: dict[str, 
 
 @pytest.mark.docker
 def test_redis_writes_to_disk_before_it_acknowledges(compose: dict[str, Any]) -> None:
-    command = compose["services"]["redis"]["command"]
+    servers = [service for name, service in compose["services"].items() if _kinds([name]) == {"redis"}]
     for words in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"):
-        assert words in (command if isinstance(command, str) else " ".join(command))
+        assert all(words in " ".join(server["command"]) for server in servers)
+
+
+@pytest.mark.docker
+def test_replicas_and_sentinels_differ_in_their_names_only() -> None:
+    services = compose_config(*_FILES["sentinel"], REDIS_OPTIONS="--maxclients 5")["services"]
+    for first, *others in (["redis", "redis-2", "redis-3"], ["sentinel-1", "sentinel-2", "sentinel-3"]):
+        for other in others:
+            for key in ("command", "user", "networks", "deploy", "healthcheck", "image", "restart"):
+                assert str(services[other][key]).replace(other, first) == str(services[first][key])
+            data = [{each["source"] for each in services[name]["volumes"]} for name in (first, other)]
+            assert len(data[0] ^ data[1]) == 2  # each has a volume of its own for its data
+    needed = services["worker"]["depends_on"]
+    assert all(needed[name]["condition"] == "service_healthy" for name in ("redis", "sentinel-1", "sentinel-3"))
 
 
 @pytest.mark.docker
