@@ -36,10 +36,11 @@ from shared.domain.paligemma import CODEBOOK_SIZE, LOCATIONS, OBJECT_TOKENS, loc
 from shared.registry import served_model
 from shared.settings import Settings
 from worker.build import limit_threads, set_up_libraries, start_engine
+from worker.devices.accelerators import choose_device
 from worker.engine.engine import Engine
 from worker.engine.model_input import ModelInput
 from worker.engine.sequence import Answer
-from worker.loading.checkpoint import choose_device, choose_dtype, load_checkpoint
+from worker.loading.checkpoint import choose_dtype, load_checkpoint
 from worker.stages.preprocess import Preprocessor
 
 _EOS = 1

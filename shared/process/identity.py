@@ -6,6 +6,9 @@ import os
 import secrets
 import socket
 from collections.abc import Iterable
+from pathlib import Path
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def process_name() -> str:
@@ -21,3 +24,11 @@ def unique_process_name() -> str:
 def is_any_here(names: Iterable[str]) -> bool:
     """Whether one of these processes runs on this host. A container is a host of its own."""
     return any(name.partition(":")[0] == socket.gethostname() for name in names)
+
+
+def boot_id() -> str:
+    """The same for all processes of one kernel until it is started again; without Linux the name of the host."""
+    try:
+        return _BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return socket.gethostname()

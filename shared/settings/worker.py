@@ -12,8 +12,8 @@ from shared.settings.group import PositiveSeconds, SettingsGroup, Token
 
 
 def _device(value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", value):
-        raise ValueError("must be auto, cpu, cuda or cuda:N (N is the number of a GPU)")
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d{1,4})?", value):
+        raise ValueError("must be auto, cpu, cuda, cuda:N, xpu, xpu:N or mps (N is the number of a GPU)")
     return value
 
 
@@ -32,7 +32,8 @@ class CheckpointSettings(SettingsGroup):
     cache_dir: Path = Field(
         Path.home() / ".cache" / "maskq",
         description="Folder for official weights and vae-oid.npz, which are fetched once, and for locks that show "
-        "which workers of this machine have ended. In containers, a volume that the workers of a host share.",
+        "which workers of this machine have ended and which GPUs are in use. In containers, a volume that the workers "
+        "of a host share.",
     )
     base_model: str = Field(
         "",
@@ -42,8 +43,9 @@ class CheckpointSettings(SettingsGroup):
     )
     device: Annotated[str, AfterValidator(_device)] = Field(
         "auto",
-        description="`auto`, `cpu`, `cuda` or `cuda:N`. `auto` is the first CUDA device, else the CPU. Set `cuda:N` if "
-        "several workers share a machine.",
+        description="`auto`, `cpu`, `cuda` or `cuda:N` (NVIDIA, AMD), `xpu` or `xpu:N` (Intel), `mps` (Apple). Without "
+        "a number, a worker takes the first GPU that no other worker with the same MASKQ_CACHE_DIR has; `auto` "
+        "looks for them in this order, and is the CPU if there is none.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
@@ -61,14 +63,16 @@ class EngineSettings(SettingsGroup):
         16,
         ge=1,
         le=256,
-        description="Most jobs that share a step of the model. Each takes a slot of its cache: lower it if the GPU's "
-        "memory is short, raise it for more throughput.",
+        description="Most jobs that share a step of the model. Each takes a slot of its cache. By default chosen by "
+        "the device: 16 on a CPU, on a GPU up to 128, as many as fit into half of the memory that the weights leave. "
+        "Lower it if the GPU's memory is short.",
     )
     prefill_tokens: int = Field(
         8_192,
         ge=1,
-        description="Most tokens of images and prompts that start in one step: 32 images at 224 px. Running jobs wait "
-        "for that step; lower it if they must not wait as long.",
+        description="Most tokens of images and prompts that start in one step: 32 images at 224 px. By default chosen "
+        "by the device: 1,024 for a large model on a CPU. Running jobs wait for that step; lower it if they must not "
+        "wait as long.",
     )
     max_prompt_tokens: int = Field(
         512,
@@ -106,7 +110,7 @@ class WorkerSettings(SettingsGroup):
         24,
         ge=1,
         le=512,
-        description="Jobs in flight per worker. Unset: 1.5 times MASKQ_MAX_BATCH, so that images are prepared and "
+        description="Jobs in flight per worker. By default 1.5 times MASKQ_MAX_BATCH, so that images are prepared and "
         "masks drawn while the model runs. Never below MASKQ_MAX_BATCH, or a batch could not fill. Raise it if the "
         "model waits for images.",
     )

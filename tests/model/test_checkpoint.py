@@ -12,8 +12,9 @@ import torch
 from shared.errors import CheckpointError
 from shared.registry import served_model
 from shared.settings import Settings
+from worker.devices.accelerators import choose_device
 from worker.loading import memory
-from worker.loading.checkpoint import choose_device, choose_dtype, load_checkpoint
+from worker.loading.checkpoint import choose_dtype, load_checkpoint
 
 _OFFICIAL = "google/paligemma2-3b-mix-224"
 

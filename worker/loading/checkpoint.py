@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from shared.errors import CheckpointError, ConfigurationError
 from shared.registry import ServedModel
 from shared.settings import CheckpointSettings, ModelSettings
+from worker.devices.accelerators import choose_device
 from worker.loading.base import base_of_adapter, processor_of_base
 from worker.loading.hub import fetch_checkpoint
 from worker.loading.lora import is_adapter, merge_adapter
@@ -116,20 +117,6 @@ def _load_codec(folders: list[Path], cache_dir: Path) -> MaskCodec:
         raise CheckpointError(f"{error.detail}: delete it, and the official one is used") from error
 
 
-def choose_device(setting: str) -> torch.device:
-    """`auto` is the first CUDA device, or the CPU if there is none.
-
-    Raises:
-        CheckpointError: the setting names a CUDA device that does not exist.
-    """
-    if setting == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(setting)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise CheckpointError(f"MASKQ_DEVICE={setting}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
-    return device
-
-
 def choose_dtype(setting: str, device: torch.device) -> torch.dtype:
     """`auto` is bfloat16 on CUDA and float32 on a CPU."""
     return _DTYPES.get(setting, torch.bfloat16 if device.type == "cuda" else torch.float32)
@@ -163,7 +150,7 @@ def _explained(folder: Path) -> Iterator[None]:
             yield
     except ConfigurationError:
         raise
-    except torch.cuda.OutOfMemoryError:
+    except torch.OutOfMemoryError:
         raise CheckpointError("the model does not fit the GPU's memory: serve a smaller one or free the GPU") from None
     except Exception as error:  # libraries raise errors of all types for files that they do not expect
         raise CheckpointError(f"{folder} does not contain a PaliGemma that loads: {one_line(error)}") from error

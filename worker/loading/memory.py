@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from shared.errors import CheckpointError
+from worker.devices.accelerators import free_bytes
 from worker.loading.ram import free_ram
 
 _DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -17,7 +18,8 @@ def check_memory(elements: int, device: torch.device, dtype: torch.dtype) -> Non
         CheckpointError: the weights do not fit. The message says what to do.
     """
     needed = elements * dtype.itemsize
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_ram()
+    on_device = free_bytes(device)
+    free = free_ram() if on_device is None else on_device
     if needed > free:
         smaller = "set MASKQ_DTYPE=bfloat16, " if dtype.itemsize > torch.bfloat16.itemsize else ""
         raise CheckpointError(
