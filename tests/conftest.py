@@ -10,6 +10,7 @@ import pytest
 from redis import Redis
 
 from shared.settings import Settings
+from testing.redis_group import RedisGroup
 from testing.servers import embedded_broker, system_redis
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -45,3 +46,10 @@ def settings(valkey_url: str) -> Settings:
 def root() -> Path:
     """The root folder of the project."""
     return Path(__file__).parent.parent
+
+
+@pytest.fixture
+def redis_group(tmp_path: Path) -> Iterator[RedisGroup]:
+    """Three servers and three Sentinels with the usual options. A test with others starts a `RedisGroup` itself."""
+    with RedisGroup(tmp_path / "redis") as group:
+        yield group
