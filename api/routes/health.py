@@ -12,6 +12,7 @@ from api.dependencies import ServicesDep
 from api.http.openapi import problems
 from api.services import Services
 from shared.errors import InvalidField
+from shared.store.server_faults import public_reason_of
 
 router = APIRouter()
 
@@ -29,6 +30,7 @@ class Readiness(BaseModel):
 
     store: bool = Field(description="Whether the store answers.")
     live_workers: dict[str, int] = Field(description="Workers of each model that take jobs now.")
+    reason: str | None = Field(None, description="Why the store cannot be used now; missing if it can.")
 
 
 @router.head("/livez", include_in_schema=False)
@@ -39,7 +41,12 @@ async def live() -> dict[str, str]:
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", operation_id="get_readiness", responses=problems(InvalidField) | {503: {"model": Readiness}})
+@router.get(
+    "/readyz",
+    operation_id="get_readiness",
+    response_model_exclude_none=True,
+    responses=problems(InvalidField) | {503: {"model": Readiness, "description": "No job is accepted now."}},
+)
 async def ready(services: ServicesDep, response: Response, exclude: Excluded = None) -> Readiness:
     """Whether jobs are accepted: 200 if they are for at least one model, by the rules that submissions follow."""
     try:
@@ -47,9 +54,10 @@ async def ready(services: ServicesDep, response: Response, exclude: Excluded = N
         if exclude != "submissions" and not await _accepts_any(services):
             response.status_code = 503
         return Readiness(store=True, live_workers=workers)
-    except RedisError:
+    except RedisError as error:
         response.status_code = 503
-        return Readiness(store=False, live_workers=dict.fromkeys(services.models, 0))
+        none = dict.fromkeys(services.models, 0)
+        return Readiness(store=False, live_workers=none, reason=public_reason_of(error))
 
 
 async def _accepts_any(services: Services) -> bool:
