@@ -52,8 +52,7 @@ class ProcessLocks:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """In the cache, which the containers of a host share and which survives the restart of a container."""
-        address = RedisAddress.parse(settings.redis.redis_url)
-        ledger = f"{address.host}:{address.port}/{address.database}"
+        ledger = RedisAddress.parse(settings.redis.redis_url).ledger
         name = hashlib.sha256(ledger.encode()).hexdigest()[:16]
         return cls(settings.checkpoint.cache_dir / "workers" / name)
 

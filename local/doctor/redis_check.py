@@ -59,8 +59,8 @@ def _encryption(settings: RedisSettings) -> Finding:
     address = RedisAddress.parse(settings.redis_url)
     if address.is_tls:
         return ok(_AREA, "TLS: its certificate and host name are trusted")
-    text = f"no TLS: what is sent to {address.host} can be read on the way"
-    if _is_near(address.host):
+    text = f"no TLS: what is sent to {address.place} can be read on the way"
+    if all(_is_near(endpoint.host) for endpoint in address.endpoints):
         return ok(_AREA, text)
     return warning(_AREA, text, "Use rediss:// unless the network is closed")
 

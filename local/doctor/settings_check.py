@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -53,10 +52,10 @@ def _shown(field: FieldInfo, value: Any) -> str:
 
 
 def _without_password(url: str) -> str:
-    """`redis://maskq:***@redis:6379/0`."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    return f"{parts.scheme}://{user.partition(':')[0]}{f':{_MASK}' if ':' in user else ''}{at}{host}{parts.path}"
+    """`redis://maskq:***@redis:6379/0`. Options are left out: they may have a password as well."""
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    login, at, place = rest.rpartition("@")
+    return f"{scheme}://{login.partition(':')[0]}{f':{_MASK}' if ':' in login else ''}{at}{place}"
 
 
 def _origin(name: str, field: FieldInfo) -> str:

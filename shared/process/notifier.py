@@ -17,7 +17,6 @@ from redis.exceptions import RedisError
 
 from shared.process.transport import ConsumerTransport, ProducerTransport, transport_options
 from shared.settings import RedisSettings
-from shared.store.connection import address_of
 
 TASK = "maskq.look"
 WEBHOOK_QUEUE = "maskq-webhooks"
@@ -37,15 +36,15 @@ def queue_name(model_id: str) -> str:
 
 def celery_app(settings: RedisSettings, queue: str) -> Celery:
     """Make the Celery application of a process that consumes this queue."""
-    app = _app(settings, queue)
+    app = _app(queue)
     options = transport_options(settings, settings.redis_timeout_s)
     app.conf.update(broker_transport=ConsumerTransport, broker_transport_options=options)
     return app
 
 
-def _app(settings: RedisSettings, queue: str) -> Celery:
-    """The broker's URL is for logs only: the transport knows how to connect."""
-    app = Celery("maskq", broker=f"redis://{address_of(settings)}", set_as_current=False)
+def _app(queue: str) -> Celery:
+    """The broker's URL says nothing: the transport knows how to connect."""
+    app = Celery("maskq", broker="redis://", set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -68,7 +67,7 @@ class Notifier:
 
     def __init__(self, settings: RedisSettings) -> None:
         options = transport_options(settings, _PRODUCER_TIMEOUT_S)
-        self._app = _app(settings, WEBHOOK_QUEUE)
+        self._app = _app(WEBHOOK_QUEUE)
         self._app.conf.update(broker_transport=ProducerTransport, broker_transport_options=options)
 
     def notify(self, queue: str, job_id: str) -> None:

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from shared.errors import ConfigurationError
 from shared.process.periodic import PeriodicTask
 from shared.settings import RedisSettings
-from shared.store.connection import address_of
+from shared.store.connection import address_of, follow_primary
 from shared.store.durability import ServerCheck
 from shared.store.rights import Process
 from shared.store.server_faults import reason_of
@@ -29,6 +29,7 @@ class RedisMonitor:
 
     def __init__(self, settings: RedisSettings, process: Process) -> None:
         """`process` is the kind of this process, whose rights are checked."""
+        self._settings = settings
         self._check = ServerCheck(settings, process)
         self._address = address_of(settings)
         self._reason = ""
@@ -42,6 +43,7 @@ class RedisMonitor:
             ConfigurationError: as `ServerCheck.check`.
         """
         try:
+            follow_primary(self._settings)
             self._check.check()
         except RedisError as error:
             self._report(reason_of(error))

@@ -20,7 +20,9 @@ class RedisSettings(SettingsGroup):
         validation_alias="REDIS_URL",
         repr=False,  # may hold a password
         description="URL of Redis >= 7 or Valkey: the broker of Celery and the store of all jobs. The default is a "
-        "server on this machine. `rediss://` is TLS; certificate and host name are always verified.",
+        "server on this machine. `rediss://` is TLS; certificate and host name are always verified. With replicas and "
+        "Sentinel: `sentinel://USER:PASSWORD@HOST:26379,HOST:26379/SERVICE/0`, or `sentinels://` for TLS; "
+        "[Redis with replicas](operations.md#redis-with-replicas) has all of it.",
     )
     redis_timeout_s: PositiveSeconds = Field(
         5.0,
@@ -30,7 +32,7 @@ class RedisSettings(SettingsGroup):
     ca_file: CaFile | None = Field(
         None,
         description="File with certificates of further CAs, as PEM. They are trusted beside those of the system: for "
-        "Redis with `rediss://`, for webhooks and for `image_url`. Set it if such a server has a certificate of a "
+        "Redis with `rediss://` or `sentinels://`, for webhooks and for `image_url`. Set it if such a server has a certificate of a "
         "private CA.",
     )
     allow_data_loss: bool = Field(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from redis import Connection, ConnectionPool, Redis, SSLConnection
@@ -18,18 +20,24 @@ from redis.retry import Retry
 
 from shared.settings import RedisSettings
 from shared.settings.redis_url import RedisAddress
+from shared.store.primary import AsyncToPrimary, AsyncToPrimaryTls, Primary, ToPrimary, ToPrimaryTls
+from shared.store.sentinels import Sentinels
 
 _MAX_CONNECTIONS = 64
 """Per process. Redis runs one command at a time, so more connections would not make it faster."""
+
+
+_SENTINEL_TIMEOUT_S = 2.0
+"""Another sentinel is asked then. A sentinel answers from its memory."""
 
 
 def connection_options(settings: RedisSettings) -> dict[str, Any]:
     """Keyword arguments of every connection. A frozen or missing server is noticed within `redis_timeout_s`; a server
     with TLS gets no password before its certificate and its host name are verified."""
     address = RedisAddress.parse(settings.redis_url)
+    host, port = address.endpoints[0]
     return {
-        "host": address.host,
-        "port": address.port,
+        **({"primary": primary_of(settings)} if address.sentinel else {"host": host, "port": port}),
         "db": address.database,
         "username": address.user,
         "password": address.password,
@@ -37,19 +45,32 @@ def connection_options(settings: RedisSettings) -> dict[str, Any]:
         "socket_connect_timeout": settings.redis_timeout_s,
         "socket_keepalive": True,
         "health_check_interval": 10,
-        **(_verification(address, settings) if address.is_tls else {}),
+        **_verification(address, settings.ca_file),
     }
 
 
 def connection_class(settings: RedisSettings) -> type[Connection]:
     """The class of sync connections."""
-    return SSLConnection if RedisAddress.parse(settings.redis_url).is_tls else Connection
+    address = RedisAddress.parse(settings.redis_url)
+    if address.sentinel:
+        return ToPrimaryTls if address.is_tls else ToPrimary
+    return SSLConnection if address.is_tls else Connection
+
+
+def primary_of(settings: RedisSettings) -> Primary:
+    """The primary that the sentinels of REDIS_URL know: one object in this process for the same settings."""
+    return _primary(settings.redis_url, settings.redis_timeout_s, settings.ca_file)
+
+
+def follow_primary(settings: RedisSettings) -> None:
+    """With Sentinel: cut all connections of this process to a server that is the primary no longer."""
+    if RedisAddress.parse(settings.redis_url).sentinel:
+        primary_of(settings).follow()
 
 
 def address_of(settings: RedisSettings) -> str:
-    """`HOST:PORT` of the server, for logs: without the user and the password of REDIS_URL."""
-    address = RedisAddress.parse(settings.redis_url)
-    return f"{f'[{address.host}]' if ':' in address.host else address.host}:{address.port}"
+    """Where the server is, for logs: without the users and the passwords of REDIS_URL."""
+    return RedisAddress.parse(settings.redis_url).place
 
 
 def sync_redis(settings: RedisSettings, **more: Any) -> Redis:
@@ -65,9 +86,8 @@ def async_redis(settings: RedisSettings) -> AsyncRedis:
     A command waits while all connections are in use, so that thousands of clients at once do not flood the server. A
     command whose connection is lost is sent again, up to twice.
     """
-    is_tls = connection_class(settings) is SSLConnection
     pool = BlockingConnectionPool(
-        connection_class=AsyncSSLConnection if is_tls else AsyncConnection,
+        connection_class=_ASYNC[connection_class(settings)],
         **connection_options(settings),
         max_connections=_MAX_CONNECTIONS,
         timeout=settings.redis_timeout_s,
@@ -77,7 +97,34 @@ def async_redis(settings: RedisSettings) -> AsyncRedis:
     return AsyncRedis.from_pool(pool)
 
 
-def _verification(address: RedisAddress, settings: RedisSettings) -> dict[str, Any]:
-    """Arguments for TLS. The CAs of the system are trusted as well, because redis-py loads them first."""
-    private = {"ssl_ca_certs": str(settings.ca_file)} if settings.ca_file else {}
-    return {"ssl_cert_reqs": "required", "ssl_check_hostname": True, **private, **address.files}
+_ASYNC: dict[type[Connection], type[AsyncConnection]] = {
+    Connection: AsyncConnection,
+    SSLConnection: AsyncSSLConnection,
+    ToPrimary: AsyncToPrimary,
+    ToPrimaryTls: AsyncToPrimaryTls,
+}
+
+
+@lru_cache
+def _primary(url: str, timeout_s: float, ca_file: Path | None) -> Primary:
+    address = RedisAddress.parse(url)
+    if address.sentinel is None:
+        raise ValueError("there are no sentinels")
+    timeout_s = min(timeout_s, _SENTINEL_TIMEOUT_S)
+    options = {
+        "username": address.sentinel.user,
+        "password": address.sentinel.password,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "ssl": address.is_tls,
+        **_verification(address, ca_file),
+    }
+    return Primary(Sentinels(address.sentinel.service, address.endpoints, options))
+
+
+def _verification(address: RedisAddress, ca_file: Path | None) -> dict[str, Any]:
+    """Arguments for TLS; none without it. The CAs of the system are trusted as well, because redis-py loads them
+    first."""
+    private = {"ssl_ca_certs": str(ca_file)} if ca_file else {}
+    verified = {"ssl_cert_reqs": "required", "ssl_check_hostname": True, **private, **address.files}
+    return verified if address.is_tls else {}

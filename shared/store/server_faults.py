@@ -24,8 +24,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from shared.errors import ConfigurationError
 from shared.settings import RedisSettings
 from shared.settings.redis_url import RedisAddress
-from shared.store.connection import address_of
 from shared.store.protocol_probe import speaks_plain, speaks_tls
+from shared.store.sentinel_faults import FailedServer, no_primary, sentinel_fault
 from shared.tls import causes, certificate_fault
 
 _STATES: dict[type[RedisError], str] = {
@@ -49,14 +49,20 @@ def require_healing(error: RedisError, settings: RedisSettings) -> None:
         ConfigurationError: it cannot end, because REDIS_URL is wrong or its user lacks rights. The message has no part
             of the password.
     """
-    if fault := _lasting_fault(error) or _wrong_protocol(error, settings):
-        raise ConfigurationError(f"REDIS_URL: the server at {address_of(settings)} {fault}") from None
+    failed = FailedServer.of(error, settings)
+    fault = sentinel_fault(failed.error) if failed.is_sentinel else ""
+    if fault := fault or _lasting_fault(failed.error) or _wrong_protocol(failed, settings):
+        raise ConfigurationError(f"REDIS_URL: {failed} {fault}") from None
 
 
 def reason_of(error: RedisError) -> str:
     """Why the server cannot be used now, in a few words for a log."""
+    if failed := no_primary(error):
+        cause = failed.__cause__
+        why = sentinel_fault(cause) or reason_of(cause) if isinstance(cause, RedisError) else ""
+        return f"{failed}: {why}" if why else str(failed)
     for kind, state in _STATES.items():
-        if isinstance(error, kind):
+        if any(isinstance(cause, kind) for cause in causes(error)):
             return state
     if refused := certificate_fault(error):
         return refused
@@ -86,22 +92,27 @@ def _lasting_fault(error: RedisError) -> str:
         return _refused_login(text)
     if "DB index" in text or "SELECT is not allowed" in text:
         return "does not have the database whose number is at the end of the URL; most servers have 0 to 15"
+    if "unknown command" in text.lower():
+        return "does not know the commands of Redis: begin the URL of a sentinel with sentinel://"
     if refused := certificate_fault(error):
         return f"cannot be trusted, {refused}. Trust a private CA with MASKQ_CA_FILE"
     return ""
 
 
-def _wrong_protocol(error: RedisError, settings: RedisSettings) -> str:
+def _wrong_protocol(failed: FailedServer, settings: RedisSettings) -> str:
     """Whether TLS is spoken on one side only, or something else than Redis answers."""
-    is_tls = RedisAddress.parse(settings.redis_url).is_tls
+    address, error = RedisAddress.parse(settings.redis_url), failed.error
+    no_tls = f"does not speak TLS: begin the URL with {address.scheme(is_tls=False)}"
     is_unclear = isinstance(error, InvalidResponse | RedisConnectionError | RedisTimeoutError)
-    if is_tls and any(isinstance(cause, ssl.SSLError) and "WRONG_VERSION" in str(cause) for cause in causes(error)):
-        return "does not speak TLS: begin the URL with redis://"
-    if is_unclear and not isinstance(error, BusyLoadingError):
-        if is_tls and speaks_plain(settings):
-            return "does not speak TLS: begin the URL with redis://"
-        if not is_tls and speaks_tls(settings):
-            return "speaks TLS only: begin the URL with rediss://"
+    if address.is_tls and any(
+        isinstance(cause, ssl.SSLError) and "WRONG_VERSION" in str(cause) for cause in causes(error)
+    ):
+        return no_tls
+    if failed.endpoint and is_unclear and not isinstance(error, BusyLoadingError):
+        if address.is_tls and speaks_plain(failed.endpoint, settings.redis_timeout_s):
+            return no_tls
+        if not address.is_tls and speaks_tls(failed.endpoint, settings.redis_timeout_s):
+            return f"speaks TLS only: begin the URL with {address.scheme(is_tls=True)}"
     is_other = isinstance(error, InvalidResponse) or "Protocol Error" in str(error)
     return "does not answer as Redis does" if is_other else ""
 

@@ -204,3 +204,20 @@ def test_workers_of_another_ledger_are_not_visited_and_a_password_does_not_matte
     own.close()
     assert ended("redis://redis:6380/0") == ended("redis://redis:6379/1") == ended("redis://other:6379/0") == []
     assert ended("redis://worker:new@redis:6379/0") == ["me"]
+
+
+def test_workers_see_each_other_whatever_server_is_the_primary_and_however_the_sentinels_are_named(
+    tmp_path: Path,
+) -> None:
+    def ended(url: str) -> list[str]:
+        found: list[str] = []
+        ProcessLocks.of(Settings.of(redis_url=url, cache_dir=tmp_path)).visit_ended(
+            lambda record: found.append(record.worker_id)
+        )
+        return found
+
+    own = ProcessLocks.of(Settings.of(redis_url="sentinel://w:old@one,two:26379/maskq/0", cache_dir=tmp_path))
+    own.hold("me", "demo")
+    own.close()
+    assert ended("sentinel://one,two/other/0") == ended("sentinel://one,two/maskq/1") == ended("redis://one/0") == []
+    assert ended("redis+sentinel://w:new@TWO,one:26379/maskq?sentinel_password=x") == ["me"]
