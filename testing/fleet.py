@@ -95,6 +95,10 @@ class Fleet:
         """How each process that ended did so, by its name."""
         return {process.name: process.exit_statuses for process in self.processes if process.exit_statuses}
 
+    def exit_counts(self) -> dict[str, int]:
+        """How often each process ended, and was started again."""
+        return {name: len(statuses) for name, statuses in self.exit_statuses.items()}
+
     def __enter__(self) -> Self:
         try:
             self._supervisor.start()
@@ -130,7 +134,7 @@ class Fleet:
 
     def redis(self) -> Redis:
         """A connection to the broker."""
-        return sync_redis(Settings.of(redis_url=self.broker_url))
+        return sync_redis(Settings.of(redis_url=self.broker_url).redis)
 
     def start_all(self) -> None:
         """Wait until every process runs and the service is ready; none is held down, and no exit is remembered."""

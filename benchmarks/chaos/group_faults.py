@@ -6,12 +6,19 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 from benchmarks.chaos.faults import Kinds
 from testing.redis_group import RedisGroup
 from testing.redis_process import RedisProcess
 
 PLANNED = "planned failover"
+OF_THE_PRIMARY = (
+    *("primary killed", "primary frozen", "primary cut off from all", "primary and a Sentinel killed"),
+    *("primary wiped", PLANNED),
+)
+"""Kinds after which clients wait for another primary. One that they still reach is not among them: it may accept jobs
+until they leave it."""
 _MAX_DOWN_S = 2.0
 
 
@@ -25,24 +32,18 @@ class GroupFaults:
         self.failovers = 0
 
     @property
-    def of_the_primary(self) -> Kinds:
-        """Those that lead to a failover."""
+    def kinds(self) -> Kinds:
+        """All kinds. Those of the primary lead to a failover, the others only if the machine is too busy."""
         group = self._group
+        cut_off = partial(group.cut_off, clients=True)
         return {
             "primary killed": self._failing(group.kill, group.restart),
             "primary frozen": self._failing(group.freeze, group.thaw),
             "primary cut off from all but clients": self._failing(group.cut_off, group.join),
-            "primary cut off from all": self._failing(lambda old: group.cut_off(old, clients=True), group.join),
+            "primary cut off from all": self._failing(cut_off, group.join),
             "primary and a Sentinel killed": self._failing(self._kill_with_a_sentinel, self._restart_what_is_down),
             "primary wiped": self._then_whole(lambda: group.wipe(group.primary())),
             PLANNED: self._then_whole(group.failover),
-        }
-
-    @property
-    def of_others(self) -> Kinds:
-        """Those that lead to no failover, unless the machine is too busy."""
-        group = self._group
-        return {
             "primary killed and started at once": self._then_whole(lambda: group.restart(group.primary())),
             "Sentinel killed": self._passing(lambda: self._random.choice(group.sentinels), group.kill, group.restart),
             "replica killed": self._passing(self._replica, group.kill, group.restart),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import httpx2
 
@@ -50,7 +51,7 @@ class Prober:
     def longest_without_service_s(self) -> float:
         """The longest time between two jobs that were accepted."""
         times = sorted(accepted for _, accepted, _ in self._accepted)
-        return max((after - before for before, after in zip(times, times[1:], strict=False)), default=0.0)
+        return max((after - before for before, after in pairwise(times)), default=0.0)
 
     def _run(self) -> None:
         begin = time.monotonic()
@@ -71,11 +72,5 @@ class Prober:
         except httpx2.HTTPError:
             return
         if response.status_code == 202:
-            job.ids.append(response.json()["id"])
+            job.accept(response.json()["id"])
             self._accepted.append((sent, time.monotonic(), job))
-
-
-def summary(waits_s: Sequence[float]) -> dict[str, float | int]:
-    """How many there are, the median and the longest."""
-    ordered = sorted(waits_s)
-    return {"count": len(ordered), "p50": ordered[len(ordered) // 2], "worst": ordered[-1]} if ordered else {"count": 0}
