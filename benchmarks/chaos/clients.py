@@ -21,6 +21,8 @@ from testing.pictures import small_png
 from testing.scripted_worker import POISON, scripted_answer
 
 _RETRY_S = 0.2
+_MAX_S = 300.0
+"""A client that is refused for so long ends the run."""
 _THREADS = 24
 
 
@@ -93,13 +95,15 @@ class ChaosClients:
             self._cancel(client, job)
 
     def _submit(self, client: httpx2.Client, job: ClientJob) -> None:
-        while True:
+        deadline = time.monotonic() + _MAX_S
+        while time.monotonic() < deadline:
             job.submits += 1
             response = self._post(client, "/segment/", **job.submission())
             if response is not None and response.status_code == 202:
                 job.accept(response.json()["id"])
                 return
             time.sleep(_RETRY_S)
+        raise TimeoutError(f"a job was not accepted within {_MAX_S:g} s")
 
     def _cancel(self, client: httpx2.Client, job: ClientJob) -> None:
         job.is_cancel_sent = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from benchmarks.chaos.oracle import ENDED
 _THREADS = 4
 _AT_ONCE = 200
 _PAUSE_S = 0.2
+_SAY_S = 10.0
 _READ_S = 60.0
 """How long a job is read again and again that the service knows and does not show."""
 _SHORT = ("status", "completed_at", "attempt", "error")
@@ -71,14 +73,15 @@ class Observer:
         return {**same, **self._read_all([job for job in self.jobs() if job.key not in same])}
 
     def _run(self) -> None:
+        say_at = 0.0
         while not self._stopped.wait(_PAUSE_S):
-            pending = [job for job in self.jobs() if job.key not in self._ended]
-            for job in self._read_some(pending[:_AT_ONCE]).items():
-                self._note(*job)
-
-    def _note(self, key: str, job: dict[str, Any]) -> None:
-        if job["status"] in ENDED:
-            self._ended[key] = job
+            accepted = self.jobs()
+            pending = [job for job in accepted if job.key not in self._ended]
+            found = self._read_some(pending[:_AT_ONCE]).items()
+            self._ended.update({key: job for key, job in found if job["status"] in ENDED})
+            if time.monotonic() > say_at:
+                say_at = time.monotonic() + _SAY_S
+                print(f"{len(accepted)} accepted, {len(self._ended)} seen to have ended", file=sys.stderr, flush=True)
 
     def _read_some(self, jobs: Sequence[ClientJob]) -> dict[str, dict[str, Any]]:
         """Those of the jobs that the service shows now."""

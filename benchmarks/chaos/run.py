@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -59,6 +60,7 @@ def run_and_report(
 
     Returns an exit status: 1 if the run has not passed; the folder with logs and data is then printed.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the processes of the run are ended too
     options = vars(parser.parse_args())
     save_as, add_to = options.pop("save"), options.pop("add_to")
     folder = Path(tempfile.mkdtemp(prefix="maskq-chaos-"))

@@ -63,9 +63,11 @@ class Plan(run.Plan):
 
     jobs: int = 12_000
     seconds: float = 150.0
-    fault_every_s: float = 2.0
+    fault_every_s: float = 3.0
     group_fault_every_s: float = 2.0
     """Mean time from the end of a fault of the servers and Sentinels to the next one."""
+    failovers: int = 0
+    """The run goes on until so many have happened, although all jobs were accepted."""
     workers: int = 3
     poison: int = 5
     """Jobs that kill the worker that runs them."""
@@ -108,6 +110,7 @@ def _run_jobs(plan: Plan, group: RedisGroup, fleet: Fleet) -> dict[str, Any]:
     with Observer(fleet.url, jobs, lambda: prober.accepted) as observer:
         with prober, group_faults, process_faults:
             clients.run()
+            group.wait_for(lambda: of_group.failovers >= plan.failovers, "the failovers of the plan", plan.drain_s)
         resume_workers(fleet)
         fleet.wait_until_ready()
         ended = observer.wait_for_ends(plan.drain_s)
@@ -150,7 +153,7 @@ def _served_again_s(prober: Prober, faults: Sequence[Fault], of_processes: Seque
 
 def has_passed(results: dict[str, Any]) -> bool:
     """Whether no job is lost, wrong or double, and every webhook has arrived; or that was not promised."""
-    wrong = sum(results[name] for name in ("lost", "wrong", "duplicates")) + wrong_deliveries(results["webhooks"])
+    wrong: int = sum(results[name] for name in ("lost", "wrong", "duplicates")) + wrong_deliveries(results["webhooks"])
     return results["confirm_replicas"] == 0 or wrong == 0
 
 
@@ -158,6 +161,7 @@ def main() -> int:
     """Run, print the results as JSON, and return an exit status."""
     parser = run.argument_parser(__doc__, Plan())
     parser.add_argument("--workers", type=int, default=Plan.workers)
+    parser.add_argument("--failovers", type=int, default=Plan.failovers, help="go on until so many have happened")
     parser.add_argument("--confirm-replicas", type=int, default=Plan.confirm_replicas)
     parser.add_argument("--min-replicas-to-write", type=int, default=Plan.min_replicas_to_write)
     parser.add_argument(
