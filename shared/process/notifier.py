@@ -43,8 +43,8 @@ def celery_app(settings: RedisSettings, queue: str) -> Celery:
 
 
 def _app(queue: str) -> Celery:
-    """The broker's URL says nothing: the transport knows how to connect."""
-    app = Celery("maskq", broker="redis://", set_as_current=False)
+    """The transport knows how to connect. The broker's URL only names the kind."""
+    app = Celery("maskq", broker="redis://ledger", set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",

@@ -32,8 +32,8 @@ class RedisSettings(SettingsGroup):
     ca_file: CaFile | None = Field(
         None,
         description="File with certificates of further CAs, as PEM. They are trusted beside those of the system: for "
-        "Redis with `rediss://` or `sentinels://`, for webhooks and for `image_url`. Set it if such a server has a certificate of a "
-        "private CA.",
+        "Redis with `rediss://` or `sentinels://`, for webhooks and for `image_url`. Set it if such a server has a "
+        "certificate of a private CA.",
     )
     allow_data_loss: bool = Field(
         False,

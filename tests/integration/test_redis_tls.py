@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,18 +19,17 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from local.broker import free_port
-from shared.process.notifier import WEBHOOK_QUEUE, Notifier, celery_app, queue_name
+from shared.process.notifier import Notifier, queue_name
 from shared.process.redis_monitor import RedisMonitor
 from shared.settings import Settings
-from shared.store.api_keys import ApiKeyStore
-from shared.store.connection import async_redis, sync_redis
-from shared.store.leases import LeaseStore
+from shared.store.connection import sync_redis
 from shared.store.rights import Process
 from shared.store.server_faults import reason_of
 from shared.store.submissions import SubmissionStore
 from testing.factories import new_job
 from testing.servers import require_program
 from tests.certificates import Authority, Certificate, self_signed
+from tests.integration.ways_to_connect import WAYS
 
 pytestmark = pytest.mark.slow
 
@@ -115,82 +114,16 @@ def _settings(port: int, ca_file: Path | None, host: str = "127.0.0.1") -> Setti
     )
 
 
-# --- Every way in which a process connects ----------------------------------------------------------------------------
-
-
-def _sync(settings: Settings) -> None:
-    with sync_redis(settings.redis) as redis:
-        redis.ping()
-
-
-def _async(settings: Settings) -> None:
-    async def ping() -> None:
-        async with async_redis(settings.redis) as redis:
-            await redis.ping()
-
-    asyncio.run(ping())
-
-
-def _changes(settings: Settings) -> None:
-    async def listen() -> None:
-        store = SubmissionStore.connect(settings)
-        try:
-            assert await anext(aiter(store.changes())) is None
-        finally:
-            await store.close()
-
-    asyncio.run(listen())
-
-
-def _cancels(settings: Settings) -> None:
-    store = LeaseStore.connect(settings)
-    calls = iter([False, True])
-    assert list(store.canceled(lambda: next(calls))) == []
-    store.close()
-
-
-def _keys(settings: Settings) -> None:
-    async def read() -> None:
-        store = ApiKeyStore.connect(settings.redis)
-        try:
-            assert await store.list() == []
-        finally:
-            await store.close()
-
-    asyncio.run(read())
-
-
-def _notification(settings: Settings) -> None:
-    """Through Celery's transport, both ways. A notifier reports no error."""
-    notifier = Notifier(settings.redis)
-    notifier.notify(WEBHOOK_QUEUE, "job")
-    notifier.close()
-    app = celery_app(settings.redis, WEBHOOK_QUEUE)
-    app.conf.broker_transport = notifier._app.conf.broker_transport  # that of consumers waits for a server
-    with app.connection_for_read() as connection, connection.SimpleQueue(WEBHOOK_QUEUE) as queue:
-        assert queue.get(timeout=5).headers["task"] == "maskq.look"
-
-
-_WAYS: dict[str, Callable[[Settings], None]] = {
-    "sync": _sync,
-    "async": _async,
-    "subscription to changes": _changes,
-    "subscription to cancels": _cancels,
-    "API keys": _keys,
-    "notification": _notification,
-}
-
-
-@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_server_with_a_certificate_of_a_private_ca_is_used(tmp_path: Path, authority: Authority, way: str) -> None:
     with _tls_redis(tmp_path / "data", authority.certificate("127.0.0.1")) as port:
-        _WAYS[way](_settings(port, authority.file))
+        WAYS[way](_settings(port, authority.file))
 
 
-@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize("way", WAYS)
 def test_an_impostor_gets_nothing_after_the_handshake(impostor: Impostor, authority: Authority, way: str) -> None:
     with pytest.raises((RedisError, OperationalError)):
-        _WAYS[way](_settings(impostor.port, authority.file))
+        WAYS[way](_settings(impostor.port, authority.file))
     assert impostor.connections > 0
     assert impostor.received == b""
 
@@ -217,7 +150,7 @@ def test_the_reason_against_a_certificate_is_given(
 
 def test_the_host_name_is_verified(tmp_path: Path, authority: Authority) -> None:
     with _tls_redis(tmp_path / "data", authority.certificate("localhost")) as port:
-        for way in _WAYS.values():
+        for way in WAYS.values():
             way(_settings(port, authority.file, "localhost"))
             with pytest.raises((RedisError, OperationalError)):
                 way(_settings(port, authority.file))
