@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager, suppress
 
 from redis.exceptions import RedisError
 from starlette.types import Receive
@@ -14,10 +15,12 @@ from starlette.types import Receive
 from api.auth.caller import Caller
 from api.http.disconnect import until_disconnect
 from api.shares import Shares
+from shared.process.fault_log import FaultLog
 from shared.store.job_state import JobState
 from shared.store.submissions import SubmissionStore
 
 _RETRY_S = 1.0
+"""After an error of Redis."""
 _WAKE_AT_ONCE = 50
 _WAKE_EVERY_S = 0.02
 """If many requests wait for one job, this many are woken at a time, so that others are answered in between."""
@@ -33,6 +36,7 @@ class JobWatcher:
         self._places = Shares(max_waiters, "requests that wait for a job")
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._reads: dict[str, asyncio.Task[JobState]] = {}
+        self._is_listening = False
         self.is_closed = False
         """The process is about to stop: no request should wait any longer."""
 
@@ -97,15 +101,25 @@ class JobWatcher:
         with self.watching(job_id, caller) as changed, _set_on_disconnect(changed, receive) as listening:
             while not self.is_closed and not listening.done():
                 changed.clear()
-                state = await self.read(job_id)
-                if is_enough(state):
-                    return state
                 try:
                     async with asyncio.timeout_at(deadline):
+                        state = await self.read(job_id)
+                        if is_enough(state):
+                            return state
                         await changed.wait()
+                except RedisError:
+                    self.set_again(changed)
+                    await _until(changed, deadline)
                 except TimeoutError:
                     break
         return await self.read(job_id)
+
+    def set_again(self, changed: asyncio.Event) -> None:
+        """Set the event of a request that could not read its job, once Redis may be used again. While nothing is heard
+        from it the event is left alone: it is set with all others as soon as something is."""
+        if self._is_listening:
+            delay_s = _RETRY_S * random.uniform(1, 2)  # noqa: S311 - many requests fail together
+            asyncio.get_running_loop().call_later(delay_s, changed.set)
 
     def close(self) -> None:
         """Wake all waiting requests. They answer with the state they have."""
@@ -115,14 +129,19 @@ class JobWatcher:
 
     async def run(self) -> None:
         """Listen until canceled. While Redis is away no request is woken; when it is back all are."""
+        faults = FaultLog(logger, "no subscription to changes of jobs")
         while True:
             try:
-                async for job_id in self._store.changes():
-                    self._wake(job_id)
+                async with aclosing(self._store.changes()) as changes:
+                    async for job_id in changes:
+                        self._is_listening = True
+                        faults.succeeded()
+                        self._wake(job_id)
             except (RedisError, OSError) as error:
-                logger.warning("no subscription to changes of jobs: %s", type(error).__name__)
+                faults.failed(error)
             except Exception:
                 logger.exception("no subscription to changes of jobs")
+            self._is_listening = False
             await asyncio.sleep(_RETRY_S)
 
     def _wake(self, job_id: str | None) -> None:
@@ -133,6 +152,13 @@ class JobWatcher:
         loop = asyncio.get_running_loop()
         for number, event in enumerate({event for group in groups for event in group}):
             loop.call_later(number // _WAKE_AT_ONCE * _WAKE_EVERY_S, event.set)
+
+
+async def _until(changed: asyncio.Event, deadline: float) -> None:
+    """Return when the event is set, or at the deadline."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline):
+            await changed.wait()
 
 
 @contextmanager

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import Self
 
 from redis.exceptions import RedisError
 
-from shared.domain.webhook import Attempt
+from shared.domain.webhook import Attempt, DeliveryState
 from shared.outbound import Outbound
 from shared.process.failpoints import failpoint
 from shared.settings import Settings, WebhookSettings
-from shared.store.deliveries import DeliveryLease, DeliveryStore
+from shared.store.deliveries import DeliveryLease, DeliveryStore, Verdict
+from shared.store.server_faults import reason_of
 from shared.store.webhook_secrets import WebhookSecretStore
 from webhooks.schedule import verdict_after
 from webhooks.sender import ReceiverResponse, Sender
@@ -35,6 +37,13 @@ class AttemptRunner:
         self._outbound = outbound
         self._sender = Sender(outbound, settings.webhook_timeout_s)
         self._settings = settings
+        self._unrecorded = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the store could not be told of an attempt yet. Then no delivery should be claimed: it could be that
+        one, whose lease has ended meanwhile."""
+        return self._unrecorded > 0
 
     @classmethod
     def connect(cls, settings: Settings, store: DeliveryStore) -> Self:
@@ -59,26 +68,33 @@ class AttemptRunner:
             response = await self._sender.send(lease, secrets)
             failpoint("webhooks.sent")
             await self._record(lease, response, time.monotonic() - begin)
-        except (RedisError, TimeoutError) as error:
+        except RedisError as error:
             logger.warning("%s: not delivered, the store does not answer: %s", lease.subject.id, type(error).__name__)
         except Exception:
             logger.exception("%s: the delivery failed; it will be attempted again", lease.subject.id)
 
     async def _record(self, lease: DeliveryLease, response: ReceiverResponse, duration_s: float) -> None:
-        """Record the outcome. While the store does not answer this is repeated, but only for `webhook_timeout_s`: then
-        the lease ends, and the delivery is due again."""
+        """Record the outcome. While the store does not answer this is repeated: meanwhile nobody can claim the
+        delivery, although its lease may end."""
         verdict = verdict_after(response, lease.attempts, self._settings.webhook_retries_s)
         attempt = Attempt(
             at_ms=lease.claimed_at_ms, duration_s=round(duration_s, 3), status=response.status, error=response.error
         )
-        async with asyncio.timeout(self._settings.webhook_timeout_s):
+        state = await self._recorded(lease, attempt, verdict)
+        outcome = response.status or response.error
+        logger.info("%s: webhook %s (%s)", lease.subject.id, state or "claimed by another", outcome)
+
+    async def _recorded(self, lease: DeliveryLease, attempt: Attempt, verdict: Verdict) -> DeliveryState | None:
+        """What the store returns once it answers. The first error makes this runner be behind until then."""
+        try:
+            return await self._store.record(lease, attempt, verdict)
+        except RedisError as error:
+            logger.warning("%s: not recorded yet: %s", lease.subject.id, reason_of(error))
+        self._unrecorded += 1
+        try:
             while True:
-                try:
-                    state = await self._store.record(lease, attempt, verdict)
-                except RedisError as error:
-                    logger.warning("%s: not recorded yet: %s", lease.subject.id, type(error).__name__)
-                    await asyncio.sleep(_RECORD_RETRY_S)
-                else:
-                    outcome = response.status or response.error
-                    logger.info("%s: webhook %s (%s)", lease.subject.id, state or "claimed by another", outcome)
-                    return
+                await asyncio.sleep(_RECORD_RETRY_S)
+                with suppress(RedisError):
+                    return await self._store.record(lease, attempt, verdict)
+        finally:
+            self._unrecorded -= 1

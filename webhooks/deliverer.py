@@ -10,6 +10,7 @@ from typing import Self
 from redis.exceptions import RedisError
 
 from shared.domain.fair_share import is_within_share
+from shared.process.fault_log import FaultLog
 from shared.process.identity import process_name
 from shared.process.notifier import POLL_S
 from shared.settings import LivenessSettings, Settings, WebhookSettings
@@ -37,6 +38,7 @@ class Deliverer:
         """The same, of each client."""
         self._awake = asyncio.Event()
         self._is_stopping = False
+        self._faults = FaultLog(logger, "no further deliveries for now")
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
@@ -66,12 +68,16 @@ class Deliverer:
         self._awake.set()
 
     async def _send_heartbeats(self) -> None:
+        faults = FaultLog(logger, "no heartbeat")
         while True:
+            pause_s = self._liveness.heartbeat_s
             try:
                 await self._store.heartbeat(process_name())
+                faults.succeeded()
             except RedisError as error:
-                logger.warning("heartbeat failed, the store does not answer: %s", type(error).__name__)
-            await asyncio.sleep(self._liveness.heartbeat_s)
+                faults.failed(error)
+                pause_s = min(pause_s, POLL_S)
+            await asyncio.sleep(pause_s)
 
     async def _sleep(self) -> None:
         try:
@@ -81,15 +87,20 @@ class Deliverer:
 
     async def _claim_due(self) -> None:
         try:
-            while not self._is_stopping and len(self._in_progress) < self._webhooks.webhook_concurrency:
+            while not self._is_stopping and self._has_room:
                 lease = await self._store.claim(self._full_hosts(), self._full_clients())
+                self._faults.succeeded()
                 if lease is None:
                     return
                 self._start(lease)
         except RedisError as error:
-            logger.warning("no further deliveries for now, the store does not answer: %s", type(error).__name__)
+            self._faults.failed(error)
         except Exception:
             logger.exception("could not claim a delivery")
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._in_progress) < self._webhooks.webhook_concurrency and not self._attempts.is_behind
 
     def _full_hosts(self) -> list[str]:
         limit = self._webhooks.webhook_host_concurrency

@@ -89,11 +89,14 @@ class JobRunner:
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
         """Store the outcome. While the store does not respond the job stays in flight, and the request is repeated."""
         failpoint("worker.finishing")
+        has_failed = False
         while not claim.is_dropped:
             try:
-                stored = self._store.finish(claim.lease, outcome)
+                stored = self._store.finish(claim.lease, outcome, is_repeated=has_failed)
             except RedisError as error:
-                logger.warning("not stored yet: %s", type(error).__name__)
+                if not has_failed:
+                    logger.warning("not stored yet: %s", type(error).__name__)
+                has_failed = True
                 time.sleep(_FINISH_RETRY_S)
             else:
                 self._record_finished(claim, outcome, is_stored=stored)

@@ -74,6 +74,10 @@ class ProcessLocks:
                     act(record)
                     _remove(path, file)
 
+    def running(self) -> list[str]:
+        """Ids of the workers that hold their locks: they have started, and not ended."""
+        return [path.name for path in self._files() if _is_held(path)]
+
     def close(self) -> None:
         """Free the own lock: this worker has no more jobs. The next visitor removes the file."""
         if self._own is not None:
@@ -102,6 +106,11 @@ class ProcessLocks:
             return [path for path in self._folder.iterdir() if not path.name.startswith(".")]
         except OSError:
             return []  # no worker has had a lock here, or none can
+
+
+def _is_held(path: Path) -> bool:
+    with _lock_of_another(path) as file:
+        return file is None and path.exists()
 
 
 @contextmanager

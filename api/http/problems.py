@@ -28,6 +28,7 @@ from shared.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from shared.store.server_faults import reason_of
 
 MEDIA_TYPE = "application/problem+json"
 _CHALLENGES: dict[type[MaskqError], str] = {
@@ -98,7 +99,7 @@ async def _on_maskq_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
-    logger.warning("the store failed: %s", type(error).__name__)
+    logger.warning("%s %s: the store does not answer: %s", request.method, request.url.path, reason_of(error))
     if isinstance(error, OutOfMemoryError):
         return problem_response(request, StoreFull("the store's memory is full; nothing was changed; try again later"))
     return problem_response(request, StoreUnavailable("the change was made in full or not at all; try again"))

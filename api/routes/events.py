@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
@@ -88,23 +89,33 @@ class _Stream:
         self._time_is_up = False
 
     async def events(self, job_id: str) -> AsyncIterator[bytes]:
-        """The bytes of the stream. It ends if the caller's key is revoked, its link ends, Redis fails or the process
-        stops; the client then reconnects."""
+        """The bytes of the stream. It ends if the caller's key is revoked, its link ends or the process stops; the
+        client then reconnects. While Redis cannot be used, it is silent."""
         try:
             with self._watcher.watching(job_id, self._caller) as changed:
                 while not self._is_over:
                     changed.clear()
-                    state = await self._watcher.read(job_id)
-                    await require_valid(self._caller, self._services)
-                    if state.job.version != self._seen:
+                    state = await self._state(job_id, changed)
+                    if state is not None and state.job.version != self._seen:
                         yield self._event(state)
-                    if state.job.status.is_terminal:
+                    if state is not None and state.job.status.is_terminal:
                         return
                     while not self._is_over and not await self._changed_before_ping(changed):
-                        await require_valid(self._caller, self._services)
+                        with suppress(RedisError):
+                            await require_valid(self._caller, self._services)
                         yield KEEPALIVE_COMMENT
-        except (RedisError, MaskqError):
+        except MaskqError:
             return
+
+    async def _state(self, job_id: str, changed: asyncio.Event) -> JobState | None:
+        """The job, if this caller may still see it. None while Redis cannot be used: `changed` is set again."""
+        try:
+            state = await self._watcher.read(job_id)
+            await require_valid(self._caller, self._services)
+        except RedisError:
+            self._watcher.set_again(changed)
+            return None
+        return state
 
     @property
     def _is_over(self) -> bool:

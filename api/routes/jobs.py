@@ -15,7 +15,7 @@ from api.http.public_address import base_url
 from api.job_response import add_job_headers, answered_view, job_view
 from shared.domain.job import MAX_REF_CHARS, JobStatus
 from shared.domain.views import JobPage, JobView
-from shared.errors import InvalidField, JobEnded, MaskqError, ScopeMissing, ServerBusy, ShareExceeded
+from shared.errors import InvalidField, JobDeleted, JobEnded, MaskqError, ScopeMissing, ServerBusy, ShareExceeded
 from shared.store.job_list import CURSOR, JobFilter
 from shared.store.job_state import JobState
 
@@ -95,7 +95,8 @@ async def read_job(
 @router.delete("/{job_id}", operation_id="delete_job", status_code=204, responses=problems(*OWN_JOB_ERRORS))
 async def delete_job(state: OwnJobToChange, services: ServicesDep) -> None:
     """Remove a job in any state, with its image, its result and its webhook. One that has not ended is canceled."""
-    await services.store.delete(state.job.id)
+    with suppress(JobDeleted):  # a moment ago: by this request, if it was sent to Redis again
+        await services.store.delete(state.job.id)
 
 
 @router.post(
@@ -107,7 +108,8 @@ async def delete_job(state: OwnJobToChange, services: ServicesDep) -> None:
 async def cancel_job(state: OwnJobToChange, request: Request, services: ServicesDep, caller: Submitter) -> JobView:
     """Cancel a job that has not ended. It will never have a result."""
     status = await services.store.cancel(state.job.id)
-    if status.is_terminal:
+    is_canceled_now = status == JobStatus.CANCELED and not state.job.status.is_terminal  # the script may run twice
+    if status.is_terminal and not is_canceled_now:
         raise JobEnded(f"it {status} before it could be canceled" if status != "canceled" else "it was canceled before")
     with suppress(MaskqError, RedisError):  # it is canceled, even if it cannot be read now
         state = await services.store.read(state.job.id, with_result=False)

@@ -9,6 +9,10 @@ from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
+from shared.process.fault_log import FaultLog
+
+_RETRY_S = 1.0
+"""After an error of Redis, if the period is not shorter. So leases are renewed soon after a failover."""
 _JITTER = 0.2
 """Periods vary by this share, so that processes that started together do not act at the same moments."""
 
@@ -17,10 +21,11 @@ logger = logging.getLogger(__name__)
 
 class PeriodicTask:
     """A thread that calls `act` at once and then every `period_s` until stopped. A failure is logged; the next call is
-    the retry."""
+    the retry, and comes sooner if Redis has failed."""
 
     def __init__(self, name: str, period_s: float, act: Callable[[], object]) -> None:
         self._name = name
+        self._faults = FaultLog(logger, f"{name}: not done")
         self._period_s = period_s
         self._act = act
         self._stopped = threading.Event()
@@ -35,12 +40,17 @@ class PeriodicTask:
         self._thread.join()
 
     def _loop(self) -> None:
-        while True:
-            try:
-                self._act()
-            except RedisError as error:
-                logger.warning("%s: the store does not answer: %s", self._name, type(error).__name__)
-            except Exception:
-                logger.exception("%s failed; it will be retried", self._name)
-            if self._stopped.wait(self._period_s * random.uniform(1 - _JITTER, 1 + _JITTER)):  # noqa: S311
-                return
+        while not self._stopped.wait(self._act_once() * random.uniform(1 - _JITTER, 1 + _JITTER)):  # noqa: S311
+            pass
+
+    def _act_once(self) -> float:
+        """Act. Returns the seconds until the next call."""
+        try:
+            self._act()
+            self._faults.succeeded()
+        except RedisError as error:
+            self._faults.failed(error)
+            return min(self._period_s, _RETRY_S)
+        except Exception:
+            logger.exception("%s failed; it will be retried", self._name)
+        return self._period_s

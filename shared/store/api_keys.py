@@ -112,7 +112,9 @@ class ApiKeyStore:
     async def revoke(self, key_id: str) -> bool:
         """Remove a key, from the next request on. Its jobs stay. Returns False if there is no such key."""
         found = [sha256 for sha256, key in (await self._by_fingerprint()).items() if key.id == key_id]
-        return bool(found) and bool(await self._redis.hdel(key_names.API_KEYS, *found))
+        if found:
+            await self._redis.hdel(key_names.API_KEYS, *found)  # sent again, it finds none: the answer was lost
+        return bool(found)
 
     async def _by_fingerprint(self) -> dict[str, ApiKey]:
         records = cast(dict[bytes, bytes], await self._redis.hgetall(key_names.API_KEYS))

@@ -26,6 +26,8 @@ class KeyName:
         return f"local function {function}({values}) return {name.removesuffix(' .. ' + repr(''))} end"
 
 
+UNUSED = "maskq:unused"
+"""Nothing writes it. Every process may, and so finds out whether the server takes writes."""
 CHANGES = "maskq:changes"
 """Channel: the id of a job, after each of its transitions."""
 CANCELED = "maskq:canceled"

@@ -21,6 +21,7 @@ from shared.store.liveness import liveness_window_s
 from shared.store.lua_script import SyncScript
 from shared.store.records import job_from_hash, named_values, text
 from shared.store.retention import retention_arguments
+from shared.store.subscription import sync_messages
 
 _MAX_LOSSES_ALONE = 3
 """A job fails after it lost so many workers while it ran alone: it must be the cause."""
@@ -140,8 +141,9 @@ class LeaseStore:
         """Whoever submits the next job must notify this worker. Returns False, and changes nothing, if a job waits."""
         return bool(self._fall_asleep(model=model_id, worker=worker_id)["is_asleep"])
 
-    def finish(self, lease: Lease, outcome: Outcome) -> bool:
-        """Store how a job ended. Returns False, and stores nothing, if the lease is stale."""
+    def finish(self, lease: Lease, outcome: Outcome, *, is_repeated: bool = False) -> bool:
+        """Store how a job ended. Returns False, and stores nothing, if the lease is stale. `is_repeated`: an earlier
+        call failed, and may have stored it; then that counts."""
         metrics = {"model_s": outcome.model_s, "batch_size": outcome.batch_size}
         found = self._finish(
             id=lease.job.id,
@@ -154,9 +156,10 @@ class LeaseStore:
             result_cache_s=max(1, self._settings.retention.result_cache_s),
             **self._retention,
         )
-        if found["is_finished"] and outcome.failure:
+        is_finished = bool(found["is_finished"] or (is_repeated and found.get("was_finished")))
+        if is_finished and outcome.failure:
             self._remove_images([lease.job.id])
-        return bool(found["is_finished"])
+        return is_finished
 
     def release(self, lease: Lease) -> bool:
         """Queue a job again as if it had not been claimed. Returns False if the lease is stale."""
@@ -202,11 +205,7 @@ class LeaseStore:
 
     def canceled(self, is_stopped: Callable[[], bool]) -> Iterator[str]:
         """The id of each job that is canceled, until `is_stopped` returns true or the connection ends."""
-        with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
-            channel.subscribe(key_names.CANCELED)
-            while not is_stopped():
-                if message := channel.get_message(timeout=_LISTEN_S):
-                    yield text(message["data"])
+        return sync_messages(self._redis, key_names.CANCELED, is_stopped, _LISTEN_S)
 
     def live_workers(self, model_id: str) -> list[str]:
         """Ids of the workers of this model whose last heartbeat is within the liveness window."""

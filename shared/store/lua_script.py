@@ -31,7 +31,7 @@ Reply: TypeAlias = dict[str, Any]
 _PARAMETER = re.compile(r"^---@param (\w+)(\??) (\S+)", re.MULTILINE)
 _DEFINITION = re.compile(r"^local (?:function )?(\w+)(?:.*\n)(?:(?!^(?:local|--)).*\n)*", re.MULTILINE)
 """A function or a constant of `common.lua`, which begins at the start of a line."""
-_IN_EVERY_SCRIPT = ("present", "elements_from", "flat")
+_IN_EVERY_SCRIPT = ("present", "elements_from", "flat", "require_primary")
 """What the code around a script uses."""
 _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str, bytes),
@@ -111,12 +111,13 @@ class LuaScript:
 
     @property
     def source(self) -> str:
-        """The whole script: it reads `args` from ARGV and returns the named results as a flat list.
+        """The whole script: it reads `args` from ARGV and returns the named results as a flat list. On a server that is
+        no primary it fails, also if it would only read there.
 
         Raises:
             KeyError: an argument is declared with an unknown type.
         """
-        return f"{self.function}\nreturn flat(run({self.arguments_table(1)}))"
+        return f"{self.function}\nrequire_primary()\nreturn flat(run({self.arguments_table(1)}))"
 
     def arguments_table(self, first: int) -> str:
         """Lua code for the table `args`, whose arguments begin at the index `first` of ARGV."""

@@ -19,9 +19,8 @@ from shared.store.lua_script import SyncScript, lua_source
 _ANY = "unused"
 """Stands for the id, the model or the owner in the name of a key."""
 _CHANNELS = {"CHANGES": key_names.CHANGES, "CANCELED": key_names.CANCELED}
-UNUSED_KEY = "maskq:unused"
-"""A key that nothing writes. Every process may."""
-_EVERY = frozenset({"EVALSHA", "INFO", "PING", "SCRIPT LOAD", "SETRANGE"})
+UNUSED_KEY = key_names.UNUSED
+_EVERY = frozenset({"DEL", "EVALSHA", "INFO", "PING", "SCRIPT LOAD", "SETRANGE"})
 """Commands of every process: to run scripts, and to see whether the server can be used."""
 _NOTIFY = frozenset({"MULTI", "EXEC", "SADD", "SMEMBERS", "LPUSH", "LLEN", "EXISTS"})
 _CONSUME = _NOTIFY | {"BRPOP"}
@@ -67,7 +66,7 @@ class Rights:
         The scripts only read the keys that are in `read`."""
         code = "".join(_code(script) for script in scripts.split())
         used = set(re.findall(r"\w+", code))
-        in_scripts = set(re.findall(r"redis\.call\('(\w+)'", code))
+        in_scripts = set(re.findall(r"redis\.p?call\('(\w+)'", code))
         keys = {_sample(value) for name, value in vars(key_names).items() if _lua_name(name) in used - set(_CHANNELS)}
         published = {channel for constant, channel in _CHANNELS.items() if constant in used}
         all_written = {UNUSED_KEY, *keys, *written} - read
@@ -146,7 +145,7 @@ class Process(Enum):
 
     FRONT_END = Rights.of(
         "front end",
-        scripts="admit begin_batch cancel close_batch delete list live read read_batch reap redeliver submit",
+        scripts="admit begin_batch cancel close_batch delete list live ping read read_batch reap redeliver submit",
         commands=_NOTIFY | _words("GET HGETALL HMGET LRANGE SUBSCRIBE TIME ZCARD ZCOUNT ZRANGE ZSCORE"),
         read={
             key_names.API_KEYS,
@@ -159,7 +158,7 @@ class Process(Enum):
     )
     WORKER = Rights.of(
         "worker",
-        scripts="claim fall_asleep finish heartbeat live reap release",
+        scripts="claim fall_asleep finish heartbeat live ping reap release",
         commands=_CONSUME | _words("BLPOP HMGET SREM SUBSCRIBE TIME ZREM"),
         read=set(),
         written={*_BINDINGS, *_QUEUES},

@@ -39,7 +39,10 @@ _STATES_BY_CODE = {
     "MISCONF": "it cannot write to its disk (MISCONF)",
     "NOREPLICAS": "it has too few replicas to take writes (NOREPLICAS)",
     "BUSY": "it is busy with a script (BUSY)",
+    "UNKILLABLE": "it is busy with a script (UNKILLABLE)",
+    "CLUSTERDOWN": "its cluster is down (CLUSTERDOWN)",
 }
+_TOO_MANY_CLIENTS = "max number of clients"
 
 
 def require_healing(error: RedisError, settings: RedisSettings) -> None:
@@ -55,7 +58,14 @@ def require_healing(error: RedisError, settings: RedisSettings) -> None:
         raise ConfigurationError(f"REDIS_URL: {failed} {fault}") from None
 
 
-def reason_of(error: RedisError) -> str:
+def public_reason_of(error: RedisError) -> str:
+    """The same as `reason_of`, without words of the server that maskq does not know."""
+    reason = reason_of(error)
+    is_known = not isinstance(error, ResponseError) or reason != _one_line(error)
+    return reason if is_known else f"it answers with an error ({reason.partition(' ')[0]})"
+
+
+def reason_of(error: Exception) -> str:
     """Why the server cannot be used now, in a few words for a log."""
     if failed := no_primary(error):
         cause = failed.__cause__
@@ -71,6 +81,8 @@ def reason_of(error: RedisError) -> str:
             return "no address is known for this name"
         if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
             return os.strerror(cause.errno)
+    if _TOO_MANY_CLIENTS in str(error):
+        return "it has too many clients"
     if isinstance(error, AuthenticationError | AuthorizationError):
         return _refused_login(str(error))
     if isinstance(error, RedisTimeoutError) or any(isinstance(cause, TimeoutError) for cause in causes(error)):
@@ -79,8 +91,12 @@ def reason_of(error: RedisError) -> str:
 
 
 def _response(error: ResponseError) -> str:
-    text = " ".join(str(error).split())
+    text = _one_line(error)
     return _STATES_BY_CODE.get(text.partition(" ")[0], text)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _lasting_fault(error: RedisError) -> str:

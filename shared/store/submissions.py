@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Self, cast
 
@@ -35,6 +35,7 @@ from shared.store.records import text
 from shared.store.retention import retention_arguments
 from shared.store.stats import LedgerStats, read_stats
 from shared.store.store_memory import FULL_SHARE, MemorySample, StoreMemory
+from shared.store.subscription import messages
 
 _SAMPLE_S = 1.0
 """How long a look at a model's workers stays valid."""
@@ -68,6 +69,7 @@ class SubmissionStore:
         self._cancel = AsyncScript(redis, "cancel")
         self._delete = AsyncScript(redis, "delete")
         self._live = AsyncScript(redis, "live")
+        self._ping = AsyncScript(redis, "ping")
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
@@ -218,15 +220,13 @@ class SubmissionStore:
 
     async def stats(self, model_id: str) -> LedgerStats:
         """Numbers of jobs, ages and counters of this model, for metrics."""
+        await self._ping(channel=None)
         return await read_stats(self._redis, model_id, self._liveness_window_s)
 
-    async def changes(self) -> AsyncIterator[str | None]:
-        """The id of a job after each transition, until the connection ends. The first item is None: it is sent once no
-        further transition can be missed."""
-        async with self._redis.pubsub() as channel:
-            await channel.subscribe(key_names.CHANGES)
-            async for message in channel.listen():
-                yield message["data"].decode() if message["type"] == "message" else None
+    def changes(self) -> AsyncGenerator[str | None, None]:
+        """The id of a job after each transition, until the connection ends or its server is no primary. The first item
+        is None: it is sent once no further transition can be missed."""
+        return messages(self._redis, key_names.CHANGES)
 
     def _require_accepted(self, reply: Reply) -> None:
         match text(reply["outcome"]):

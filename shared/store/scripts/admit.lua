@@ -23,7 +23,8 @@ local allowance = interval * key.burst * args.times
 local rate = rate_key(key.id, args.kind)
 local cost = interval * args.cost
 local now = now_us()
-local used_until = math.max(now, tonumber(redis.call('GET', rate) or 0))
+-- At most a whole burst ahead, which is more only if the clock of this server is behind that of an earlier primary.
+local used_until = math.max(now, math.min(now + allowance, tonumber(redis.call('GET', rate) or 0)))
 local wait = used_until + cost - allowance - now
 if wait <= 0 and cost > 0 then
     used_until = used_until + cost

@@ -1,5 +1,16 @@
 -- Functions for all scripts. `key_names.py` is put in front of them. Times are those of the server's clock.
 
+-- Fails on a server that is no primary, or may have been replaced by another one: what it has may be old, and what it
+-- lacks may exist. Removing a key that nobody writes changes nothing, and only a primary does it. It does it also while its
+-- memory or its disk is full: then its data can still be read.
+local function require_primary()
+    local reply = redis.pcall('DEL', UNUSED)
+    local code = type(reply) == 'table' and reply.err and reply.err:match('^-?(%u+)')
+    if code == 'READONLY' or code == 'NOREPLICAS' then
+        error(reply)
+    end
+end
+
 local function now_us()
     local time = redis.call('TIME')
     return time[1] * 1000000 + time[2]

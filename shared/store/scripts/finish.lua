@@ -10,11 +10,14 @@
 ---@param retention_s number  seconds from the job's end until it expires
 ---@param image_retention_s number  seconds from the job's end until its image expires
 ---@param tombstone_s number  seconds from the job's expiry until that of its tombstone
--- Returns `is_finished`: false if the job was canceled, claimed by another worker, or has ended.
+-- Returns `is_finished`: false if the job was canceled, claimed by another worker, or has ended; and `was_finished`: whether
+-- this claim has ended it so before.
 
 local id = args.id
 if not is_claimed_with(id, args.fence) then
-    return {is_finished = false}
+    local job = redis.call('HMGET', job_key(id), 'status', 'fence', 'error')
+    local is_same = job[1] == args.status and tonumber(job[2]) == args.fence and (job[3] or nil) == args.error
+    return {is_finished = false, was_finished = is_same}
 end
 if args.result then
     redis.call('SET', result_key(id), args.result)

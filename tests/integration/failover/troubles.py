@@ -1,0 +1,221 @@
+"""What goes wrong with a real server, and how it is mended: each gives its real error."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from local.broker import free_port
+from testing.servers import require_program
+from tests.integration.failover.server import Server
+
+_SLOW_LOAD = ("--key-load-delay", "100", "--aof-use-rdb-preamble", "no")
+_LOADED_COMMANDS = 30_000
+
+
+@contextmanager
+def _replica(server: Server) -> Iterator[None]:
+    server.admin.replicaof("127.0.0.1", str(free_port()))
+    yield
+    server.admin.replicaof("NO", "ONE")
+
+
+@contextmanager
+def _replica_without_data(server: Server) -> Iterator[None]:
+    server.admin.config_set("replica-serve-stale-data", "no")
+    with _replica(server):
+        yield
+
+
+@contextmanager
+def _too_few_replicas(server: Server) -> Iterator[None]:
+    server.admin.config_set("min-replicas-to-write", "1")
+    yield
+    server.admin.config_set("min-replicas-to-write", "0")
+
+
+@contextmanager
+def _full_memory(server: Server) -> Iterator[None]:
+    server.admin.config_set("maxmemory", "1")
+    yield
+    server.admin.config_set("maxmemory", "0")
+
+
+@contextmanager
+def _unwritable_disk(server: Server) -> Iterator[None]:
+    (server.folder / "dump.rdb").mkdir()  # an RDB can then not be renamed to it, not even by root
+    server.admin.config_set("save", "1 0")
+    server.admin.bgsave()
+    server.until(lambda: server.admin.info("persistence")["rdb_last_bgsave_status"] != "ok")
+    yield
+    server.admin.config_set("save", "")
+    (server.folder / "dump.rdb").rmdir()
+
+
+@contextmanager
+def _loading(server: Server) -> Iterator[None]:
+    with server.admin.pipeline(transaction=False) as batch:
+        for number in range(_LOADED_COMMANDS):
+            batch.set("maskq:unused:loaded", number)
+        batch.delete("maskq:unused:loaded")
+        batch.execute()
+    server.restart(*_SLOW_LOAD)  # it answers between the commands that it loads, for some 5 s
+    yield
+    server.wait()
+
+
+@contextmanager
+def _no_writing(server: Server) -> Iterator[None]:
+    server.admin.execute_command("ACL", "SETUSER", "maskq", "-@write", "-evalsha")
+    yield
+    server.let_in()
+
+
+@contextmanager
+def _nothing_allowed(server: Server) -> Iterator[None]:
+    server.admin.execute_command("ACL", "SETUSER", "maskq", "nocommands", "resetkeys", "resetchannels")
+    yield
+    server.let_in()
+
+
+@contextmanager
+def _shut_out(server: Server) -> Iterator[None]:
+    server.admin.execute_command("ACL", "SETUSER", "maskq", "off")
+    server.disconnect_clients()
+    yield
+    server.let_in()
+
+
+@contextmanager
+def _endless_script(server: Server) -> Iterator[None]:
+    with _script(server, "while true do end"):
+        yield
+        server.admin.script_kill()
+
+
+@contextmanager
+def _writing_script(server: Server) -> Iterator[None]:
+    """It cannot be killed: UNKILLABLE."""
+    with _script(server, "redis.call('SET', 'maskq:unused', 1) redis.call('DEL', 'maskq:unused') "
+                         "local begin = os.clock() while os.clock() < begin + 3 do end"):  # fmt: skip
+        yield
+    server.wait()
+
+
+@contextmanager
+def _script(server: Server, code: str) -> Iterator[None]:
+    server.admin.config_set("busy-reply-threshold", "100")
+    login = ["--user", "operator", "--pass", "secret", "--no-auth-warning"]
+    command = [require_program("redis-cli"), "-p", str(server.port), *login, "EVAL", code, "0"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield
+    process.wait(20)
+
+
+@contextmanager
+def _too_many_clients(server: Server) -> Iterator[None]:
+    server.admin.ping()
+    server.admin.config_set("maxclients", "1")
+    server.disconnect_clients()
+    yield
+    server.admin.config_set("maxclients", "10000")
+
+
+@contextmanager
+def _restarted_with(server: Server, *options: str) -> Iterator[None]:
+    server.restart(*options)
+    yield
+    server.restart()
+    server.wait()
+
+
+def _cluster(server: Server) -> AbstractContextManager[None]:
+    return _restarted_with(server, "--cluster-enabled", "yes")
+
+
+def _without_scripts(server: Server) -> AbstractContextManager[None]:
+    return _restarted_with(server, "--rename-command", "EVALSHA", "")
+
+
+@contextmanager
+def _away(server: Server) -> Iterator[None]:
+    server.kill()
+    yield
+    server.start()
+    server.wait()
+
+
+@contextmanager
+def _frozen(server: Server) -> Iterator[None]:
+    server.freeze()
+    yield
+    server.thaw()
+
+
+@contextmanager
+def _paused(server: Server) -> Iterator[None]:
+    server.admin.execute_command("CLIENT", "PAUSE", "60000", "ALL")
+    yield
+    server.admin.execute_command("CLIENT", "UNPAUSE")
+
+
+@contextmanager
+def _disconnected(server: Server) -> Iterator[None]:
+    server.disconnect_clients()
+    yield
+
+
+@contextmanager
+def _unblocked(server: Server) -> Iterator[None]:
+    server.until(lambda: _blocked(server))
+    for client in _blocked(server):
+        server.admin.execute_command("CLIENT", "UNBLOCK", client, "ERROR")
+    yield
+
+
+def _blocked(server: Server) -> list[str]:
+    return [client["id"] for client in server.clients() if client["cmd"] == "brpop"]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """One kind of trouble."""
+
+    happens: Callable[[Server], AbstractContextManager[None]]
+    """The server has it while this context lasts."""
+    reason: str = ""
+    """What `/readyz` says. Empty: it is ready."""
+    refusal: str = "store_unavailable"
+    """Type of the error with which jobs are refused. Empty: they are not."""
+    is_silent: bool = False
+    """Whether the server answers nothing at all, so that each request takes until a timeout."""
+
+    @property
+    def has_primary(self) -> bool:
+        """Whether what the server has can be read."""
+        return not self.reason
+
+
+TROUBLES = {
+    "READONLY": Trouble(_replica, "it is a replica, which takes no writes (READONLY)"),
+    "MASTERDOWN": Trouble(_replica_without_data, "it is a replica without a primary (MASTERDOWN)"),
+    "NOREPLICAS": Trouble(_too_few_replicas, "it has too few replicas to take writes (NOREPLICAS)"),
+    "LOADING": Trouble(_loading, "it is loading its data"),
+    "OOM": Trouble(_full_memory, refusal="store_full"),
+    "MISCONF": Trouble(_unwritable_disk),
+    "NOPERM": Trouble(_nothing_allowed, "its user lacks a right (NOPERM)"),
+    "NOPERM for writing": Trouble(_no_writing, "its user lacks a right (NOPERM)"),
+    "WRONGPASS": Trouble(_shut_out, "does not accept this user and password (WRONGPASS)"),
+    "BUSY": Trouble(_endless_script, "it is busy with a script (BUSY)"),
+    "UNKILLABLE": Trouble(_writing_script, "it is busy with a script (BUSY)"),
+    "CLUSTERDOWN": Trouble(_cluster, "its cluster is down (CLUSTERDOWN)"),
+    "unknown error": Trouble(_without_scripts, "it answers with an error"),
+    "too many clients": Trouble(_too_many_clients, "it has too many clients"),
+    "refused connection": Trouble(_away, "Connection refused"),
+    "frozen": Trouble(_frozen, "no answer in time", is_silent=True),
+    "CLIENT PAUSE": Trouble(_paused, "no answer in time", is_silent=True),
+    "CLIENT KILL": Trouble(_disconnected, refusal=""),
+    "UNBLOCKED": Trouble(_unblocked, refusal=""),
+}
