@@ -17,13 +17,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background so. The processes of tests would inherit it, and never hear Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_SERVERS = {"valkey": embedded_broker, "redis": system_redis}
+SERVERS = {"valkey": embedded_broker, "redis": system_redis}
 
 
-@pytest.fixture(scope="session", params=_SERVERS)
+@pytest.fixture(scope="session", params=SERVERS)
 def any_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of each kind of server that maskq supports: a test runs once for each."""
-    with _SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as url:
+    with SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as url:
         yield url
 
 

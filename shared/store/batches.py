@@ -121,11 +121,12 @@ def closed_batch(reason: str) -> MaskqError:
 def _batch_from_reply(batch_id: str, reply: Reply) -> Batch:
     if not reply:
         raise BatchNotFound("no batch has this id, or it has expired")
-    found = zip(reply["indexes"], map(text, reply["parts"]), map(text, reply["statuses"]), strict=True)
-    parts = sorted((index, *part.split(" ", 1), status) for index, part, status in found)
+    lists = (reply["indexes"], map(text, reply["parts"]), map(text, reply["statuses"]), map(text, reply["versions"]))
+    parts = sorted((index, *part.split(" ", 1), *state) for index, part, *state in zip(*lists, strict=True))
     return batch_from_hash(batch_id, named_values(reply["record"])).model_copy(
         update={
-            "jobs": [BatchJob(index=index, id=job_id, status=status) for index, job_id, _, status in parts],
-            "fingerprints": {index: fingerprint for index, _, fingerprint, _ in parts},
+            "jobs": [BatchJob(index=index, id=job_id, status=status) for index, job_id, _, status, _ in parts],
+            "fingerprints": {index: fingerprint for index, _, fingerprint, *_ in parts},
+            "versions": {index: version for index, *_, version in parts},
         }
     )

@@ -19,6 +19,7 @@ from shared.errors import NothingToDeliver
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.connection import async_redis
+from shared.store.fence_token import new_nonce
 from shared.store.liveness import liveness_window_s
 from shared.store.lua_script import AsyncScript
 from shared.store.records import batch_from_hash, job_from_hash, named_values, text
@@ -34,7 +35,7 @@ class DeliveryLease:
     subject: Job | Batch
     """What has ended."""
     webhook: Webhook
-    fence: int
+    token: str
     """The fence token of the claim."""
     attempts: int
     """Attempts before this one, since the delivery was first due or its client last requested it again."""
@@ -85,7 +86,7 @@ class DeliveryStore:
     async def claim(self, full_hosts: Collection[str], full_clients: Collection[str] = ()) -> DeliveryLease | None:
         """Claim the first due delivery to none of `full_hosts` and of none of `full_clients`; None if there is none."""
         full = [*full_hosts, *full_clients]
-        found = await self._claim(lease_ms=self._lease_ms, hosts_count=len(full_hosts), full=full)
+        found = await self._claim(lease_ms=self._lease_ms, nonce=new_nonce(), hosts_count=len(full_hosts), full=full)
         if not found:
             return None
         record = named_values(found["record"])
@@ -93,7 +94,7 @@ class DeliveryStore:
         return DeliveryLease(
             subject,
             cast(Webhook, subject.webhook),
-            fence=found["fence"],
+            token=text(found["token"]),
             attempts=found["attempts"],
             claimed_at_ms=found["now_ms"],
         )
@@ -103,7 +104,7 @@ class DeliveryStore:
         expire before the next attempt. Returns None, and records nothing, if the claim is stale."""
         found = await self._record_attempt(
             id=lease.subject.id,
-            fence=lease.fence,
+            token=lease.token,
             attempt=attempt.model_dump_json(),
             state=verdict.state,
             retry_in_ms=round(1000 * verdict.retry_in_s),

@@ -16,6 +16,7 @@ from shared.errors import DeadlineExceeded, StoreUnavailable, WorkerLost
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.connection import sync_redis
+from shared.store.fence_token import new_nonce
 from shared.store.image_store import ImageStore
 from shared.store.liveness import liveness_window_s
 from shared.store.lua_script import SyncScript
@@ -40,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Lease:
-    """A job that a worker has claimed. `job.fence` is the fence token of this claim."""
+    """A job that a worker has claimed. `job.token` is the fence token of this claim."""
 
     job: Job
     image: bytes
@@ -125,6 +126,7 @@ class LeaseStore:
             model=model_id,
             lease_ms=self._lease_ms,
             worker=self.worker_id,
+            nonce=new_nonce(),
             is_idle=is_idle,
             max_jobs=max_jobs,
             full_clients=list(full_clients),
@@ -148,7 +150,7 @@ class LeaseStore:
         found = self._finish(
             id=lease.job.id,
             model=lease.job.request.model_id,
-            fence=lease.job.fence,
+            token=lease.job.token,
             status=outcome.status,
             result=outcome.result.model_dump_json() if outcome.result else None,
             error=outcome.failure.model_dump_json() if outcome.failure else None,
@@ -163,7 +165,7 @@ class LeaseStore:
 
     def release(self, lease: Lease) -> bool:
         """Queue a job again as if it had not been claimed. Returns False if the lease is stale."""
-        found = self._release(id=lease.job.id, model=lease.job.request.model_id, fence=lease.job.fence)
+        found = self._release(id=lease.job.id, model=lease.job.request.model_id, token=lease.job.token)
         return bool(found["is_released"])
 
     def reap(self, model_id: str) -> Reaped:
@@ -199,7 +201,7 @@ class LeaseStore:
             worker=worker_id,
             window_s=self._liveness_window_s,
             lease_ms=self._lease_ms,
-            claims=[part for lease in leases for part in (lease.job.id, str(lease.job.fence))],
+            claims=[part for lease in leases for part in (lease.job.id, lease.job.token)],
         )
         return {text(job_id) for job_id in found["lost"]}
 

@@ -1,7 +1,7 @@
 -- processing -> succeeded | failed: only with the present fence token.
 ---@param id string
 ---@param model string
----@param fence number
+---@param token string  the fence token of the claim
 ---@param status string  succeeded or failed
 ---@param result? string  as JSON
 ---@param error? string  as JSON
@@ -14,10 +14,10 @@
 -- this claim has ended it so before.
 
 local id = args.id
-if not is_claimed_with(id, args.fence) then
-    local job = redis.call('HMGET', job_key(id), 'status', 'fence', 'error')
-    local is_same = job[1] == args.status and tonumber(job[2]) == args.fence and (job[3] or nil) == args.error
-    return {is_finished = false, was_finished = is_same}
+if not is_claimed_with(id, args.token) then
+    local job = redis.call('HMGET', job_key(id), 'status', 'fence', 'token', 'error')
+    local is_same = job[1] == args.status and is_present_token(args.token, job[2], job[3])
+    return {is_finished = false, was_finished = is_same and (job[4] or nil) == args.error}
 end
 if args.result then
     redis.call('SET', result_key(id), args.result)

@@ -10,8 +10,8 @@ local now = now_ms()
 record_heartbeat(workers_key(args.model), args.worker, args.window_s)
 local lost = {}
 for index = 1, #args.claims, 2 do
-    local id, fence = args.claims[index], args.claims[index + 1]
-    if is_claimed_with(id, fence) then
+    local id, token = args.claims[index], args.claims[index + 1]
+    if is_claimed_with(id, token) then
         redis.call('ZADD', running_key(args.model), whole(now + args.lease_ms), id)
     else
         lost[#lost + 1] = id

@@ -65,7 +65,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self._model = Model()
         self._fairness = Fairness()
-        self._leases: dict[tuple[str, int], Lease] = {}
+        self._leases: dict[str, Lease] = {}
         self._started: dict[tuple[str, Priority], str] = {}
         self._last_status: dict[str, JobStatus] = {}
         self._submitted = 0
@@ -128,8 +128,8 @@ class LedgerMachine(RuleBasedStateMachine):
             return multiple()
         assert lease is not None
         assert (lease.job.id, lease.image) == (entry.id, entry.wanted.image)
-        assert (lease.job.id, lease.job.fence) not in self._leases
-        self._leases[lease.job.id, lease.job.fence] = lease
+        assert lease.job.token not in self._leases
+        self._leases[lease.job.token] = lease
         self._check_first_start(entry, full)
         self._model.start(entry, worker)
         assert (lease.job.fence, lease.job.attempt) == (entry.fence, entry.attempt)

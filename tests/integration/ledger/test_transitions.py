@@ -47,7 +47,7 @@ def test_a_failed_job_has_its_error(deployment: Deployment) -> None:
 def test_a_job_is_finished_once_and_only_with_the_present_fence_token(deployment: Deployment) -> None:
     job_id = deployment.submit()
     lease = deployment.claim()
-    stale = Lease(lease.job.model_copy(update={"fence": lease.job.fence - 1}), lease.image)
+    stale = Lease(lease.job.model_copy(update={"token": f"{lease.job.token}0"}), lease.image)
     assert not deployment.leases.finish(stale, SUCCESS)
     assert deployment.leases.finish(lease, SUCCESS)
     assert not deployment.leases.finish(lease, FAILURE)
