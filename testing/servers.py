@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseServer
 
 import pytest
 
@@ -38,7 +39,7 @@ def website(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 
 @contextmanager
-def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+def serving(server: BaseServer) -> Iterator[None]:
     """Serve in a thread while the context lasts."""
     thread = threading.Thread(target=server.serve_forever, args=[0.02])  # seconds until it notices the end
     thread.start()

@@ -99,7 +99,7 @@ class Sentinels:
         return [self._last, *(each for each in self._endpoints if each != self._last)]
 
     def _at(self, sentinel: Endpoint) -> dict[str, Any]:
-        return {**self._options, "host": sentinel.host, "port": sentinel.port}
+        return {**self._options, "host": sentinel.host, "port": sentinel.port, "protocol": 2}
 
     def _ask(self, sentinel: Endpoint) -> Endpoint:
         reply = self._clients[sentinel].execute_command(_QUESTION, self._service)  # type: ignore[no-untyped-call]

@@ -39,3 +39,18 @@ def test_a_task_that_failed_is_run_again(error: Exception) -> None:
     task.start()
     assert succeeded.wait(10)
     task.stop()
+
+
+def test_a_task_that_redis_failed_is_run_again_soon() -> None:
+    succeeded = threading.Event()
+    failures = [RedisConnectionError()]
+
+    def act() -> None:
+        if failures:
+            raise failures.pop()
+        succeeded.set()
+
+    task = PeriodicTask("rare", 3_600, act)
+    task.start()
+    assert succeeded.wait(10)
+    task.stop()
