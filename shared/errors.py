@@ -233,6 +233,14 @@ class StoreUnavailable(MaskqError):
     retry_after_s = 2
 
 
+class StoreUnconfirmed(MaskqError):
+    """The change is made, and fewer replicas of Redis than MASKQ_CONFIRM_REPLICAS confirm it: a failover may forget it.
+    Repeat the request, a submission with the same `Idempotency-Key`."""
+
+    type, title, status = "store_unconfirmed", "The job store has not confirmed the change", 503
+    retry_after_s = 2
+
+
 class StoreFull(MaskqError):
     """The memory of the store is nearly used up. Jobs in it can still be finished."""
 

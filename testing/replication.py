@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from redis import Redis
+
+from shared.store.confirmation import wait_command
 
 _SYNC_S = 60.0
 
@@ -22,10 +26,13 @@ class ReplicatedServers:
     replica_url: str
 
     def follow(self) -> None:
-        """Let the replica follow the primary, and return once it has all data."""
+        """Let the replica follow the primary, and return once it has all data, and writes on its disk what comes."""
         with Redis.from_url(self.replica_url) as replica:
             replica.replicaof("127.0.0.1", self.primary_url.rpartition(":")[2].partition("/")[0])
         self.wait_until_in_sync()
+        with Redis.from_url(self.primary_url) as primary:
+            while not _confirms(primary):
+                time.sleep(0.01)
 
     def wait_until_in_sync(self) -> None:
         """Return once the replica has all that the primary has.
@@ -45,6 +52,11 @@ class ReplicatedServers:
         self.wait_until_in_sync()
         with Redis.from_url(self.replica_url) as replica:
             replica.replicaof("127.0.0.1", "1")  # no server listens on this port
+
+    def kill_primary(self) -> None:
+        """End the primary with SIGKILL."""
+        with Redis.from_url(self.primary_url) as primary:
+            os.kill(int(primary.info("server")["process_id"]), signal.SIGKILL)
 
     def promote(self) -> None:
         """Make the replica a primary, as a failover does."""
@@ -68,6 +80,16 @@ def replicated(
         servers = ReplicatedServers(*urls)
         servers.follow()
         yield servers
+
+
+def _confirms(primary: Redis) -> bool:
+    """Whether the replica confirms a write. After a full synchronization it does not until it has a new AOF."""
+    primary.delete("unused")
+    primary.set("unused", "")
+    primary.delete("unused")
+    command = wait_command(primary)
+    reply: Any = primary.execute_command(command, *([1] if command == "WAITAOF" else []), 1, 50)  # type: ignore[no-untyped-call]
+    return bool(reply == 1 or reply == [1, 1])
 
 
 def _replication(redis: Redis) -> dict[str, Any]:

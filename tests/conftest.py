@@ -11,20 +11,28 @@ from redis import Redis
 
 from shared.settings import Settings
 from testing.redis_group import RedisGroup
+from testing.replication import ReplicatedServers, replicated
 from testing.servers import embedded_broker, system_redis
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background so. The processes of tests would inherit it, and never hear Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SERVERS = {"valkey": embedded_broker, "redis": system_redis}
+_SERVERS = {"valkey": embedded_broker, "redis": system_redis}
 
 
-@pytest.fixture(scope="session", params=SERVERS)
+@pytest.fixture(scope="session", params=_SERVERS)
 def any_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of each kind of server that maskq supports: a test runs once for each."""
-    with SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as url:
+    with _SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as url:
         yield url
+
+
+@pytest.fixture(params=_SERVERS)
+def replicated_servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReplicatedServers]:
+    """A primary with a replica, of each kind of server that maskq supports."""
+    with replicated(_SERVERS[request.param], tmp_path) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

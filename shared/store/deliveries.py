@@ -18,6 +18,7 @@ from shared.domain.webhook import Attempt, Delivery, DeliveryState, Webhook
 from shared.errors import NothingToDeliver
 from shared.settings import Settings
 from shared.store import key_names
+from shared.store.confirmation import AsyncConfirmer
 from shared.store.connection import async_redis
 from shared.store.fence_token import new_nonce
 from shared.store.liveness import liveness_window_s
@@ -59,6 +60,7 @@ class DeliveryStore:
         self._redis = redis
         self._lease_ms = round(2000 * settings.webhooks.webhook_timeout_s)
         self._liveness_window_s = liveness_window_s(settings.liveness)
+        self._confirmer = AsyncConfirmer(redis, settings.redis)
         self._heartbeat = AsyncScript(redis, "heartbeat_deliverer")
         self._live = AsyncScript(redis, "live")
         self._claim = AsyncScript(redis, "claim_delivery")
@@ -72,6 +74,7 @@ class DeliveryStore:
         return cls(async_redis(settings.redis), settings)
 
     async def close(self) -> None:
+        await self._confirmer.close()
         await self._redis.aclose()
 
     async def heartbeat(self, deliverer: str) -> None:
@@ -134,7 +137,8 @@ class DeliveryStore:
 
         Raises:
             NothingToDeliver: the job or batch has no webhook, or has not ended.
+            StoreUnconfirmed: it is due, and a failover may forget that.
         """
-        found = await self._redeliver(id=ended_id)
+        found = await self._redeliver.confirmed(self._confirmer, id=ended_id)
         if not found["is_due"]:
             raise NothingToDeliver("it was submitted without a webhook_url, or has not ended yet")

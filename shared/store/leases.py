@@ -15,6 +15,7 @@ from shared.domain.result import SegmentationResult
 from shared.errors import DeadlineExceeded, StoreUnavailable, WorkerLost
 from shared.settings import Settings
 from shared.store import key_names
+from shared.store.confirmation import SyncConfirmer
 from shared.store.connection import sync_redis
 from shared.store.fence_token import new_nonce
 from shared.store.image_store import ImageStore
@@ -97,6 +98,7 @@ class LeaseStore:
         self._fall_asleep = SyncScript(redis, "fall_asleep")
         self._wait_s = min(_LISTEN_S, settings.redis.redis_timeout_s / 2)
         self._finish = SyncScript(redis, "finish")
+        self._confirmer = SyncConfirmer(redis, settings.redis)
         self._release = SyncScript(redis, "release")
         self._reap = SyncScript(redis, "reap")
         self._heartbeat = SyncScript(redis, "heartbeat")
@@ -143,11 +145,15 @@ class LeaseStore:
         """Whoever submits the next job must notify this worker. Returns False, and changes nothing, if a job waits."""
         return bool(self._fall_asleep(model=model_id, worker=worker_id)["is_asleep"])
 
-    def finish(self, lease: Lease, outcome: Outcome, *, is_repeated: bool = False) -> bool:
-        """Store how a job ended. Returns False, and stores nothing, if the lease is stale. `is_repeated`: an earlier
-        call failed, and may have stored it; then that counts."""
+    def finish(self, lease: Lease, outcome: Outcome) -> bool:
+        """Store how a job ended; again changes nothing. Returns False, and stores nothing, if the lease is stale.
+
+        Raises:
+            StoreUnconfirmed: it is stored, and a failover may forget it. Repeat it.
+        """
         metrics = {"model_s": outcome.model_s, "batch_size": outcome.batch_size}
-        found = self._finish(
+        found = self._finish.confirmed(
+            self._confirmer,
             id=lease.job.id,
             model=lease.job.request.model_id,
             token=lease.job.token,
@@ -158,7 +164,7 @@ class LeaseStore:
             result_cache_s=max(1, self._settings.retention.result_cache_s),
             **self._retention,
         )
-        is_finished = bool(found["is_finished"] or (is_repeated and found.get("was_finished")))
+        is_finished = bool(found["is_finished"])
         if is_finished and outcome.failure:
             self._remove_images([lease.job.id])
         return is_finished

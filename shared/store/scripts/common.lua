@@ -92,6 +92,12 @@ local function is_claimed_with(id, token)
     return job[1] == 'processing' and is_present_token(token, job[2], job[3])
 end
 
+-- Whether the claim with this token has finished the job: nothing else writes metrics.
+local function is_finished_with(id, token)
+    local job = redis.call('HMGET', job_key(id), 'metrics', 'fence', 'token')
+    return job[1] and is_present_token(token, job[2], job[3])
+end
+
 -- The running jobs of a model that a worker has claimed. `holder` is the count of the claim and the worker.
 local function held_by(model, worker)
     local held = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,7 @@ from shared.domain.webhook import Attempt, DeliveryState, Webhook
 from shared.settings import Settings
 from shared.store.deliveries import DeliveryLease, DeliveryStore, Verdict
 from testing.factories import segmentation_result, success
-from testing.replication import ReplicatedServers, replicated
-from tests.conftest import SERVERS
+from testing.replication import ReplicatedServers
 from tests.integration.ledger.deployment import FAILURE, MODEL, RESULT, SUCCESS, Deployment
 from webhooks.message import signed_message
 
@@ -26,10 +24,9 @@ _ATTEMPT = Attempt(at_ms=0, duration_s=0, status=500)
 _LATER = segmentation_result(raw_text="the second time")
 
 
-@pytest.fixture(params=SERVERS)
-def servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReplicatedServers]:
-    with replicated(SERVERS[request.param], tmp_path) as servers:
-        yield servers
+@pytest.fixture
+def servers(replicated_servers: ReplicatedServers) -> ReplicatedServers:
+    return replicated_servers
 
 
 def _settings(url: str) -> Settings:
