@@ -10,8 +10,8 @@ import pytest
 from redis import Redis
 
 from shared.settings import Settings
-from testing.replication import ReplicatedServers, replicated
 from testing.redis_group import RedisGroup
+from testing.replication import ReplicatedServers, replicated
 from testing.servers import embedded_broker, system_redis
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
