@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto")
     parser.add_argument("--save", metavar="NAME")
     options = parser.parse_args()
     set_up_libraries()

@@ -47,10 +47,15 @@ class CheckpointSettings(SettingsGroup):
         "a number, a worker takes the first GPU that no other worker with the same MASKQ_CACHE_DIR has; `auto` "
         "looks for them in this order, and is the CPU if there is none.",
     )
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="Type of the weights. `auto` is bfloat16 on CUDA and float32 on a CPU, where bfloat16 is slow. Set "
-        "it to compare results between devices.",
+        description="Type in which the model computes. `auto` is bfloat16 on CUDA, float16 on GPUs that only emulate "
+        "that (T4, V100), and float32 on a CPU, where bfloat16 is slow. Set it to compare results between devices.",
+    )
+    quantize: Literal["none", "int8", "int4"] = Field(
+        "none",
+        description="`int8` or `int4` stores most weights in 8 or 4 bits, for GPUs with less memory; needs torchao. "
+        "`int4` needs an NVIDIA GPU with bfloat16. What fits where: docs/models.md.",
     )
 
 
