@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -80,19 +82,23 @@ def _process(folder: Path, command: Sequence[str], **environment: str) -> Iterat
     """A process with one CPU thread for the model, as ours have. What it prints is in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     env: Mapping[str, str] = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    with (folder / "log").open("ab") as log, subprocess.Popen(command, env=env, stdout=log, stderr=log) as process:
+    with (
+        (folder / "log").open("ab") as log,
+        subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True) as process,
+    ):
         try:
             yield process
         finally:
-            process.terminate()
-            _wait_or_kill(process)
+            _end(process)
 
 
-def _wait_or_kill(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With all that it has started: LitServe does not end its own workers in time."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait_until_serving(url: str, process: subprocess.Popen[bytes]) -> None:
