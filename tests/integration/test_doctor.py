@@ -136,7 +136,7 @@ def test_sentinels_that_do_not_answer_and_the_primary_are_reported(examine: Repo
     lost = redis_group.sentinels[0]
     redis_group.kill(lost)
     _, found = examine(REDIS_URL=f"{redis_group.url}?sentinel_password=")
-    primary = "127.0.0.1:{}".format(redis_group.primary().public_port)
+    primary = f"127.0.0.1:{redis_group.primary().public_port}"
     assert f"2 of 3 name {primary} as the primary of maskq" in _texts(found["sentinels"], "ok")
     assert f"127.0.0.1:{lost.public_port} names no primary" in _texts(found["sentinels"], "warning")
     assert "2 replicas" in _texts(found["redis"], "ok")
