@@ -73,9 +73,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--save", help="keep the figures in benchmarks/results/NAME.json")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        with replicated(embedded_broker, Path(folder), auto_aof_rewrite_percentage=0) as servers:
-            figures = asyncio.run(_measure(servers.primary_url, options.jobs, options.rounds))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        replicated(embedded_broker, Path(folder), auto_aof_rewrite_percentage=0) as servers,
+    ):
+        figures = asyncio.run(_measure(servers.primary_url, options.jobs, options.rounds))
     report("benchmarks.confirm", figures, options.save)
 
 
