@@ -88,7 +88,7 @@ def _confirms(primary: Redis) -> bool:
     primary.set("unused", "")
     primary.delete("unused")
     command = wait_command(primary)
-    reply: Any = primary.execute_command(command, *([1] if command == "WAITAOF" else []), 1, 50)  # type: ignore[no-untyped-call]
+    reply: Any = primary.execute_command(command, *([1] if command == "WAITAOF" else []), 1, 50)
     return bool(reply == 1 or reply == [1, 1])
 
 

@@ -14,7 +14,7 @@ from redis import Redis
 from local.broker import free_port, wait_for_server
 from shared.errors import ConfigurationError
 from shared.settings import Settings
-from shared.settings.redis_url import RedisAddress
+from shared.store.connection import address_of
 from shared.store.durability import ServerCheck
 from shared.store.rights import Process
 from testing.replication import ReplicatedServers
@@ -27,10 +27,8 @@ def _said(caplog: pytest.LogCaptureFixture, url: str, confirm_replicas: int, pro
     settings = Settings.of(redis_url=url, confirm_replicas=confirm_replicas)
     with caplog.at_level(logging.INFO), closing(ServerCheck(settings.redis, process)) as check:
         check.check()
-        said = [
-            record.getMessage().removeprefix(f"Redis at 127.0.0.1:{RedisAddress.parse(url).port}: ")
-            for record in caplog.records
-        ]
+        prefix = f"Redis at {address_of(settings.redis)}: "
+        said = [record.getMessage().removeprefix(prefix) for record in caplog.records]
         check.check()
     assert len(caplog.records) == len(said)
     return said
