@@ -112,7 +112,7 @@ def _what_fits(models: ModelSettings, device: Device) -> Finding:
 
 
 def _device(settings: CheckpointSettings) -> Device:
-    found = [] if settings.device == "cpu" else gpus()
+    found = gpus() if settings.device.startswith(("auto", "cuda")) else []
     number = int(settings.device.partition(":")[2] or 0)
     dtype = settings.dtype if settings.dtype in BYTES_PER_PARAMETER else "bfloat16" if found else "float32"
     if number < len(found):

@@ -26,6 +26,12 @@ def is_any_here(names: Iterable[str]) -> bool:
     return any(name.partition(":")[0] == socket.gethostname() for name in names)
 
 
+def pids_here(names: Iterable[str]) -> set[int]:
+    """The process ids of those of these processes that run on this host."""
+    parts = [name.split(":") for name in names]
+    return {int(each[1]) for each in parts if each[0] == socket.gethostname() and len(each) > 1 and each[1].isdigit()}
+
+
 def boot_id() -> str:
     """The same for all processes of one kernel until it is started again; without Linux the name of the host."""
     try:

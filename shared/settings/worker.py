@@ -130,7 +130,7 @@ class WorkerSettings(SettingsGroup):
         ge=0,
         le=65535,
         description="Port on which a worker serves `/metrics`. 0 is none, because several workers may share a machine. "
-        "Set it for Prometheus.",
+        "Set it for Prometheus; the second worker of `scripts/up` gets the next port, and so on.",
     )
     metrics_host: str = Field(
         "127.0.0.1",

@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,16 +91,14 @@ def test_only_services_that_need_redis_can_reach_it(compose: dict[str, Any]) -> 
 
 
 @pytest.mark.docker
-def test_the_workers_of_several_gpus_differ_in_the_gpu_only() -> None:
-    services = compose_config(*_FILES["gpu"], profiles=["gpus-4"], WORKERS="3")["services"]
-    workers = [service for name, service in services.items() if name.startswith("worker")]
-    reserved = [each["deploy"]["resources"].pop("reservations")["devices"][0]["device_ids"] for each in workers]
-    assert sorted(reserved) == [["0"], ["1"], ["2"], ["3"]]
-    for each in workers:
-        assert each["deploy"]["replicas"] == 1
-        for name in ("networks", "profiles"):
-            each.pop(name, None)
-        assert each == workers[0]
+def test_every_worker_sees_all_gpus_and_the_folder_with_their_locks() -> None:
+    worker = compose_config(*_FILES["gpu"], WORKERS="4", CUDA_VISIBLE_DEVICES="0,2")["services"]["worker"]
+    assert worker["deploy"]["replicas"] == 4
+    (reserved,) = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert (reserved["count"], reserved["capabilities"]) in ((-1, ["gpu"]), ("all", ["gpu"]))
+    assert worker["environment"]["MASKQ_DEVICE"] == "cuda"
+    assert worker["environment"]["CUDA_VISIBLE_DEVICES"] == "0,2"
+    assert ("model-cache", "/cache") in [(each["source"], each["target"]) for each in worker["volumes"]]
 
 
 @pytest.mark.docker
@@ -166,8 +164,7 @@ def test_every_documented_combination_of_files_is_accepted(root: Path) -> None:
     found = documented_files(root)
     assert {tuple(files) for files in _FILES.values()} <= found
     for files in found:
-        for profiles in ((), ("gpus-2",), ("gpus-4",)):
-            assert compose_config(*files, profiles=profiles, **_PUBLIC)["services"]
+        assert compose_config(*files, **_PUBLIC)["services"]
 
 
 @pytest.mark.docker
