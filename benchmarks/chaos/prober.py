@@ -1,4 +1,4 @@
-"""A client that submits a job every 100 ms, to measure for how long the service does not serve."""
+"""A client that submits jobs at an even rate, to measure for how long the service does not serve."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ import httpx2
 from benchmarks.chaos.clients import ClientJob
 from benchmarks.chaos.faults import Fault
 
-EVERY_S = 0.1
 _TIMEOUT_S = 3.0
-_THREADS = int(_TIMEOUT_S / EVERY_S) + 4
-"""Enough for a new request although all those before it get no answer."""
 
 
 class Prober:
     """Submits while the context lasts. Each job is submitted once; one that is refused is given up."""
 
-    def __init__(self, url: str, jobs: Iterable[ClientJob]) -> None:
+    def __init__(self, url: str, jobs: Iterable[ClientJob], every_s: float) -> None:
         self._url = url
+        self._every_s = every_s
         self._jobs = iter(jobs)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prober")
@@ -55,13 +53,14 @@ class Prober:
 
     def _run(self) -> None:
         begin = time.monotonic()
-        limits = httpx2.Limits(max_connections=_THREADS)
+        threads = int(_TIMEOUT_S / self._every_s) + 4  # enough for a new request although none before it is answered
+        limits = httpx2.Limits(max_connections=threads)
         with (
             httpx2.Client(base_url=self._url, timeout=_TIMEOUT_S, limits=limits) as client,
-            ThreadPoolExecutor(_THREADS) as pool,
+            ThreadPoolExecutor(threads) as pool,
         ):
             for number, job in enumerate(self._jobs):
-                if self._stopped.wait(max(0.0, begin + number * EVERY_S - time.monotonic())):
+                if self._stopped.wait(max(0.0, begin + number * self._every_s - time.monotonic())):
                     return
                 pool.submit(self._probe, client, job)
 

@@ -8,6 +8,7 @@ Sentinels and the service's own processes die as well. The clients' own list of 
 `benchmarks.chaos.jobs`; of every fifth job the webhook must arrive under one id. A client that submits every 100 ms
 measures how long the service does not accept jobs after a fault of the primary. Exit status 1 if a job is lost, wrong
 or double; not so with `--confirm-replicas 0`, where the newest jobs can be lost with the primary: they are counted.
+Several runs are added up with `--add-to`; give each another `--seed`.
 """
 
 from __future__ import annotations
@@ -68,6 +69,8 @@ class Plan(run.Plan):
     """Mean time from the end of a fault of the servers and Sentinels to the next one."""
     failovers: int = 0
     """The run goes on until so many have happened, although all jobs were accepted."""
+    probe_every_s: float = 0.1
+    """How often the client submits that measures how long no job is accepted."""
     workers: int = 3
     poison: int = 5
     """Jobs that kill the worker that runs them."""
@@ -102,7 +105,7 @@ def _run_jobs(plan: Plan, group: RedisGroup, fleet: Fleet) -> dict[str, Any]:
     address, records = f"127.0.0.1:{free_port()}", fleet.folder / "received"
     receiver = start_receiver(fleet, address, records)
     jobs = _jobs(plan, chance, f"http://{address}/hook")
-    clients, prober = ChaosClients(fleet.url, jobs, plan.seconds), Prober(fleet.url, probe_jobs())
+    clients, prober = ChaosClients(fleet.url, jobs, plan.seconds), Prober(fleet.url, probe_jobs(), plan.probe_every_s)
     of_group = GroupFaults(group, random.Random(plan.seed + 1))
     group_faults = Faults(of_group.kinds, plan.group_fault_every_s, random.Random(plan.seed + 2))
     kinds = {**worker_and_front_end_faults(fleet, chance, _FREEZE_S), **delivery_faults(fleet, receiver, chance)}
@@ -162,6 +165,7 @@ def main() -> int:
     parser = run.argument_parser(__doc__, Plan())
     parser.add_argument("--workers", type=int, default=Plan.workers)
     parser.add_argument("--failovers", type=int, default=Plan.failovers, help="go on until so many have happened")
+    parser.add_argument("--probe-every", dest="probe_every_s", type=float, default=Plan.probe_every_s)
     parser.add_argument("--confirm-replicas", type=int, default=Plan.confirm_replicas)
     parser.add_argument("--min-replicas-to-write", type=int, default=Plan.min_replicas_to_write)
     parser.add_argument(
