@@ -12,6 +12,7 @@ import pytest
 
 from shared.store import key_names
 from tests.integration.failover.followers import Followers, following
+from tests.integration.failover.following_up import accepted, require_one_attempt, require_quiet_logs, status_of
 from tests.integration.failover.holding_receiver import HoldingReceiver, holding_receiver
 from tests.integration.failover.server import Server
 from tests.integration.failover.troubles import TROUBLES, Trouble
@@ -56,33 +57,21 @@ def processes(server: Server, tmp_path: Path) -> Iterator[Processes]:
 def test_every_process_outlives_an_error_of_the_server(processes: Processes, server: Server, name: str) -> None:
     trouble = TROUBLES[name]
     with holding_receiver() as receiver:
-        delivered = _accepted(processes.submit(webhook_url=receiver.url))
+        delivered = accepted(processes.submit(webhook_url=receiver.url))
         processes.until(lambda: len(receiver.ids) == 1)
-        in_hand = _accepted(processes.submit(prompt="slow cat"))
-        processes.until(lambda: _status_of(processes, in_hand) == "processing")
+        in_hand = accepted(processes.submit(prompt="slow cat"))
+        processes.until(lambda: status_of(processes, in_hand) == "processing")
         with following(processes.api_port, in_hand) as followers, processes.client() as client:
             with trouble.happens(server):
                 _endure(processes, client, trouble, followers, receiver, in_hand)
             followers.require_success()
             processes.until(lambda: processes.submit().status_code == 202)
-            afterwards = _accepted(processes.submit())
+            afterwards = accepted(processes.submit())
             processes.until(lambda: processes.has_succeeded(afterwards))
-            _require_one_attempt(processes, client, delivered)
+            require_one_attempt(processes, client, delivered)
         assert len(set(receiver.ids)) == len(receiver.ids) == 1
     assert "attempt 2" not in processes.log("worker").split(in_hand)[-1].splitlines()[0]
-    _require_quiet_logs(processes)
-
-
-def _accepted(answer: httpx2.Response) -> str:
-    assert answer.status_code == 202, answer.text
-    job_id: str = answer.json()["id"]
-    return job_id
-
-
-def _status_of(processes: Processes, job_id: str) -> str:
-    with processes.client() as client:
-        status: str = client.get(f"/jobs/{job_id}").json()["status"]
-        return status
+    require_quiet_logs(processes)
 
 
 def _endure(
@@ -133,20 +122,3 @@ def _require_refused(answer: httpx2.Response, kind: str) -> None:
     assert (answer.status_code, answer.json()["type"]) == (503, kind), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert int(answer.headers["retry-after"]) > 0
-
-
-def _require_one_attempt(processes: Processes, client: httpx2.Client, job_id: str) -> None:
-    def deliveries() -> list[dict[str, object]]:
-        found: list[dict[str, object]] = client.get(f"/jobs/{job_id}/webhooks").json()["deliveries"]
-        return found
-
-    processes.until(lambda: deliveries()[0]["state"] == "delivered")
-    assert len(deliveries()[0]["attempts"]) == 1  # type: ignore[arg-type]
-
-
-def _require_quiet_logs(processes: Processes) -> None:
-    """A fault is logged when it begins, and when its reason changes."""
-    assert "Traceback" not in processes.logs(), processes.logs()
-    for name in PROGRAMS:
-        assert processes.log(name).count("waiting for Redis") <= 3, processes.log(name)
-        assert processes.log(name).count("heartbeat") <= 3, processes.log(name)
