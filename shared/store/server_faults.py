@@ -66,7 +66,8 @@ def public_reason_of(error: RedisError) -> str:
         return public_reason_of(cause) if isinstance(cause, RedisError) else "there is no primary"
     reason = reason_of(error)
     is_known = not isinstance(error, ResponseError) or reason != _one_line(error)
-    return reason if is_known else f"it answers with an error ({reason.partition(' ')[0]})"
+    code = reason.partition(" ")[0]
+    return reason if is_known else f"it answers with an error{f' ({code})' if code.isupper() else ''}"
 
 
 def reason_of(error: Exception) -> str:
