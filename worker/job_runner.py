@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from structlog.contextvars import bound_contextvars
 
 from shared.domain.job import JobFailure, JobRequest
-from shared.errors import InferenceFailed, MaskqError
+from shared.errors import InferenceFailed, MaskqError, StoreUnconfirmed
 from shared.process.failpoints import failpoint
 from shared.store.leases import LeaseStore, Outcome
 from worker.claims import Claim
@@ -92,8 +92,8 @@ class JobRunner:
         has_failed = False
         while not claim.is_dropped:
             try:
-                stored = self._store.finish(claim.lease, outcome, is_repeated=has_failed)
-            except RedisError as error:
+                stored = self._store.finish(claim.lease, outcome)
+            except (RedisError, StoreUnconfirmed) as error:
                 if not has_failed:
                     logger.warning("not stored yet: %s", type(error).__name__)
                 has_failed = True

@@ -141,9 +141,8 @@ class LeaseStore:
         """Whoever submits the next job must notify this worker. Returns False, and changes nothing, if a job waits."""
         return bool(self._fall_asleep(model=model_id, worker=worker_id)["is_asleep"])
 
-    def finish(self, lease: Lease, outcome: Outcome, *, is_repeated: bool = False) -> bool:
-        """Store how a job ended. Returns False, and stores nothing, if the lease is stale. `is_repeated`: an earlier
-        call failed, and may have stored it; then that counts."""
+    def finish(self, lease: Lease, outcome: Outcome) -> bool:
+        """Store how a job ended. Returns False, and stores nothing, if the lease is stale."""
         metrics = {"model_s": outcome.model_s, "batch_size": outcome.batch_size}
         found = self._finish(
             id=lease.job.id,
@@ -156,10 +155,9 @@ class LeaseStore:
             result_cache_s=max(1, self._settings.retention.result_cache_s),
             **self._retention,
         )
-        is_finished = bool(found["is_finished"] or (is_repeated and found.get("was_finished")))
-        if is_finished and outcome.failure:
+        if found["is_finished"] and outcome.failure:
             self._remove_images([lease.job.id])
-        return is_finished
+        return bool(found["is_finished"])
 
     def release(self, lease: Lease) -> bool:
         """Queue a job again as if it had not been claimed. Returns False if the lease is stale."""

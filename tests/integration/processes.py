@@ -18,7 +18,7 @@ from PIL import Image
 from local.broker import free_port
 from testing.fleet import SHORT_LEASES
 
-_PATIENCE_S = 90.0
+_PATIENCE_S = 240.0
 _ROOT = Path(__file__).parents[2]
 PROGRAMS = {"api": ["-m", "api"], "worker": ["-m", "testing.scripted_worker"], "webhooks": ["-m", "webhooks"]}
 

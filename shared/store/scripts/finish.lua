@@ -1,7 +1,7 @@
 -- processing -> succeeded | failed: only with the present fence token.
 ---@param id string
 ---@param model string
----@param fence number
+---@param token string  the fence token of the claim
 ---@param status string  succeeded or failed
 ---@param result? string  as JSON
 ---@param error? string  as JSON
@@ -10,14 +10,12 @@
 ---@param retention_s number  seconds from the job's end until it expires
 ---@param image_retention_s number  seconds from the job's end until its image expires
 ---@param tombstone_s number  seconds from the job's expiry until that of its tombstone
--- Returns `is_finished`: false if the job was canceled, claimed by another worker, or has ended; and `was_finished`: whether
--- this claim has ended it so before.
+-- Returns `is_finished`: false if the job was canceled, claimed by another worker, or has ended otherwise. True and without
+-- effect if this claim has finished it so before: the worker did not learn it, or waits for replicas.
 
 local id = args.id
-if not is_claimed_with(id, args.fence) then
-    local job = redis.call('HMGET', job_key(id), 'status', 'fence', 'error')
-    local is_same = job[1] == args.status and tonumber(job[2]) == args.fence and (job[3] or nil) == args.error
-    return {is_finished = false, was_finished = is_same}
+if not is_claimed_with(id, args.token) then
+    return {is_finished = is_finished_with(id, args.token) and redis.call('HGET', job_key(id), 'status') == args.status}
 end
 if args.result then
     redis.call('SET', result_key(id), args.result)
