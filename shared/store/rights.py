@@ -20,7 +20,7 @@ _ANY = "unused"
 """Stands for the id, the model or the owner in the name of a key."""
 _CHANNELS = {"CHANGES": key_names.CHANGES, "CANCELED": key_names.CANCELED}
 UNUSED_KEY = key_names.UNUSED
-_EVERY = frozenset({"DEL", "EVALSHA", "INFO", "PING", "SCRIPT LOAD", "SETRANGE"})
+_EVERY = frozenset({"EVALSHA", "INFO", "PING", "SCRIPT LOAD", "SETRANGE"})
 """Commands of every process: to run scripts, and to see whether the server can be used."""
 _NOTIFY = frozenset({"MULTI", "EXEC", "SADD", "SMEMBERS", "LPUSH", "LLEN", "EXISTS"})
 _CONSUME = _NOTIFY | {"BRPOP"}

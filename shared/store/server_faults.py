@@ -59,10 +59,15 @@ def require_healing(error: RedisError, settings: RedisSettings) -> None:
 
 
 def public_reason_of(error: RedisError) -> str:
-    """The same as `reason_of`, without words of the server that maskq does not know."""
+    """The same as `reason_of` for clients: without addresses, and without words of the server that maskq does not
+    know."""
+    if failed := no_primary(error):
+        cause = failed.__cause__
+        return public_reason_of(cause) if isinstance(cause, RedisError) else "there is no primary"
     reason = reason_of(error)
     is_known = not isinstance(error, ResponseError) or reason != _one_line(error)
-    return reason if is_known else f"it answers with an error ({reason.partition(' ')[0]})"
+    code = reason.partition(" ")[0]
+    return reason if is_known else f"it answers with an error{f' ({code})' if code.isupper() else ''}"
 
 
 def reason_of(error: Exception) -> str:

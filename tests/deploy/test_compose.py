@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ def test_compose_accepts_the_files_and_has_all_services(compose: dict[str, Any])
 
 
 def _kinds(services: Iterable[str]) -> set[str]:
-    """Names of services, without the number of a GPU: `worker-1` is `worker`."""
+    """Names of services, without a number: `sentinel-1` is `sentinel`."""
     return {name.partition("-")[0] for name in services}
 
 

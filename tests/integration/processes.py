@@ -18,14 +18,14 @@ from PIL import Image
 from local.broker import free_port
 from testing.fleet import SHORT_LEASES
 
-_PATIENCE_S = 90.0
+_PATIENCE_S = 240.0
 _ROOT = Path(__file__).parents[2]
 PROGRAMS = {"api": ["-m", "api"], "worker": ["-m", "testing.scripted_worker"], "webhooks": ["-m", "webhooks"]}
 
 
 @dataclass
 class Processes:
-    """The processes by their names, which are those of `PROGRAMS`."""
+    """The processes by their names, which are those of `PROGRAMS`, with a number behind a second one: `worker-2`."""
 
     folder: Path
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -68,13 +68,14 @@ class Processes:
         return answer.status_code == 200 and answer.json()["status"] == "succeeded"
 
     def is_ready(self) -> bool:
-        """Whether the front end sees the worker."""
+        """Whether the front end sees the workers."""
         try:
             with self.client() as client:
                 answer = client.get("/readyz")
         except httpx2.TransportError:
             return False
-        return answer.status_code == 200 and answer.json()["live_workers"] == {"demo": 1}
+        workers = sum(name.startswith("worker") for name in self.running)
+        return answer.status_code == 200 and answer.json()["live_workers"] == {"demo": workers}
 
     def client(self) -> httpx2.Client:
         """A client of the front end."""
@@ -83,10 +84,11 @@ class Processes:
 
 @contextmanager
 def running_processes(folder: Path, urls: Mapping[str, str], **environment: str) -> Iterator[Processes]:
-    """Run one process of each kind with its REDIS_URL, ready for jobs. They are killed at the end."""
+    """Run the processes of `urls`, each with its REDIS_URL, ready for jobs. They are killed at the end."""
     here = Processes(folder)
     with ExitStack() as stack:
-        for name, command in PROGRAMS.items():
+        for name in urls:
+            command = PROGRAMS[name.partition("-")[0]]
             log = stack.enter_context((folder / f"{name}.log").open("wb"))
             port = ["--port", str(here.api_port)] if name == "api" else []
             here.running[name] = subprocess.Popen(

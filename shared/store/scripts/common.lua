@@ -1,10 +1,11 @@
 -- Functions for all scripts. `key_names.py` is put in front of them. Times are those of the server's clock.
 
 -- Fails on a server that is no primary, or may have been replaced by another one: what it has may be old, and what it
--- lacks may exist. Removing a key that nobody writes changes nothing, and only a primary does it. It does it also while its
--- memory or its disk is full: then its data can still be read.
+-- lacks may exist. Writing no bytes to a key that nobody writes changes nothing. A server whose memory or disk is full
+-- refuses that too, but its data can be read. The command must be one that it refuses then: after any other write of a script
+-- it would allow all that follow.
 local function require_primary()
-    local reply = redis.pcall('DEL', UNUSED)
+    local reply = redis.pcall('SETRANGE', UNUSED, 0, '')
     local code = type(reply) == 'table' and reply.err and reply.err:match('^-?(%u+)')
     if code == 'READONLY' or code == 'NOREPLICAS' then
         error(reply)

@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis import Redis
+from redis.asyncio import Connection
 from redis.asyncio import Redis as AsyncRedis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -78,7 +80,7 @@ def test_a_subscription_to_a_server_that_gets_nothing_ends(server: Server, tmp_p
         assert await anext(received) is None
         for idle in redis.connection_pool._available_connections:
             await idle.disconnect()
-            idle.port = other.port
+            cast(Connection, idle).port = other.port
         begin = time.monotonic()
         with pytest.raises(RedisError, match="does not get what the primary sends"):
             async with asyncio.timeout(_PATIENCE_S):

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
+from redis.exceptions import ResponseError
+
 from local.broker import free_port
 from testing.servers import require_program
 from tests.integration.failover.server import Server
@@ -54,13 +56,16 @@ def _unwritable_disk(server: Server) -> Iterator[None]:
     (server.folder / "dump.rdb").rmdir()
 
 
-@contextmanager
-def _loading(server: Server) -> Iterator[None]:
+def _make_loading_slow(server: Server) -> None:
     with server.admin.pipeline(transaction=False) as batch:
         for number in range(_LOADED_COMMANDS):
             batch.set("maskq:unused:loaded", number)
         batch.delete("maskq:unused:loaded")
         batch.execute()
+
+
+@contextmanager
+def _loading(server: Server) -> Iterator[None]:
     server.restart(*_SLOW_LOAD)  # it answers between the commands that it loads, for some 5 s
     yield
     server.wait()
@@ -97,11 +102,11 @@ def _endless_script(server: Server) -> Iterator[None]:
 
 @contextmanager
 def _writing_script(server: Server) -> Iterator[None]:
-    """It cannot be killed: UNKILLABLE."""
-    with _script(server, "redis.call('SET', 'maskq:unused', 1) redis.call('DEL', 'maskq:unused') "
-                         "local begin = os.clock() while os.clock() < begin + 3 do end"):  # fmt: skip
+    """It cannot be killed (UNKILLABLE), only with the server."""
+    with _script(server, "redis.call('SET', 'maskq:unused', 1) redis.call('DEL', 'maskq:unused') while true do end"):
         yield
-    server.wait()
+        server.restart()
+        server.wait()
 
 
 @contextmanager
@@ -110,8 +115,20 @@ def _script(server: Server, code: str) -> Iterator[None]:
     login = ["--user", "operator", "--pass", "secret", "--no-auth-warning"]
     command = [require_program("redis-cli"), "-p", str(server.port), *login, "EVAL", code, "0"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield
-    process.wait(20)
+    try:
+        server.until(lambda: _is_busy(server))
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _is_busy(server: Server) -> bool:
+    try:
+        server.admin.ping()
+    except ResponseError as error:
+        return str(error).startswith("BUSY")
+    return False
 
 
 @contextmanager
@@ -156,9 +173,9 @@ def _frozen(server: Server) -> Iterator[None]:
 
 @contextmanager
 def _paused(server: Server) -> Iterator[None]:
-    server.admin.execute_command("CLIENT", "PAUSE", "60000", "ALL")
+    server.admin.execute_command("CLIENT", "PAUSE", "15000", "ALL")  # a command that ends it would be paused too
     yield
-    server.admin.execute_command("CLIENT", "UNPAUSE")
+    server.wait()
 
 
 @contextmanager
@@ -185,6 +202,8 @@ class Trouble:
 
     happens: Callable[[Server], AbstractContextManager[None]]
     """The server has it while this context lasts."""
+    prepare: Callable[[Server], object] = lambda _: None
+    """Makes ready what must be quick."""
     reason: str = ""
     """What `/readyz` says. Empty: it is ready."""
     refusal: str = "store_unavailable"
@@ -199,23 +218,23 @@ class Trouble:
 
 
 TROUBLES = {
-    "READONLY": Trouble(_replica, "it is a replica, which takes no writes (READONLY)"),
-    "MASTERDOWN": Trouble(_replica_without_data, "it is a replica without a primary (MASTERDOWN)"),
-    "NOREPLICAS": Trouble(_too_few_replicas, "it has too few replicas to take writes (NOREPLICAS)"),
-    "LOADING": Trouble(_loading, "it is loading its data"),
+    "READONLY": Trouble(_replica, reason="it is a replica, which takes no writes (READONLY)"),
+    "MASTERDOWN": Trouble(_replica_without_data, reason="it is a replica without a primary (MASTERDOWN)"),
+    "NOREPLICAS": Trouble(_too_few_replicas, reason="it has too few replicas to take writes (NOREPLICAS)"),
+    "LOADING": Trouble(_loading, _make_loading_slow, reason="it is loading its data"),
     "OOM": Trouble(_full_memory, refusal="store_full"),
     "MISCONF": Trouble(_unwritable_disk),
-    "NOPERM": Trouble(_nothing_allowed, "its user lacks a right (NOPERM)"),
-    "NOPERM for writing": Trouble(_no_writing, "its user lacks a right (NOPERM)"),
-    "WRONGPASS": Trouble(_shut_out, "does not accept this user and password (WRONGPASS)"),
-    "BUSY": Trouble(_endless_script, "it is busy with a script (BUSY)"),
-    "UNKILLABLE": Trouble(_writing_script, "it is busy with a script (BUSY)"),
-    "CLUSTERDOWN": Trouble(_cluster, "its cluster is down (CLUSTERDOWN)"),
-    "unknown error": Trouble(_without_scripts, "it answers with an error"),
-    "too many clients": Trouble(_too_many_clients, "it has too many clients"),
-    "refused connection": Trouble(_away, "Connection refused"),
-    "frozen": Trouble(_frozen, "no answer in time", is_silent=True),
-    "CLIENT PAUSE": Trouble(_paused, "no answer in time", is_silent=True),
+    "NOPERM": Trouble(_nothing_allowed, reason="its user lacks a right (NOPERM)"),
+    "NOPERM for writing": Trouble(_no_writing, reason="its user lacks a right (NOPERM)"),
+    "WRONGPASS": Trouble(_shut_out, reason="does not accept this user and password (WRONGPASS)"),
+    "BUSY": Trouble(_endless_script, reason="it is busy with a script (BUSY)"),
+    "UNKILLABLE": Trouble(_writing_script, reason="it is busy with a script (BUSY)"),
+    "CLUSTERDOWN": Trouble(_cluster, reason="it answers with an error"),
+    "unknown error": Trouble(_without_scripts, reason="it answers with an error"),
+    "too many clients": Trouble(_too_many_clients, reason="it has too many clients"),
+    "refused connection": Trouble(_away, reason="Connection refused"),
+    "frozen": Trouble(_frozen, reason="no answer in time", is_silent=True),
+    "CLIENT PAUSE": Trouble(_paused, reason="no answer in time", is_silent=True),
     "CLIENT KILL": Trouble(_disconnected, refusal=""),
     "UNBLOCKED": Trouble(_unblocked, refusal=""),
 }
