@@ -34,17 +34,30 @@ class RunMask:
         return area(self.runs)
 
     @lazy
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """bool[y1 - y0, x1 - x0], the pixels of the box, expanded from the runs of its columns: ten times as fast as
+        resizing the soft mask."""
+        x0, y0, x1, y1 = self.box
+        runs = self.runs.copy()
+        runs[0] -= x0 * self.height  # outside the box all is outside
+        runs[-1] -= (self.width - x1) * self.height
+        is_inside = np.arange(len(runs)) % 2 == 1
+        columns = np.repeat(is_inside, runs).reshape(x1 - x0, self.height)
+        return np.ascontiguousarray(columns[:, y0:y1].T)
+
+    @lazy
     def full(self) -> npt.NDArray[np.bool_]:
-        """bool[height, width], expanded from the runs: ten times as fast as resizing the soft mask."""
-        is_inside = np.arange(len(self.runs)) % 2 == 1
-        return np.ascontiguousarray(np.repeat(is_inside, self.runs).reshape(self.width, self.height).T)
+        """bool[height, width]."""
+        x0, y0, x1, y1 = self.box
+        full = np.zeros((self.height, self.width), np.bool_)
+        full[y0:y1, x0:x1] = self.inside
+        return full
 
     @property
     def soft(self) -> npt.NDArray[np.float32]:
         """float32[64, 64] in [-1, 1]: the share of each cell of the box that is inside, from none to all."""
-        x0, y0, x1, y1 = self.box
-        inside = Image.fromarray(self.full[y0:y1, x0:x1]).convert("L")
-        shares = np.asarray(inside.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX), np.float32)
+        pixels = Image.fromarray(self.inside).convert("L")
+        shares = np.asarray(pixels.resize((MASK_SIDE, MASK_SIDE), Image.Resampling.BOX), np.float32)
         return shares / np.float32(127.5) - np.float32(1)
 
 
@@ -72,6 +85,11 @@ class PixelMask:
     def area(self) -> int:
         """Number of pixels inside."""
         return self._hard.area
+
+    @property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """As `RunMask.inside`."""
+        return self._hard.inside
 
     @property
     def full(self) -> npt.NDArray[np.bool_]:

@@ -22,7 +22,7 @@ from shared.domain.job import MaskFormat
 from shared.domain.result import BrushMask, Mask, PngMask, Polygon, PolygonMask, Ring, RleMask, SegmentedObject
 from worker.stages.pixel_mask import AnyMask
 from worker.stages.place import FoundObject
-from worker.stages.run_lengths import runs_to_counts
+from worker.stages.run_lengths import edges_to_runs, runs_to_counts, steps_of
 
 _Outlines = tuple[list[npt.NDArray[np.float64]], list[npt.NDArray[np.uint32]]]
 """Corners of each connected region, and the offsets of its outlines among them (`FillType.OuterOffset`)."""
@@ -58,7 +58,8 @@ def to_polygon(mask: AnyMask) -> PolygonMask:
     """Outlines, half a pixel around the centres of the pixels inside, with holes: drawn again they give the same
     mask."""
     x0, y0, x1, y1 = mask.box
-    padded = np.pad(mask.full[y0:y1, x0:x1], 1).astype(np.float32)
+    padded = np.zeros((y1 - y0 + 2, x1 - x0 + 2))
+    padded[1:-1, 1:-1] = mask.inside
     outlines, offsets = cast(_Outlines, contour_generator(z=padded, fill_type=FillType.OuterOffset).filled(0.5, 1.5))
     polygons = []
     for points, starts in zip(outlines, offsets, strict=True):
@@ -72,7 +73,7 @@ def _without_straight_points(corners: npt.NDArray[np.float64]) -> Ring:
     """Remove the corners that lie on a straight line between their neighbours."""
     before, after = corners - np.roll(corners, 1, 0), np.roll(corners, -1, 0) - corners
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
-    return [(float(x), float(y)) for x, y in corners[turns]]
+    return [(x, y) for x, y in corners[turns].tolist()]
 
 
 def to_png(mask: AnyMask) -> PngMask:
@@ -87,10 +88,10 @@ def to_crop(mask: AnyMask) -> PngMask:
 
 def to_brush(mask: AnyMask) -> BrushMask:
     """A region for Label Studio, without names."""
-    pixels = mask.full.ravel()
-    edges = np.flatnonzero(np.diff(pixels, prepend=False))
-    runs: list[int] = np.diff(edges, prepend=0, append=len(pixels)).tolist()
-    return BrushMask(region=BrushRegion.of(runs, mask.width, mask.height))
+    x0, y0, _, _ = mask.box
+    rows, columns = steps_of(mask.inside)
+    runs = edges_to_runs((rows + y0) * mask.width + columns + x0, mask.width * mask.height)
+    return BrushMask(region=BrushRegion.of(runs.tolist(), mask.width, mask.height))
 
 
 def _png(name: MaskFormat, image: Image.Image) -> PngMask:

@@ -16,8 +16,8 @@ from shared.domain.tiles import BoxXyxy
 
 _Ints = npt.NDArray[np.int64]
 _BITS = 5
-_MAX_GROUPS = 8
-"""Groups of five bits. Enough for every run in an image of less than 2^39 pixels."""
+"""Of each character of a packed string, beside the one that says whether more follow."""
+_MORE = 1 << _BITS
 
 
 def soft_mask_runs(soft: npt.NDArray[np.float32], box: BoxXyxy, width: int, height: int) -> _Ints:
@@ -30,9 +30,14 @@ def soft_mask_runs(soft: npt.NDArray[np.float32], box: BoxXyxy, width: int, heig
     if y1 - y0 > soft.shape[0]:
         columns, rows = _crossings(resize(soft, x1 - x0, soft.shape[0]).T, y1 - y0)
     else:
-        columns, rows = _steps(resize(soft, x1 - x0, y1 - y0).T > 0)
-    edges = _without_pairs((columns + x0) * height + rows + y0)
-    runs = np.diff(edges, prepend=0, append=width * height)
+        columns, rows = steps_of(resize(soft, x1 - x0, y1 - y0).T > 0)
+    return edges_to_runs((columns + x0) * height + rows + y0, width * height)
+
+
+def edges_to_runs(edges: _Ints, total: int) -> _Ints:
+    """Run lengths, int64[N], of `total` pixels. `edges` are the sorted places at which the mask is entered and left."""
+    places = np.concatenate(([0], _without_pairs(edges), [total]))
+    runs = places[1:] - places[:-1]
     return runs[:-1] if runs[-1] == 0 and len(runs) > 1 else runs
 
 
@@ -46,36 +51,40 @@ def runs_to_counts(runs: _Ints) -> str:
     once."""
     steps = runs.copy()
     steps[3:] -= runs[1:-2]
-    magnitude = np.where(steps < 0, ~steps, steps)[:, None]  # bits beside the sign
-    more = magnitude >> (_BITS * np.arange(1, _MAX_GROUPS) - 1) != 0
-    groups = steps[:, None] >> (_BITS * np.arange(_MAX_GROUPS)) & 0x1F
-    groups[:, :-1] += more * 0x20
-    used = np.pad(more, ((0, 0), (1, 0)), constant_values=True)
-    return (groups[used] + 48).astype(np.uint8).tobytes().decode("ascii")
+    magnitude = steps ^ (steps >> 63)  # bits beside the sign
+    groups = 1 + int(magnitude.max()).bit_length() // _BITS  # of the longest number
+    shifts = _BITS * np.arange(groups)
+    more = magnitude[:, None] >> (shifts[1:] - 1) != 0
+    characters = (steps[:, None] >> shifts) & (_MORE - 1)
+    characters[:, :-1] |= more * _MORE
+    used = np.ones(characters.shape, np.bool_)
+    used[:, 1:] = more
+    return (characters[used] + 48).astype(np.uint8).tobytes().decode("ascii")
 
 
-def _steps(inside: npt.NDArray[np.bool_]) -> tuple[_Ints, _Ints]:
+def steps_of(inside: npt.NDArray[np.bool_]) -> tuple[_Ints, _Ints]:
     """Where each column of bool[columns, rows] enters and leaves the mask, as (column, row), in order."""
-    padded = np.pad(inside, ((0, 0), (1, 1)))
-    columns, rows = np.nonzero(padded[:, 1:] != padded[:, :-1])
-    return columns, rows
+    columns, rows = inside.shape
+    changes = np.empty((columns, rows + 1), np.bool_)
+    changes[:, 0], changes[:, rows] = inside[:, 0], inside[:, -1]
+    np.not_equal(inside[:, 1:], inside[:, :-1], out=changes[:, 1:rows])
+    return np.divmod(np.flatnonzero(changes), rows + 1)
 
 
 def _crossings(samples: npt.NDArray[np.float32], height: int) -> tuple[_Ints, _Ints]:
-    """As `_steps`, for float32[columns, n], n < height, after each column is resized to `height` and compared with
+    """As `steps_of`, for float32[columns, n], n < height, after each column is resized to `height` and compared with
     0."""
-    columns, steps = _steps(samples > 0)
+    columns, steps = steps_of(samples > 0)
     count = samples.shape[1]
-    lower, weights = _column_weights(count, height)
-    first_rows = np.searchsorted(lower, np.arange(count))  # the rows computed from sample j and the next one
+    first_rows = _first_rows(count, height)
     rows = np.where(steps == 0, 0, height)  # at the ends of a column the edge is the edge of the box
     between = (steps > 0) & (steps < count)
     upper = steps[between] - 1
     before, after = samples[columns[between], upper], samples[columns[between], upper + 1]
 
     def has_crossed(row: _Ints) -> npt.NDArray[np.bool_]:
-        value = before * weights[0, row] + after * weights[1, row]
-        return (value.astype(np.float32) > 0) == (after > 0)
+        first, second = _weights(upper, row, count / height)
+        return ((before * first + after * second).astype(np.float32) > 0) == (after > 0)
 
     first, last = first_rows[upper], first_rows[upper + 1]
     share = before.astype(np.float64) / (before.astype(np.float64) - after)
@@ -87,20 +96,29 @@ def _crossings(samples: npt.NDArray[np.float32], height: int) -> tuple[_Ints, _I
     return columns, rows
 
 
-def _column_weights(count: int, height: int) -> tuple[_Ints, npt.NDArray[np.float64]]:
-    """For each of `height` rows: the first of its two samples among `count`, and the weights of both.
+def _first_rows(count: int, height: int) -> _Ints:
+    """For each of `count` samples, the first of `height` rows that is computed from it and the next one."""
+    center = (np.arange(height) + 0.5) * (count / height)
+    return np.searchsorted((center - 0.5).astype(np.int64), np.arange(count))
+
+
+def _weights(upper: _Ints, row: _Ints, scale: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The weights of the samples `upper` and `upper` + 1 in a row that is computed from them. `scale` is the number of
+    samples per row, less than 1.
 
     The same as `precompute_coeffs` in Pillow's `Resample.c`, for a bilinear filter that enlarges.
     """
-    center = (np.arange(height) + 0.5) * (count / height)
-    lower = np.maximum((center - 0.5).astype(np.int64), 0)
-    neighbours = lower + np.array([[0], [1]])
-    weights = np.where(neighbours < count, np.maximum(0.0, 1.0 - np.abs(neighbours - center + 0.5)), 0.0)
-    return lower, weights / (weights[0] + weights[1])
+    center = (row + 0.5) * scale
+    first = np.maximum(0.0, 1.0 - np.abs(upper - center + 0.5))
+    second = np.maximum(0.0, 1.0 - np.abs(upper + 1 - center + 0.5))
+    total = first + second
+    return first / total, second / total
 
 
 def _without_pairs(edges: _Ints) -> _Ints:
     """Remove pairs of equal values from sorted edges: a run of length 0, or one that continues in the next column."""
+    if (edges[1:] != edges[:-1]).all():
+        return edges
     starts = np.flatnonzero(np.diff(edges, prepend=-1))
     times = np.diff(starts, append=len(edges))
     return edges[starts[times % 2 == 1]]
