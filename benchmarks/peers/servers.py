@@ -35,8 +35,11 @@ class Server:
 def maskq(folder: Path, workers: int) -> Iterator[Server]:
     """The whole service."""
     folder.mkdir(parents=True)
-    with (folder / "log").open("wb") as log, local_service("127.0.0.1", free_port(), workers, folder, log) as service:
-        service.wait_until_ready(workers)
+    with (
+        (folder / "log").open("wb") as log,
+        local_service("127.0.0.1", free_port(), [None] * workers, folder, log) as service,
+    ):
+        service.wait_until_ready()
         yield Server(service.url, "/segment/")
 
 
