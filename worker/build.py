@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from transformers.utils import logging as transformers_logging
 
+from shared.domain.paligemma import write_prompt
 from shared.errors import CheckpointError
 from shared.images.sandbox import DecodingPool
 from shared.registry import served_model
@@ -28,6 +29,7 @@ from worker.fitting import SMALL_PARAMETERS, capacity, fitted, image_tokens, slo
 from worker.loading.checkpoint import Checkpoint, load_checkpoint
 from worker.pipeline import Pipeline
 from worker.service import WorkerService
+from worker.stages.first_picture import first_picture
 from worker.stages.mask_vqvae import keep_jax_on_cpu
 from worker.stages.preprocess import Preprocessor
 from worker.start_log import describe, log_ready, phase
@@ -61,7 +63,6 @@ def start_service(
     with phase("warming up"):
         checkpoint.codec.warm_up()
         pipeline, engine = start_pipeline(checkpoint, settings.engine, settings.images)
-        pipeline.warm_up()
     service = WorkerService.connect(settings, served.name, pipeline, engine, notify_worker, notify_webhooks)
     facts = describe(checkpoint.model, device, engine)
     service.describe(facts)
@@ -99,7 +100,8 @@ def limited_threads(model: Any) -> Iterator[None]:
 
 
 def start_pipeline(checkpoint: Checkpoint, engine: EngineSettings, images: ImageSettings) -> tuple[Pipeline, Engine]:
-    """Start an engine on a checkpoint, and a pipeline that uses it. The caller closes the pipeline, which closes both.
+    """Start an engine on a checkpoint, and a pipeline that uses it; both are warm. The caller closes the pipeline,
+    which closes both.
 
     Raises:
         CheckpointError: as `start_engine`.
@@ -108,6 +110,7 @@ def start_pipeline(checkpoint: Checkpoint, engine: EngineSettings, images: Image
     started = start_engine(checkpoint.model, tokenizer, engine)
     preprocessor = Preprocessor(checkpoint.processor, engine.max_prompt_tokens)
     decoders, codec = DecodingPool(images), checkpoint.codec
+    preprocessor.prepare(first_picture(decoders, preprocessor.side), write_prompt(["any"]))
     return Pipeline(decoders, preprocessor, started, tokenizer, codec, checkpoint.calibration), started
 
 

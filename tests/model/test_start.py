@@ -81,3 +81,8 @@ def test_the_log_says_what_takes_how_long_and_what_the_worker_runs_on(caplog: py
 def test_the_metrics_say_what_the_worker_runs_on(service: WorkerService) -> None:
     labels = {"model": "demo", "device": "cpu", "gpu": "", "dtype": "float32", "slots": "16"}
     assert service._metrics.registry.get_sample_value("maskq_worker_info", labels) == 1
+
+
+def test_a_picture_has_been_decoded_before_the_first_job(service: WorkerService) -> None:
+    pipeline: Any = service._pipeline
+    assert len(pipeline._decoders._idle) == 1
