@@ -133,7 +133,7 @@ def _split(rest: str, form: str) -> tuple[str, str, str]:
 
 def _endpoints(hosts: str, form: str, *, is_sentinel: bool) -> tuple[Endpoint, ...]:
     if "," in hosts and not is_sentinel:
-        raise _wrong_host(f"Several hosts, separated by commas, are for sentinel://. {form}")
+        raise _wrong_host(f"Several hosts, comma-separated, are for sentinel://. {form}")
     port = _SENTINEL_PORT if is_sentinel else _PORT
     return tuple(_endpoint(host, port, form) for host in hosts.split(","))
 
