@@ -1,1 +1,1 @@
-"""Checks that nothing accepted is lost while processes are killed and frozen and messages are dropped."""
+"""Checks that nothing accepted is lost while processes and primaries of Redis die and messages are dropped."""

@@ -1,5 +1,9 @@
 """Faults of a group of servers and Sentinels. Each ends with the group whole again, so that no two happen at once: one
-replica that confirms protects from one fault."""
+replica that confirms protects from one fault.
+
+Sentinel makes one replica the primary, and tells the other about half a second later. If the old primary is alive
+then, the other replica goes on to confirm what it writes, and loses that when it follows the new one. Only a
+confirmation by all replicas protects from this; with fewer, the faults avoid it."""
 
 from __future__ import annotations
 
@@ -20,14 +24,21 @@ OF_THE_PRIMARY = (
 """Kinds after which clients wait for another primary. One that they still reach is not among them: it may accept jobs
 until they leave it."""
 _MAX_DOWN_S = 2.0
+_PAUSE_MS = 5_000
+"""For so long the primary takes no writes before a planned failover, as its operator should do: clients wait for it."""
+_MAX_S = 180.0
+"""How long the group may take until it is whole again."""
 
 
 class GroupFaults:
     """What can happen to the group. Counts the failovers."""
 
-    def __init__(self, group: RedisGroup, chance: random.Random) -> None:
+    def __init__(self, group: RedisGroup, chance: random.Random, *, all_confirm: bool) -> None:
+        """`all_confirm`: a job is on all replicas when it is accepted. Else the old primary takes no writes while its
+        other replica still follows it."""
         self._group = group
         self._random = chance
+        self._all_confirm = all_confirm
         self._primary = group.primary()
         self.failovers = 0
 
@@ -43,7 +54,7 @@ class GroupFaults:
             "primary cut off from all": self._failing(cut_off, group.join),
             "primary and a Sentinel killed": self._failing(self._kill_with_a_sentinel, self._restart_what_is_down),
             "primary wiped": self._then_whole(lambda: group.wipe(group.primary())),
-            PLANNED: self._then_whole(group.failover),
+            PLANNED: self._then_whole(self._fail_over),
             "primary killed and started at once": self._then_whole(lambda: group.restart(group.primary())),
             "Sentinel killed": self._passing(lambda: self._random.choice(group.sentinels), group.kill, group.restart),
             "replica killed": self._passing(self._replica, group.kill, group.restart),
@@ -60,7 +71,9 @@ class GroupFaults:
         def happen() -> None:
             old = self._group.primary()
             begin(old)
-            self._group.wait_for_failover(old)
+            new = self._group.wait_for_failover(old, _MAX_S)
+            if not self._all_confirm:
+                self._group.wait_for(partial(self._is_followed, new), "the other replica to follow", _MAX_S)
             self._pause()
             end(old)
 
@@ -85,12 +98,22 @@ class GroupFaults:
     def _then_whole(self, happen: Callable[[], object]) -> Callable[[], None]:
         def until_whole() -> None:
             happen()
-            self._group.wait_until_whole()
+            self._group.wait_until_whole(_MAX_S)
             primary = self._group.primary()
             self.failovers += primary is not self._primary
             self._primary = primary
 
         return until_whole
+
+    def _fail_over(self) -> None:
+        if not self._all_confirm:
+            with self._group.client(self._group.primary()) as redis:
+                redis.client_pause(_PAUSE_MS, all=False)
+        self._group.failover()
+
+    def _is_followed(self, primary: RedisProcess) -> bool:
+        with self._group.client(primary) as redis:
+            return bool(redis.info("replication")["connected_slaves"])
 
     def _pause(self) -> None:
         time.sleep(self._random.uniform(0, _MAX_DOWN_S))

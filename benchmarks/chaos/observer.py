@@ -17,6 +17,8 @@ from benchmarks.chaos.oracle import ENDED
 _THREADS = 4
 _AT_ONCE = 200
 _PAUSE_S = 0.2
+_FIRST_S = 1.0
+_AGAIN_S = 4.0
 _SAY_S = 10.0
 _READ_S = 60.0
 """How long a job is read again and again that the service knows and does not show."""
@@ -34,6 +36,8 @@ class Observer:
         self._client = httpx2.Client(base_url=url, timeout=10)
         self._pool = ThreadPoolExecutor(_THREADS)
         self._ended: dict[str, dict[str, Any]] = {}
+        self._read_at: dict[str, float] = {}
+        """When to read each job, in seconds of the monotonic clock."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="observer")
 
@@ -76,12 +80,20 @@ class Observer:
         say_at = 0.0
         while not self._stopped.wait(_PAUSE_S):
             accepted = self.jobs()
-            pending = [job for job in accepted if job.key not in self._ended]
-            found = self._read_some(pending[:_AT_ONCE]).items()
+            found = self._read_some(self._due(accepted)).items()
             self._ended.update({key: job for key, job in found if job["status"] in ENDED})
             if time.monotonic() > say_at:
                 say_at = time.monotonic() + _SAY_S
                 print(f"{len(accepted)} accepted, {len(self._ended)} seen to have ended", file=sys.stderr, flush=True)
+
+    def _due(self, accepted: Sequence[ClientJob]) -> list[ClientJob]:
+        """The jobs to read now. Each is read a second after it was accepted, and seldom again: reading costs the
+        service about as much as submitting."""
+        now = time.monotonic()
+        pending = [job for job in accepted if job.key not in self._ended]
+        due = [job for job in pending if self._read_at.setdefault(job.key, now + _FIRST_S) <= now][:_AT_ONCE]
+        self._read_at.update({job.key: now + _AGAIN_S for job in due})
+        return due
 
     def _read_some(self, jobs: Sequence[ClientJob]) -> dict[str, dict[str, Any]]:
         """Those of the jobs that the service shows now."""

@@ -136,14 +136,14 @@ def _wait_s(webhook: ReceivedWebhook) -> float:
 
 
 def wrong_deliveries(checked: dict[str, Any]) -> int:
-    """How many deliveries did not arrive, or not as they should, of what `check_deliveries` returned."""
-    wrong = ("lost", "of_unknown_jobs", "under_another_id", "wrongly_signed")
-    return sum(checked[name] for name in wrong)
+    """How many deliveries did not arrive, or not as they should, of what `check_deliveries` returned. Those that a
+    failover explains are not counted: of a job that ended twice, and of one that ran before it was accepted."""
+    return sum(checked[name] for name in ("lost", "under_another_id", "wrongly_signed"))
 
 
 def has_passed(results: dict[str, Any]) -> bool:
     """Whether every delivery arrived and none is wrong."""
-    return not wrong_deliveries(results) and not results["with_another_body"]
+    return not any((wrong_deliveries(results), results["of_unknown_jobs"], results["with_another_body"]))
 
 
 def main() -> int:
