@@ -36,10 +36,11 @@ from shared.domain.paligemma import CODEBOOK_SIZE, LOCATIONS, OBJECT_TOKENS, loc
 from shared.registry import served_model
 from shared.settings import Settings
 from worker.build import limit_threads, set_up_libraries, start_engine
+from worker.devices.accelerators import choose_device
 from worker.engine.engine import Engine
 from worker.engine.model_input import ModelInput
 from worker.engine.sequence import Answer
-from worker.loading.checkpoint import choose_device, choose_dtype, load_checkpoint
+from worker.loading.checkpoint import choose_dtype, load_checkpoint
 from worker.stages.preprocess import Preprocessor
 
 _EOS = 1
@@ -57,6 +58,7 @@ _TEXT_SHAPES = {
     "10b": {"hidden_size": 3_584, "intermediate_size": 14_336, "num_hidden_layers": 42, "num_attention_heads": 16,
             "num_key_value_heads": 8, "head_dim": 256, "query_pre_attn_scalar": 256},
 }  # fmt: skip
+MODELS = ("demo", *_TEXT_SHAPES)
 _SMALL_VISION = {"hidden_size": 384, "intermediate_size": 1_536, "num_hidden_layers": 12, "num_attention_heads": 6}
 _SO400M = {"hidden_size": 1_152, "intermediate_size": 4_304, "num_hidden_layers": 27, "num_attention_heads": 16}
 
@@ -71,6 +73,11 @@ class Subject:
     max_answer_tokens: int
     has_eos: bool
     """Whether answers end by themselves."""
+
+
+def subject_of(name: str, side: int, settings: Settings, jobs: int) -> Subject:
+    """One of `MODELS` with so many inputs. The side in pixels is that of a random model."""
+    return demo_subject(settings, jobs) if name == "demo" else random_subject(name, side, settings, jobs)
 
 
 class FixedVocabulary:
@@ -251,13 +258,13 @@ def _agreement(row: Timed, reference: Timed) -> float:
 def main() -> None:
     """Measure, print, and save if requested."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engine", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", choices=["demo", *_TEXT_SHAPES], default="demo")
+    parser.add_argument("--model", choices=MODELS, default="demo")
     parser.add_argument("--side", type=int, default=224, help="side of a random model's images, in pixels")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--jobs", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--dtype", choices=["auto", "float32", "bfloat16", "float16"], default="auto")
     parser.add_argument("--save", metavar="NAME")
     options = parser.parse_args()
     set_up_libraries()
@@ -269,10 +276,8 @@ def main() -> None:
         max_prompt_tokens=64,
         max_answer_tokens=60,
     )
-    if options.model == "demo":
-        subject = demo_subject(settings, options.jobs)
-    else:
-        subject = random_subject(options.model, options.side, settings, options.jobs)
+    subject = subject_of(options.model, options.side, settings, options.jobs)
+    if options.model != "demo":
         settings = settings.replace(max_answer_tokens=_RANDOM_ANSWER)
     report("benchmarks.engine", measure(subject, settings, options.batch, options.rounds), options.save)
 

@@ -32,6 +32,12 @@ def report(program: str, results: Mapping[str, Any], save_as: str | None) -> Non
         (_RESULTS / f"{save_as}.json").write_text(text + "\n", "utf-8")
 
 
+def kept(name: str) -> dict[str, Any]:
+    """The results in `benchmarks/results/NAME.json`; none if there is no such file."""
+    file = _RESULTS / f"{name}.json"
+    return dict(json.loads(file.read_text("utf-8"))["results"]) if file.exists() else {}
+
+
 def _rounded(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _rounded(each) for name, each in value.items()}

@@ -50,8 +50,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "log").open("wb") as log:
         begin = time.perf_counter()
-        with local_service("127.0.0.1", free_port(), 1, Path(folder), log) as service:
-            service.wait_until_ready(1)
+        with local_service("127.0.0.1", free_port(), [None], Path(folder), log) as service:
+            service.wait_until_ready()
             results: dict[str, Any] = {
                 "start_s": time.perf_counter() - begin,
                 "memory_idle_mb": _memory_mb(),

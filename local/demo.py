@@ -25,6 +25,7 @@ def main() -> int:
     """Run one job, then stay up unless `--once`. Returns an exit status."""
     parser = CommandLine(prog="scripts/demo", description=__doc__)
     add_arguments(parser)
+    parser.set_defaults(workers=1)
     parser.add_argument("--once", action="store_true", help="stop after the sample image")
     options = parser.parse_args()
     make_folder(options.data)

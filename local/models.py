@@ -19,7 +19,7 @@ from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
 from shared.errors import CheckpointError, ConfigurationError
 from shared.process.environment import load_settings
 from shared.registry import (
-    BYTES_PER_PARAMETER,
+    QUANTIZED_BYTES,
     RegistryEntry,
     ServedModel,
     find_model,
@@ -31,7 +31,12 @@ from worker.loading.hub import cached_checkpoint, damaged_files, fetch_checkpoin
 from worker.loading.model_folder import CONFIG, check_folder, check_model, explained_access, memory_elements, read_json
 from worker.loading.vae_file import find_vae
 
-_COLUMNS = ("model", "here", "px", "tokens", *(f"{dtype} GB" for dtype in BYTES_PER_PARAMETER), "softcap", "prompt")
+_DTYPES = ("float32", "bfloat16")
+_COLUMNS = (
+    *("model", "here", "px", "tokens"),
+    *(f"{stored} GB" for stored in (*_DTYPES, *QUANTIZED_BYTES)),
+    *("softcap", "prompt"),
+)
 
 
 def main() -> int:
@@ -60,14 +65,18 @@ def _list(settings: Settings, _: list[str]) -> int:
     models = {name: find_model(name, settings.model) for name in read_registry(settings.model)}
     rows = [_row(model, settings) for model in {**models, **offered_models(settings.model)}.values()]
     print(table([_COLUMNS, *rows]))
-    print("\nGB of the weights only: parameters x bytes of the dtype. For softcap see models/registry.toml")
+    print(
+        "\nGB of the weights only; int8 and int4: with MASKQ_QUANTIZE, computed in bfloat16. For softcap see "
+        "models/registry.toml"
+    )
     return 0
 
 
 def _row(model: ServedModel, settings: Settings) -> tuple[str, ...]:
     folder = _folder(model, settings)
     entry = _described(model.entry, folder) if folder else model.entry
-    sizes = [_gigabytes(entry.weights_bytes(dtype)) for dtype in BYTES_PER_PARAMETER]
+    sizes = [_gigabytes(entry.weights_bytes(dtype)) for dtype in _DTYPES]
+    sizes += [_gigabytes(entry.quantized_bytes(quantization)) for quantization in QUANTIZED_BYTES]
     resolution, tokens = str(entry.resolution or "?"), str(entry.image_tokens or "?")
     softcap = "on" if entry.softcap else "off"
     return model.name, "yes" if folder else "no", resolution, tokens, *sizes, softcap, entry.prompt

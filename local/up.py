@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NoReturn
 
 from local.broker import EmbeddedBroker, FolderInUseError
+from local.gpus import ABOUT_GPUS, chosen_gpus, share_gpus
 from local.output import CopiedOutput
+from local.readiness import LiveWorkers, front_end_answers
 from local.supervisor import MisconfiguredProcess, SupervisedProcess, Supervisor, ending_with_parent
 from shared.errors import ConfigurationError
 from shared.process import entry_point
 from shared.process.command_line import PORT, CommandLine, require_address, whole_number
 from shared.process.environment import load_settings
 from shared.store.durability import require_durable_server
+from worker.devices.driver import VISIBLE, Gpu
 
 _READY_S = 600.0
 """Long enough to read an official checkpoint from a slow disk."""
 _CHECK_S = 0.1
+_WORKER = "worker-"
+"""How the names of worker processes begin."""
 
 
 class StopRequested(Exception):
@@ -44,20 +46,22 @@ class LocalService:
 
     url: str
     supervisor: Supervisor
+    redis_url: str
 
-    def wait_until_ready(self, workers: int) -> None:
-        """Return once all workers have loaded the model.
+    def wait_until_ready(self) -> None:
+        """Return once the front end answers and each worker takes jobs.
 
         Raises:
             StartFailed: this takes longer than ten minutes.
             MisconfiguredProcess: a process cannot start with these settings.
         """
         deadline = time.monotonic() + _READY_S
-        while time.monotonic() < deadline:
-            self.supervisor.check()
-            if self._live_workers() >= workers:
-                return
-            time.sleep(_CHECK_S)
+        with LiveWorkers(self.redis_url) as live:
+            while time.monotonic() < deadline:
+                self.supervisor.check()
+                if front_end_answers(self.url) and self._has_all(live):
+                    return
+                time.sleep(_CHECK_S)
         raise StartFailed(f"not ready within {_READY_S:g} s")
 
     def stay_up(self) -> NoReturn:
@@ -70,19 +74,18 @@ class LocalService:
             self.supervisor.check()
             time.sleep(_CHECK_S)
 
-    def _live_workers(self) -> int:
-        try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310  our own address
-                return sum(json.load(answer)["live_workers"].values())
-        except (urllib.error.URLError, OSError):
-            return 0
+    def _has_all(self, live: LiveWorkers) -> bool:
+        workers = [each.process for each in self.supervisor.processes if each.name.startswith(_WORKER)]
+        running = [process.pid for process in workers if process is not None]
+        return len(running) == len(workers) and live.include(running)
 
 
 @contextmanager
 def local_service(
-    host: str, port: int, workers: int, data: Path, output: IO[bytes] | None = None
+    host: str, port: int, gpus: Sequence[Gpu | None], data: Path, output: IO[bytes] | None = None
 ) -> Iterator[LocalService]:
-    """Run broker, front end, webhooks and workers for as long as the context lasts.
+    """Run broker, front end, webhooks and a worker for each of `gpus` for as long as the context lasts. A worker for
+    which there is None takes the device that its settings name.
 
     `output` takes what they print, instead of standard error.
 
@@ -96,19 +99,24 @@ def local_service(
         raise ConfigurationError(f"{error}; choose another folder with --data") from None
     target = output or sys.stderr.buffer
     try:
-        with Supervisor(_processes(broker, host, port, workers, target), report=say) as supervisor:
-            yield LocalService(f"http://{host}:{port}", supervisor)
+        redis_url = broker.url if broker else os.environ["REDIS_URL"]
+        with Supervisor(_processes(broker, redis_url, host, port, gpus, target), report=say) as supervisor:
+            yield LocalService(f"http://{host}:{port}", supervisor, redis_url)
     finally:
         if broker:
             broker.lock.close()
 
 
 def _processes(
-    broker: EmbeddedBroker | None, host: str, port: int, workers: int, target: IO[bytes]
+    broker: EmbeddedBroker | None,
+    redis_url: str,
+    host: str,
+    port: int,
+    gpus: Sequence[Gpu | None],
+    target: IO[bytes],
 ) -> Iterator[SupervisedProcess]:
     """What to run, in the order of starting."""
-    env = {"REDIS_URL": broker.url if broker else os.environ["REDIS_URL"], "PYTHONUNBUFFERED": "1"}
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
+    env = {"REDIS_URL": redis_url, "PYTHONUNBUFFERED": "1"}
 
     def ours(name: str, *words: str, **more: str) -> SupervisedProcess:
         command = ending_with_parent([sys.executable, "-m", *words])
@@ -124,8 +132,20 @@ def _processes(
         )
     yield ours("api", "api", "--host", host, "--port", str(port))
     yield ours("webhooks", "webhooks")
-    for number in range(1, workers + 1):
-        yield ours(f"worker-{number}", "worker", "--hostname", f"worker-{number}@%h", OMP_NUM_THREADS=threads)
+    for number, gpu in enumerate(gpus, 1):
+        name = f"{_WORKER}{number}"
+        yield ours(name, "worker", "--hostname", f"{name}@%h", **_worker_environment(number, gpu, len(gpus)))
+
+
+def _worker_environment(number: int, gpu: Gpu | None, workers: int) -> dict[str, str]:
+    """What a worker gets that the others do not: a GPU, a port for its metrics, and its part of the cores."""
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // workers))
+    own = {"OMP_NUM_THREADS": threads}
+    if gpu is not None:
+        own[VISIBLE] = gpu.id
+    if (port := os.environ.get("MASKQ_METRICS_PORT", "")).isdigit() and int(port):
+        own["MASKQ_METRICS_PORT"] = str(int(port) + number - 1)
+    return own
 
 
 def say(line: str) -> None:
@@ -149,7 +169,8 @@ def add_arguments(parser: CommandLine) -> None:
     """Add the options that `up` and `demo` share."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=PORT, default=8000, help="port of the front end (default: 8000)")
-    parser.add_argument("--workers", type=whole_number(1), default=1, help="worker processes (default: 1)")
+    parser.add_argument("--workers", type=whole_number(1), help="worker processes (default: one per GPU, else 1)")
+    parser.add_argument("--gpus", help=ABOUT_GPUS)
     parser.add_argument(
         "--data", type=Path, default=Path(".data"), help="folder of the embedded broker (default: .data)"
     )
@@ -169,10 +190,14 @@ def run_service(
     settings = load_settings()
     if os.environ.get("REDIS_URL"):
         require_durable_server(settings.redis)
+    gpus = chosen_gpus(options.gpus)
+    if options.gpus == "0":
+        os.environ["MASKQ_DEVICE"] = "cpu"
     _stop_on_signals()
     try:
-        with local_service(options.host, options.port, options.workers, options.data, output) as service:
-            service.wait_until_ready(options.workers)
+        shared = share_gpus(gpus, options.workers or len(gpus) or 1, say)
+        with local_service(options.host, options.port, shared, options.data, output) as service:
+            service.wait_until_ready()
             then(service)
     except StopRequested:
         say("stopped")

@@ -213,8 +213,7 @@ class QueueFull(MaskqError):
 
 
 class ShareExceeded(MaskqError):
-    """This client uses its share of what the service has: of waiting jobs, uploads, or requests that wait. Others get
-    theirs."""
+    """This client uses its share of what is limited: jobs and requests that wait, uploads. Others get theirs."""
 
     type, title, status = "share_exceeded", "Too much at once", 429
     retry_after_s = 5
@@ -229,8 +228,13 @@ class HeadersTooLarge(MaskqError):
 class StoreUnavailable(MaskqError):
     """Redis does not answer, or accepts no more data."""
 
-    type, title, status = "store_unavailable", "The job store is unavailable", 503
-    retry_after_s = 2
+    type, title, status, retry_after_s = "store_unavailable", "The job store is unavailable", 503, 2
+
+
+class StoreUnconfirmed(StoreUnavailable):
+    """The change is made, and too few replicas of Redis confirm it: a failover may forget it. Repeat the request."""
+
+    type, title = "store_unconfirmed", "The job store has not confirmed the change"
 
 
 class StoreFull(MaskqError):
@@ -260,8 +264,7 @@ class ModelUnserved(MaskqError):
 class PromptTooLong(MaskqError):
     """The prompt has more tokens than the model accepts. The number of characters does not determine it."""
 
-    type = "prompt_too_long"
-    title = "The prompt is too long for the model"
+    type, title = "prompt_too_long", "The prompt is too long for the model"
 
 
 class InferenceFailed(MaskqError):

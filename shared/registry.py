@@ -15,7 +15,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from shared.errors import ConfigurationError
 from shared.settings import ModelSettings
 
-BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2}
+BYTES_PER_PARAMETER = {"float32": 4, "bfloat16": 2, "float16": 2}
+QUANTIZED_BYTES = {"int8": 1.0, "int4": 0.5 + 4 / 128}
+"""Bytes of one weight that `MASKQ_QUANTIZE` stores. For 128 weights in 4 bits there are a scale and a zero point as
+well, of two bytes each."""
+_VISION_LAYERS = 411_070_464
+"""Parameters in the linear layers of SigLIP So400m/14, the vision tower of all official models. With `int4` they have 8
+bits."""
 _MAX_NAME_CHARS = 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Names of folders. They are parts of Redis keys, names of queues, labels of metrics, and lists with commas."""
@@ -34,6 +40,7 @@ class RegistryEntry(BaseModel):
     resolution: int | None = None
     patch: int = 14
     parameters: int | None = None
+    layers: int | None = None
     softcap: bool = False
     softcap_source: str = "default of fine-tuning; an entry in the registry can set another"
     prompt: str = "segment {thing} ; {thing}"
@@ -48,6 +55,14 @@ class RegistryEntry(BaseModel):
         """Memory of the weights in `dtype`, a key of `BYTES_PER_PARAMETER`, without activations and caches; None if the
         number of parameters is unknown."""
         return self.parameters * BYTES_PER_PARAMETER[dtype] if self.parameters else None
+
+    def quantized_bytes(self, quantization: str) -> int | None:
+        """As `weights_bytes` in bfloat16, with this `MASKQ_QUANTIZE`, a key of `QUANTIZED_BYTES`."""
+        if not self.parameters or not self.layers:
+            return None
+        others = self.parameters - self.layers - _VISION_LAYERS
+        stored = self.layers * QUANTIZED_BYTES[quantization] + _VISION_LAYERS * QUANTIZED_BYTES["int8"]
+        return round(stored + others * BYTES_PER_PARAMETER["bfloat16"])
 
 
 _LOCAL = RegistryEntry(about="A local checkpoint of this deployment.")

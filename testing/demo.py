@@ -19,7 +19,7 @@ def fresh_demo() -> Iterator[str]:
     with (
         tempfile.TemporaryDirectory() as name,
         Path(name, "log").open("wb") as log,
-        local_service("127.0.0.1", free_port(), 1, Path(name), log) as service,
+        local_service("127.0.0.1", free_port(), [None], Path(name), log) as service,
     ):
-        service.wait_until_ready(1)
+        service.wait_until_ready()
         yield service.url

@@ -18,6 +18,8 @@ from redis import Redis
 from local.broker import EmbeddedBroker, free_port
 from local.output import LogFile
 from local.supervisor import AT_ONCE, MisconfiguredProcess, SupervisedProcess, Supervisor
+from shared.settings import Settings
+from shared.store.connection import sync_redis
 
 SCRIPTED_WORKER = (sys.executable, "-m", "testing.scripted_worker")
 DEMO_WORKER = (sys.executable, "-m", "worker")
@@ -30,6 +32,7 @@ SHORT_LEASES = {
     "MASKQ_ACCEPT_UNSERVED": "true",
 }
 """Settings under which recovery takes seconds instead of half a minute, and all workers may be down for a while."""
+_BROKER = "broker"
 _CHECK_S = 0.05
 _READY_S = 240.0
 
@@ -43,15 +46,19 @@ class Fleet:
         worker: Sequence[str] = SCRIPTED_WORKER,
         workers: int = 1,
         deliverers: int = 1,
+        redis_url: str = "",
         **env: str,
     ) -> None:
-        """`folder` takes the broker's data and the logs; `env` is added to every process's environment."""
+        """`folder` takes the broker's data and the logs; `env` is added to every process's environment. `redis_url` is
+        of servers that run already; without it the fleet has a broker of its own."""
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self._broker = EmbeddedBroker.prepare(folder / "broker")
+        self._own_broker = None if redis_url else EmbeddedBroker.prepare(folder / "broker")
+        self.broker_url = self._own_broker.url if self._own_broker else redis_url
+        """The URL of the broker."""
         self.port = free_port()
-        self._env = {**SHORT_LEASES, "PYTHONUNBUFFERED": "1", **env, "REDIS_URL": self._broker.url}
-        self.broker = self._broker_process()
+        self._env = {**SHORT_LEASES, "PYTHONUNBUFFERED": "1", **env, "REDIS_URL": self.broker_url}
+        brokers = [self._broker_process(self._own_broker)] if self._own_broker else []
         front_end = [sys.executable, "-m", "api", "--host", "127.0.0.1", "--port", str(self.port)]
         self.api = self._process("api", front_end)
         self.deliverers = [
@@ -61,7 +68,7 @@ class Fleet:
         self.metrics_ports = [free_port() for _ in range(workers)]
         """Where each worker serves its metrics."""
         self.workers = [self._worker(worker, *each) for each in enumerate(self.metrics_ports, start=1)]
-        self._supervisor = Supervisor([self.broker, self.api, *self.deliverers, *self.workers], AT_ONCE)
+        self._supervisor = Supervisor([*brokers, self.api, *self.deliverers, *self.workers], AT_ONCE)
         self._misconfigured: MisconfiguredProcess | None = None
         # All is plain HTTP, and loading the certificates takes as long as many requests.
         self._client = httpx2.Client(base_url=self.url, timeout=5, verify=False)
@@ -74,9 +81,9 @@ class Fleet:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def broker_url(self) -> str:
-        """The URL of the broker."""
-        return self._broker.url
+    def broker(self) -> SupervisedProcess:
+        """The broker, which is the fleet's own."""
+        return next(process for process in self.processes if process.name == _BROKER)
 
     @property
     def processes(self) -> list[SupervisedProcess]:
@@ -87,6 +94,10 @@ class Fleet:
     def exit_statuses(self) -> dict[str, list[int]]:
         """How each process that ended did so, by its name."""
         return {process.name: process.exit_statuses for process in self.processes if process.exit_statuses}
+
+    def exit_counts(self) -> dict[str, int]:
+        """How often each process ended, and was started again."""
+        return {name: len(statuses) for name, statuses in self.exit_statuses.items()}
 
     def __enter__(self) -> Self:
         try:
@@ -104,7 +115,8 @@ class Fleet:
             self._watch.join()
         self._supervisor.stop()
         self._client.close()
-        self._broker.lock.close()
+        if self._own_broker:
+            self._own_broker.lock.close()
 
     def start(self, name: str, command: Sequence[str], **env: str) -> SupervisedProcess:
         """Start a process that is no part of the service, and keep it running like the rest."""
@@ -122,7 +134,7 @@ class Fleet:
 
     def redis(self) -> Redis:
         """A connection to the broker."""
-        return Redis.from_url(self.broker_url, socket_timeout=5)
+        return sync_redis(Settings.of(redis_url=self.broker_url).redis)
 
     def start_all(self) -> None:
         """Wait until every process runs and the service is ready; none is held down, and no exit is remembered."""
@@ -168,12 +180,11 @@ class Fleet:
             return False
         return answer.status_code == 200 and sum(answer.json()["live_workers"].values()) >= len(self.workers)
 
-    def _broker_process(self) -> SupervisedProcess:
+    def _broker_process(self, broker: EmbeddedBroker) -> SupervisedProcess:
         # The audit reads the log of every write, so the log is never rewritten.
-        command = [*self._broker.command, "--auto-aof-rewrite-percentage", "0"]
-        process = self._process("broker", command)
-        process.keep_open = (self._broker.lock.fileno(),)
-        process.wait_until_ready = self._broker.wait
+        process = self._process(_BROKER, [*broker.command, "--auto-aof-rewrite-percentage", "0"])
+        process.keep_open = (broker.lock.fileno(),)
+        process.wait_until_ready = broker.wait
         return process
 
     def _worker(self, command: Sequence[str], number: int, metrics_port: int) -> SupervisedProcess:

@@ -76,7 +76,8 @@ class RedisGroup:
         own = self.options
         login = f"{own.user}:{own.password}@" if own.password else ""
         hosts = ",".join("{}:{}".format(*sentinel.address) for sentinel in self.sentinels)
-        return f"sentinel://{login}{hosts}/{SERVICE}/0"
+        login_to_sentinels = f"?sentinel_password={own.sentinel_password}" if own.sentinel_password else ""
+        return f"sentinel{'s' if own.tls else ''}://{login}{hosts}/{SERVICE}/0{login_to_sentinels}"
 
     def __enter__(self) -> Self:
         try:

@@ -11,6 +11,7 @@ from redis import Redis
 
 from shared.settings import Settings
 from testing.redis_group import RedisGroup
+from testing.replication import ReplicatedServers, replicated
 from testing.servers import embedded_broker, system_redis
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -25,6 +26,13 @@ def any_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """The URL of each kind of server that maskq supports: a test runs once for each."""
     with _SERVERS[request.param](tmp_path_factory.mktemp(request.param)) as url:
         yield url
+
+
+@pytest.fixture(params=_SERVERS)
+def replicated_servers(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ReplicatedServers]:
+    """A primary with a replica, of each kind of server that maskq supports."""
+    with replicated(_SERVERS[request.param], tmp_path) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

@@ -102,7 +102,7 @@ MISCONFIGURATIONS = [
     _redis("`REDIS_URL=foo`", "foo", "webhooks"),
     _redis("`REDIS_URL=redis:6379`, without a scheme", "redis:6379"),
     _redis("`REDIS_URL=unix:///run/redis.sock`", "unix:///run/redis.sock"),
-    _redis("`REDIS_URL=sentinel://redis:26379/0`", "sentinel://redis:26379/0", "worker"),
+    _redis("`REDIS_URL=sentinel://redis:26379/0`, without a service", "sentinel://redis:26379/0", "worker"),
     _redis("`REDIS_URL=redis://redis:notaport/0`", "redis://redis:notaport/0"),
     _redis("`#` in the password", "redis://maskq:pass#word@redis:6379/0"),
     _redis("`/` in the password", "redis://maskq:pass/word@redis:6379/0"),
@@ -120,6 +120,11 @@ MISCONFIGURATIONS = [
     _redis("a database that does not exist", "redis://:secret@{secured}/99"),
     _redis("no Redis at that address, but a web server", "redis://{web}/0"),
     _redis("a server without AOF", "redis://{forgetful}/0", "worker"),
+    _redis("a service that the sentinels do not know", "sentinel://{sentinel}/nosuch/0?sentinel_password=secret"),
+    _redis("no password where the sentinels need one", "sentinel://:secret@{sentinel}/maskq/0", "worker"),
+    _redis("`sentinel://` for a server", "sentinel://{secured}/maskq/0?sentinel_password=secret", "webhooks"),
+    _redis("`redis://` for a sentinel", "redis://:secret@{sentinel}/0"),
+    _redis("`sentinels://` for sentinels without TLS", "sentinels://{sentinel}/maskq/0", "webhooks"),
     Misconfiguration("`--port 99999`", arguments=("--port", "99999")),
     Misconfiguration("`--port http`", "local.up", arguments=("--port", "http")),
     Misconfiguration("a port in use", arguments=("--port", "{used}")),
@@ -174,8 +179,8 @@ class Place:
 
     def _shown(self, line: str) -> str:
         """The line with the addresses and folders of a real deployment."""
-        for name in ("secured", "forgetful", "web"):
-            line = line.replace(self.names[name], "redis:6379")
+        for name, shown in {"secured": 6379, "forgetful": 6379, "web": 6379, "sentinel": 26379}.items():
+            line = line.replace(self.names[name], f"redis:{shown}")
         line = line.replace(self.names["folder"], "/folder").replace(f"port {self.names['used']}", "port 8000")
         return re.sub(r"file:///\S*?/readonly", "file:///folder/readonly", line)
 
@@ -207,6 +212,7 @@ def place() -> Iterator[Place]:
                 "web": web,
                 "s3": f"http://{web}",
                 "secured": stack.enter_context(_server(folder, ":secret@", *users, "--appendonly", "yes")),
+                "sentinel": stack.enter_context(_sentinel(folder)),
                 "forgetful": stack.enter_context(_server(folder, "", "--appendonly", "no")),
             }
         )
@@ -220,6 +226,26 @@ def _server(folder: Path, login: str, *options: str) -> Iterator[str]:
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
             wait_for_server(f"redis://{login}127.0.0.1:{port}/0")
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _sentinel(folder: Path) -> Iterator[str]:
+    """A sentinel with a password, whose service has no server. Yields `HOST:PORT`."""
+    port = free_port()
+    lines = (
+        f"port {port}",
+        "bind 127.0.0.1",
+        "requirepass secret",
+        f"sentinel monitor maskq 127.0.0.1 {free_port()} 1",
+    )
+    (folder / "sentinel.conf").write_text("\n".join([*lines, ""]), "utf-8")
+    command = ["redis-server", str(folder / "sentinel.conf"), "--sentinel"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for_server(f"redis://:secret@127.0.0.1:{port}")
             yield f"127.0.0.1:{port}"
         finally:
             process.kill()

@@ -9,6 +9,7 @@ import sys
 from redis.exceptions import RedisError
 
 from shared.domain.job import ANONYMOUS
+from shared.errors import StoreUnconfirmed
 from shared.process import entry_point
 from shared.process.environment import load_settings
 from shared.settings import Settings
@@ -28,6 +29,9 @@ def run(options: argparse.Namespace) -> int:
     except RedisError as error:
         require_healing(error, settings.redis)
         print(f"maskq: the store does not answer: {reason_of(error)}", file=sys.stderr)  # noqa: T201
+        return 1
+    except StoreUnconfirmed as error:
+        print(f"maskq: {error.detail}", file=sys.stderr)  # noqa: T201
         return 1
     print("\n".join(secrets))  # noqa: T201
     return 0
@@ -53,7 +57,9 @@ async def _secrets(settings: Settings, options: argparse.Namespace) -> list[str]
     store = WebhookSecretStore.connect(settings)
     methods = {"show": store.show, "rotate": store.rotate, "replace": store.replace}
     try:
-        return await methods[options.command](options.owner)
+        secrets = await methods[options.command](options.owner)
+        await store.confirm()
+        return secrets
     finally:
         await store.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,23 +15,29 @@ from shared.errors import CheckpointError
 from shared.images.sandbox import DecodingPool
 from shared.registry import served_model
 from shared.settings import EngineSettings, ImageSettings, Settings
+from worker.devices.accelerators import free_bytes
+from worker.devices.claim import claim_device
+from worker.devices.locks import DeviceLocks
 from worker.engine.engine import Engine
-from worker.engine.gemma import GemmaLayers
+from worker.engine.failures import StepOutOfMemory
 from worker.engine.grammar import SpecialTokenIds
 from worker.engine.runner import Runner, RunnerLimits
 from worker.engine.scheduler import Scheduler
+from worker.engine.warm_up import warm_up
+from worker.fitting import SMALL_PARAMETERS, capacity, fitted, image_tokens, slot_bytes
 from worker.loading.checkpoint import Checkpoint, load_checkpoint
 from worker.pipeline import Pipeline
 from worker.service import WorkerService
 from worker.stages.mask_vqvae import keep_jax_on_cpu
 from worker.stages.preprocess import Preprocessor
+from worker.start_log import describe, log_ready, phase
 
 _CACHE_SHARE = 0.7
 """Share of a GPU's free memory that the key-value cache may take. Steps need the rest for intermediate results."""
-_SMALL_PARAMETERS = 20_000_000
-"""A model with fewer parameters runs on one CPU thread, because a second thread costs more than it brings. Images per
-second with the demo checkpoint and 16 jobs in flight: 57 with one thread and 55 with two; `generate` of transformers:
-38 and 29 (benchmarks/engine)."""
+_NO_ROOM = (
+    "the GPU's memory has no room for steps of {} jobs (MASKQ_MAX_BATCH) and prefills of {} tokens "
+    "(MASKQ_PREFILL_TOKENS): set one of them lower"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +52,21 @@ def start_service(
     """
     set_up_libraries()
     served = served_model(settings.model)
-    checkpoint = load_checkpoint(served, settings.checkpoint, settings.model)
+    device = claim_device(settings.checkpoint.device, DeviceLocks.in_cache(settings.checkpoint.cache_dir))
+    with phase(f"loading {served.name} on {device}"):
+        on_device = settings.checkpoint.model_copy(update={"device": device.setting})
+        checkpoint = load_checkpoint(served, on_device, settings.model)
     limit_threads(checkpoint.model)
-    checkpoint.codec.warm_up()
-    pipeline, engine = start_pipeline(checkpoint, settings.engine, settings.images)
+    settings = fitted(settings, checkpoint.model)
+    with phase("warming up"):
+        checkpoint.codec.warm_up()
+        pipeline, engine = start_pipeline(checkpoint, settings.engine, settings.images)
+        pipeline.warm_up()
     service = WorkerService.connect(settings, served.name, pipeline, engine, notify_worker, notify_webhooks)
+    facts = describe(checkpoint.model, device, engine)
+    service.describe(facts)
     service.start()
+    log_ready(served.name, facts, settings)
     return service
 
 
@@ -62,8 +78,12 @@ def set_up_libraries() -> None:
 
 
 def limit_threads(model: Any) -> None:
-    """Let PyTorch use one CPU thread in this process if the model is small. For processes that only run this model."""
-    if model.device.type == "cpu" and model.num_parameters() < _SMALL_PARAMETERS:
+    """Let PyTorch use one CPU thread in this process if the model is small. For processes that only run this model.
+
+    A second thread costs more than it brings. Images per second with the demo checkpoint and 16 jobs in flight: 57 with
+    one thread and 55 with two; `generate` of transformers: 38 and 29 (benchmarks/engine).
+    """
+    if model.device.type == "cpu" and model.num_parameters() < SMALL_PARAMETERS:
         torch.set_num_threads(1)
 
 
@@ -92,38 +112,49 @@ def start_pipeline(checkpoint: Checkpoint, engine: EngineSettings, images: Image
 
 
 def start_engine(model: Any, tokenizer: Any, settings: EngineSettings) -> Engine:
-    """Start an engine on a loaded `PaliGemmaForConditionalGeneration`. The caller closes it.
+    """Start an engine on a loaded `PaliGemmaForConditionalGeneration`, and wait until it is warm. The caller closes
+    it.
 
     Raises:
-        CheckpointError: it is not a PaliGemma 2, or the device has no memory for a single sequence.
+        CheckpointError: it is not a PaliGemma 2, or the device has no memory for a single sequence or for a step.
     """
     text = model.config.text_config
     if text.model_type != "gemma2":
         raise CheckpointError(f"its language model is a {text.model_type}; PaliGemma 2 has a gemma2")
-    image_tokens = (model.config.vision_config.image_size // model.config.vision_config.patch_size) ** 2
-    capacity = image_tokens + settings.max_prompt_tokens + settings.max_answer_tokens
-    slots = _slots(model, capacity, settings.max_batch)
+    slots = _slots(model, settings)
     lag = 1 if model.device.type == "cuda" else 0
     runner = Runner(
         model,
         SpecialTokenIds.of(tokenizer.get_vocab(), tokenizer.eos_token_id),
-        RunnerLimits(slots, capacity, settings.feature_cache_bytes),
+        RunnerLimits(slots, capacity(model, settings), settings.feature_cache_bytes),
         force_format=settings.force_format,
         lag=lag,
     )
     scheduler = Scheduler(slots, settings.prefill_tokens)
-    return Engine(runner, scheduler, max_answer_tokens=settings.max_answer_tokens, lag=lag)
+    prepare = partial(
+        warm_up,
+        runner,
+        side=model.config.vision_config.image_size,
+        image_tokens=image_tokens(model),
+        prefill_tokens=settings.prefill_tokens,
+    )
+    engine = Engine(runner, scheduler, max_answer_tokens=settings.max_answer_tokens, lag=lag, prepare=prepare)
+    try:
+        engine.wait_until_prepared()
+    except StepOutOfMemory:
+        raise CheckpointError(_NO_ROOM.format(slots, settings.prefill_tokens)) from None
+    return engine
 
 
-def _slots(model: Any, capacity: int, wanted: int) -> int:
+def _slots(model: Any, settings: EngineSettings) -> int:
     """The wanted number of slots, or as many as fit into the device's memory."""
-    if model.device.type != "cuda":
-        return wanted
-    free, _ = torch.cuda.mem_get_info(model.device)
-    slot_bytes = GemmaLayers.slot_bytes(model.config.text_config, capacity, model.dtype.itemsize)
-    fit = int(free * _CACHE_SHARE) // slot_bytes
+    free = free_bytes(model.device)
+    if free is None:
+        return settings.max_batch
+    needed = slot_bytes(model, settings)
+    fit = int(free * _CACHE_SHARE) // needed
     if fit == 0:
-        raise CheckpointError(f"a sequence takes {slot_bytes / 1e9:.1f} GB of the GPU's memory, and that is not free")
-    if fit < wanted:
-        logger.warning("MASKQ_MAX_BATCH=%d does not fit the GPU's memory: %d jobs at once", wanted, fit)
-    return min(wanted, fit)
+        raise CheckpointError(f"a sequence takes {needed / 1e9:.1f} GB of the GPU's memory, and that is not free")
+    if fit < settings.max_batch:
+        logger.warning("MASKQ_MAX_BATCH=%d does not fit the GPU's memory: %d jobs at once", settings.max_batch, fit)
+    return min(settings.max_batch, fit)

@@ -91,7 +91,9 @@ class Claims:
             )
             claims = [Claim(lease, renewed_at=begin) for lease in found.leases]
             with self._changed:
-                self._in_flight.update({claim.job_id: claim for claim in claims})
+                for claim in claims:
+                    self.drop(claim.job_id)  # an earlier claim of it is stale: the server has forgotten it
+                    self._in_flight[claim.job_id] = claim
             return Looked(claims, is_blocked=found.waiting > 0 and not claims, is_last=found.waiting == 0)
 
     def end(self, claim: Claim) -> None:

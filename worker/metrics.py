@@ -38,7 +38,8 @@ class WorkerMetrics:
         self.registry = CollectorRegistry(auto_describe=True)
         ProcessCollector(registry=self.registry)
         self.registry.register(_EngineCollector(model_id, engine))
-        self.registry.register(_DeviceCollector())
+        self._devices = _DeviceCollector()
+        self.registry.register(self._devices)
         self._stages = Histogram(
             "maskq_job_stage_duration_seconds",
             "Duration of the stages of jobs that succeeded: `queue` from acceptance to the claim, `preprocess`, "
@@ -60,6 +61,14 @@ class WorkerMetrics:
         limit = Gauge("maskq_worker_threads", "Largest number of jobs in flight.", ["model"], registry=self.registry)
         limit.labels(model_id).set(settings.worker_threads)
         self._model_id = model_id
+
+    def describe(self, facts: Mapping[str, str]) -> None:
+        """Show what this worker runs on: `device`, the number of its GPU on the machine or a kind such as `cpu`, and
+        more facts."""
+        about = "What this worker runs on. Always 1."
+        info = Gauge("maskq_worker_info", about, ["model", *facts], registry=self.registry)
+        info.labels(self._model_id, *facts.values()).set(1)
+        self._devices.number = facts["device"] if facts["device"].isdigit() else ""
 
     def serve(self) -> None:
         """Serve on `MASKQ_METRICS_PORT`, if it is set. If the port is taken, log a warning and go on."""
@@ -107,21 +116,20 @@ class _EngineCollector(Collector):
 
 
 class _DeviceCollector(Collector):
-    """Memory of the CUDA devices. Empty without CUDA, or if torch is not imported."""
+    """Memory of the GPUs that this process sees. Empty without one, or if torch is not imported."""
+
+    def __init__(self) -> None:
+        self.number = ""
+        """Of the GPU on its machine, if the process sees only that one."""
 
     def collect(self) -> Iterator[Metric]:
-        torch = sys.modules.get("torch")
-        if torch is None or not torch.cuda.is_available():
+        if "torch" not in sys.modules:
             return
+        from worker.devices.accelerators import memory_of_devices
+
         memory = GaugeMetricFamily("maskq_device_memory_bytes", "Memory of each GPU.", labels=["device", "kind"])
-        for device in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(device)
-            kinds = {
-                "total": total,
-                "free": free,
-                "allocated": torch.cuda.memory_allocated(device),
-                "reserved": torch.cuda.memory_reserved(device),
-            }
+        for device, kinds in memory_of_devices():
             for kind, value in kinds.items():
-                memory.add_metric([str(device), kind], value)
-        yield memory
+                memory.add_metric([self.number or str(device), kind], value)
+        if memory.samples:
+            yield memory

@@ -3,6 +3,7 @@ first. `worker.service` claims the jobs that run through it."""
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from shared.domain.job import Duplicates, JobRequest
-from shared.domain.paligemma import SPATIAL_TOKEN, read_prompt
+from shared.domain.paligemma import SPATIAL_TOKEN, read_prompt, write_prompt
 from shared.domain.result import ImageSize, LeftOutReason, SegmentationResult, Skipped
 from shared.domain.tiles import BoxXyxy, choose_tiles, picture_views
 from shared.images.sandbox import DecodedImage, DecodingPool
@@ -76,6 +77,18 @@ class Pipeline:
         self._masks = Batcher[tuple[int, ...], SoftMask](
             lambda codes: list(codec.decode(np.array(codes, np.int32))), MAX_BUCKET, "masks"
         )
+
+    def warm_up(self) -> None:
+        """Start a child process that decodes images, and prepare a picture: what the first job would wait for.
+
+        Raises:
+            OSError: the child could not start.
+        """
+        side = self._preprocessor.side
+        picture = io.BytesIO()
+        Image.new("RGB", (side, side)).save(picture, "JPEG")
+        decoded = self._decoders.decode(picture.getvalue(), (side, side))
+        self._preprocessor.prepare(decoded.image, write_prompt(["any"]))
 
     def close(self) -> None:
         """Refuse new jobs, answer those in the engine, and end the child processes that decode images."""

@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +18,10 @@ from typing import Self
 
 from pydantic import BaseModel, Field, ValidationError
 
+from shared.process.identity import boot_id
 from shared.settings import Settings
 from shared.settings.redis_url import RedisAddress
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MAX_RECORD_BYTES = 4096
 
 logger = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ class ProcessLocks:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             inode = os.fstat(file).st_ino
-            record = WorkerRecord(worker_id=worker_id, model_id=model_id, boot_id=_boot_id(), inode=inode)
+            record = WorkerRecord(worker_id=worker_id, model_id=model_id, boot_id=boot_id(), inode=inode)
             os.write(file, record.model_dump_json().encode())
             draft.rename(self._folder / worker_id)
         except OSError:
@@ -151,13 +150,5 @@ def _record(file: int) -> WorkerRecord | None:
         record = WorkerRecord.model_validate_json(os.read(file, _MAX_RECORD_BYTES))
     except (OSError, ValidationError):
         return None
-    is_ours = record.boot_id == _boot_id() and record.inode == os.fstat(file).st_ino
+    is_ours = record.boot_id == boot_id() and record.inode == os.fstat(file).st_ino
     return record if is_ours else None
-
-
-def _boot_id() -> str:
-    """The same for all processes of one kernel until it is started again; without Linux the name of the host."""
-    try:
-        return _BOOT_ID.read_text("ascii").strip()
-    except OSError:
-        return socket.gethostname()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from redis.exceptions import RedisError
@@ -93,6 +93,10 @@ class WorkerService:
         notify = notify_worker, notify_webhooks
         locks = ProcessLocks.of(settings)
         return cls(store, model_id, pipeline, engine, *notify, settings.liveness, settings.worker, locks)
+
+    def describe(self, facts: Mapping[str, str]) -> None:
+        """As `WorkerMetrics.describe`."""
+        self._metrics.describe(facts)
 
     def start(self) -> None:
         """Start the periodic tasks and the metrics server. From here on others can see that this process has ended."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from redis.exceptions import RedisError
 
 from shared.domain.api_key import ApiKey, Scope
+from shared.errors import StoreUnconfirmed
 from shared.process import entry_point
 from shared.process.environment import load_settings
 from shared.settings import Settings
@@ -44,6 +45,9 @@ def run(options: argparse.Namespace) -> int:
         require_healing(error, settings.redis)
         print(f"maskq: the store does not answer: {reason_of(error)}", file=sys.stderr)
         return 1
+    except StoreUnconfirmed as error:
+        print(f"maskq: {error.detail}", file=sys.stderr)
+        return 1
 
 
 async def _run(settings: Settings, options: argparse.Namespace) -> int:
@@ -58,6 +62,7 @@ async def _run(settings: Settings, options: argparse.Namespace) -> int:
 async def _create(store: ApiKeyStore, options: argparse.Namespace) -> int:
     scopes = [Scope(name) for name in options.scopes.split(",")]
     key, secret = await store.create(options.name, scopes, options.per_minute, options.burst, options.share)
+    await store.confirm()
     print(
         f"{key.id} ({key.name}) may {', '.join(sorted(key.scopes))}. Store this secret; it is not shown again:",
         file=sys.stderr,
@@ -81,6 +86,7 @@ def _row(key: ApiKey) -> str:
 
 async def _revoke(store: ApiKeyStore, options: argparse.Namespace) -> int:
     if await store.revoke(options.id):
+        await store.confirm()
         print(f"{options.id} is revoked; its jobs stay until they expire", file=sys.stderr)
         return 0
     print(f"no key has the id {options.id}; see `list`", file=sys.stderr)

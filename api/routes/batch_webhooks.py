@@ -9,7 +9,7 @@ from api.http.openapi import problems
 from shared.domain.batch import Batch
 from shared.domain.views import DeliveryList, DeliveryView
 from shared.domain.webhook import WebhookEvent
-from shared.errors import BatchNotFound, NothingToDeliver
+from shared.errors import BatchNotFound, NothingToDeliver, StoreUnconfirmed
 from shared.store.deliveries import DeliveryStore
 
 router = APIRouter(prefix="/batches/{batch_id}/webhooks")
@@ -26,7 +26,7 @@ async def list_deliveries(batch: OwnBatch, services: ServicesDep) -> DeliveryLis
     "/redeliver",
     operation_id="redeliver_batch_webhook",
     status_code=202,
-    responses=problems(BatchNotFound, NothingToDeliver),
+    responses=problems(BatchNotFound, NothingToDeliver, StoreUnconfirmed),
 )
 async def redeliver(batch: OwnBatchToChange, services: ServicesDep, caller: Submitter) -> DeliveryList:
     """Send the batch's webhook again, whatever its delivery status: within about a second, with the same `webhook-id`.

@@ -16,9 +16,18 @@ from api.http.public_address import base_url, prefix
 from api.submission.schema import BATCH_REQUEST, ERRORS
 from shared.domain.batch import Closed
 from shared.domain.batch_views import MAX_JOBS, BatchView
-from shared.errors import BatchClosed, BatchNotFound, BatchRefused, InvalidField, JobExpired, JobNotFound
+from shared.errors import (
+    BatchClosed,
+    BatchNotFound,
+    BatchRefused,
+    InvalidField,
+    JobExpired,
+    JobNotFound,
+    StoreUnconfirmed,
+)
 
 router = APIRouter(prefix="/batches")
+_CHANGE_ERRORS = problems(BatchNotFound, StoreUnconfirmed)
 _SUBMIT_ERRORS = problems(*ERRORS, BatchClosed, BatchRefused)
 
 
@@ -48,23 +57,25 @@ async def read_batch(
     return BatchView.of(batch, base_url(request), first, limit)
 
 
-@router.post("/{batch_id}/cancel", operation_id="cancel_batch", status_code=202, responses=problems(BatchNotFound))
+@router.post("/{batch_id}/cancel", operation_id="cancel_batch", status_code=202, responses=_CHANGE_ERRORS)
 async def cancel_batch(request: Request, batch: OwnBatchToChange, services: ServicesDep) -> BatchView:
     """Cancel the jobs of a batch that have not ended. It takes no more images, also from a request in progress."""
     closed = await services.batches.close_batch(batch.id, Closed.CANCELED)
     for job in closed.unfinished:
         with suppress(JobNotFound, JobExpired):
-            await services.store.cancel(job.id)
+            await services.store.cancel(job.id, is_confirmed=False)
+    await services.store.confirm()
     return BatchView.of(await services.batches.read(batch.id), base_url(request))
 
 
-@router.delete("/{batch_id}", operation_id="delete_batch", status_code=204, responses=problems(BatchNotFound))
+@router.delete("/{batch_id}", operation_id="delete_batch", status_code=204, responses=_CHANGE_ERRORS)
 async def delete_batch(batch: OwnBatchToDelete, services: ServicesDep) -> None:
     """Delete a batch with all its jobs, as `DELETE /jobs/{job_id}`. Its webhook is not sent."""
     closed = await services.batches.close_batch(batch.id, Closed.DELETED)
     for job in closed.jobs:
         with suppress(JobNotFound, JobExpired):
-            await services.store.delete(job.id)
+            await services.store.delete(job.id, is_confirmed=False)
+    await services.store.confirm()
 
 
 def _name_in_answers(request: Request, batch_id: str) -> None:

@@ -78,8 +78,8 @@ async def read_jobs_coco(request: Request, services: ServicesDep, caller: Reader
 
 
 def _version(batch: Batch) -> str:
-    """Names the document of a batch: a result never changes, so the states of its jobs decide what is in it."""
-    states = "\n".join(f"{job.id} {job.status}" for job in batch.jobs)
+    """Names the document of a batch, which the states of its jobs decide, and which of its results a job has."""
+    states = "\n".join(f"{job.id} {job.status} {batch.versions[job.index]}" for job in batch.jobs)
     return hashlib.sha256(states.encode()).hexdigest()[:32]
 
 

@@ -15,7 +15,16 @@ from api.http.public_address import base_url
 from api.job_response import add_job_headers, answered_view, job_view
 from shared.domain.job import MAX_REF_CHARS, JobStatus
 from shared.domain.views import JobPage, JobView
-from shared.errors import InvalidField, JobDeleted, JobEnded, MaskqError, ScopeMissing, ServerBusy, ShareExceeded
+from shared.errors import (
+    InvalidField,
+    JobDeleted,
+    JobEnded,
+    MaskqError,
+    ScopeMissing,
+    ServerBusy,
+    ShareExceeded,
+    StoreUnconfirmed,
+)
 from shared.store.job_list import CURSOR, JobFilter
 from shared.store.job_state import JobState
 
@@ -92,7 +101,9 @@ async def read_job(
     return job_view(state, request)
 
 
-@router.delete("/{job_id}", operation_id="delete_job", status_code=204, responses=problems(*OWN_JOB_ERRORS))
+@router.delete(
+    "/{job_id}", operation_id="delete_job", status_code=204, responses=problems(*OWN_JOB_ERRORS, StoreUnconfirmed)
+)
 async def delete_job(state: OwnJobToChange, services: ServicesDep) -> None:
     """Remove a job in any state, with its image, its result and its webhook. One that has not ended is canceled."""
     with suppress(JobDeleted):  # a moment ago: by this request, if it was sent to Redis again
@@ -103,7 +114,7 @@ async def delete_job(state: OwnJobToChange, services: ServicesDep) -> None:
     "/{job_id}/cancel",
     operation_id="cancel_job",
     status_code=202,
-    responses=problems(*OWN_JOB_ERRORS, JobEnded),
+    responses=problems(*OWN_JOB_ERRORS, JobEnded, StoreUnconfirmed),
 )
 async def cancel_job(state: OwnJobToChange, request: Request, services: ServicesDep, caller: Submitter) -> JobView:
     """Cancel a job that has not ended. It will never have a result."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,9 @@ from testing.pictures import small_png
 from testing.scripted_worker import POISON, scripted_answer
 
 _RETRY_S = 0.2
-_THREADS = 12
+_MAX_S = 300.0
+"""A client that is refused for so long ends the run."""
+_THREADS = 24
 
 
 @dataclass
@@ -39,16 +42,28 @@ class ClientJob:
     """Empty: none."""
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
     """Its `Idempotency-Key`."""
-    ids: set[str] = field(default_factory=set)
-    """The ids that were answered. More than one is a mistake of the service."""
+    ids: list[str] = field(default_factory=list)
+    """The ids that were answered, each once. More than one is a mistake of the service."""
     submits: int = 0
     is_cancel_sent: bool = False
     is_cancel_granted: bool = False
 
     @property
     def job_id(self) -> str:
-        (job_id, *_) = self.ids
-        return job_id
+        """The id that was answered last."""
+        return self.ids[-1]
+
+    def submission(self) -> dict[str, Any]:
+        """Arguments of the request that submits it."""
+        data = {"prompt": self.prompt, "webhook_url": self.webhook_url}
+        timeout = {"timeout": str(self.timeout_s)} if self.timeout_s else {}
+        files = {"image_file": ("a.png", self.image)}
+        return {"headers": {"Idempotency-Key": self.key}, "data": {**data, **timeout}, "files": files}
+
+    def accept(self, job_id: str) -> None:
+        """It was answered 202 with this id."""
+        if job_id not in self.ids:
+            self.ids.append(job_id)
 
 
 class ChaosClients:
@@ -80,17 +95,15 @@ class ChaosClients:
             self._cancel(client, job)
 
     def _submit(self, client: httpx2.Client, job: ClientJob) -> None:
-        data = {"prompt": job.prompt, "webhook_url": job.webhook_url}
-        if job.timeout_s:
-            data["timeout"] = str(job.timeout_s)
-        headers, files = {"Idempotency-Key": job.key}, {"image_file": ("a.png", job.image)}
-        while True:
+        deadline = time.monotonic() + _MAX_S
+        while time.monotonic() < deadline:
             job.submits += 1
-            response = self._post(client, "/segment/", headers=headers, data=data, files=files)
+            response = self._post(client, "/segment/", **job.submission())
             if response is not None and response.status_code == 202:
-                job.ids.add(response.json()["id"])
+                job.accept(response.json()["id"])
                 return
             time.sleep(_RETRY_S)
+        raise TimeoutError(f"a job was not accepted within {_MAX_S:g} s")
 
     def _cancel(self, client: httpx2.Client, job: ClientJob) -> None:
         job.is_cancel_sent = True
@@ -121,6 +134,14 @@ def _scripted_job(number: int, chance: random.Random, *, is_poison: bool) -> Cli
     if is_poison:
         return ClientJob(prompt, image, None, None, is_cancel_wanted=False, is_repeated=False)
     return ClientJob(prompt, image, scripted_answer(f"segment {prompt}", image), **_random_behavior(chance))
+
+
+def probe_jobs() -> Iterator[ClientJob]:
+    """Further jobs for the scripted worker, without end: each is submitted once, and nothing else is done to it."""
+    for number in itertools.count():
+        prompt, image = f"probe {number}", small_png() + f"probe {number}".encode()
+        right = scripted_answer(f"segment {prompt}", image)
+        yield ClientJob(prompt, image, right, None, is_cancel_wanted=False, is_repeated=False)
 
 
 def demo_jobs(jobs: int, chance: random.Random, url: str) -> list[ClientJob]:

@@ -24,7 +24,8 @@ from typing import Any
 
 from benchmarks.chaos import run
 from benchmarks.chaos.clients import ChaosClients, ClientJob, scripted_jobs
-from benchmarks.chaos.faults import Faults
+from benchmarks.chaos.faults import Faults, count
+from benchmarks.chaos.process_faults import broker_faults, delivery_faults
 from local.broker import free_port
 from local.supervisor import SupervisedProcess
 from shared.domain.job import ANONYMOUS
@@ -35,12 +36,13 @@ from testing.fleet import SCRIPTED_WORKER, Fleet
 from testing.receiver_process import ReceivedWebhook, read_received
 from testing.signing_secrets import webhook_secrets
 
-_SHORT_SCHEDULE = {
+SHORT_SCHEDULE = {
     "MASKQ_URL_ALLOW_HTTP": "true",
     "MASKQ_URL_ALLOW_PRIVATE": "true",
     "MASKQ_WEBHOOK_TIMEOUT_S": "2",
     "MASKQ_WEBHOOK_RETRIES_S": "1," * 100,
 }
+"""Settings under which a receiver may be on this machine, and a failed delivery is sent again after a second."""
 
 
 @dataclass(frozen=True)
@@ -52,41 +54,39 @@ class Plan(run.Plan):
     fault_every_s: float = 0.5
 
 
-class WebhookFaults(Faults):
-    """Kills the processes that webhooks pass through."""
-
-    def __init__(self, fleet: Fleet, receiver: SupervisedProcess, every_s: float, random: random.Random) -> None:
-        super().__init__(fleet, every_s, random)
-        self._kinds = {
-            "receiver killed": lambda: receiver.kill(random.uniform(0, 3)),
-            "deliverer killed": lambda: random.choice(fleet.deliverers).kill(),
-            "worker killed": lambda: self._worker().kill(),
-            "broker killed": lambda: fleet.broker.kill(random.uniform(0, 1)),
-        }
-
-
 def run_chaos(plan: Plan, folder: Path) -> dict[str, Any]:
     """Run the service in `folder` under faults. Returns what was delivered of all accepted jobs, and the faults."""
     chance = random.Random(plan.seed)
     begin = time.monotonic()
     address, records = f"127.0.0.1:{free_port()}", folder / "received"
-    env = {**_SHORT_SCHEDULE, "SCRIPTED_MS": "20", "MASKQ_MAX_QUEUED_JOBS": "100000"}
+    env = {**SHORT_SCHEDULE, "SCRIPTED_MS": "20", "MASKQ_MAX_QUEUED_JOBS": "100000"}
     with Fleet(folder, SCRIPTED_WORKER, workers=2, deliverers=2, **env) as fleet:
-        secret, *_ = webhook_secrets(Settings.of(redis_url=fleet.broker_url), ANONYMOUS)
-        command = [sys.executable, "-m", "testing.receiver_process", address, str(records), secret]
-        receiver = fleet.start("receiver", command)
+        receiver = start_receiver(fleet, address, records)
         jobs = _jobs(plan, chance, f"http://{address}/hook")
         clients = ChaosClients(fleet.url, jobs, plan.seconds)
-        with WebhookFaults(fleet, receiver, plan.fault_every_s, chance) as faults:
+        kinds = {
+            "worker killed": lambda: chance.choice(fleet.workers).kill(),
+            **delivery_faults(fleet, receiver, chance),
+            **broker_faults(fleet, chance),
+        }
+        with Faults(kinds, plan.fault_every_s, chance) as faults:
             clients.run()
         fleet.wait_until_ready()
-        _wait_until_all_are_delivered(fleet, {job.job_id for job in jobs}, plan.drain_s)
-        fault_stats = faults.stats()
+        wait_until_all_are_delivered(fleet, {job.job_id for job in jobs}, plan.drain_s)
+        exits = fleet.exit_counts()
     return {
         **check_deliveries({job.job_id for job in jobs}, read_received(records)),
-        **fault_stats,
+        **count(faults),
+        "processes_started_again": exits,
         "seconds": time.monotonic() - begin,
     }
+
+
+def start_receiver(fleet: Fleet, address: str, records: Path) -> SupervisedProcess:
+    """Keep a receiver of the fleet's webhooks running, which records in a file what it receives."""
+    secret, *_ = webhook_secrets(Settings.of(redis_url=fleet.broker_url), ANONYMOUS)
+    command = [sys.executable, "-m", "testing.receiver_process", address, str(records), secret]
+    return fleet.start("receiver", command)
 
 
 def _jobs(plan: Plan, chance: random.Random, url: str) -> list[ClientJob]:
@@ -94,7 +94,7 @@ def _jobs(plan: Plan, chance: random.Random, url: str) -> list[ClientJob]:
     return [replace(job, webhook_url=url) for job in scripted_jobs(plan.jobs, 0, chance)]
 
 
-def _wait_until_all_are_delivered(fleet: Fleet, job_ids: set[str], max_s: float) -> None:
+def wait_until_all_are_delivered(fleet: Fleet, job_ids: set[str], max_s: float) -> None:
     """Return once no delivery is pending any more, or time is up: what is missing then counts as lost."""
 
     def are_delivered() -> bool:
@@ -135,10 +135,15 @@ def _wait_s(webhook: ReceivedWebhook) -> float:
     return webhook.at - datetime.fromisoformat(json.loads(webhook.body)["timestamp"]).timestamp()
 
 
+def wrong_deliveries(checked: dict[str, Any]) -> int:
+    """How many deliveries did not arrive, or not as they should, of what `check_deliveries` returned."""
+    wrong = ("lost", "of_unknown_jobs", "under_another_id", "wrongly_signed")
+    return sum(checked[name] for name in wrong)
+
+
 def has_passed(results: dict[str, Any]) -> bool:
     """Whether every delivery arrived and none is wrong."""
-    wrong = ("lost", "of_unknown_jobs", "under_another_id", "with_another_body", "wrongly_signed")
-    return not any(results[name] for name in wrong)
+    return not wrong_deliveries(results) and not results["with_another_body"]
 
 
 def main() -> int:

@@ -95,11 +95,11 @@ class SleptRunner:
 
 def slept_engine(side: int, tokenizer: Any) -> Engine:
     """An engine on such a device, for images of so many pixels a side."""
-    runner = SleptRunner(DeviceTimes.of_side(side), cycle(list(islice(_answers(tokenizer), _ANSWERS))))
+    runner = SleptRunner(DeviceTimes.of_side(side), cycle(list(islice(written_answers(tokenizer), _ANSWERS))))
     return Engine(runner, Scheduler(SLOTS, _PREFILL_TOKENS), max_answer_tokens=64, lag=_LAG)
 
 
-def _answers(tokenizer: Any) -> Iterator[list[tuple[int, bool, bool]]]:
+def written_answers(tokenizer: Any) -> Iterator[list[tuple[int, bool, bool]]]:
     """Answers with one object each, as tokens. Their masks differ."""
     random = np.random.default_rng(0)
     while True:

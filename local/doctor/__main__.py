@@ -87,9 +87,10 @@ def _run(area: str, check: Check, groups: dict[str, Any]) -> list[Finding]:
 def _redis(settings: RedisSettings, folder: Path) -> Iterable[Finding]:
     """Examine the server of REDIS_URL. Without it: the broker of `scripts/up`, if that runs."""
     from local.doctor.redis_check import examine_redis
+    from local.doctor.sentinel_check import examine_sentinels
 
     if "redis_url" in settings.model_fields_set:
-        return examine_redis(settings)
+        return [*examine_sentinels(settings), *examine_redis(settings)]
     port = _port_of_running_broker(folder)
     if not port:
         return [ok("redis", "REDIS_URL is not set: scripts/up starts a broker of its own")]

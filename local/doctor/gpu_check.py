@@ -5,17 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from local.doctor.finding import Finding, gigabytes, ok, problem
+from local.gpus import devices_of_torch
+from worker.devices.driver import query_driver
 
-_QUERY = "--query-gpu=name,driver_version,memory.total,memory.free"
 _MIB = 1024**2
-_TORCH_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ def examine_gpu() -> Iterator[Finding]:
     for gpu in found:
         memory = f"{gigabytes(gpu.free_bytes)} of {gigabytes(gpu.total_bytes)} free"
         yield ok("gpu", f"{gpu.name}, driver {gpu.driver}, {memory}")
-    seen = _devices_of_torch()
+    seen = devices_of_torch()
     text = f"PyTorch {_torch_cuda()} sees {seen} of {len(found)}"
     if seen == len(found):
         yield ok("gpu", text)
@@ -47,30 +45,8 @@ def examine_gpu() -> Iterator[Finding]:
 
 def gpus() -> list[Gpu]:
     """All GPUs that the driver knows; none without a driver."""
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", _QUERY, "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return []
-    rows = [[cell.strip() for cell in line.split(",")] for line in listed.splitlines() if line.count(",") == 3]
+    rows = query_driver("name", "driver_version", "memory.total", "memory.free")
     return [Gpu(name, driver, int(total) * _MIB, int(free) * _MIB) for name, driver, total, free in rows]
-
-
-def _devices_of_torch() -> int:
-    """How many GPUs PyTorch sees. Found in a child process: a broken driver may crash it."""
-    code = "import torch; print(torch.cuda.device_count() if torch.cuda.is_available() else 0)"
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, timeout=_TORCH_S, check=True
-        )
-    except subprocess.SubprocessError:
-        return 0
-    return int(done.stdout)
 
 
 def _torch_cuda() -> str:

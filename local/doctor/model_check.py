@@ -80,7 +80,8 @@ def _vae(model: ServedModel, folder: Path, cache: Path) -> Finding:
 
 def _room(model: ServedModel, settings: CheckpointSettings, device: Device) -> Iterator[Finding]:
     """Report whether the weights fit the memory: as many elements as the files have, or as the registry says."""
-    needed = model.entry.weights_bytes(device.dtype) or _stored_bytes(model, settings, device.dtype)
+    quantized = model.entry.quantized_bytes(settings.quantize) if settings.quantize != "none" else None
+    needed = quantized or model.entry.weights_bytes(device.dtype) or _stored_bytes(model, settings, device.dtype)
     if needed is None:
         return
     free = gigabytes(device.free_bytes)
@@ -88,7 +89,9 @@ def _room(model: ServedModel, settings: CheckpointSettings, device: Device) -> I
     if needed < device.free_bytes:
         yield ok("model", text)
     else:
-        yield problem("model", text, "Serve a smaller model, set MASKQ_DTYPE=bfloat16, or free memory")
+        yield problem(
+            "model", text, "Serve a smaller model, set MASKQ_DTYPE=bfloat16 or MASKQ_QUANTIZE=int8, or free memory"
+        )
 
 
 def _stored_bytes(model: ServedModel, settings: CheckpointSettings, dtype: str) -> int | None:
@@ -109,7 +112,7 @@ def _what_fits(models: ModelSettings, device: Device) -> Finding:
 
 
 def _device(settings: CheckpointSettings) -> Device:
-    found = [] if settings.device == "cpu" else gpus()
+    found = gpus() if settings.device.startswith(("auto", "cuda")) else []
     number = int(settings.device.partition(":")[2] or 0)
     dtype = settings.dtype if settings.dtype in BYTES_PER_PARAMETER else "bfloat16" if found else "float32"
     if number < len(found):

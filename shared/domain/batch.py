@@ -69,6 +69,8 @@ class Batch(BaseModel):
     """Empty where only the record was read."""
     fingerprints: dict[int, str] = {}
     """By which a repeated image is recognized, by its index."""
+    versions: dict[int, str] = {}
+    """Different for each result that a job ever had, by the index of its image. As `Job.version` without the status."""
 
     @property
     def client(self) -> str:

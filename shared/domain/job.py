@@ -169,7 +169,9 @@ class Job(BaseModel):
     attempt: int = 0
     """How often a worker has claimed the job. Claims released by a planned stop do not count."""
     fence: int = 0
-    """Fence token: grows with every claim and cancel. Only the worker with the present value may finish the job."""
+    """Number of its claims and cancels. A server that takes over may not know the latest."""
+    token: str = ""
+    """Fence token of the latest claim: its number and a random part. Only the worker with it may finish the job."""
     quarantined: bool = False
     """A worker was lost while it ran this job, so the job now runs alone."""
     losses_alone: int = 0
@@ -182,8 +184,9 @@ class Job(BaseModel):
 
     @property
     def version(self) -> str:
-        """Identifies the present state of the job: no transition leads back to an earlier version."""
-        return f"{self.fence}-{self.status}"
+        """Identifies the present state of the job: no transition leads back to an earlier version, not even on a server
+        that took over without the latest transitions, and made others instead."""
+        return f"{self.fence}-{self.token}-{self.status}-{self.completed_at_ms or 0}"
 
     @property
     def client(self) -> str:

@@ -17,11 +17,15 @@ from redis import exceptions
 
 from shared.process.printable import printable, printable_traceback
 from shared.settings import LoggingSettings
+from shared.store.sentinels import NoPrimary
 
 _NOISY = ("httpx2", "celery.app.trace", "celery.worker.strategy", "asyncio")
 """At INFO they repeat our own log lines, with fewer details."""
-_ABSENT = tuple(f": {kind}" for kind, value in vars(exceptions).items() if isinstance(value, type))
-"""How a warning ends that says that Redis does not answer, or refuses: with the name of an error of redis-py."""
+_ABSENT = (
+    *(f": {kind}" for kind, value in vars(exceptions).items() if isinstance(value, type)),
+    f": {NoPrimary.__name__}",
+)
+"""How a warning ends that says that Redis does not answer, or refuses: with the name of an error."""
 _REPEAT_S = 60.0
 
 

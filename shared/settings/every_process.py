@@ -40,6 +40,13 @@ class RedisSettings(SettingsGroup):
         description="Run on a server that may lose accepted jobs: one without AOF, or one that evicts keys. Off, "
         "because clients rely on accepted jobs. For trials and development.",
     )
+    confirm_replicas: int = Field(
+        0,
+        ge=0,
+        description="Replicas of Redis that must have a submission, a cancel, a deletion or a result before it is "
+        "confirmed: on their disks, or in their memory if the server has no WAITAOF (before Redis 7.2). Until then the "
+        "answer is 503 (`store_unconfirmed`). 0: a failover may forget what was accepted last. See docs/durability.md.",
+    )
 
 
 class LivenessSettings(SettingsGroup):

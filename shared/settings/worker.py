@@ -12,8 +12,8 @@ from shared.settings.group import PositiveSeconds, SettingsGroup, Token
 
 
 def _device(value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", value):
-        raise ValueError("must be auto, cpu, cuda or cuda:N (N is the number of a GPU)")
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d{1,4})?", value):
+        raise ValueError("must be auto, cpu, cuda, cuda:N, xpu, xpu:N or mps (N is the number of a GPU)")
     return value
 
 
@@ -32,7 +32,8 @@ class CheckpointSettings(SettingsGroup):
     cache_dir: Path = Field(
         Path.home() / ".cache" / "maskq",
         description="Folder for official weights and vae-oid.npz, which are fetched once, and for locks that show "
-        "which workers of this machine have ended. In containers, a volume that the workers of a host share.",
+        "which workers of this machine have ended and which GPUs are in use. In containers, a volume that the workers "
+        "of a host share.",
     )
     base_model: str = Field(
         "",
@@ -42,13 +43,19 @@ class CheckpointSettings(SettingsGroup):
     )
     device: Annotated[str, AfterValidator(_device)] = Field(
         "auto",
-        description="`auto`, `cpu`, `cuda` or `cuda:N`. `auto` is the first CUDA device, else the CPU. Set `cuda:N` if "
-        "several workers share a machine.",
+        description="`auto`, `cpu`, `cuda` or `cuda:N` (NVIDIA, AMD), `xpu` or `xpu:N` (Intel), `mps` (Apple). Without "
+        "a number, a worker takes the first GPU that no other worker with the same MASKQ_CACHE_DIR has; `auto` "
+        "looks for them in this order, and is the CPU if there is none.",
     )
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="Type of the weights. `auto` is bfloat16 on CUDA and float32 on a CPU, where bfloat16 is slow. Set "
-        "it to compare results between devices.",
+        description="Type in which the model computes. `auto` is bfloat16 on CUDA, float16 on GPUs that only emulate "
+        "that (T4, V100), and float32 on a CPU, where bfloat16 is slow. Set it to compare results between devices.",
+    )
+    quantize: Literal["none", "int8", "int4"] = Field(
+        "none",
+        description="`int8` or `int4` stores most weights in 8 or 4 bits, for GPUs with less memory; needs torchao. "
+        "`int4` needs an NVIDIA GPU with bfloat16. What fits where: docs/models.md.",
     )
 
 
@@ -61,14 +68,16 @@ class EngineSettings(SettingsGroup):
         16,
         ge=1,
         le=256,
-        description="Most jobs that share a step of the model. Each takes a slot of its cache: lower it if the GPU's "
-        "memory is short, raise it for more throughput.",
+        description="Most jobs that share a step of the model. Each takes a slot of its cache. By default chosen by "
+        "the device: 16 on a CPU, on a GPU up to 128, as many as fit into half of the memory that the weights leave. "
+        "Lower it if the GPU's memory is short.",
     )
     prefill_tokens: int = Field(
         8_192,
         ge=1,
-        description="Most tokens of images and prompts that start in one step: 32 images at 224 px. Running jobs wait "
-        "for that step; lower it if they must not wait as long.",
+        description="Most tokens of images and prompts that start in one step: 32 images at 224 px. By default chosen "
+        "by the device: 1,024 for a large model on a CPU. Running jobs wait for that step; lower it if they must not "
+        "wait as long.",
     )
     max_prompt_tokens: int = Field(
         512,
@@ -106,7 +115,7 @@ class WorkerSettings(SettingsGroup):
         24,
         ge=1,
         le=512,
-        description="Jobs in flight per worker. Unset: 1.5 times MASKQ_MAX_BATCH, so that images are prepared and "
+        description="Jobs in flight per worker. By default 1.5 times MASKQ_MAX_BATCH, so that images are prepared and "
         "masks drawn while the model runs. Never below MASKQ_MAX_BATCH, or a batch could not fill. Raise it if the "
         "model waits for images.",
     )
@@ -121,7 +130,7 @@ class WorkerSettings(SettingsGroup):
         ge=0,
         le=65535,
         description="Port on which a worker serves `/metrics`. 0 is none, because several workers may share a machine. "
-        "Set it for Prometheus.",
+        "Set it for Prometheus; the second worker of `scripts/up` gets the next port, and so on.",
     )
     metrics_host: str = Field(
         "127.0.0.1",

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from shared.domain.api_key import ApiKey, Charge, RequestKind, Scope, fingerprint, new_key_id, new_secret
 from shared.settings import RedisSettings
 from shared.store import key_names
+from shared.store.confirmation import AsyncConfirmer
 from shared.store.connection import async_redis
 from shared.store.lua_script import AsyncScript
 from shared.store.records import text
@@ -50,17 +51,27 @@ class Admission:
 class ApiKeyStore:
     """Async, safe to share between requests. Every method raises `redis.RedisError` if the server does not answer."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, settings: RedisSettings) -> None:
         self._redis = redis
+        self._confirmer = AsyncConfirmer(redis, settings)
         self._admit = AsyncScript(redis, "admit")
 
     @classmethod
     def connect(cls, settings: RedisSettings) -> Self:
         """A store with its own pool of connections; the first command connects."""
-        return cls(async_redis(settings))
+        return cls(async_redis(settings), settings)
 
     async def close(self) -> None:
+        await self._confirmer.close()
         await self._redis.aclose()
+
+    async def confirm(self) -> None:
+        """Return once enough replicas have all changes so far.
+
+        Raises:
+            StoreUnconfirmed: too few had them in time.
+        """
+        await self._confirmer.confirm()
 
     async def admit(self, sha256: str, charge: Charge) -> Admission | None:
         """Find a key by its fingerprint and charge it for one request, in one step. None if there is no such key."""

@@ -13,6 +13,7 @@ from shared.domain.batch import Batch, BatchJob, Closed, RefusedImage
 from shared.domain.webhook import Webhook
 from shared.errors import BatchClosed, BatchNotFound, IdempotencyMismatch, JobExpired, MaskqError
 from shared.settings import Settings
+from shared.store.confirmation import AsyncConfirmer
 from shared.store.connection import async_redis
 from shared.store.lua_script import AsyncScript, Reply
 from shared.store.records import batch_from_hash, named_values, text
@@ -46,6 +47,7 @@ class BatchStore:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._retention_s = settings.retention.retention_s
+        self._confirmer = AsyncConfirmer(redis, settings.redis)
         self._begin = AsyncScript(redis, "begin_batch")
         self._close = AsyncScript(redis, "close_batch")
         self._read = AsyncScript(redis, "read_batch")
@@ -57,6 +59,7 @@ class BatchStore:
         return cls(async_redis(settings.redis), settings)
 
     async def close(self) -> None:
+        await self._confirmer.close()
         await self._redis.aclose()
 
     async def begin(self, new: NewBatch) -> Batch:
@@ -91,9 +94,11 @@ class BatchStore:
 
         Raises:
             BatchNotFound: as `read`.
+            StoreUnconfirmed: a failover may forget that, and its latest jobs.
         """
         as_json = json.dumps([each.model_dump() for each in refused]) if refused else None
-        await self._close(
+        await self._close.confirmed(
+            self._confirmer,
             id=batch_id,
             reason=reason,
             refused=as_json,
@@ -121,11 +126,12 @@ def closed_batch(reason: str) -> MaskqError:
 def _batch_from_reply(batch_id: str, reply: Reply) -> Batch:
     if not reply:
         raise BatchNotFound("no batch has this id, or it has expired")
-    found = zip(reply["indexes"], map(text, reply["parts"]), map(text, reply["statuses"]), strict=True)
-    parts = sorted((index, *part.split(" ", 1), status) for index, part, status in found)
+    lists = (reply["indexes"], map(text, reply["parts"]), map(text, reply["statuses"]), map(text, reply["versions"]))
+    parts = sorted((index, *part.split(" ", 1), *state) for index, part, *state in zip(*lists, strict=True))
     return batch_from_hash(batch_id, named_values(reply["record"])).model_copy(
         update={
-            "jobs": [BatchJob(index=index, id=job_id, status=status) for index, job_id, _, status in parts],
-            "fingerprints": {index: fingerprint for index, _, fingerprint, _ in parts},
+            "jobs": [BatchJob(index=index, id=job_id, status=status) for index, job_id, _, status, _ in parts],
+            "fingerprints": {index: fingerprint for index, _, fingerprint, *_ in parts},
+            "versions": {index: version for index, *_, version in parts},
         }
     )

@@ -18,7 +18,9 @@ from shared.domain.webhook import Attempt, Delivery, DeliveryState, Webhook
 from shared.errors import NothingToDeliver
 from shared.settings import Settings
 from shared.store import key_names
+from shared.store.confirmation import AsyncConfirmer
 from shared.store.connection import async_redis
+from shared.store.fence_token import new_nonce
 from shared.store.liveness import liveness_window_s
 from shared.store.lua_script import AsyncScript
 from shared.store.records import batch_from_hash, job_from_hash, named_values, text
@@ -34,7 +36,7 @@ class DeliveryLease:
     subject: Job | Batch
     """What has ended."""
     webhook: Webhook
-    fence: int
+    token: str
     """The fence token of the claim."""
     attempts: int
     """Attempts before this one, since the delivery was first due or its client last requested it again."""
@@ -58,6 +60,7 @@ class DeliveryStore:
         self._redis = redis
         self._lease_ms = round(2000 * settings.webhooks.webhook_timeout_s)
         self._liveness_window_s = liveness_window_s(settings.liveness)
+        self._confirmer = AsyncConfirmer(redis, settings.redis)
         self._heartbeat = AsyncScript(redis, "heartbeat_deliverer")
         self._live = AsyncScript(redis, "live")
         self._claim = AsyncScript(redis, "claim_delivery")
@@ -71,6 +74,7 @@ class DeliveryStore:
         return cls(async_redis(settings.redis), settings)
 
     async def close(self) -> None:
+        await self._confirmer.close()
         await self._redis.aclose()
 
     async def heartbeat(self, deliverer: str) -> None:
@@ -85,7 +89,7 @@ class DeliveryStore:
     async def claim(self, full_hosts: Collection[str], full_clients: Collection[str] = ()) -> DeliveryLease | None:
         """Claim the first due delivery to none of `full_hosts` and of none of `full_clients`; None if there is none."""
         full = [*full_hosts, *full_clients]
-        found = await self._claim(lease_ms=self._lease_ms, hosts_count=len(full_hosts), full=full)
+        found = await self._claim(lease_ms=self._lease_ms, nonce=new_nonce(), hosts_count=len(full_hosts), full=full)
         if not found:
             return None
         record = named_values(found["record"])
@@ -93,7 +97,7 @@ class DeliveryStore:
         return DeliveryLease(
             subject,
             cast(Webhook, subject.webhook),
-            fence=found["fence"],
+            token=text(found["token"]),
             attempts=found["attempts"],
             claimed_at_ms=found["now_ms"],
         )
@@ -103,7 +107,7 @@ class DeliveryStore:
         expire before the next attempt. Returns None, and records nothing, if the claim is stale."""
         found = await self._record_attempt(
             id=lease.subject.id,
-            fence=lease.fence,
+            token=lease.token,
             attempt=attempt.model_dump_json(),
             state=verdict.state,
             retry_in_ms=round(1000 * verdict.retry_in_s),
@@ -133,7 +137,8 @@ class DeliveryStore:
 
         Raises:
             NothingToDeliver: the job or batch has no webhook, or has not ended.
+            StoreUnconfirmed: it is due, and a failover may forget that.
         """
-        found = await self._redeliver(id=ended_id)
+        found = await self._redeliver.confirmed(self._confirmer, id=ended_id)
         if not found["is_due"]:
             raise NothingToDeliver("it was submitted without a webhook_url, or has not ended yet")

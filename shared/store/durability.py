@@ -11,9 +11,11 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from shared.errors import ConfigurationError
 from shared.settings import RedisSettings
+from shared.store.confirmation import wait_command
 from shared.store.connection import address_of, sync_redis
+from shared.store.promise import Promise
 from shared.store.records import text
-from shared.store.rights import UNUSED_KEY, Process, named_rights
+from shared.store.rights import UNUSED_KEY, Process, Rights, named_rights
 from shared.store.server_faults import require_healing
 
 _NEEDED = {
@@ -54,6 +56,8 @@ class ServerCheck:
                 self._require_rights()
                 self._require_durable()
             require_writable(self._redis)
+            if run_id != self._run_id:
+                self._report_promise()
             self._run_id = run_id
         except RedisError as error:
             if not self._run_id:
@@ -64,8 +68,32 @@ class ServerCheck:
         self._redis.close()
 
     def _require_rights(self) -> None:
-        if self._process and (missing := self._process.value.missing(self._redis)):
-            raise NoPermissionError(f"a {self._process.value.name} also needs {named_rights(missing)}")
+        if self._process:
+            self._require(self._process.value)
+
+    def _require(self, rights: Rights) -> None:
+        if missing := rights.missing(self._redis):
+            raise NoPermissionError(f"a {rights.name} also needs {named_rights(missing)}")
+
+    def _report_promise(self) -> None:
+        """Log what the server promises, and what is missing for it."""
+        if self._process is None or self._process is Process.DELIVERER:
+            return  # nobody is told of what they change
+        promise = Promise.read(self._redis, self._settings.confirm_replicas, self._wait_command(self._process.value))
+        logger.info("Redis at %s: %s", address_of(self._settings), promise)
+        for gap in promise.gaps():
+            logger.warning("Redis at %s: %s", address_of(self._settings), gap)
+
+    def _wait_command(self, rights: Rights) -> str:
+        """With which this process waits for replicas; empty if it does not."""
+        if not self._settings.confirm_replicas:
+            return ""
+        command = wait_command(self._redis)
+        if not command:
+            where = address_of(self._settings)
+            raise ConfigurationError(f"Redis at {where} has no command WAIT: MASKQ_CONFIRM_REPLICAS must be 0")
+        self._require(rights.confirming(command))
+        return command
 
     def _config(self) -> dict[str, str]:
         return cast(dict[str, str], self._redis.config_get(*_NEEDED))

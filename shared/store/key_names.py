@@ -52,6 +52,8 @@ API_KEYS = "maskq:api-keys"
 """Hash: record of each API key as JSON, by the SHA-256 of its secret."""
 LINK_SECRET = "maskq:link-secret"
 """String: the secret that signs links. Made when it is first needed; to delete it ends all links."""
+CONFIRMED = "maskq:confirmed"
+"""String, always empty: written before a process waits for replicas, with `confirm_replicas`."""
 
 job = KeyName("maskq:job:{job_id}")
 """Hash: the record of a job. Expires at the end of its retention."""

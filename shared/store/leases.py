@@ -15,7 +15,9 @@ from shared.domain.result import SegmentationResult
 from shared.errors import DeadlineExceeded, StoreUnavailable, WorkerLost
 from shared.settings import Settings
 from shared.store import key_names
+from shared.store.confirmation import SyncConfirmer
 from shared.store.connection import sync_redis
+from shared.store.fence_token import new_nonce
 from shared.store.image_store import ImageStore
 from shared.store.liveness import liveness_window_s
 from shared.store.lua_script import SyncScript
@@ -40,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Lease:
-    """A job that a worker has claimed. `job.fence` is the fence token of this claim."""
+    """A job that a worker has claimed. `job.token` is the fence token of this claim."""
 
     job: Job
     image: bytes
@@ -96,6 +98,7 @@ class LeaseStore:
         self._fall_asleep = SyncScript(redis, "fall_asleep")
         self._wait_s = min(_LISTEN_S, settings.redis.redis_timeout_s / 2)
         self._finish = SyncScript(redis, "finish")
+        self._confirmer = SyncConfirmer(redis, settings.redis)
         self._release = SyncScript(redis, "release")
         self._reap = SyncScript(redis, "reap")
         self._heartbeat = SyncScript(redis, "heartbeat")
@@ -125,6 +128,7 @@ class LeaseStore:
             model=model_id,
             lease_ms=self._lease_ms,
             worker=self.worker_id,
+            nonce=new_nonce(),
             is_idle=is_idle,
             max_jobs=max_jobs,
             full_clients=list(full_clients),
@@ -142,12 +146,17 @@ class LeaseStore:
         return bool(self._fall_asleep(model=model_id, worker=worker_id)["is_asleep"])
 
     def finish(self, lease: Lease, outcome: Outcome) -> bool:
-        """Store how a job ended. Returns False, and stores nothing, if the lease is stale."""
+        """Store how a job ended; again changes nothing. Returns False, and stores nothing, if the lease is stale.
+
+        Raises:
+            StoreUnconfirmed: it is stored, and a failover may forget it. Repeat it.
+        """
         metrics = {"model_s": outcome.model_s, "batch_size": outcome.batch_size}
-        found = self._finish(
+        found = self._finish.confirmed(
+            self._confirmer,
             id=lease.job.id,
             model=lease.job.request.model_id,
-            fence=lease.job.fence,
+            token=lease.job.token,
             status=outcome.status,
             result=outcome.result.model_dump_json() if outcome.result else None,
             error=outcome.failure.model_dump_json() if outcome.failure else None,
@@ -155,13 +164,14 @@ class LeaseStore:
             result_cache_s=max(1, self._settings.retention.result_cache_s),
             **self._retention,
         )
-        if found["is_finished"] and outcome.failure:
+        is_finished = bool(found["is_finished"])
+        if is_finished and outcome.failure:
             self._remove_images([lease.job.id])
-        return bool(found["is_finished"])
+        return is_finished
 
     def release(self, lease: Lease) -> bool:
         """Queue a job again as if it had not been claimed. Returns False if the lease is stale."""
-        found = self._release(id=lease.job.id, model=lease.job.request.model_id, fence=lease.job.fence)
+        found = self._release(id=lease.job.id, model=lease.job.request.model_id, token=lease.job.token)
         return bool(found["is_released"])
 
     def reap(self, model_id: str) -> Reaped:
@@ -197,7 +207,7 @@ class LeaseStore:
             worker=worker_id,
             window_s=self._liveness_window_s,
             lease_ms=self._lease_ms,
-            claims=[part for lease in leases for part in (lease.job.id, str(lease.job.fence))],
+            claims=[part for lease in leases for part in (lease.job.id, lease.job.token)],
         )
         return {text(job_id) for job_id in found["lost"]}
 

@@ -22,6 +22,7 @@ from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
 
 from shared.store import key_names
+from shared.store.confirmation import AsyncConfirmer, SyncConfirmer
 from shared.store.records import named_values
 
 Argument: TypeAlias = str | bytes | float | list[str] | None
@@ -162,6 +163,10 @@ class SyncScript:
     def __call__(self, **arguments: Argument) -> Reply:
         return named_values(self._run(args=self._script.argv(arguments)))
 
+    def confirmed(self, confirmer: SyncConfirmer, **arguments: Argument) -> Reply:
+        """The same, once replicas have confirmed what it changed. Raises also what `confirmer` raises."""
+        return named_values(confirmer.run(self._run, self._script.argv(arguments)))
+
 
 class AsyncScript:
     """A script on a server, for tasks. Raises as `SyncScript` does."""
@@ -172,3 +177,9 @@ class AsyncScript:
 
     async def __call__(self, **arguments: Argument) -> Reply:
         return named_values(await self._run(args=self._script.argv(arguments)))
+
+    async def confirmed(self, confirmer: AsyncConfirmer | None, **arguments: Argument) -> Reply:
+        """The same, once replicas have confirmed what it changed; None: at once. Raises as `confirmer` does too."""
+        if confirmer is None:
+            return await self(**arguments)
+        return named_values(await confirmer.run(self._run, self._script.argv(arguments)))

@@ -42,7 +42,7 @@ class Primary:
     """
 
     def __init__(self, sentinels: Sentinels) -> None:
-        self._sentinels = sentinels
+        self.sentinels = sentinels
         self._lock = threading.Lock()
         self._connections: WeakSet[Any] = WeakSet()
         self._reached: Endpoint | None = None
@@ -51,17 +51,17 @@ class Primary:
 
     def find(self) -> Endpoint:
         """As `Sentinels.find`."""
-        self.named = self._sentinels.find()
+        self.named = self.sentinels.find()
         return self.named
 
     async def find_async(self) -> Endpoint:
         """As `Sentinels.find`."""
-        self.named = await self._sentinels.find_async()
+        self.named = await self.sentinels.find_async()
         return self.named
 
     def follow(self) -> None:
         """Cut all connections to a server that is the primary no longer, as most sentinels say."""
-        if named := self._sentinels.most_named():
+        if named := self.sentinels.most_named():
             self._cut_others(named)
 
     def joined(self, connection: Any) -> None:

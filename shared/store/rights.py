@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache
 from typing import Self
@@ -33,6 +33,8 @@ _ARGUMENTS = {
     **dict.fromkeys(("BLPOP", "BRPOP"), f"{UNUSED_KEY} 0"),
     "COPY": f"{UNUSED_KEY} {UNUSED_KEY}",
     "EVALSHA": f"{_ANY} 0",
+    "WAIT": "0 0",
+    "WAITAOF": "0 0 0",
     "SCRIPT LOAD": _ANY,
 }
 """With which a command is checked: a server looks for the keys in them, and Redis 7.0.15 crashes if `EVALSHA` has none.
@@ -71,6 +73,10 @@ class Rights:
         published = {channel for constant, channel in _CHANNELS.items() if constant in used}
         all_written = {UNUSED_KEY, *keys, *written} - read
         return cls(name, _EVERY | in_scripts | commands, read, all_written, published, subscribed)
+
+    def confirming(self, wait: str) -> Self:
+        """The same, and what is needed to wait for replicas with this command."""
+        return replace(self, commands=self.commands | {"SET", wait}, written=self.written | {key_names.CONFIRMED})
 
     def as_commands(self) -> Iterator[tuple[str, str]]:
         """Each right, and a command that needs it."""

@@ -24,6 +24,7 @@ from shared.errors import (
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.batches import IDEMPOTENCY_S, closed_batch
+from shared.store.confirmation import AsyncConfirmer
 from shared.store.connection import async_redis
 from shared.store.image_store import ImageStore
 from shared.store.job_list import ALL_JOBS, JobFilter, JobList, ListPosition
@@ -63,6 +64,7 @@ class SubmissionStore:
         self._images = ImageStore.from_settings(settings.images)
         self._memory = StoreMemory(redis)
         self._served_at: dict[str, float] = {}
+        self._confirmer = AsyncConfirmer(redis, settings.redis)
         self._submit = AsyncScript(redis, "submit")
         self._read = AsyncScript(redis, "read")
         self._list = AsyncScript(redis, "list")
@@ -78,10 +80,20 @@ class SubmissionStore:
         return cls(async_redis(settings.redis), settings)
 
     async def close(self) -> None:
+        await self._confirmer.close()
         await self._redis.aclose()
+
+    async def confirm(self) -> None:
+        """Return once enough replicas have all changes so far.
+
+        Raises:
+            StoreUnconfirmed: too few had them in time.
+        """
+        await self._confirmer.confirm()
 
     async def submit(self, new: NewJob) -> JobState:
         """Accept a job: once this returns, the job is stored and queued. Repeating it with the same id changes nothing.
+        A job of a batch is not confirmed by replicas: the end of its batch is.
 
         Returns the job's state, or that of the job which was submitted with the same idempotency key.
 
@@ -92,13 +104,13 @@ class SubmissionStore:
             JobNotFound, JobExpired: as `read`, for the job that was submitted with the key.
             ShareExceeded: this client uses its share of the queue, or of the memory for images.
             StoreFull: the server's memory is nearly used up.
+            StoreUnconfirmed: it is stored, and a failover may forget it. Repeat it, with its idempotency key.
         """
-        memory = await self._memory.sample()
-        if memory.is_full:
-            raise StoreFull(_STORE_FULL)
+        memory = await self._memory_with_room()
         if self._images:
             await self._images.put(new.id, new.image)
-        reply = await self._submit(**self.submit_arguments(new, memory))
+        confirmer = None if new.batch else self._confirmer
+        reply = await self._submit.confirmed(confirmer, **self.submit_arguments(new, memory))
         if self._images and reply.get("id") != new.id.encode():
             with suppress(StoreUnavailable):  # the job is accepted; the sweep removes the image
                 await self._images.remove(new.id)
@@ -146,6 +158,27 @@ class SubmissionStore:
             raise ModelUnserved(f"no worker serves {model_id} right now; try again later, or see GET /models")
         self._served_at[model_id] = now
 
+    async def accepts(self, model_id: str) -> bool:
+        """Whether jobs for this model are accepted at all, by the rules that submissions follow. Limits of the queue
+        and of clients do not count: they are answered with 429, and change from one request to the next."""
+        try:
+            await self.require_workers(model_id)
+            await self._memory_with_room()
+        except (ModelUnserved, StoreFull):
+            return False
+        return True
+
+    async def _memory_with_room(self) -> MemorySample:
+        """The server's memory.
+
+        Raises:
+            StoreFull: it is nearly used up.
+        """
+        memory = await self._memory.sample()
+        if memory.is_full:
+            raise StoreFull(_STORE_FULL)
+        return memory
+
     async def read(self, job_id: str, *, with_result: bool = True) -> JobState:
         """The present state of a job. A result may have megabytes, so only who needs it asks for it.
 
@@ -181,13 +214,16 @@ class SubmissionStore:
             return await self._images.get(job_id)
         return cast(bytes | None, await self._redis.get(key_names.image(job_id)))
 
-    async def cancel(self, job_id: str) -> JobStatus:
+    async def cancel(self, job_id: str, *, is_confirmed: bool = True) -> JobStatus:
         """Cancel a job that has not ended, and remove its image. Returns its status before. An ended job stays as is.
+        Who cancels many can confirm them once: with `confirm`, after the last.
 
         Raises:
             JobNotFound, JobExpired: as `read`.
+            StoreUnconfirmed: it is canceled, and a failover may forget it.
         """
-        status = (await self._cancel(id=job_id, **self._retention))["status"]
+        confirmer = self._confirmer if is_confirmed else None
+        status = (await self._cancel.confirmed(confirmer, id=job_id, **self._retention))["status"]
         if status is None:
             await self.read(job_id, with_result=False)  # raises JobNotFound if there never was such a job
             raise JobExpired("it ended and was removed a moment ago")
@@ -197,22 +233,24 @@ class SubmissionStore:
                 await self._images.remove(job_id)
         return before
 
-    async def delete(self, job_id: str) -> None:
+    async def delete(self, job_id: str, *, is_confirmed: bool = True) -> None:
         """Remove a job in any state, with its image, its result, and its delivery. A worker that runs it is told to
-        stop, and can store nothing. Later reads raise `JobDeleted`.
+        stop, and can store nothing. Later reads raise `JobDeleted`. `is_confirmed` as in `cancel`.
 
         Raises:
             JobNotFound, JobExpired: as `read`.
+            StoreUnconfirmed: it is removed, and a failover may forget it.
             StoreUnavailable: the job is removed, and its image could not be. The next sweep of images removes that.
         """
-        if not (await self._delete_job(job_id))["is_deleted"]:
+        if not (await self._delete_job(job_id, self._confirmer if is_confirmed else None))["is_deleted"]:
             await self.read(job_id, with_result=False)  # raises JobNotFound, JobExpired or JobDeleted
         if self._images:
             await self._images.remove(job_id)
 
-    async def _delete_job(self, job_id: str) -> Reply:
+    async def _delete_job(self, job_id: str, confirmer: AsyncConfirmer | None) -> Reply:
         kept_s = self._retention["retention_s"]
-        return await self._delete(id=job_id, retention_s=kept_s, tombstone_s=kept_s + self._retention["tombstone_s"])
+        tombstone_s = kept_s + self._retention["tombstone_s"]
+        return await self._delete.confirmed(confirmer, id=job_id, retention_s=kept_s, tombstone_s=tombstone_s)
 
     async def live_workers(self, model_id: str) -> int:
         """Number of workers of this model whose last heartbeat is within the liveness window."""

@@ -9,6 +9,7 @@ from typing import Self
 from redis.asyncio import Redis
 
 from shared.settings import Settings
+from shared.store.confirmation import AsyncConfirmer
 from shared.store.connection import async_redis
 from shared.store.lua_script import AsyncScript
 from shared.store.records import text
@@ -23,6 +24,7 @@ class WebhookSecretStore:
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
+        self._confirmer = AsyncConfirmer(redis, settings.redis)
         self._rotation_s = settings.webhooks.webhook_rotation_s
         self._secrets = AsyncScript(redis, "webhook_secrets")
 
@@ -31,7 +33,16 @@ class WebhookSecretStore:
         return cls(async_redis(settings.redis), settings)
 
     async def close(self) -> None:
+        await self._confirmer.close()
         await self._redis.aclose()
+
+    async def confirm(self) -> None:
+        """Return once enough replicas have all changes so far.
+
+        Raises:
+            StoreUnconfirmed: too few had them in time.
+        """
+        await self._confirmer.confirm()
 
     async def show(self, owner: str) -> list[str]:
         """The present secrets. An owner's first secret is created when it is first requested."""

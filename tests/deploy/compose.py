@@ -32,14 +32,13 @@ def _version(docker: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
-def compose_config(*files: str, profiles: Sequence[str] = (), **settings: str) -> dict[str, Any]:
+def compose_config(*files: str, **settings: str) -> dict[str, Any]:
     """The configuration that `docker compose` reads from files of the project, with only these settings in .env.
 
     Raises:
         AssertionError: Compose refuses the files; the message has its reason.
     """
     words = [word for name in files for word in ("--file", name)]
-    words += [word for name in profiles for word in ("--profile", name)]
     return run_config(["docker", "compose", *words], settings)
 
 

@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ _FILES = {
     "cpu": ["docker-compose.yml"],
     "gpu": ["docker-compose.yml", "docker-compose.gpu.yml"],
     "monitoring": ["docker-compose.yml", "docker-compose.monitoring.yml"],
+    "sentinel": ["docker-compose.yml", "docker-compose.sentinel.yml"],
     "tls": ["docker-compose.yml", "docker-compose.tls.yml"],
 }
 _MONITORING = {"prometheus", "grafana"}
@@ -52,7 +53,8 @@ def compose(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.mark.docker
 def test_compose_accepts_the_files_and_has_all_services(compose: dict[str, Any]) -> None:
-    assert _kinds(compose["services"]) - _MONITORING == {"secrets", "redis", "api", "proxy", "webhooks", "worker"}
+    found = _kinds(compose["services"]) - _MONITORING - {"sentinel"}
+    assert found == {"secrets", "redis", "api", "proxy", "webhooks", "worker"}
 
 
 def _kinds(services: Iterable[str]) -> set[str]:
@@ -83,20 +85,20 @@ def test_only_services_that_need_redis_can_reach_it(compose: dict[str, Any]) -> 
     assert compose["networks"]["store"]["internal"] is True
     assert set(compose["services"]["redis"]["networks"]) == {"store"}
     inside = {name for name, service in compose["services"].items() if "store" in service.get("networks", {})}
-    assert _kinds(inside) == {"redis", "api", "webhooks", "worker"}
+    assert _kinds(inside) - {"sentinel"} == {"redis", "api", "webhooks", "worker"}
+    for name in (name for name in inside if _kinds([name]) <= {"redis", "sentinel"}):
+        assert set(compose["services"][name]["networks"]) == {"store"}
 
 
 @pytest.mark.docker
-def test_the_workers_of_several_gpus_differ_in_the_gpu_only() -> None:
-    services = compose_config(*_FILES["gpu"], profiles=["gpus-4"], WORKERS="3")["services"]
-    workers = [service for name, service in services.items() if name.startswith("worker")]
-    reserved = [each["deploy"]["resources"].pop("reservations")["devices"][0]["device_ids"] for each in workers]
-    assert sorted(reserved) == [["0"], ["1"], ["2"], ["3"]]
-    for each in workers:
-        assert each["deploy"]["replicas"] == 1
-        for name in ("networks", "profiles"):
-            each.pop(name, None)
-        assert each == workers[0]
+def test_every_worker_sees_all_gpus_and_the_folder_with_their_locks() -> None:
+    worker = compose_config(*_FILES["gpu"], WORKERS="4", CUDA_VISIBLE_DEVICES="0,2")["services"]["worker"]
+    assert worker["deploy"]["replicas"] == 4
+    (reserved,) = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert (reserved["count"], reserved["capabilities"]) in ((-1, ["gpu"]), ("all", ["gpu"]))
+    assert worker["environment"]["MASKQ_DEVICE"] == "cuda"
+    assert worker["environment"]["CUDA_VISIBLE_DEVICES"] == "0,2"
+    assert ("model-cache", "/cache") in [(each["source"], each["target"]) for each in worker["volumes"]]
 
 
 @pytest.mark.docker
@@ -162,8 +164,7 @@ def test_every_documented_combination_of_files_is_accepted(root: Path) -> None:
     found = documented_files(root)
     assert {tuple(files) for files in _FILES.values()} <= found
     for files in found:
-        for profiles in ((), ("gpus-2",), ("gpus-4",)):
-            assert compose_config(*files, profiles=profiles, **_PUBLIC)["services"]
+        assert compose_config(*files, **_PUBLIC)["services"]
 
 
 @pytest.mark.docker
@@ -228,7 +229,7 @@ def test_each_kind_of_process_has_its_own_password_of_redis_and_no_other(compose
             each["target"]: each for each in service.get("volumes", []) if each["target"].startswith("/run/secrets")
         }
         kind = name.partition("-")[0]
-        if kind in ("api", "worker", "webhooks", "redis"):
+        if kind in ("api", "worker", "webhooks", "redis", "sentinel"):
             (mount,) = mounted.values()
             assert (mount["target"], mount["read_only"]) == ("/run/secrets", True)
             assert mount["source"] == ("redis-users" if kind == "redis" else f"{kind}-secrets")
@@ -260,9 +261,22 @@ def test_the_memory_limit_of_a_front_end_covers_its_settings(compose: dict[str, 
 
 @pytest.mark.docker
 def test_redis_writes_to_disk_before_it_acknowledges(compose: dict[str, Any]) -> None:
-    command = compose["services"]["redis"]["command"]
+    servers = [service for name, service in compose["services"].items() if _kinds([name]) == {"redis"}]
     for words in ("--appendonly yes", "--appendfsync always", "--maxmemory-policy noeviction"):
-        assert words in (command if isinstance(command, str) else " ".join(command))
+        assert all(words in " ".join(server["command"]) for server in servers)
+
+
+@pytest.mark.docker
+def test_replicas_and_sentinels_differ_in_their_names_only() -> None:
+    services = compose_config(*_FILES["sentinel"], REDIS_OPTIONS="--maxclients 5")["services"]
+    for first, *others in (["redis", "redis-2", "redis-3"], ["sentinel-1", "sentinel-2", "sentinel-3"]):
+        for other in others:
+            for key in ("command", "user", "networks", "deploy", "healthcheck", "image", "restart"):
+                assert str(services[other][key]).replace(other, first) == str(services[first][key])
+            data = [{each["source"] for each in services[name]["volumes"]} for name in (first, other)]
+            assert len(data[0] ^ data[1]) == 2  # each has a volume of its own for its data
+    needed = services["worker"]["depends_on"]
+    assert all(needed[name]["condition"] == "service_healthy" for name in ("redis", "sentinel-1", "sentinel-3"))
 
 
 @pytest.mark.docker

@@ -106,7 +106,38 @@ def test_the_address_of_redis_is_required_and_is_mounted_as_a_file(root: Path, m
         render(root, {})
 
 
-@pytest.mark.parametrize("values", [{"redis": {"url": "http://x"}}, {"nonsense": 1}, {"settings": {"max_batch": 1}}])
+def test_redis_may_be_known_to_sentinels_and_have_a_private_ca(root: Path) -> None:
+    url = "sentinels://sentinel-0:26379,sentinel-1:26379/mymaster/0"
+    manifests = render(root, {**_ALL_ON, "redis": {"url": url, "caSecret": "redis-ca"}})
+    settings = _of_kind(manifests, "ConfigMap")["demo-settings"]["data"]
+    assert settings["REDIS_URL"] == url
+    for deployment in _of_kind(manifests, "Deployment").values():
+        pod = deployment["spec"]["template"]["spec"]
+        (secrets,) = [each for each in pod["volumes"] if each["name"] == "secrets"]
+        (item,) = [each["secret"] for each in secrets["projected"]["sources"] if each["secret"]["name"] == "redis-ca"]
+        (mount,) = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "secrets"]
+        assert settings["MASKQ_CA_FILE"] == f"{mount['mountPath']}/{item['items'][0]['path']}"
+    assert "MASKQ_CA_FILE" not in _of_kind(render(root, _ALL_ON), "ConfigMap")["demo-settings"]["data"]
+
+
+def test_pods_with_sentinels_may_connect_to_each_other(root: Path) -> None:
+    pods = {"app": "redis"}
+    policy = {"redisPods": pods, "sentinelPort": 26379}
+    manifests = render(root, {**_ALL_ON, "networkPolicy": policy})
+    (rule,) = _of_kind(manifests, "NetworkPolicy")["demo-redis"]["spec"]["ingress"]
+    assert rule["ports"] == [{"port": 6379}, {"port": 26379}]
+    assert {"podSelector": {"matchLabels": pods}} in rule["from"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"redis": {"url": "sentinel://:pw@x/y/0"}},
+        {"redis": {"url": "http://x"}},
+        {"nonsense": 1},
+        {"settings": {"max_batch": 1}},
+    ],
+)
 def test_wrong_values_are_refused(root: Path, values: dict[str, Any]) -> None:
     with pytest.raises(helm_python.HelmError):
         render(root, {**_SECRET, **values})

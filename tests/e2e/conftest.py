@@ -30,8 +30,8 @@ def service_url(service_folder: Path) -> Iterator[str]:
         (service_folder / "log").open("wb") as log,
     ):
         environment.delenv("REDIS_URL", raising=False)
-        with local_service("127.0.0.1", free_port(), 1, service_folder, log) as service:
-            service.wait_until_ready(1)
+        with local_service("127.0.0.1", free_port(), [None], service_folder, log) as service:
+            service.wait_until_ready()
             yield service.url
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 
 from local.broker import free_port
 from testing.servers import system_redis
+from tests.gpus import MODEL, uuid, with_driver
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +132,22 @@ def _answers(up: Command) -> bool:
         return bool(up.get("/livez"))
     except OSError:
         return False
+
+
+def test_each_worker_has_a_gpu_of_its_own(run: Callable[..., Command], tmp_path: Path) -> None:
+    up = run("up", PATH=with_driver(tmp_path / "driver", 2), MASKQ_METRICS_PORT="9301")
+    up.until(lambda: len(up.children("-m worker")) == 2, "two workers")
+    given = [worker.environ() for worker in up.children("-m worker")]
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in given] == [uuid(0), uuid(1)]
+    assert [each["MASKQ_METRICS_PORT"] for each in given] == ["9301", "9302"]
+    assert f"worker-2 uses GPU 1 ({MODEL}, {uuid(1)})" in up.output
+    assert up.interrupt() == 0
+
+
+def test_a_gpu_that_does_not_exist_is_refused_at_once(run: Callable[..., Command], tmp_path: Path) -> None:
+    up = run("up", "--gpus", "0,7", PATH=with_driver(tmp_path / "driver", 2))
+    assert up.process.wait(60) == os.EX_CONFIG
+    assert "--gpus 0,7: must be" in up.output.splitlines()[-1]
 
 
 def test_the_processes_end_when_scripts_up_is_killed(run: Callable[..., Command]) -> None:

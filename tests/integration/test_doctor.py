@@ -15,6 +15,7 @@ import pytest
 from redis import Redis
 
 from local.broker import free_port
+from testing.redis_group import RedisGroup
 from testing.servers import embedded_broker, system_redis
 from tests.misconfigurations import Place, place
 
@@ -129,6 +130,27 @@ def test_a_replica_and_a_full_server_are_problems(examine: Report, tmp_path: Pat
         status, found = examine(REDIS_URL=url)
     assert status == 1
     assert "replica" in _texts(found["redis"], "problem")
+
+
+def test_sentinels_that_do_not_answer_and_the_primary_are_reported(examine: Report, redis_group: RedisGroup) -> None:
+    lost = redis_group.sentinels[0]
+    redis_group.kill(lost)
+    _, found = examine(REDIS_URL=f"{redis_group.url}?sentinel_password=")
+    primary = f"127.0.0.1:{redis_group.primary().public_port}"
+    assert f"2 of 3 name {primary} as the primary of maskq" in _texts(found["sentinels"], "ok")
+    assert f"127.0.0.1:{lost.public_port} names no primary" in _texts(found["sentinels"], "warning")
+    assert "2 replicas" in _texts(found["redis"], "ok")
+    assert found["redis"]
+
+
+def test_the_doctor_masks_both_passwords_of_a_url_with_sentinels(examine: Report) -> None:
+    url = f"sentinel://maskq:hunter2@[::1]:{free_port()},127.0.0.1:{free_port()}/maskq/0?sentinel_password=hunter3"
+    status, found = examine(REDIS_URL=url)
+    assert status == 1
+    assert "REDIS_URL=sentinel://maskq:***@[::1]" in _texts(found["settings"], "ok")
+    assert "no sentinel names the primary" in _texts(found["redis"], "problem")
+    assert "names 2 of them" in _texts(found["sentinels"], "warning")
+    assert "hunter" not in json.dumps(found)
 
 
 def test_files_of_a_model_that_are_missing_or_damaged_are_reported(examine: Report, tmp_path: Path, root: Path) -> None:

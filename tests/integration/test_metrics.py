@@ -199,3 +199,14 @@ def test_a_worker_runs_although_its_metrics_port_is_taken(
     worker_metrics.serve()
     worker_metrics.serve()
     assert "no /metrics" in caplog.text
+
+
+def test_a_worker_shows_its_gpu_by_the_number_that_it_has_on_the_machine(
+    worker_metrics: WorkerMetrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = [(0, {"total": 10, "free": 7})]
+    monkeypatch.setattr("worker.devices.accelerators.memory_of_devices", lambda: iter(memory))
+    worker_metrics.describe({"device": "3", "gpu": "GPU 3 (NVIDIA H200)"})
+    value = worker_metrics.registry.get_sample_value
+    assert value("maskq_worker_info", {"model": "demo", "device": "3", "gpu": "GPU 3 (NVIDIA H200)"}) == 1
+    assert value("maskq_device_memory_bytes", {"device": "3", "kind": "free"}) == 7

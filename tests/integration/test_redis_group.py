@@ -148,8 +148,8 @@ def test_with_a_password_and_tls_the_url_and_the_connections_have_them(tmp_path:
     program = require_program("redis-server")
     options = GroupOptions(program, password="a-secret", sentinel_password="another", tls=files)
     with RedisGroup(tmp_path / "redis", options) as group:
-        assert group.url.startswith("sentinel://:a-secret@127.0.0.1:")
-        assert group.url.endswith(f"/{SERVICE}/0")
+        assert group.url.startswith("sentinels://:a-secret@127.0.0.1:")
+        assert group.url.endswith(f"/{SERVICE}/0?sentinel_password=another")
         old = group.primary()
         group.kill(old)
         group.wait_for_failover(old)

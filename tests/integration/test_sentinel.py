@@ -228,22 +228,41 @@ def _with_tls(group: RedisGroup, ca_file: Path | None, url: str = "") -> Setting
     return Settings.of(redis_url=url or usual, ca_file=ca_file, redis_timeout_s=2, accept_unserved=True)
 
 
-def test_a_user_for_each_kind_of_process_and_one_of_the_sentinels_suffice(root: Path, tmp_path: Path) -> None:
-    """The users that compose makes, and a user of the Sentinels that may ask for the primary and nothing else."""
-    subprocess.run(["sh", root / "deploy/redis/users", tmp_path], check=True)
-    users = [line for line in (tmp_path / "redis/users.acl").read_text().splitlines() if "default" not in line]
-    asking = "user maskq on >of-sentinels -@all +sentinel|get-master-addr-by-name"
-    options = GroupOptions(require_program("redis-server"), server_lines=users, sentinel_lines=[asking])
+def test_the_users_that_compose_makes_suffice_for_every_process_and_for_a_failover(root: Path, tmp_path: Path) -> None:
+    """Each kind of process has one; replicas, Sentinels, and who asks these for the primary, have one each."""
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for script in ("users", "replication", "replication"):  # the second time, nothing is changed
+        subprocess.run(["sh", root / "deploy/redis" / script, secrets], check=True)
+    own = ("dir ", "user default", "sentinel monitor", "sentinel resolve", "sentinel announce")
+    lines = {
+        name: [line for line in (secrets / name).read_text().splitlines() if not line.startswith(own)]
+        for name in ("redis/users.acl", "redis/replica.conf", "sentinel/sentinel.conf")
+    }
+    options = GroupOptions(
+        require_program("redis-server"),
+        server_lines=[*lines["redis/users.acl"], *lines["redis/replica.conf"]],
+        sentinel_lines=lines["sentinel/sentinel.conf"],
+    )
     with RedisGroup(tmp_path / "group", options) as group:
-        hosts, _, place = group.url.removeprefix("sentinel://").partition("/")
-        for process in ("api", "worker", "webhooks"):
-            (tmp_path / process / "redis_url").chmod(0o600)
-            login = (tmp_path / process / "redis_url").read_text().removeprefix("redis://").partition("@")[0]
-            url = f"sentinel://{login}@{hosts}/{place}?sentinel_username=maskq&sentinel_password=of-sentinels"
-            kind = {"api": Process.FRONT_END, "worker": Process.WORKER, "webhooks": Process.DELIVERER}[process]
-            check = ServerCheck(Settings.of(redis_url=url).redis, kind)
-            check.check()
-            check.close()
+        _check_rights(secrets, group)
+        before = group.primary()
+        group.kill(before)
+        group.wait_for_failover(before)
+        _check_rights(secrets, group)
+        group.restart(before)
+        group.wait_until_whole()
+
+
+def _check_rights(secrets: Path, group: RedisGroup) -> None:
+    hosts = ",".join(f"127.0.0.1:{each.public_port}" for each in group.sentinels)
+    for folder, kind in (("api", Process.FRONT_END), ("worker", Process.WORKER), ("webhooks", Process.DELIVERER)):
+        url = (secrets / folder / "redis_url").read_text()
+        named = url.replace("sentinel-1:26379,sentinel-2:26379,sentinel-3:26379", hosts)
+        assert named != url
+        check = ServerCheck(Settings.of(redis_url=named, redis_timeout_s=2).redis, kind)
+        check.check()
+        check.close()
 
 
 def test_servers_and_sentinels_with_a_private_ca_are_used(tls_group: RedisGroup, authority: Authority) -> None:

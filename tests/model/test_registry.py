@@ -13,6 +13,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from shared import registry
 from shared.registry import read_registry
 from shared.settings import EngineSettings, ModelSettings
 from worker.engine.gemma import GemmaLayers
@@ -27,8 +28,8 @@ _VOCABULARY = 257_216
 """Gemma's 256,000 tokens, 1,024 location tokens, 128 mask tokens and 64 unused ones."""
 
 
-def _parameters(size: str, resolution: int) -> int:
-    """Parameters of the class of transformers with the published sizes. No weights are allocated."""
+def _model(size: str, resolution: int) -> PaliGemmaForConditionalGeneration:
+    """The class of transformers with the published sizes. No weights are allocated."""
     hidden, intermediate, layers, heads, kv_heads, head = _TEXT[size]
     text = Gemma2Config(
         vocab_size=_VOCABULARY,
@@ -50,7 +51,11 @@ def _parameters(size: str, resolution: int) -> int:
     )
     with torch.device("meta"):
         config = PaliGemmaConfig(vision_config=vision, text_config=text, projection_dim=hidden)
-        return sum(value.numel() for value in PaliGemmaForConditionalGeneration(config).parameters())
+        return PaliGemmaForConditionalGeneration(config)
+
+
+def _linear_parameters(module: torch.nn.Module) -> int:
+    return sum(each.weight.numel() for each in module.modules() if isinstance(each, torch.nn.Linear))
 
 
 @pytest.mark.parametrize("size", _TEXT)
@@ -61,9 +66,12 @@ def test_parameters_are_those_of_the_published_shapes(root: Path, size: str) -> 
         if f"-{size}-" in name
     }
     assert len(entries) == 5
-    counted = {resolution: _parameters(size, resolution) for resolution in (224, 448, 896)}
+    models = {resolution: _model(size, resolution) for resolution in (224, 448, 896)}
     for name, entry in entries.items():
-        assert entry.parameters == counted[entry.resolution or 0], name
+        model = models[entry.resolution or 0]
+        assert entry.parameters == sum(value.numel() for value in model.parameters()), name
+        assert entry.layers == _linear_parameters(model.model.language_model.layers), name
+        assert _linear_parameters(model.model.vision_tower) == registry._VISION_LAYERS
 
 
 def test_the_demo_s_numbers_are_those_of_its_files(root: Path, demo: Checkpoint) -> None:
@@ -75,16 +83,17 @@ def test_the_demo_s_numbers_are_those_of_its_files(root: Path, demo: Checkpoint)
 
 def test_the_page_says_what_fits_where(root: Path) -> None:
     """The memory of the weights, and of the cache for a full batch, with the default settings."""
-    registry, engine = read_registry(ModelSettings(models_dir=root / "models")), EngineSettings()
+    entries, engine = read_registry(ModelSettings(models_dir=root / "models")), EngineSettings()
     rows = []
     for size, (_, _, layers, _, kv_heads, head) in _TEXT.items():
         for resolution in (224, 448, 896):
-            entry = registry[f"google/paligemma2-{size}-pt-{resolution}"]
+            entry = entries[f"google/paligemma2-{size}-pt-{resolution}"]
             tokens = (entry.image_tokens or 0) + engine.max_prompt_tokens + engine.max_answer_tokens
             text = Gemma2Config(num_hidden_layers=layers, num_key_value_heads=kv_heads, head_dim=head)
             cache = engine.max_batch * GemmaLayers.slot_bytes(text, tokens, 2)
             weights = entry.weights_bytes("bfloat16") or 0
-            numbers = [f"{each / 1e9:.1f}" for each in (weights, cache, weights + cache)]
+            small = (entry.quantized_bytes("int8") or 0, entry.quantized_bytes("int4") or 0)
+            numbers = [f"{each / 1e9:.1f}" for each in (weights, *small, cache, weights + cache)]
             rows.append(f"| {size}, {resolution} px | {' | '.join(numbers)} |")
     page = (root / "docs" / "models.md").read_text("utf-8")
     assert [line for line in page.splitlines() if " px |" in line] == rows

@@ -1,5 +1,5 @@
 """CUDA graphs: one call launches the hundreds of kernels of a step. A graph is captured when a shape first occurs, and
-replayed from then on.
+replayed from then on. `worker.engine.warm_up` makes all shapes occur before the first job.
 
 Not run on a GPU yet.
 """
@@ -15,13 +15,14 @@ class CudaGraphs:
     """Runs functions that work in place on fixed tensors. On CUDA it replays their kernels; elsewhere it calls them."""
 
     def __init__(self, device: torch.device) -> None:
-        self._captures = device.type == "cuda"
+        self.are_captured = device.type == "cuda"
+        """Whether each shape needs a graph."""
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
-        self._pool = torch.cuda.graph_pool_handle() if self._captures else None
+        self._pool = torch.cuda.graph_pool_handle() if self.are_captured else None
 
     def run(self, shape: Hashable, function: Callable[[], None]) -> None:
         """Have the effect of `function`, which must do the same to the same tensors for equal `shape`."""
-        if not self._captures:
+        if not self.are_captured:
             function()
         elif graph := self._graphs.get(shape):
             graph.replay()

@@ -45,9 +45,18 @@ class StepRunner(Protocol):
 class Engine:
     """Takes jobs from any thread. Each job gets its answer through a future."""
 
-    def __init__(self, runner: StepRunner, scheduler: Scheduler, *, max_answer_tokens: int, lag: int = 0) -> None:
+    def __init__(
+        self,
+        runner: StepRunner,
+        scheduler: Scheduler,
+        *,
+        max_answer_tokens: int,
+        lag: int = 0,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
         """`lag` is the number of steps that are launched before the oldest is read back. 1 keeps a GPU busy while
-        Python works. On a CPU it brings nothing."""
+        Python works. On a CPU it brings nothing. `prepare` is called before the first job, on the thread of all
+        steps."""
         self._runner = runner
         self._scheduler = scheduler
         self._max_answer_tokens = max_answer_tokens
@@ -58,8 +67,14 @@ class Engine:
         self._steps = self._tokens = self._images = 0
         self._closed = False
         self._progress_at: float | None = None
+        self._prepare = prepare
+        self._prepared = Future[None]()
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
+
+    def wait_until_prepared(self) -> None:
+        """Return when jobs run at once. Raises what `prepare` raised; the engine takes no jobs then."""
+        self._prepared.result()
 
     def submit(self, job: ModelInput, is_canceled: Callable[[], bool] = lambda: False) -> Future[Answer]:
         """Queue a job. Its future gets an answer or an `InferenceFailed`. After `is_canceled` returns True, the job is
@@ -103,7 +118,19 @@ class Engine:
         progress_at = self._progress_at
         return 0.0 if progress_at is None else time.monotonic() - progress_at
 
+    def _has_prepared(self) -> bool:
+        try:
+            self._prepare()
+        except Exception as error:
+            self._closed = True
+            self._prepared.set_exception(error)
+            return False
+        self._prepared.set_result(None)
+        return True
+
     def _loop(self) -> None:
+        if not self._has_prepared():
+            return
         try:
             while self._take_arrived():
                 self._turn()

@@ -34,3 +34,8 @@ class FeatureCache:
         while self._bytes > self._max_bytes:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.nbytes
+
+    def clear(self) -> None:
+        """Remove all, and begin to count anew."""
+        self._kept.clear()
+        self._bytes = self.hits = 0

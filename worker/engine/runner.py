@@ -6,23 +6,26 @@ from collections.abc import Callable, Iterator
 from collections.abc import Sequence as SequenceOf
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from itertools import product
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from worker.devices.accelerators import made_current
 from worker.engine.cuda_graphs import CudaGraphs
 from worker.engine.failures import DeviceLost, StepOutOfMemory
 from worker.engine.feature_cache import FeatureCache
 from worker.engine.gemma import GemmaLayers
 from worker.engine.grammar import SpecialTokenIds
 from worker.engine.head import OutputHead
+from worker.engine.host_copy import copied_to_host
 from worker.engine.sequence import ChosenToken, Sequence
 
 _VISIBLE_STEP = 256
-"""On CUDA the part of the cache that a step reads grows by this many positions: few shapes, so few graphs."""
+"""With graphs the part of the cache that a step reads grows by this many positions: few shapes, so few graphs."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,17 @@ class RunnerLimits:
     capacity: int
     """Maximum length of a sequence: image, prompt and answer, in tokens."""
     feature_cache_bytes: int = 0
+
+
+class StepShape(NamedTuple):
+    """What distinguishes two steps of `decode` for the device."""
+
+    batch: int
+    """Number of slots that are computed."""
+    visible: int
+    """Number of positions of each slot that are read."""
+    any_free: bool
+    """Whether any sequence may write a token outside an object."""
 
 
 class Runner:
@@ -71,7 +85,7 @@ class Runner:
     @torch.inference_mode()
     def prefill(self, sequences: SequenceOf[Sequence]) -> LaunchedStep:
         """Compute image and prompt of each sequence into its slot, and write its first token."""
-        with _device_errors():
+        with _device_errors(), made_current(self._device):
             slots = torch.tensor([each.slot for each in sequences], device=self._device)
             lengths = torch.tensor([each.prefix_length for each in sequences], device=self._device)
             hidden = self._layers.prefill(self._embed_prefixes(sequences), lengths, slots)
@@ -84,14 +98,35 @@ class Runner:
     @torch.inference_mode()
     def decode(self, sequences: SequenceOf[Sequence]) -> LaunchedStep:
         """Write one more token for each sequence. Free slots between theirs are computed as well, and ignored."""
-        with _device_errors():
+        with _device_errors(), made_current(self._device):
             any_free = not self._force_format or any(each.may_write_freely for each in sequences)
             batch = self._rounded_batch(max(each.slot for each in sequences) + 1)
             visible = self._rounded_visible(max(each.length for each in sequences) + 1)
-            self._graphs.run((batch, visible, any_free), lambda: self._step(batch, visible, any_free=any_free))
+            shape = StepShape(batch, visible, any_free)
+            self._graphs.run(shape, lambda: self._step(batch, visible, any_free=any_free))
             slots = torch.tensor([each.slot for each in sequences], device=self._device)
             tokens = self._tokens[slots]
             return LaunchedStep.start_copy(tokens, self._logprobs[slots], self._head.is_location(tokens), self._eos_id)
+
+    def prefill_sizes(self, largest: int) -> list[int]:
+        """Numbers of sequences to warm `prefill` up with: 1, 2, 4 and so on up to `largest`, or to all slots. Without
+        graphs 1 is enough."""
+        most = max(1, min(largest, len(self._lengths))) if self._graphs.are_captured else 1
+        return sorted({most, *(1 << power for power in range(most.bit_length()))})
+
+    def shapes(self, shortest: int) -> list[StepShape]:
+        """Every shape of `decode` that sequences with at least `shortest` positions can need. Where nothing is captured
+        for a shape, this is only the smallest: the others need nothing else."""
+        slots = len(self._lengths) if self._graphs.are_captured else 1
+        longest = self._capacity if self._graphs.are_captured else shortest + 1
+        batches = {self._rounded_batch(batch) for batch in range(1, slots + 1)}
+        visible = {self._rounded_visible(length) for length in range(shortest + 1, longest + 1)}
+        free = (True, False) if self._force_format else (True,)
+        return [StepShape(*each) for each in product(sorted(batches), sorted(visible), free)]
+
+    def forget_images(self) -> None:
+        """Remove all features from the cache."""
+        self._features.clear()
 
     def stats(self) -> dict[str, float]:
         """Hits of the feature cache."""
@@ -126,13 +161,13 @@ class Runner:
         return torch.stack([features for each in sequences if (features := known[each.input.image_digest]) is not None])
 
     def _rounded_batch(self, batch: int) -> int:
-        """The next power of two on CUDA, where each shape needs a graph of its own."""
-        if self._device.type != "cuda":
+        """The next power of two where each shape needs a graph of its own."""
+        if not self._graphs.are_captured:
             return batch
         return min(len(self._lengths), 1 << (batch - 1).bit_length())
 
     def _rounded_visible(self, visible: int) -> int:
-        if self._device.type != "cuda":
+        if not self._graphs.are_captured:
             return visible
         return min(self._capacity, -(-visible // _VISIBLE_STEP) * _VISIBLE_STEP)
 
@@ -151,12 +186,8 @@ class LaunchedStep:
     @classmethod
     def start_copy(cls, ids: Tensor, logprobs: Tensor, is_location: Tensor, eos_id: int) -> Self:
         """Start to copy the tokens to the host."""
-        if ids.device.type != "cuda":
-            return cls(ids, logprobs, is_location, eos_id, lambda: None)
-        ids, logprobs, is_location = (each.to("cpu", non_blocking=True) for each in (ids, logprobs, is_location))
-        copied = torch.cuda.Event()
-        copied.record()
-        return cls(ids, logprobs, is_location, eos_id, copied.synchronize)
+        (ids, logprobs, is_location), wait = copied_to_host((ids, logprobs, is_location))
+        return cls(ids, logprobs, is_location, eos_id, wait)
 
     def read(self) -> list[ChosenToken]:
         """Wait for the copies. Returns one token for each sequence, in their order."""

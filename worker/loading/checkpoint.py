@@ -17,17 +17,19 @@ from transformers.utils import logging as transformers_logging
 from shared.errors import CheckpointError, ConfigurationError
 from shared.registry import ServedModel
 from shared.settings import CheckpointSettings, ModelSettings
+from worker.devices.accelerators import choose_device
 from worker.loading.base import base_of_adapter, processor_of_base
 from worker.loading.hub import fetch_checkpoint
 from worker.loading.lora import is_adapter, merge_adapter
 from worker.loading.memory import check_memory
-from worker.loading.model_folder import check_folder, check_model, explained_access, memory_elements, one_line
+from worker.loading.model_folder import check_folder, check_model, explained_access, in_memory, one_line
 from worker.loading.processor import has_processor, load_processor
+from worker.loading.quantize import quantize, weight_bytes
 from worker.loading.vae_file import find_vae
 from worker.stages.calibration import Calibration, load_calibration
 from worker.stages.mask_vqvae import MaskCodec, load_vae
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +62,14 @@ def load_checkpoint(served: ServedModel, settings: CheckpointSettings, models: M
     dtype = choose_dtype(settings.dtype, device)
     with _explained(folder):
         tensors = check_model(folder)
-        check_memory(memory_elements(folder, tensors), device, dtype)
+        quantization = "none" if device.type == "cpu" else settings.quantize  # here all weights are in the dtype first
+        check_memory(weight_bytes(in_memory(folder, tensors), dtype, quantization), device, dtype)
         logger.info("loading %s from %s on %s in %s", served.name, folder, device, dtype)
         model = _load_model(folder, dtype, softcap=served.entry.softcap)
         if adapter:
             with _explained(adapter):
                 merge_adapter(model, adapter)
+        quantize(model, settings.quantize, device)
         model = model.to(device).eval()
         processor = load_processor(_processor_folders(folder, settings, models), model.config)
     codec = _load_codec([adapter or folder, folder], settings.cache_dir)
@@ -116,23 +120,13 @@ def _load_codec(folders: list[Path], cache_dir: Path) -> MaskCodec:
         raise CheckpointError(f"{error.detail}: delete it, and the official one is used") from error
 
 
-def choose_device(setting: str) -> torch.device:
-    """`auto` is the first CUDA device, or the CPU if there is none.
-
-    Raises:
-        CheckpointError: the setting names a CUDA device that does not exist.
-    """
-    if setting == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(setting)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise CheckpointError(f"MASKQ_DEVICE={setting}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
-    return device
-
-
 def choose_dtype(setting: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on CUDA and float32 on a CPU."""
-    return _DTYPES.get(setting, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    """`auto` is float32 on a CPU. On CUDA it is bfloat16, or float16 if the GPU only emulates that."""
+    if setting in _DTYPES:
+        return _DTYPES[setting]
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def _read_config(folder: Path, *, softcap: bool) -> PaliGemmaConfig:
@@ -163,7 +157,7 @@ def _explained(folder: Path) -> Iterator[None]:
             yield
     except ConfigurationError:
         raise
-    except torch.cuda.OutOfMemoryError:
+    except torch.OutOfMemoryError:
         raise CheckpointError("the model does not fit the GPU's memory: serve a smaller one or free the GPU") from None
     except Exception as error:  # libraries raise errors of all types for files that they do not expect
         raise CheckpointError(f"{folder} does not contain a PaliGemma that loads: {one_line(error)}") from error

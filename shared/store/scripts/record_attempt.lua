@@ -1,6 +1,6 @@
 -- Records an attempt of a delivery: only with the present fence token, and only once.
 ---@param id string  of the job or of the batch
----@param fence number
+---@param token string  the fence token of the claim
 ---@param attempt string  as JSON
 ---@param state string  new state of the delivery: pending, delivered or failed
 ---@param retry_in_ms number  until the next attempt, if the state is pending
@@ -9,8 +9,8 @@
 -- before the next attempt.
 
 local id, state = args.id, args.state
-local delivery = redis.call('HMGET', delivery_key(id), 'fence', 'host', 'client')
-if tonumber(delivery[1] or -1) ~= args.fence then
+local delivery = redis.call('HMGET', delivery_key(id), 'fence', 'token', 'host', 'client')
+if not is_present_token(args.token, delivery[1], delivery[2]) then
     return
 end
 local due = now_ms() + args.retry_in_ms
@@ -25,8 +25,8 @@ redis.call('RPUSH', attempts_key(id), args.attempt)
 redis.call('LTRIM', attempts_key(id), -args.max_attempts_kept, -1)
 redis.call('PEXPIRE', attempts_key(id), redis.call('PTTL', delivery_key(id)))
 if state == 'pending' then
-    schedule_delivery(id, delivery[3] or '', delivery[2], due)
+    schedule_delivery(id, delivery[4] or '', delivery[3], due)
 else
-    unschedule_delivery(id, delivery[3] or '', delivery[2])
+    unschedule_delivery(id, delivery[4] or '', delivery[3])
 end
 return {state = state}

@@ -2,10 +2,10 @@
 -- not counted.
 ---@param id string
 ---@param model string
----@param fence number
--- Returns `is_released`: false if the fence token is stale.
+---@param token string  the fence token of the claim
+-- Returns `is_released`: false if the token is stale.
 
-if not is_claimed_with(args.id, args.fence) then
+if not is_claimed_with(args.id, args.token) then
     return {is_released = false}
 end
 redis.call('HINCRBY', job_key(args.id), 'attempt', -1)

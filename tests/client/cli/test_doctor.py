@@ -45,14 +45,16 @@ def _findings(capsys: Capture, *arguments: str) -> tuple[int, dict[str, tuple[st
 def _website(
     answers: Mapping[str, object], context: ssl.SSLContext | None = None, headers: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """A server with these documents; a number is a status. `headers` replace what it says by itself."""
+    """A server with these documents; a number is a status, and a pair is both. `headers` replace what it says by
+    itself."""
     said = headers or {}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found = answers.get(self.path.partition("?")[0], 404)
-            body = json.dumps(found).encode()
-            self.send_response_only(found if isinstance(found, int) else 200)
+            status, document = found if isinstance(found, tuple) else (found if isinstance(found, int) else 200, found)
+            body = json.dumps(document).encode()
+            self.send_response_only(status)
             for name, value in {"Date": self.date_time_string(), **said, "Content-Length": str(len(body))}.items():
                 self.send_header(name, value)
             self.end_headers()
@@ -111,6 +113,9 @@ def test_another_server_is_a_failure(
     ("answers", "area", "level", "text"),
     [
         ({"/readyz": 503}, "ready", "failure", "Redis"),
+        ({"/readyz": (503, {"store": True, "live_workers": {"a": 0}})}, "ready", "failure", "start a worker"),
+        ({"/readyz": (503, {"store": False, "live_workers": {"a": 0}})}, "ready", "failure", "Redis"),
+        ({"/readyz": (503, {"store": True, "live_workers": {"a": 1}})}, "ready", "failure", "Redis"),
         ({"/models": [{"id": "a", "live_workers": 0}]}, "models", "failure", "a (default): no live worker"),
         ({"/models": [{"id": "a", "live_workers": 1}, {"id": "b", "live_workers": 0}]}, "models", "warning", "b: no"),
         ({"/models": {"id": "a"}}, "models", "failure", "unknown"),

@@ -6,7 +6,7 @@ from redis import Redis
 
 from shared.domain.job import JobStatus
 from shared.store import key_names
-from shared.store.leases import Reaped
+from shared.store.leases import Lease, Reaped
 from tests.clock import MovedClock
 from tests.integration.ledger.deployment import FAILURE, LEASE_S, MODEL, SUCCESS, Deploy, Deployment
 
@@ -113,6 +113,56 @@ def test_a_claim_of_an_older_version_is_not_that_of_the_worker_before(deployment
     redis.hincrby(key_names.job(job_id), "fence", 1)  # its script leaves the other fields as they are
     assert deployment.leases.reap_worker(MODEL, "lost") == Reaped()
     assert deployment.job(job_id).status is JobStatus.PROCESSING
+
+
+def _as_an_older_version_claims(deployment: Deployment, redis: Redis) -> Lease:
+    """Its script counts the claim, and leaves the token of an earlier claim in the record."""
+    lease = deployment.claim()
+    redis.hset(key_names.job(lease.job.id), "token", "0-earlier")
+    return Lease(lease.job.model_copy(update={"token": str(lease.job.fence)}), lease.image)
+
+
+_IS_CLAIMED_IN_AN_OLDER_VERSION = """
+local job = redis.call('HMGET', KEYS[1], 'status', 'fence')
+return job[1] == 'processing' and tonumber(job[2]) == tonumber(ARGV[1])
+"""
+
+
+def test_a_worker_of_an_older_version_keeps_the_job_that_it_has_claimed(deployment: Deployment, redis: Redis) -> None:
+    job_id = deployment.submit()
+    lease = _as_an_older_version_claims(deployment, redis)
+    assert redis.eval(_IS_CLAIMED_IN_AN_OLDER_VERSION, 1, key_names.job(job_id), lease.job.token)
+    assert deployment.leases.heartbeat(MODEL, "older", [lease]) == set()
+    assert deployment.leases.finish(lease, SUCCESS)
+
+
+def test_a_worker_of_an_older_version_loses_its_job_to_one_of_this(
+    deployment: Deployment, redis: Redis, clock: MovedClock
+) -> None:
+    job_id = deployment.submit()
+    older = _as_an_older_version_claims(deployment, redis)
+    clock.advance(LEASE_S)
+    deployment.leases.reap(MODEL)
+    second = deployment.claim()
+    assert not redis.eval(_IS_CLAIMED_IN_AN_OLDER_VERSION, 1, key_names.job(job_id), older.job.token)
+    assert not deployment.leases.finish(older, SUCCESS)
+    bare = Lease(second.job.model_copy(update={"token": str(second.job.fence)}), b"")
+    assert not deployment.leases.finish(bare, SUCCESS)
+    assert deployment.leases.finish(second, SUCCESS)
+
+
+def test_a_worker_loses_its_job_to_one_of_an_older_version(
+    deployment: Deployment, redis: Redis, clock: MovedClock
+) -> None:
+    job_id = deployment.submit()
+    first = deployment.claim()
+    clock.advance(LEASE_S)
+    deployment.leases.reap(MODEL)
+    redis.hincrby(key_names.job(job_id), "fence", 1)
+    redis.hset(key_names.job(job_id), "status", "processing")
+    assert not deployment.leases.finish(first, SUCCESS)
+    assert not deployment.leases.release(first)
+    assert deployment.leases.heartbeat(MODEL, "me", [first]) == {job_id}
 
 
 def test_a_job_that_kills_its_worker_again_and_again_fails_without_the_end_of_a_lease(deployment: Deployment) -> None:

@@ -65,7 +65,9 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self._model = Model()
         self._fairness = Fairness()
-        self._leases: dict[tuple[str, int], Lease] = {}
+        self._leases: dict[str, Lease] = {}
+        self._finished: dict[str, JobStatus] = {}
+        """How each job ended, by the token of the claim that finished it."""
         self._started: dict[tuple[str, Priority], str] = {}
         self._last_status: dict[str, JobStatus] = {}
         self._submitted = 0
@@ -128,8 +130,8 @@ class LedgerMachine(RuleBasedStateMachine):
             return multiple()
         assert lease is not None
         assert (lease.job.id, lease.image) == (entry.id, entry.wanted.image)
-        assert (lease.job.id, lease.job.fence) not in self._leases
-        self._leases[lease.job.id, lease.job.fence] = lease
+        assert lease.job.token not in self._leases
+        self._leases[lease.job.token] = lease
         self._check_first_start(entry, full)
         self._model.start(entry, worker)
         assert (lease.job.fence, lease.job.attempt) == (entry.fence, entry.attempt)
@@ -152,7 +154,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(leases=st.lists(claimed, max_size=4))
     def heartbeat(self, leases: list[Lease]) -> None:
         lost = self.ledger.leases.heartbeat(MODEL, "worker", leases)
-        assert lost == {lease.job.id for lease in leases if not self._is_present(lease)}
+        assert lost == {each.job.id for each in leases if not self._is_present(each) and self._end_by(each) is None}
         for lease in leases:
             if self._is_present(lease):
                 self._model.entries[lease.job.id].lease_until_ms = self._model.now_ms + LEASE_MS
@@ -164,8 +166,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(lease=claimed, status=st.sampled_from(list(_OUTCOMES)))
     def finish(self, lease: Lease, status: JobStatus) -> None:
         is_present = self._is_present(lease)
-        assert self.ledger.leases.finish(lease, _OUTCOMES[status]) == is_present
+        assert self.ledger.leases.finish(lease, _OUTCOMES[status]) == (is_present or self._end_by(lease) is status)
         if is_present:
+            self._finished[lease.job.token] = status
             failure = _OUTCOMES[status].failure
             self._model.finish(self._model.entries[lease.job.id], status, failure.type if failure else None)
 
@@ -237,6 +240,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def _is_present(self, lease: Lease) -> bool:
         entry = self._model.entries.get(lease.job.id)
         return entry is not None and entry.status is JobStatus.PROCESSING and entry.fence == lease.job.fence
+
+    def _end_by(self, lease: Lease) -> JobStatus | None:
+        """How this claim has ended its job, if it has and the job is there."""
+        return self._finished.get(lease.job.token) if lease.job.id in self._model.entries else None
 
     # --- Invariants ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from shared.store.leases import Lease
 from shared.store.submissions import SubmissionStore
 from testing.factories import job_request, new_job
 from tests.clock import START_MS, MovedClock
-from tests.integration.ledger.deployment import FAILURE, MODEL, RESULT, SUCCESS, Deployment
+from tests.integration.ledger.deployment import FAILURE, LEASE_S, MODEL, RESULT, SUCCESS, Deployment
 
 
 def test_a_job_is_queued_then_processing_then_succeeded(deployment: Deployment, clock: MovedClock) -> None:
@@ -47,11 +47,37 @@ def test_a_failed_job_has_its_error(deployment: Deployment) -> None:
 def test_a_job_is_finished_once_and_only_with_the_present_fence_token(deployment: Deployment) -> None:
     job_id = deployment.submit()
     lease = deployment.claim()
-    stale = Lease(lease.job.model_copy(update={"fence": lease.job.fence - 1}), lease.image)
+    stale = Lease(lease.job.model_copy(update={"token": f"{lease.job.token}0"}), lease.image)
     assert not deployment.leases.finish(stale, SUCCESS)
     assert deployment.leases.finish(lease, SUCCESS)
     assert not deployment.leases.finish(lease, FAILURE)
     assert deployment.job(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_worker_that_did_not_learn_that_its_job_is_finished_learns_it_again(
+    deployment: Deployment, clock: MovedClock
+) -> None:
+    job_id = deployment.submit()
+    lease = deployment.claim()
+    assert deployment.leases.finish(lease, SUCCESS)
+    finished = deployment.job(job_id)
+    clock.advance(1)
+    assert deployment.leases.heartbeat(MODEL, "me", [lease]) == set()
+    assert deployment.leases.finish(lease, SUCCESS)
+    assert deployment.job(job_id) == finished
+
+
+def test_a_worker_whose_job_failed_because_it_was_lost_does_not_count_as_who_finished_it(
+    deployment: Deployment, clock: MovedClock
+) -> None:
+    deployment.submit()
+    for _ in range(4):
+        lease = deployment.claim()
+        clock.advance(LEASE_S)
+        deployment.leases.reap(MODEL)
+    assert deployment.job(lease.job.id).status is JobStatus.FAILED
+    assert deployment.leases.heartbeat(MODEL, "me", [lease]) == {lease.job.id}
+    assert not deployment.leases.finish(lease, FAILURE)
 
 
 def test_every_transition_is_announced(deployment: Deployment, settings: Settings) -> None:

@@ -42,7 +42,8 @@ class Entry:
     expires_ms: int
     due_ms: int
     state: DeliveryState = DeliveryState.PENDING
-    fence: int = 0
+    token: str = ""
+    """That of the present claim; empty if there is none."""
     attempts: int = 0
     recorded: int = 0
 
@@ -62,7 +63,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self._front = SubmissionStore.connect(self.settings)
         self._store = DeliveryStore.connect(self.settings)
         self._entries: dict[str, Entry] = {}
-        self._fences: set[tuple[str, int]] = set()
+        self._tokens: set[str] = set()
         self._clients: dict[str, int] = {}
         """When each client with pending deliveries is due, in milliseconds."""
 
@@ -101,13 +102,13 @@ class DeliveryMachine(RuleBasedStateMachine):
             assert lease is None
             return multiple()
         assert lease is not None
-        entry.fence += 1
+        entry.token = lease.token
         entry.due_ms = self._clock.now_ms + _LEASE_MS
         self._refresh(entry.client)
-        assert (lease.subject.id, lease.fence, lease.attempts) == (entry.job_id, entry.fence, entry.attempts)
+        assert (lease.subject.id, lease.attempts) == (entry.job_id, entry.attempts)
         assert (lease.webhook.host, lease.claimed_at_ms) == (entry.host, self._clock.now_ms)
-        assert (entry.job_id, entry.fence) not in self._fences
-        self._fences.add((entry.job_id, entry.fence))
+        assert lease.token not in self._tokens
+        self._tokens.add(lease.token)
         return lease
 
     def _next_for(self, full_hosts: set[str], full_clients: set[str]) -> Entry | None:
@@ -134,14 +135,14 @@ class DeliveryMachine(RuleBasedStateMachine):
     def record(self, lease: DeliveryLease, state: DeliveryState, retry_in_s: float) -> None:
         entry = self._entries[lease.subject.id]
         recorded = self._runner.run(self._store.record(lease, _ATTEMPT, Verdict(state, retry_in_s)))
-        if lease.fence != entry.fence:
+        if lease.token != entry.token:
             assert recorded is None
             return
         due_ms = self._clock.now_ms + round(1000 * retry_in_s)
         is_too_late = state is DeliveryState.PENDING and due_ms >= entry.expires_ms
         entry.state = DeliveryState.FAILED if is_too_late else state
         entry.due_ms = due_ms
-        entry.fence += 1
+        entry.token = ""
         entry.attempts += 1
         entry.recorded += 1
         self._refresh(entry.client)
@@ -152,7 +153,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         self._runner.run(self._store.redeliver(job_id))
         entry = self._entries[job_id]
         entry.state, entry.due_ms, entry.attempts = DeliveryState.PENDING, self._clock.now_ms, 0
-        entry.fence += 1
+        entry.token = ""
         self._refresh(entry.client)
 
     @rule(seconds=st.sampled_from((0.001, 5.0, 30.0, 300.0)))

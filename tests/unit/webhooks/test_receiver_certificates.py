@@ -48,7 +48,7 @@ def _sent(url: str, ca_file: Path | None) -> ReceiverResponse:
     async def send() -> ReceiverResponse:
         settings = Settings.of(url_allow_private=True)
         webhook = Webhook(url=url, base_url="http://here/")
-        lease = DeliveryLease(stored_job(webhook=webhook), webhook, fence=1, attempts=0, claimed_at_ms=0)
+        lease = DeliveryLease(stored_job(webhook=webhook), webhook, token="1-a", attempts=0, claimed_at_ms=0)
         async with Outbound(settings.outbound, "webhook_url", ca_file) as outbound:
             return await Sender(outbound, timeout_s=10).send(lease, [_SECRET])
 

@@ -44,7 +44,7 @@ def test_a_delivery_counts_for_its_owner_or_without_keys_for_the_receivers_domai
     owner: str, url: str, client: str
 ) -> None:
     job = stored_job(owner=owner, status=JobStatus.SUCCEEDED, finished_at_ms=1)
-    lease = DeliveryLease(job, Webhook(url=url, base_url="http://x/"), fence=1, attempts=0, claimed_at_ms=1)
+    lease = DeliveryLease(job, Webhook(url=url, base_url="http://x/"), token="1-a", attempts=0, claimed_at_ms=1)
     outbound = _Recording(Settings.of().outbound, "webhook_url")
     asyncio.run(Sender(outbound, timeout_s=5).send(lease, []))
     assert outbound.client == client

@@ -65,11 +65,19 @@ def test_a_job_is_in_flight_until_it_ends() -> None:
 
 
 def test_a_job_that_was_lost_and_claimed_again_stays_in_flight_when_its_first_claim_ends() -> None:
-    claims, _ = _claims(_job("1", fence=1), _job("1", fence=2))
+    claims, _ = _claims(_job("1", token="1-a"), _job("1", token="2-b"))
     first, second = _claim(claims), _claim(claims)
     assert first is not None
     claims.end(first)
     assert claims.active() == [second]
+
+
+def test_a_claim_is_dropped_when_the_store_gives_its_job_to_this_worker_again() -> None:
+    claims, _ = _claims(_job("1", token="1-a"), _job("1", token="1-b"))
+    first, second = _claim(claims), _claim(claims)
+    assert first is not None
+    assert second is not None
+    assert (first.is_dropped, second.is_dropped) == (True, False)
 
 
 def test_no_more_jobs_are_claimed_than_slots_are_free() -> None:

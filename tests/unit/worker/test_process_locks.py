@@ -120,7 +120,7 @@ def test_a_copy_of_the_folder_proves_nothing(folder: Path, tmp_path: Path) -> No
 
 def test_a_record_of_another_kernel_proves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(process_locks, "_boot_id", lambda: "another kernel")
+        patch.setattr(process_locks, "boot_id", lambda: "another kernel")
         locks = ProcessLocks(folder)
         locks.hold("me", "demo")
         locks.close()

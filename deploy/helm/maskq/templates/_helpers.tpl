@@ -73,6 +73,9 @@ envFrom:
       {{- with get $values.redis.secrets $part | default $values.redis.existingSecret }}
       - secret: {name: {{ . }}, items: [{key: redis_url, path: redis_url}]}
       {{- end }}
+      {{- with $values.redis.caSecret }}
+      - secret: {name: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+      {{- end }}
       {{- if and $values.hfTokenSecret (eq $part "worker") }}
       - secret: {name: {{ $values.hfTokenSecret }}, items: [{key: hf_token, path: hf_token}]}
       {{- end }}

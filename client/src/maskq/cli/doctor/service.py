@@ -15,6 +15,11 @@ def examine_store(prober: Prober) -> Iterator[Finding]:
     probed = prober.send("GET", "/readyz")
     if probed.status == 200:
         yield ok("ready", "the service accepts jobs")
+        return
+    workers = probed.json.get("live_workers") if isinstance(probed.json, dict) and probed.json.get("store") else None
+    if isinstance(workers, dict) and not any(workers.values()):
+        advice = "Its operator should start a worker, or look at the log of one"
+        yield failure("ready", "the service accepts no jobs now: no worker is alive", advice)
     else:
         yield failure("ready", f"the service accepts no jobs now: {probed.error}", "Its operator should look at Redis")
 

@@ -1,0 +1,1 @@
+"""The service against other ways to serve the same model."""

@@ -1,0 +1,262 @@
+"""Replicas that must have a change before anyone is told of it: with real servers, one of which is cut off."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any, cast
+
+import httpx2
+import pytest
+from redis import Redis
+
+from shared.domain.job import JobStatus
+from shared.errors import StoreUnconfirmed
+from shared.settings import Settings
+from shared.store import key_names
+from shared.store.leases import Lease, LeaseStore
+from testing.factories import failure, success
+from testing.replication import ReplicatedServers
+from testing.servers import front_end
+from tests.jobs import PNG, assert_problem, submit
+from worker.claims import Claim
+from worker.job_runner import JobPipeline, JobRunner
+from worker.metrics import WorkerMetrics
+from worker.pipeline_result import PipelineResult
+
+pytestmark = pytest.mark.slow
+
+_TIMEOUT_S = 2.0
+"""Of Redis. A wait for replicas ends after three quarters of it."""
+_KEY = {"Idempotency-Key": "key"}
+_WEBHOOK = "http://127.0.0.1:9/hook"
+
+
+@pytest.fixture
+def servers(replicated_servers: ReplicatedServers) -> ReplicatedServers:
+    return replicated_servers
+
+
+def _settings(url: str, confirm_replicas: int = 1, **more: Any) -> Settings:
+    return Settings.of(
+        redis_url=url,
+        accept_unserved=True,
+        confirm_replicas=confirm_replicas,
+        redis_timeout_s=_TIMEOUT_S,
+        restart_grace_s=0,
+        url_allow_http=True,
+        url_allow_private=True,
+        **more,
+    )
+
+
+@contextmanager
+def _client(settings: Settings) -> Iterator[httpx2.Client]:
+    with front_end(settings) as url, httpx2.Client(base_url=url, timeout=20, verify=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(servers: ReplicatedServers) -> Iterator[httpx2.Client]:
+    with _client(_settings(servers.primary_url)) as client:
+        yield client
+
+
+@pytest.fixture
+def leases(servers: ReplicatedServers) -> Iterator[LeaseStore]:
+    with closing(LeaseStore.connect(_settings(servers.primary_url))) as leases:
+        yield leases
+
+
+def _claim(leases: LeaseStore) -> Lease:
+    lease = leases.claim("demo", is_idle=True)
+    assert lease is not None
+    return lease
+
+
+# --- What a client is told --------------------------------------------------------------------------------------------
+
+
+def test_a_submission_is_accepted_once_a_replica_has_it_and_repeating_it_makes_one_job(
+    servers: ReplicatedServers, client: httpx2.Client
+) -> None:
+    assert submit(client).status_code == 202
+    servers.cut_off()
+    for _ in range(3):  # the later ones find the job, and are not confirmed either
+        refused = submit(client, _KEY)
+        assert_problem(refused, 503, "store_unconfirmed")
+        assert refused.headers["retry-after"] == "2"
+    servers.follow()
+    accepted = submit(client, _KEY)
+    assert accepted.status_code == 202
+    assert accepted.json()["id"] == submit(client, _KEY).json()["id"]
+    assert len(client.get("/jobs").json()["jobs"]) == 2
+
+
+def _cancel(client: httpx2.Client, job_id: str) -> httpx2.Response:
+    return client.post(f"/jobs/{job_id}/cancel")
+
+
+def _delete(client: httpx2.Client, job_id: str) -> httpx2.Response:
+    return client.delete(f"/jobs/{job_id}")
+
+
+def _redeliver(client: httpx2.Client, job_id: str) -> httpx2.Response:
+    return client.post(f"/jobs/{job_id}/webhooks/redeliver")
+
+
+def _batch(client: httpx2.Client, job_id: str = "") -> httpx2.Response:
+    images = [("image_file", (f"{number}.png", PNG)) for number in range(3)]
+    return client.post("/batches", data={"prompt": "cat"}, files=images, headers={"Idempotency-Key": "batch"})
+
+
+@pytest.mark.parametrize("change", [_cancel, _delete, _redeliver, _batch])
+def test_each_change_that_a_client_is_told_of_is_confirmed(
+    servers: ReplicatedServers,
+    client: httpx2.Client,
+    leases: LeaseStore,
+    change: Callable[[httpx2.Client, str], httpx2.Response],
+) -> None:
+    job_id = submit(client, webhook_url=_WEBHOOK).json()["id"]
+    if change is _redeliver:
+        leases.finish(_claim(leases), success())
+    servers.cut_off()
+    refused = change(client, job_id)
+    assert_problem(refused, 503, "store_unconfirmed")
+    servers.follow()
+    assert change(client, job_id).status_code in {202, 409, 410}  # 409 and 410: it is canceled, or deleted
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/cancel", 202), ("DELETE", "", 204)])
+def test_a_change_of_a_batch_is_confirmed(
+    servers: ReplicatedServers, client: httpx2.Client, method: str, path: str, status: int
+) -> None:
+    url = f"/batches/{_batch(client).json()['id']}{path}"
+    servers.cut_off()
+    assert_problem(client.request(method, url), 503, "store_unconfirmed")
+    servers.follow()
+    assert client.request(method, url).status_code == status
+
+
+def test_without_confirmation_a_failover_may_forget_an_accepted_job(servers: ReplicatedServers) -> None:
+    with _client(_settings(servers.primary_url, confirm_replicas=0)) as client:
+        servers.cut_off()
+        job_id = submit(client).json()["id"]
+    servers.promote()
+    with _client(_settings(servers.replica_url, confirm_replicas=0)) as client:
+        assert client.get(f"/jobs/{job_id}").status_code == 404
+
+
+def test_a_confirmed_job_survives_the_loss_of_the_primary_and_of_its_disk(servers: ReplicatedServers) -> None:
+    with _client(_settings(servers.primary_url)) as client:
+        accepted = submit(client)
+        servers.kill_primary()
+    assert accepted.status_code == 202
+    job_id = accepted.json()["id"]
+    servers.promote()
+    with (
+        _client(_settings(servers.replica_url, confirm_replicas=0)) as client,
+        closing(LeaseStore.connect(_settings(servers.replica_url, confirm_replicas=0))) as leases,
+    ):
+        assert client.get(f"/jobs/{job_id}").json()["status"] == "queued"
+        lease = _claim(leases)
+        assert (lease.job.id, lease.image) == (job_id, PNG)
+        assert leases.finish(lease, success())
+        assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
+
+
+def test_who_changes_nothing_does_not_wait_for_replicas(servers: ReplicatedServers, client: httpx2.Client) -> None:
+    job_id = submit(client).json()["id"]
+    servers.cut_off()
+    answers: list[httpx2.Response] = []
+    with ThreadPoolExecutor(100) as threads:
+        waiting = [threads.submit(submit, client) for _ in range(100)]
+        while not all(each.done() for each in waiting):
+            answers.append(client.get(f"/jobs/{job_id}"))
+    assert {each.result().status_code for each in waiting} <= {503, 429}
+    assert {each.status_code for each in answers} == {200}
+    assert len(answers) > 3
+
+
+def test_a_server_that_has_lost_the_script_gets_it_again(servers: ReplicatedServers, client: httpx2.Client) -> None:
+    submit(client)
+    with Redis.from_url(servers.primary_url) as redis:
+        redis.script_flush()
+    assert submit(client).status_code == 202
+
+
+# --- What a worker does -----------------------------------------------------------------------------------------------
+
+
+class _Pipeline:
+    """Has the answer at once."""
+
+    def run(
+        self, request: object, image_bytes: bytes, is_canceled: Callable[[], bool], client: str = ""
+    ) -> PipelineResult:
+        result = success().result
+        assert result is not None
+        return PipelineResult(result, model_s=0.0, batch_size=1)
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+def test_a_worker_keeps_a_job_until_its_end_is_confirmed(
+    servers: ReplicatedServers, client: httpx2.Client, leases: LeaseStore
+) -> None:
+    job_id = submit(client, webhook_url=_WEBHOOK).json()["id"]
+    lease = _claim(leases)
+    servers.cut_off()
+    notified: list[str] = []
+    metrics = WorkerMetrics(_settings(servers.primary_url).worker, "demo", lambda: 1, dict)
+    runner = JobRunner(leases, cast(JobPipeline, _Pipeline()), metrics, notified.append)
+    running = threading.Thread(target=runner.run, args=[Claim(lease, time.monotonic())])
+    running.start()
+    while client.get(f"/jobs/{job_id}").json()["status"] != "succeeded":
+        time.sleep(0.01)
+    running.join(_TIMEOUT_S)
+    assert running.is_alive()
+    assert notified == []
+    assert leases.heartbeat("demo", "me", [lease]) == set()
+    servers.follow()
+    running.join()
+    assert notified == [job_id]
+    with Redis.from_url(servers.primary_url, decode_responses=True) as redis:
+        assert redis.hget(key_names.counts("demo"), "succeeded") == "1"
+
+
+@pytest.mark.parametrize(("is_claim_known", "status"), [(True, JobStatus.SUCCEEDED), (False, JobStatus.QUEUED)])
+def test_an_end_that_was_not_confirmed_is_offered_to_the_server_that_takes_over(
+    servers: ReplicatedServers, client: httpx2.Client, leases: LeaseStore, is_claim_known: bool, status: JobStatus
+) -> None:
+    job_id = submit(client).json()["id"]
+    servers.cut_off()
+    lease = _claim(leases)
+    if is_claim_known:
+        servers.follow()
+        servers.cut_off()
+    with pytest.raises(StoreUnconfirmed):
+        leases.finish(lease, success())
+    servers.promote()
+    settings = _settings(servers.replica_url, confirm_replicas=0)
+    with closing(LeaseStore.connect(settings)) as later, _client(settings) as client_later:
+        assert later.finish(lease, success()) == is_claim_known
+        assert (later.heartbeat("demo", "me", [lease]) == set()) == is_claim_known
+        assert client_later.get(f"/jobs/{job_id}").json()["status"] == status
+
+
+def test_a_failure_that_was_not_confirmed_is_repeated(
+    servers: ReplicatedServers, client: httpx2.Client, leases: LeaseStore
+) -> None:
+    job_id = submit(client).json()["id"]
+    lease = _claim(leases)
+    servers.cut_off()
+    with pytest.raises(StoreUnconfirmed):
+        leases.finish(lease, failure())
+    servers.follow()
+    assert leases.finish(lease, failure())
+    assert client.get(f"/jobs/{job_id}").json()["error"] == {"type": "inference_failed", "detail": "why"}
