@@ -164,9 +164,10 @@ class LeaseStore:
             result_cache_s=max(1, self._settings.retention.result_cache_s),
             **self._retention,
         )
-        if found["is_finished"] and outcome.failure:
+        is_finished = bool(found["is_finished"])
+        if is_finished and outcome.failure:
             self._remove_images([lease.job.id])
-        return bool(found["is_finished"])
+        return is_finished
 
     def release(self, lease: Lease) -> bool:
         """Queue a job again as if it had not been claimed. Returns False if the lease is stale."""
