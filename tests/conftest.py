@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from redis import Redis
 
@@ -17,6 +18,9 @@ from testing.servers import embedded_broker, system_redis
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what runs in the background so. The processes of tests would inherit it, and never hear Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+hypothesis.settings.register_profile("without a deadline", deadline=None)  # a busy machine makes no test fail
+hypothesis.settings.load_profile("without a deadline")
 
 _SERVERS = {"valkey": embedded_broker, "redis": system_redis}
 

@@ -55,6 +55,15 @@ def test_a_child_returns_the_image_decoded_and_scaled(pool: DecodingPool, file_f
     assert (np.asarray(decoded.image) == np.asarray(expected)).all()
 
 
+@pytest.mark.parametrize("pipe_bytes", [-1, 1 << 20])
+def test_a_picture_larger_than_a_pipe_arrives_whole(pipe_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "_PIPE_BYTES", pipe_bytes)  # the system refuses a negative size
+    with DecodingPool(_SETTINGS) as pool:
+        decoded = pool.decode(_PNG, (300, 300))
+    expected = decode(_PNG, _MANY).image.resize((300, 300), Image.Resampling.BICUBIC)
+    assert decoded.image.tobytes() == expected.tobytes()
+
+
 def test_a_heic_made_of_squares_as_phones_write_it_is_read_whole(pool: DecodingPool) -> None:
     data = encoded(gradient(600, 400), "HEIC", tile_size=128, exif=exif_with_orientation(6))
     assert b"grid" in data
