@@ -47,8 +47,9 @@ class CheckpointSettings(SettingsGroup):
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",
-        description="Type of the weights. `auto` is bfloat16 on CUDA and float32 on a CPU, where bfloat16 is slow. Set "
-        "it to compare results between devices.",
+        description="Type of the weights. `auto` is bfloat16 on a GPU, and on a CPU that computes with it "
+        "(AVX512-BF16, AMX) if the model has 20 million parameters or more; else float32. Set it to compare results "
+        "between devices.",
     )
 
 

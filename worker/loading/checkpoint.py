@@ -18,11 +18,13 @@ from shared.errors import CheckpointError, ConfigurationError
 from shared.registry import ServedModel
 from shared.settings import CheckpointSettings, ModelSettings
 from worker.loading.base import base_of_adapter, processor_of_base
+from worker.loading.dtype import choose_dtype
 from worker.loading.hub import fetch_checkpoint
 from worker.loading.lora import is_adapter, merge_adapter
 from worker.loading.memory import check_memory
 from worker.loading.model_folder import check_folder, check_model, explained_access, memory_elements, one_line
 from worker.loading.processor import has_processor, load_processor
+from worker.loading.unmapped import unmapped_weights
 from worker.loading.vae_file import find_vae
 from worker.stages.calibration import Calibration, load_calibration
 from worker.stages.mask_vqvae import MaskCodec, load_vae
@@ -57,10 +59,10 @@ def load_checkpoint(served: ServedModel, settings: CheckpointSettings, models: M
         adapter = given if is_adapter(given) else None
         folder = base_of_adapter(adapter, settings, models) if adapter else given
     device = choose_device(settings.device)
-    dtype = choose_dtype(settings.dtype, device)
     with _explained(folder):
-        tensors = check_model(folder)
-        check_memory(memory_elements(folder, tensors), device, dtype)
+        elements = memory_elements(folder, check_model(folder))
+        dtype = _DTYPES[choose_dtype(settings.dtype, device.type, elements)]
+        check_memory(elements, device, dtype)
         logger.info("loading %s from %s on %s in %s", served.name, folder, device, dtype)
         model = _load_model(folder, dtype, softcap=served.entry.softcap)
         if adapter:
@@ -76,10 +78,11 @@ def load_checkpoint(served: ServedModel, settings: CheckpointSettings, models: M
 
 def _load_model(folder: Path, dtype: torch.dtype, *, softcap: bool) -> PaliGemmaForConditionalGeneration:
     """Load the weights on the CPU. transformers would initialize missing ones at random."""
-    with _quiet_transformers():
+    with _quiet_transformers(), unmapped_weights(folder, dtype) as state_dict:
         model, report = PaliGemmaForConditionalGeneration.from_pretrained(
-            folder,
+            None if state_dict else folder,
             config=_read_config(folder, softcap=softcap),
+            state_dict=state_dict,
             dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
@@ -128,11 +131,6 @@ def choose_device(setting: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise CheckpointError(f"MASKQ_DEVICE={setting}, but PyTorch sees {torch.cuda.device_count()} CUDA devices")
     return device
-
-
-def choose_dtype(setting: str, device: torch.device) -> torch.dtype:
-    """`auto` is bfloat16 on CUDA and float32 on a CPU."""
-    return _DTYPES.get(setting, torch.bfloat16 if device.type == "cuda" else torch.float32)
 
 
 def _read_config(folder: Path, *, softcap: bool) -> PaliGemmaConfig:
