@@ -113,21 +113,25 @@ def config_json(shape: Shape) -> dict[str, Any]:
         },
         "torch_dtype": "bfloat16",
         "transformers_version": "4.46.0.dev0",
-        "vision_config": {
-            "hidden_act": "gelu_pytorch_tanh",
-            "hidden_size": shape.vision_hidden,
-            "image_size": shape.side,
-            "intermediate_size": shape.vision_intermediate,
-            "model_type": "siglip_vision_model",
-            "num_attention_heads": 16,
-            "num_hidden_layers": shape.vision_layers,
-            "num_image_tokens": shape.image_tokens,
-            "num_positions": 256,
-            "patch_size": _PATCH,
-            "projection_dim": shape.hidden,
-            "torch_dtype": "bfloat16",
-            "vision_use_head": False,
-        },
+        "vision_config": _vision_json(shape),
+    }
+
+
+def _vision_json(shape: Shape) -> dict[str, Any]:
+    return {
+        "hidden_act": "gelu_pytorch_tanh",
+        "hidden_size": shape.vision_hidden,
+        "image_size": shape.side,
+        "intermediate_size": shape.vision_intermediate,
+        "model_type": "siglip_vision_model",
+        "num_attention_heads": 16,
+        "num_hidden_layers": shape.vision_layers,
+        "num_image_tokens": shape.image_tokens,
+        "num_positions": 256,
+        "patch_size": _PATCH,
+        "projection_dim": shape.hidden,
+        "torch_dtype": "bfloat16",
+        "vision_use_head": False,
     }
 
 

@@ -241,7 +241,9 @@ def _results(url: str) -> Iterator[dict[str, Any]]:
     with httpx2.Client(base_url=url, timeout=90) as client:
         for seed, prompt in enumerate(_PROMPTS):
             image = encoded(Image.fromarray(draw_scene(seed).image))
-            sent = client.post("/segment/", data={"prompt": prompt}, files={"image_file": ("a.png", image)})
+            sent = client.post(
+                "/segment/", data={"prompt": prompt, "mask_format": "png"}, files={"image_file": ("a.png", image)}
+            )
             assert sent.status_code == 202, sent.text
             job = sent.json()
             while job["status"] in ("queued", "processing"):
