@@ -3,7 +3,7 @@
     python -m benchmarks.engine [--model demo|100m|3b|10b] [--side 224] [--batch 16] [--jobs 96] [--save NAME]
 
 `demo` is the demo checkpoint with held-out scenes; its answers end by themselves. The others have the shape of their
-name and random weights, and every answer has 22 tokens, an object and its label: speed does not depend on the values of
+name and random weights, and every answer has 24 tokens, an object and its label: speed does not depend on the values of
 weights. All rows are from one run, in images per second:
 
 - transformers, one image at a time, and in padded batches of `--batch`;
@@ -40,12 +40,13 @@ from worker.devices.accelerators import choose_device
 from worker.engine.engine import Engine
 from worker.engine.model_input import ModelInput
 from worker.engine.sequence import Answer
-from worker.loading.checkpoint import choose_dtype, load_checkpoint
+from worker.loading.checkpoint import load_checkpoint
+from worker.loading.dtype import choose_dtype
 from worker.stages.preprocess import Preprocessor
 
 _EOS = 1
-_RANDOM_ANSWER = OBJECT_TOKENS + 2
-"""Tokens of an object and a label of two tokens."""
+RANDOM_ANSWER = OBJECT_TOKENS + 4
+"""Tokens of an object and a label of four tokens."""
 _VOCABULARY = 257_216
 _FIRST_LOCATION = 256_000
 _IMAGE_TOKEN = 257_152
@@ -120,15 +121,22 @@ def random_subject(name: str, side: int, settings: Settings, jobs: int) -> Subje
                        "projection_dim": hidden, "vision_use_head": False},
         projection_dim=hidden, hidden_size=hidden, image_token_index=_IMAGE_TOKEN,
     )  # fmt: skip
-    torch.set_default_dtype(choose_dtype(settings.checkpoint.dtype, device))
+    with torch.device("meta"):
+        elements = PaliGemmaForConditionalGeneration(config).num_parameters()
+    torch.set_default_dtype(getattr(torch, choose_dtype(settings.checkpoint.dtype, device.type, elements)))
     with torch.device(device):
         model = PaliGemmaForConditionalGeneration(config).eval()
     torch.set_default_dtype(torch.float32)
     with torch.no_grad():
         model.lm_head.weight[_FIRST_LOCATION : _FIRST_LOCATION + LOCATIONS] *= 4
+    return Subject(model, FixedVocabulary(), random_inputs(side, jobs), RANDOM_ANSWER, has_eos=False)
+
+
+def random_inputs(side: int, jobs: int) -> list[ModelInput]:
+    """Images of noise, each with a prompt of random tokens."""
     random = np.random.default_rng(0)
     image = [_IMAGE_TOKEN] * (side // 14) ** 2
-    inputs = [
+    return [
         ModelInput(
             random.standard_normal((3, side, side), np.float32),
             [*image, *random.integers(10, 200_000, 4 + index % 5).tolist()],
@@ -136,7 +144,6 @@ def random_subject(name: str, side: int, settings: Settings, jobs: int) -> Subje
         )
         for index in range(jobs)
     ]
-    return Subject(model, FixedVocabulary(), inputs, _RANDOM_ANSWER, has_eos=False)
 
 
 # --- transformers -----------------------------------------------------------------------------------------------------
@@ -278,7 +285,7 @@ def main() -> None:
     )
     subject = subject_of(options.model, options.side, settings, options.jobs)
     if options.model != "demo":
-        settings = settings.replace(max_answer_tokens=_RANDOM_ANSWER)
+        settings = settings.replace(max_answer_tokens=RANDOM_ANSWER)
     report("benchmarks.engine", measure(subject, settings, options.batch, options.rounds), options.save)
 
 

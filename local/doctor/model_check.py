@@ -12,6 +12,7 @@ from shared.errors import CheckpointError, ConfigurationError
 from shared.registry import BYTES_PER_PARAMETER, ServedModel, offered_models, read_registry
 from shared.settings import CheckpointSettings, ModelSettings
 from worker.loading.download import file_sha256
+from worker.loading.dtype import choose_dtype
 from worker.loading.hub import cached_checkpoint
 from worker.loading.model_folder import ADAPTER_CONFIG, CONFIG, check_folder, check_model, memory_elements
 from worker.loading.ram import free_ram
@@ -24,8 +25,18 @@ class Device:
     """Where a worker of these settings would run."""
 
     name: str
-    dtype: str
+    kind: str
+    """As PyTorch calls it: `cpu` or `cuda`."""
     free_bytes: int
+    dtype_setting: str
+
+    def dtype(self, parameters: int) -> str:
+        """The type of the weights of a model with so many."""
+        return choose_dtype(self.dtype_setting, self.kind, parameters)
+
+    def needed_bytes(self, parameters: int) -> int:
+        """Memory that the weights of such a model take."""
+        return parameters * BYTES_PER_PARAMETER[self.dtype(parameters)]
 
 
 def examine_models(models: ModelSettings, checkpoint: CheckpointSettings) -> Iterator[Finding]:
@@ -80,12 +91,13 @@ def _vae(model: ServedModel, folder: Path, cache: Path) -> Finding:
 
 def _room(model: ServedModel, settings: CheckpointSettings, device: Device) -> Iterator[Finding]:
     """Report whether the weights fit the memory: as many elements as the files have, or as the registry says."""
-    quantized = model.entry.quantized_bytes(settings.quantize) if settings.quantize != "none" else None
-    needed = quantized or model.entry.weights_bytes(device.dtype) or _stored_bytes(model, settings, device.dtype)
-    if needed is None:
+    parameters = model.entry.parameters or _stored_parameters(model, settings)
+    if parameters is None:
         return
+    quantized = model.entry.quantized_bytes(settings.quantize) if settings.quantize != "none" else None
+    needed, dtype = quantized or device.needed_bytes(parameters), device.dtype(parameters)
     free = gigabytes(device.free_bytes)
-    text = f"{model.name}: its weights take {gigabytes(needed)} in {device.dtype}; {device.name} has {free} free"
+    text = f"{model.name}: its weights take {gigabytes(needed)} in {dtype}; {device.name} has {free} free"
     if needed < device.free_bytes:
         yield ok("model", text)
     else:
@@ -94,19 +106,19 @@ def _room(model: ServedModel, settings: CheckpointSettings, device: Device) -> I
         )
 
 
-def _stored_bytes(model: ServedModel, settings: CheckpointSettings, dtype: str) -> int | None:
+def _stored_parameters(model: ServedModel, settings: CheckpointSettings) -> int | None:
     folder = model.folder or cached_checkpoint(model.name, settings)
     if folder is None or not (folder / CONFIG).exists():
         return None
     try:
-        return memory_elements(folder, read_weights(folder)) * BYTES_PER_PARAMETER[dtype]
+        return memory_elements(folder, read_weights(folder))
     except CheckpointError:
         return None  # reported with the files
 
 
 def _what_fits(models: ModelSettings, device: Device) -> Finding:
-    sizes = {name: entry.weights_bytes(device.dtype) for name, entry in read_registry(models).items()}
-    fitting = {name: size for name, size in sizes.items() if size and size < device.free_bytes}
+    sizes = {name: entry.parameters for name, entry in read_registry(models).items()}
+    fitting = {name: size for name, size in sizes.items() if size and device.needed_bytes(size) < device.free_bytes}
     largest = max(fitting, key=lambda name: fitting[name], default="none")
     return ok("model", f"{len(fitting)} of {len(sizes)} models of the registry fit here, the largest is {largest}")
 
@@ -114,7 +126,6 @@ def _what_fits(models: ModelSettings, device: Device) -> Finding:
 def _device(settings: CheckpointSettings) -> Device:
     found = gpus() if settings.device.startswith(("auto", "cuda")) else []
     number = int(settings.device.partition(":")[2] or 0)
-    dtype = settings.dtype if settings.dtype in BYTES_PER_PARAMETER else "bfloat16" if found else "float32"
     if number < len(found):
-        return Device(f"GPU {number}", dtype, found[number].free_bytes)
-    return Device("the machine", dtype, free_ram())
+        return Device(f"GPU {number}", "cuda", found[number].free_bytes, settings.dtype)
+    return Device("the machine", "cpu", free_ram(), settings.dtype)

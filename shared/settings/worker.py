@@ -49,8 +49,9 @@ class CheckpointSettings(SettingsGroup):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="Type in which the model computes. `auto` is bfloat16 on CUDA, float16 on GPUs that only emulate "
-        "that (T4, V100), and float32 on a CPU, where bfloat16 is slow. Set it to compare results between devices.",
+        description="Type in which the model computes. `auto` is bfloat16 on a GPU, or float16 if the GPU only emulates "
+        "that (T4, V100); on a CPU that computes with bfloat16 (AVX512-BF16, AMX) it is bfloat16 if the model has 20 "
+        "million parameters or more; else float32. Set it to compare results between devices.",
     )
     quantize: Literal["none", "int8", "int4"] = Field(
         "none",

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from transformers import Gemma2Config, Gemma2Model
 
+from worker.devices.accelerators import has_bfloat16
 from worker.engine.gemma import GemmaLayers
-from worker.loading.checkpoint import choose_dtype
+from worker.loading.dtype import choose_dtype
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_activations_beyond_float16_give_the_results_of_float32(model: Gemma2Mod
 def test_a_gpu_that_only_emulates_bfloat16_gets_float16(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
-    assert choose_dtype("auto", cuda) is torch.float16
-    assert choose_dtype("bfloat16", cuda) is torch.bfloat16
+    assert choose_dtype("auto", "cuda", 1, gpu_has_bfloat16=has_bfloat16(cuda)) == "float16"
+    assert choose_dtype("bfloat16", "cuda", 1, gpu_has_bfloat16=has_bfloat16(cuda)) == "bfloat16"
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    assert choose_dtype("auto", cuda) is torch.bfloat16
+    assert choose_dtype("auto", "cuda", 1, gpu_has_bfloat16=has_bfloat16(cuda)) == "bfloat16"

@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import LogitsProcessor, LogitsProcessorList, PaliGemmaConfig, PaliGemmaForConditionalGeneration
+from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration
 
 from scenes.scene import HELD_OUT_SEEDS, draw_scene
 from shared.domain.paligemma import CODEBOOK_SIZE, LOCATIONS, location_token, mask_token
+from tests.model.reference import answer_of_transformers
 from worker.engine.grammar import SpecialTokenIds
 from worker.engine.model_input import ModelInput
 from worker.engine.runner import Runner, RunnerLimits
@@ -57,53 +58,9 @@ class Subject:
         """The answer of transformers to one input alone, with `<eos>`."""
         key = (index, force_format)
         if key not in self._generated:
-            grammar = [Grammar(self.ids, len(self.inputs[index].token_ids))] if force_format else []
-            self._generated[key] = _generate(self.model, self.inputs[index], LogitsProcessorList(grammar))
+            ids = self.ids if force_format else None
+            self._generated[key] = answer_of_transformers(self.model, self.inputs[index], ids, _MAX_TOKENS)
         return self._generated[key]
-
-
-class Grammar(LogitsProcessor):
-    """The grammar again, implemented from its definition: it reads the whole answer each time."""
-
-    def __init__(self, ids: SpecialTokenIds, prefix_length: int) -> None:
-        self._ids = ids
-        self._prefix_length = prefix_length
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        allowed = torch.zeros_like(scores, dtype=torch.bool)
-        for row, ids in enumerate(input_ids[:, self._prefix_length :].tolist()):
-            allowed[row, self._allowed(ids, scores.shape[1])] = True
-        return scores.masked_fill(~allowed, -torch.inf)
-
-    def _allowed(self, written: list[int], vocabulary_size: int) -> list[int]:
-        locations, codes = self._ids.location_ids, self._ids.mask_ids
-        in_object: list[int] = []
-        for token in written:
-            in_object = [*in_object, token] if in_object or token in locations else []
-            in_object = [] if len(in_object) == 20 else in_object
-        if not in_object:
-            never = {*codes, locations[-1]}
-            return [token for token in range(vocabulary_size) if token not in never]
-        if len(in_object) >= 4:
-            return list(codes)
-        if len(in_object) == 1:
-            return list(locations[:-1])
-        return list(locations[locations.index(in_object[len(in_object) - 2]) + 1 :])
-
-
-def _generate(model: Any, job: ModelInput, processors: LogitsProcessorList) -> tuple[int, ...]:
-    ids = torch.tensor([job.token_ids])
-    written = model.generate(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
-        token_type_ids=torch.zeros_like(ids),
-        pixel_values=torch.from_numpy(job.pixel_values)[None],
-        do_sample=False,
-        max_new_tokens=_MAX_TOKENS,
-        logits_processor=processors,
-        eos_token_id=1,
-    )
-    return tuple(written[0, ids.shape[1] :].tolist())
 
 
 def _demo_inputs(demo: Checkpoint, count: int) -> list[ModelInput]:

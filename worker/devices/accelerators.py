@@ -40,6 +40,11 @@ def choose_device(setting: str) -> torch.device:
     return device
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a GPU computes with bfloat16 itself. Those of NVIDIA before Ampere only emulate it. True for others."""
+    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def free_bytes(device: torch.device) -> int | None:
     """Bytes of memory that are free on a device; None for the CPU."""
     if device.type == "cpu":

@@ -17,14 +17,16 @@ from transformers.utils import logging as transformers_logging
 from shared.errors import CheckpointError, ConfigurationError
 from shared.registry import ServedModel
 from shared.settings import CheckpointSettings, ModelSettings
-from worker.devices.accelerators import choose_device
+from worker.devices.accelerators import choose_device, has_bfloat16
 from worker.loading.base import base_of_adapter, processor_of_base
+from worker.loading.dtype import choose_dtype
 from worker.loading.hub import fetch_checkpoint
 from worker.loading.lora import is_adapter, merge_adapter
 from worker.loading.memory import check_memory
 from worker.loading.model_folder import check_folder, check_model, explained_access, in_memory, one_line
 from worker.loading.processor import has_processor, load_processor
 from worker.loading.quantize import quantize, weight_bytes
+from worker.loading.unmapped import unmapped_weights
 from worker.loading.vae_file import find_vae
 from worker.stages.calibration import Calibration, load_calibration
 from worker.stages.mask_vqvae import MaskCodec, load_vae
@@ -59,11 +61,13 @@ def load_checkpoint(served: ServedModel, settings: CheckpointSettings, models: M
         adapter = given if is_adapter(given) else None
         folder = base_of_adapter(adapter, settings, models) if adapter else given
     device = choose_device(settings.device)
-    dtype = choose_dtype(settings.dtype, device)
     with _explained(folder):
-        tensors = check_model(folder)
+        tensors = in_memory(folder, check_model(folder))
+        elements = sum(each.elements for each in tensors.values())
+        name = choose_dtype(settings.dtype, device.type, elements, gpu_has_bfloat16=has_bfloat16(device))
+        dtype = _DTYPES[name]
         quantization = "none" if device.type == "cpu" else settings.quantize  # here all weights are in the dtype first
-        check_memory(weight_bytes(in_memory(folder, tensors), dtype, quantization), device, dtype)
+        check_memory(weight_bytes(tensors, dtype, quantization), device, dtype)
         logger.info("loading %s from %s on %s in %s", served.name, folder, device, dtype)
         model = _load_model(folder, dtype, softcap=served.entry.softcap)
         if adapter:
@@ -80,10 +84,11 @@ def load_checkpoint(served: ServedModel, settings: CheckpointSettings, models: M
 
 def _load_model(folder: Path, dtype: torch.dtype, *, softcap: bool) -> PaliGemmaForConditionalGeneration:
     """Load the weights on the CPU. transformers would initialize missing ones at random."""
-    with _quiet_transformers():
+    with _quiet_transformers(), unmapped_weights(folder, dtype) as state_dict:
         model, report = PaliGemmaForConditionalGeneration.from_pretrained(
-            folder,
+            None if state_dict else folder,
             config=_read_config(folder, softcap=softcap),
+            state_dict=state_dict,
             dtype=dtype,
             local_files_only=True,
             trust_remote_code=False,
@@ -118,15 +123,6 @@ def _load_codec(folders: list[Path], cache_dir: Path) -> MaskCodec:
         return load_vae(path)
     except CheckpointError as error:
         raise CheckpointError(f"{error.detail}: delete it, and the official one is used") from error
-
-
-def choose_dtype(setting: str, device: torch.device) -> torch.dtype:
-    """`auto` is float32 on a CPU. On CUDA it is bfloat16, or float16 if the GPU only emulates that."""
-    if setting in _DTYPES:
-        return _DTYPES[setting]
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def _read_config(folder: Path, *, softcap: bool) -> PaliGemmaConfig:

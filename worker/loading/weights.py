@@ -43,12 +43,17 @@ def read_weights(folder: Path) -> dict[str, StoredTensor]:
             to do.
     """
     tensors: dict[str, StoredTensor] = {}
-    for path in _weight_paths(folder):
+    for path in weight_paths(folder):
         tensors |= read_header(path)
     return tensors
 
 
-def _weight_paths(folder: Path) -> list[Path]:
+def weight_paths(folder: Path) -> list[Path]:
+    """The files of a model's weights.
+
+    Raises:
+        CheckpointError: as `read_weights`, before any file is read.
+    """
     index = folder / INDEX
     if not index.exists():
         return [folder / WEIGHTS]
