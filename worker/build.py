@@ -19,6 +19,8 @@ from worker.engine.gemma import GemmaLayers
 from worker.engine.grammar import SpecialTokenIds
 from worker.engine.runner import Runner, RunnerLimits
 from worker.engine.scheduler import Scheduler
+from worker.engine_model import EngineModel
+from worker.job_processes.processes import in_processes
 from worker.loading.checkpoint import Checkpoint, load_checkpoint
 from worker.pipeline import Pipeline
 from worker.service import WorkerService
@@ -48,8 +50,9 @@ def start_service(
     checkpoint = load_checkpoint(served, settings.checkpoint, settings.model)
     limit_threads(checkpoint.model)
     checkpoint.codec.warm_up()
-    pipeline, engine = start_pipeline(checkpoint, settings.engine, settings.images)
-    service = WorkerService.connect(settings, served.name, pipeline, engine, notify_worker, notify_webhooks)
+    model, engine = start_model(checkpoint, settings.engine)
+    jobs = in_processes(model, settings, checkpoint.calibration)
+    service = WorkerService.connect(settings, served.name, jobs, engine, notify_worker, notify_webhooks)
     service.start()
     return service
 
@@ -78,17 +81,26 @@ def limited_threads(model: Any) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def start_pipeline(checkpoint: Checkpoint, engine: EngineSettings, images: ImageSettings) -> tuple[Pipeline, Engine]:
-    """Start an engine on a checkpoint, and a pipeline that uses it. The caller closes the pipeline, which closes both.
+def start_pipeline(checkpoint: Checkpoint, engine: EngineSettings, images: ImageSettings) -> Pipeline:
+    """A pipeline of this process, which has the model. The caller closes it.
+
+    Raises:
+        CheckpointError: as `start_engine`.
+    """
+    model, _ = start_model(checkpoint, engine)
+    return Pipeline(DecodingPool(images), model, checkpoint.calibration)
+
+
+def start_model(checkpoint: Checkpoint, settings: EngineSettings) -> tuple[EngineModel, Engine]:
+    """Start an engine on a checkpoint. The caller closes the model, which closes the engine.
 
     Raises:
         CheckpointError: as `start_engine`.
     """
     tokenizer = checkpoint.processor.tokenizer
-    started = start_engine(checkpoint.model, tokenizer, engine)
-    preprocessor = Preprocessor(checkpoint.processor, engine.max_prompt_tokens)
-    decoders, codec = DecodingPool(images), checkpoint.codec
-    return Pipeline(decoders, preprocessor, started, tokenizer, codec, checkpoint.calibration), started
+    engine = start_engine(checkpoint.model, tokenizer, settings)
+    preprocessor = Preprocessor(checkpoint.processor, settings.max_prompt_tokens)
+    return EngineModel(preprocessor, engine, tokenizer, checkpoint.codec), engine
 
 
 def start_engine(model: Any, tokenizer: Any, settings: EngineSettings) -> Engine:

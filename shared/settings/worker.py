@@ -110,7 +110,13 @@ class WorkerSettings(SettingsGroup):
         "masks drawn while the model runs. Never below MASKQ_MAX_BATCH, or a batch could not fill. Raise it if the "
         "model waits for images.",
     )
-
+    job_processes: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Processes of a worker that run all of a job but the model: 50 MB each. Two keep up with an H200. "
+        "Raise it if the model waits for images or masks while CPU cores are idle; lower it if memory is short.",
+    )
     stuck_s: PositiveSeconds = Field(
         60.0,
         description="Seconds without progress of the engine after which its process ends. Above the longest step: "

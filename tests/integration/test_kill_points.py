@@ -23,8 +23,8 @@ from local.supervisor import SupervisedProcess
 from shared.domain.result import SegmentationResult
 from testing.fleet import DEMO_WORKER, Fleet
 from testing.pictures import small_png
+from testing.scripted_pipeline import POISON, SLOW, scripted_answer
 from testing.scripted_receiver import Receiver
-from testing.scripted_worker import POISON, SLOW, scripted_answer
 
 pytestmark = pytest.mark.slow
 

@@ -28,6 +28,7 @@ from shared.store.submissions import SubmissionStore
 from testing.factories import new_job, segmentation_result
 from testing.scripted_worker import IdleEngine
 from worker.claims import Claims
+from worker.jobs import in_threads
 from worker.pipeline_result import PipelineResult
 from worker.process_locks import ProcessLocks
 from worker.service import WorkerService
@@ -91,7 +92,9 @@ def service(
     settings: Settings, pipeline: ScriptedPipeline, wake_ups: list[None], webhooks: list[str]
 ) -> Iterator[WorkerService]:
     engine = IdleEngine()
-    service = WorkerService.connect(settings, "demo", pipeline, engine, lambda: wake_ups.append(None), webhooks.append)
+    service = WorkerService.connect(
+        settings, "demo", in_threads(pipeline, 24), engine, lambda: wake_ups.append(None), webhooks.append
+    )
     service.start()
     yield service
     service.stop()
@@ -204,7 +207,7 @@ def test_a_worker_that_is_told_to_stop_claims_no_more_jobs(
     settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
     one = settings.replace(worker_threads=1, max_batch=1)
-    service = WorkerService.connect(one, "demo", pipeline, IdleEngine(), lambda: None, lambda _: None)
+    service = WorkerService.connect(one, "demo", in_threads(pipeline, 1), IdleEngine(), lambda: None, lambda _: None)
     service.start()
     first, second = front.submit(), front.submit()
     pipeline.first = service.drain
@@ -266,7 +269,8 @@ def test_a_job_claimed_after_a_long_pause_of_heartbeats_is_kept(
     notify = (lambda: None), (lambda _: None)
     store = LeaseStore.connect(settings, "me")
     locks = ProcessLocks(tmp_path)
-    service = WorkerService(store, "demo", pipeline, IdleEngine(), *notify, liveness, settings.worker, locks)
+    jobs = in_threads(pipeline, 24)
+    service = WorkerService(store, "demo", jobs, IdleEngine(), *notify, liveness, settings.worker, locks)
     service.start()
     time.sleep(give_up_s * 1.5)
     pipeline.first = lambda: time.sleep(give_up_s * 0.5)
@@ -465,8 +469,8 @@ class StuckRunner:
 
 engine = Engine(StuckRunner(), Scheduler(1, 1), max_answer_tokens=1)
 settings = Settings.of(redis_url={settings.redis.redis_url!r}, stuck_s=0.3)
-WorkerService.connect(settings, "demo", None, engine, lambda: None, lambda _: None).start()
-engine.submit(ModelInput(numpy.zeros((3, 2, 2), "float32"), [1], b""))
+WorkerService.connect(settings, "demo", lambda store: None, engine, lambda: None, lambda _: None).start()
+engine.submit(ModelInput(numpy.zeros((2, 2, 3), "uint8"), [1], b""))
 time.sleep(20)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, timeout=20, check=False)

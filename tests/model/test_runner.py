@@ -21,6 +21,7 @@ from scenes.scene import HELD_OUT_SEEDS, draw_scene
 from shared.domain.paligemma import CODEBOOK_SIZE, LOCATIONS, location_token, mask_token
 from worker.engine.grammar import SpecialTokenIds
 from worker.engine.model_input import ModelInput
+from worker.engine.pixel_values import to_pixel_values
 from worker.engine.runner import Runner, RunnerLimits
 from worker.engine.sequence import Answer, Sequence
 from worker.loading.checkpoint import Checkpoint
@@ -97,7 +98,7 @@ def _generate(model: Any, job: ModelInput, processors: LogitsProcessorList) -> t
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         token_type_ids=torch.zeros_like(ids),
-        pixel_values=torch.from_numpy(job.pixel_values)[None],
+        pixel_values=to_pixel_values(torch.from_numpy(np.stack([job.pixels]))),
         do_sample=False,
         max_new_tokens=_MAX_TOKENS,
         logits_processor=processors,
@@ -152,7 +153,7 @@ def _random_subject(*, layers: int, heads: int, kv_heads: int, softcaps: tuple[f
     prefix = [_IMAGE_TOKEN] * 16
     inputs = [
         ModelInput(
-            random.standard_normal((3, 16, 16), np.float32),
+            random.integers(0, 256, (16, 16, 3), np.uint8),
             prefix + random.integers(2, _WORDS - 2, 2 + index % 7).tolist(),
             bytes([index]),
         )
@@ -311,7 +312,7 @@ def test_probabilities_are_those_of_the_chosen_tokens(demo_subject: Subject) -> 
                 input_ids=ids,
                 token_type_ids=kinds,
                 attention_mask=torch.ones_like(ids),
-                pixel_values=torch.from_numpy(job.pixel_values)[None],
+                pixel_values=to_pixel_values(torch.from_numpy(np.stack([job.pixels]))),
             )
         logprobs = output.logits[0, len(job.token_ids) - 1 : -1].log_softmax(-1)
         expected = [float(row[token]) for row, token in zip(logprobs, answer.token_ids, strict=True)]
