@@ -49,10 +49,10 @@ def start_service(
     served = served_model(settings.model)
     checkpoint = load_checkpoint(served, settings.checkpoint, settings.model)
     limit_threads(checkpoint.model)
-    checkpoint.codec.warm_up()
     model, engine = start_model(checkpoint, settings.engine)
     jobs = in_processes(model, settings, checkpoint.calibration)
     service = WorkerService.connect(settings, served.name, jobs, engine, notify_worker, notify_webhooks)
+    checkpoint.codec.warm_up()  # while the job processes start
     service.start()
     return service
 

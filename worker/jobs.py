@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 class Jobs(Protocol):
     """Runs claimed jobs."""
 
+    def wait_until_ready(self) -> None:
+        """Return when jobs can run at once. Call it once."""
+
     def start(self, claim: Claim, ended: Ended) -> None:
         """Start a job. Returns at once."""
 
@@ -40,6 +43,9 @@ class JobThreads:
         """`threads` is how many run at once."""
         self._runner = runner
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="job")
+
+    def wait_until_ready(self) -> None:
+        """As `Jobs.wait_until_ready`: threads always are."""
 
     def start(self, claim: Claim, ended: Ended) -> None:
         """As `Jobs.start`. The thread has the context variables of the caller."""

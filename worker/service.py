@@ -9,6 +9,7 @@ from typing import Self
 
 from redis.exceptions import RedisError
 
+from shared.process.failpoints import failpoint
 from shared.process.identity import unique_process_name
 from shared.process.notifier import POLL_S
 from shared.process.periodic import PeriodicTask
@@ -97,6 +98,7 @@ class WorkerService:
 
     def start(self) -> None:
         """Start the periodic tasks and the metrics server. From here on others can see that this process has ended."""
+        self._jobs.wait_until_ready()
         self._metrics.serve()
         self._locks.hold(self._worker_id, self._model_id)
         for task in self._periodic_tasks:
@@ -131,11 +133,17 @@ class WorkerService:
             self._locks.close()
         self._store.close()
 
+    def __len__(self) -> int:
+        """Number of jobs in flight."""
+        return len(self._claims)
+
     def _start(self, claim: Claim) -> None:
+        failpoint("worker.claimed")
         self._jobs.start(claim, self._ended)
 
     def _ended(self, claim: Claim, end: JobEnd) -> None:
         """A job is done with, on any thread."""
+        failpoint("worker.ended")
         job = claim.lease.job
         self._metrics.job_ended(job, end)
         if end.is_stored and job.webhook:

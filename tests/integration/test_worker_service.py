@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from redis import Redis
 
-from shared.domain.job import Job, JobRequest, JobStatus
+from shared.domain.job import JobRequest, JobStatus
 from shared.domain.webhook import Webhook
 from shared.errors import ImageUnreadable
 from shared.process.identity import unique_process_name
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.job_state import JobState
 from shared.store.leases import LeaseStore
-from shared.store.submissions import SubmissionStore
-from testing.factories import new_job, segmentation_result
+from testing.factories import segmentation_result
 from testing.scripted_worker import IdleEngine
+from tests.integration.front_end import FrontEnd
 from worker.claims import Claims
 from worker.jobs import in_threads
 from worker.pipeline_result import PipelineResult
 from worker.process_locks import ProcessLocks
 from worker.service import WorkerService
-
-_T = TypeVar("_T")
 
 
 class ScriptedPipeline:
@@ -105,40 +100,6 @@ def _until(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-class FrontEnd:
-    """Submits and reads jobs from synchronous code."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def submit(self, image: bytes = b"x", timeout_s: float | None = None, webhook: Webhook | None = None) -> str:
-        new = new_job(image=image, timeout_s=timeout_s, webhook=webhook)
-        return self._call(lambda store: store.submit(new)).job.id
-
-    def submitted(self) -> JobState:
-        """The state of a job, as whoever submits it gets it."""
-        return self._call(lambda store: store.submit(new_job(image=b"x")))
-
-    def state(self, job_id: str) -> JobState:
-        return self._call(lambda store: store.read(job_id))
-
-    def job(self, job_id: str) -> Job:
-        return self.state(job_id).job
-
-    def cancel(self, job_id: str) -> None:
-        self._call(lambda store: store.cancel(job_id))
-
-    def _call(self, ask: Callable[[SubmissionStore], Awaitable[_T]]) -> _T:
-        async def call() -> _T:
-            store = SubmissionStore.connect(self._settings)
-            try:
-                return await ask(store)
-            finally:
-                await store.close()
-
-        return asyncio.run(call())
 
 
 @pytest.fixture
@@ -458,6 +419,7 @@ from shared.settings import Settings
 from worker.engine.engine import Engine
 from worker.engine.scheduler import Scheduler
 from worker.engine.model_input import ModelInput
+from worker.jobs import in_threads
 from worker.service import WorkerService
 
 class StuckRunner:
@@ -469,7 +431,7 @@ class StuckRunner:
 
 engine = Engine(StuckRunner(), Scheduler(1, 1), max_answer_tokens=1)
 settings = Settings.of(redis_url={settings.redis.redis_url!r}, stuck_s=0.3)
-WorkerService.connect(settings, "demo", lambda store: None, engine, lambda: None, lambda _: None).start()
+WorkerService.connect(settings, "demo", in_threads(None, 1), engine, lambda: None, lambda _: None).start()
 engine.submit(ModelInput(numpy.zeros((2, 2, 3), "uint8"), [1], b""))
 time.sleep(20)
 """

@@ -54,6 +54,9 @@ class JobProcesses:
         self, store: LeaseStore, model: StartedModel, settings: Settings, set_up: SetUp, command: Sequence[str]
     ) -> None:
         """Start the processes, each with `command`. They are ready later, and keep their jobs until then."""
+        self._count = settings.worker.job_processes
+        self._ready = threading.Semaphore(0)
+        """Released once for each process that became ready."""
         self._store = store
         self._model = model
         self._set_up = set_up
@@ -71,9 +74,14 @@ class JobProcesses:
         """For what blocks: requests to the store, notifications."""
         self._thread = threading.Thread(target=self._loop.run_forever, name="job processes", daemon=True)
         self._thread.start()
-        for _ in range(settings.worker.job_processes):
+        for _ in range(self._count):
             self._call(self._start_process())
         self._call_soon(self._check, min(_MAX_CHECK_S, self._silent_s / 4))
+
+    def wait_until_ready(self) -> None:
+        """As `Jobs.wait_until_ready`."""
+        for _ in range(self._count):
+            self._ready.acquire()
 
     def start(self, claim: Claim, ended: EndedCallback) -> None:
         """As `Jobs.start`."""
@@ -132,6 +140,7 @@ class JobProcesses:
                 process.silent_checks = 0
             case Ready():
                 process.is_ready = True
+                self._ready.release()
                 self._failed_starts = 0
             case _:
                 raise TypeError(f"no message for a worker: {type(message).__name__}")
