@@ -47,7 +47,7 @@ class FreeSlots:
         """Take so many slots."""
         return [self._free.pop() for _ in range(count)]
 
-    def give_back(self, slots: Sequence[int]) -> None:
+    def release(self, slots: Sequence[int]) -> None:
         """Free these slots."""
         self._free.extend(slots)
 

@@ -51,7 +51,7 @@ class RemoteModel:
             answers: list[WrittenAnswer] = self._call(lambda call: Ask(call, _RUN.get(), prompt, slots, digests))
             return answers
         finally:
-            self._free_slots.give_back(slots)
+            self._free_slots.release(slots)
 
     def decode_masks(self, codes: Sequence[Codes]) -> list[SoftMask]:
         """As `Model.decode_masks`."""
