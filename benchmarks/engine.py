@@ -39,6 +39,7 @@ from worker.build import limit_threads, set_up_libraries, start_engine
 from worker.devices.accelerators import choose_device
 from worker.engine.engine import Engine
 from worker.engine.model_input import ModelInput
+from worker.engine.pixel_values import to_pixel_values
 from worker.engine.sequence import Answer
 from worker.loading.checkpoint import load_checkpoint
 from worker.loading.dtype import choose_dtype
@@ -138,7 +139,7 @@ def random_inputs(side: int, jobs: int) -> list[ModelInput]:
     image = [_IMAGE_TOKEN] * (side // 14) ** 2
     return [
         ModelInput(
-            random.standard_normal((3, side, side), np.float32),
+            random.integers(0, 256, (side, side, 3), np.uint8),
             [*image, *random.integers(10, 200_000, 4 + index % 5).tolist()],
             index.to_bytes(4, "big"),
         )
@@ -157,14 +158,14 @@ def generate(subject: Subject, jobs: Sequence[ModelInput]) -> list[list[int]]:
     mask = torch.tensor(
         [[0] * (length - len(each.token_ids)) + [1] * len(each.token_ids) for each in jobs], device=device
     )
-    pixels = torch.from_numpy(np.stack([each.pixel_values for each in jobs])).to(device, subject.model.dtype)
+    pixels = torch.from_numpy(np.stack([each.pixels for each in jobs])).to(device)
     ends = {"eos_token_id": _EOS} if subject.has_eos else {"eos_token_id": None}
     with torch.inference_mode():
         written = subject.model.generate(
             input_ids=ids,
             attention_mask=mask,
             token_type_ids=torch.zeros_like(ids),
-            pixel_values=pixels,
+            pixel_values=to_pixel_values(pixels).to(subject.model.dtype),
             do_sample=False,
             max_new_tokens=subject.max_answer_tokens,
             pad_token_id=0,

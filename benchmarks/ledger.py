@@ -40,6 +40,7 @@ from shared.store.store_memory import MemorySample
 from shared.store.submissions import SubmissionStore
 from testing.factories import new_job, segmentation_result
 from testing.scripted_worker import IdleEngine
+from worker.jobs import in_threads
 from worker.pipeline_result import PipelineResult
 from worker.service import WorkerService
 
@@ -69,7 +70,9 @@ class IdlePipeline:
 def work_forever(redis_url: str) -> None:
     """A worker's service and its threads, without Celery and without a model; ends when its process is ended."""
     settings = Settings.of(redis_url=redis_url, worker_threads=THREADS)
-    service = WorkerService.connect(settings, _MODEL, IdlePipeline(), IdleEngine(), lambda: None, lambda _: None)
+    service = WorkerService.connect(
+        settings, _MODEL, in_threads(IdlePipeline(), THREADS), IdleEngine(), lambda: None, lambda _: None
+    )
     service.start()
 
     while True:

@@ -37,7 +37,7 @@ def engine_predictor(settings: Settings, tiles: str = AUTO) -> Iterator[tuple[Pr
     served = served_model(settings.model)
     checkpoint = load_checkpoint(served, settings.checkpoint, settings.model)
     with limited_threads(checkpoint.model):
-        pipeline, _ = start_pipeline(checkpoint, settings.engine, settings.images)
+        pipeline = start_pipeline(checkpoint, settings.engine, settings.images)
         try:
             yield partial(_predict, pipeline, served.name, tiles), checkpoint.codec
         finally:

@@ -1,80 +1,23 @@
-"""A real worker with a script instead of a model: it waits, and computes its answer from the image and the prompt.
+"""A real worker with a script instead of a model: see `testing.scripted_pipeline`.
 
     python -m testing.scripted_worker
 
-Everything else is the real service: Celery, the store, leases, periodic tasks. So tests can check the results of
-clients without a model, and the worker starts within a second. `SCRIPTED_MS` is the duration of a job in milliseconds.
-A job with `slow` in its prompt takes 20 times as long, one with `endless` until it is canceled, and one with `poison`
-kills the process.
+Everything else is the real service: Celery, the store, leases, periodic tasks, job processes. So tests can check the
+results of clients without a model, and the worker starts within a second.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
-import os
-import signal
-import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import CancelledError
+from typing import Any
 
-from shared.domain.coco_rle import runs_to_counts
-from shared.domain.job import JobRequest
-from shared.domain.result import ImageSize, RleMask, SegmentationResult, SegmentedObject
-from shared.images.inspect import inspect_image
 from shared.process import entry_point
 from shared.registry import served_model
 from shared.settings import Settings
 from worker.app import run_worker
-from worker.pipeline_result import PipelineResult
+from worker.job_processes.connection import own_command
+from worker.job_processes.processes import in_processes
 from worker.service import WorkerService
-
-POISON = "poison"
-SLOW = "slow"
-ENDLESS = "endless"
-_SLOWNESS = 20
-_POLL_S = 0.005
-
-
-def scripted_answer(prompt: str, image: bytes) -> SegmentationResult:
-    """The only correct result for a normalized prompt and an image: a mask of one pixel, which both determine."""
-    header = inspect_image(image, max_pixels=100_000_000)
-    digest = hashlib.sha256(prompt.encode() + b"\n" + image).hexdigest()
-    pixel = int(digest, 16) % (header.width * header.height)
-    x, y = divmod(pixel, header.height)
-    runs = [pixel, 1, header.width * header.height - pixel - 1]
-    found = SegmentedObject(
-        label=prompt,
-        score=1.0,
-        box=(x, y, x + 1, y + 1),
-        area=1,
-        mask=RleMask(size=(header.height, header.width), counts=runs_to_counts(runs)),
-    )
-    size = ImageSize(width=header.width, height=header.height)
-    return SegmentationResult(image=size, objects=[found], skipped=[], truncated=False, raw_text=digest)
-
-
-class ScriptedPipeline:
-    """Takes `work_s` seconds for a job, and stops early if it is canceled."""
-
-    def __init__(self, work_s: float) -> None:
-        self._work_s = work_s
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def run(
-        self, request: JobRequest, image_bytes: bytes, is_canceled: Callable[[], bool], client: str = ""
-    ) -> PipelineResult:
-        if POISON in request.prompt:
-            os.kill(os.getpid(), signal.SIGKILL)
-        slowness = math.inf if ENDLESS in request.prompt else _SLOWNESS if SLOW in request.prompt else 1
-        done_at = time.monotonic() + self._work_s * slowness
-        while time.monotonic() < done_at:
-            if is_canceled():
-                raise CancelledError
-            time.sleep(min(_POLL_S, self._work_s))
-        return PipelineResult(scripted_answer(request.prompt, image_bytes), model_s=self._work_s, batch_size=1)
 
 
 class IdleEngine:
@@ -87,13 +30,28 @@ class IdleEngine:
         return {}
 
 
+class UnaskedModel:
+    """Stands in for a model that nobody asks."""
+
+    side = 1
+
+    def start(self, *_: Any) -> Any:
+        """Nobody calls this."""
+        raise NotImplementedError
+
+    start_masks = read = start
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
 def start_scripted(
     settings: Settings, notify_worker: Callable[[], None], notify_webhooks: Callable[[str], None]
 ) -> WorkerService:
     """Start a worker's service with a script instead of a model. Arguments as in `WorkerService`."""
-    pipeline = ScriptedPipeline(float(os.environ.get("SCRIPTED_MS", "20")) / 1000)
+    jobs = in_processes(UnaskedModel(), settings, command=own_command("testing.scripted_job_process"))
     name = served_model(settings.model).name
-    service = WorkerService.connect(settings, name, pipeline, IdleEngine(), notify_worker, notify_webhooks)
+    service = WorkerService.connect(settings, name, jobs, IdleEngine(), notify_worker, notify_webhooks)
     service.start()
     return service
 

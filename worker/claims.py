@@ -6,7 +6,8 @@ import logging
 import threading
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from redis.exceptions import RedisError
 
@@ -29,6 +30,7 @@ class Claim:
         self.renewed_at = renewed_at
         """Monotonic time, in seconds, just before the last request that started or renewed the lease."""
         self._dropped = threading.Event()
+        self._act_when_dropped: Callable[[], object] = _do_nothing
 
     @property
     def job_id(self) -> str:
@@ -38,11 +40,27 @@ class Claim:
     def drop(self) -> None:
         """Stop the work on this job: it was canceled, or another worker may have it."""
         self._dropped.set()
+        self._act_when_dropped()
+
+    def when_dropped(self, act: Callable[[], object]) -> None:
+        """Call `act` once the job is dropped, on the thread that drops it. At once if it was dropped before, and more
+        than once if it is dropped again."""
+        self._act_when_dropped = act
+        if self.is_dropped:
+            act()
+
+    def forget_image(self) -> None:
+        """Free the memory of the image, which nobody here needs any longer."""
+        self.lease = replace(self.lease, image=b"")
 
     @property
     def is_dropped(self) -> bool:
         """Whether the work on this job should stop."""
         return self._dropped.is_set()
+
+
+def _do_nothing() -> None:
+    pass
 
 
 @dataclass(frozen=True)

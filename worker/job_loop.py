@@ -1,11 +1,10 @@
-"""The job loop: claim jobs and have a thread run each, until no job is left and none has come for a while."""
+"""The job loop: claim jobs and start each, until no job is left and none has come for a while."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from redis.exceptions import RedisError
 
@@ -20,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class JobLoop:
-    """Looks for jobs on one thread at a time, and runs each on a thread of its own.
+    """Looks for jobs on one thread at a time, and starts them.
 
     A worker is awake while it looks. Then it needs no notification: it waits for jobs at the store. When none has come
     for a while it falls asleep, and the next job that is submitted must notify it.
@@ -30,23 +29,17 @@ class JobLoop:
         self,
         store: LeaseStore,
         claims: Claims,
-        run: Callable[[Claim], None],
+        start: Callable[[Claim], None],
         model_id: str,
         worker_id: str,
-        threads: int,
     ) -> None:
-        """`run` runs a claimed job. `threads` is how many run at once."""
+        """`start` starts a claimed job, and returns at once."""
         self._store = store
         self._claims = claims
-        self._run = run
+        self._start = start
         self._model_id = model_id
         self._worker_id = worker_id
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="job")
         self.is_awake = False
-
-    def close(self) -> None:
-        """End the threads. No job may be in flight."""
-        self._threads.shutdown()
 
     def run_until_empty(self) -> int:
         """Run jobs until none is left for this worker, or the store does not respond. Returns the number of jobs."""
@@ -93,16 +86,8 @@ class JobLoop:
             logger.warning("no more jobs for now, the store does not respond: %s", type(error).__name__)
             return None
         for claim in found.claims:
-            self._threads.submit(self._run_and_end, claim)
+            self._start(claim)
         return found
-
-    def _run_and_end(self, claim: Claim) -> None:
-        try:
-            self._run(claim)
-        except Exception:
-            logger.exception("job %s: the worker failed", claim.job_id)
-        finally:
-            self._claims.end(claim)
 
     def _wait_for_jobs(self) -> None:
         try:

@@ -16,7 +16,7 @@ from shared.errors import InferenceFailed, MaskqError, StoreUnconfirmed
 from shared.process.failpoints import failpoint
 from shared.store.leases import LeaseStore, Outcome
 from worker.claims import Claim
-from worker.metrics import WorkerMetrics
+from worker.job_end import EndKind, JobEnd, StageTimes
 from worker.pipeline_result import PipelineResult
 from worker.tracing import traced
 
@@ -44,30 +44,23 @@ class JobPipeline(Protocol):
 class JobRunner:
     """Runs jobs on the threads that call it. Safe to share between threads."""
 
-    def __init__(
-        self,
-        store: LeaseStore,
-        pipeline: JobPipeline,
-        metrics: WorkerMetrics,
-        notify_webhooks: Callable[[str], None],
-    ) -> None:
-        """`notify_webhooks` starts the delivery of a job's webhook."""
+    def __init__(self, store: LeaseStore, pipeline: JobPipeline) -> None:
         self._store = store
         self._pipeline = pipeline
-        self._metrics = metrics
-        self._notify_webhooks = notify_webhooks
 
-    def run(self, claim: Claim) -> None:
+    def run(self, claim: Claim) -> JobEnd:
         """Run a claimed job, and store how it ended."""
-        failpoint("worker.claimed")
         with bound_contextvars(job_id=claim.job_id):
             logger.info("claimed, attempt %d", claim.lease.job.attempt)
-            outcome = self._run(claim)
-            if outcome is not None:
-                self._finish(claim, outcome)
+            end = self._run(claim)
+            logger.info("%s", REFUSED if end.kind is EndKind.REFUSED else end.kind)
+        return end
 
-    def _run(self, claim: Claim) -> Outcome | None:
-        """Run one job. None if it was dropped before it ended."""
+    def close(self) -> None:
+        """Close the pipeline."""
+        self._pipeline.close()
+
+    def _run(self, claim: Claim) -> JobEnd:
         job = claim.lease.job
         begin = time.perf_counter()
         try:
@@ -75,42 +68,36 @@ class JobRunner:
                 done = self._pipeline.run(job.request, claim.lease.image, lambda: claim.is_dropped, job.client)
                 record(done)
         except CancelledError:
-            self._record_dropped()
-            return None
+            return JobEnd(EndKind.DROPPED)
         except MaskqError as error:
-            return Outcome(failure=JobFailure(type=error.type, detail=error.detail))
+            return self._finish(claim, Outcome(failure=JobFailure(type=error.type, detail=error.detail)))
         except Exception:
             logger.exception("failed")
             unknown = InferenceFailed("an unforeseen error; it was logged with the job's id")
-            return Outcome(failure=JobFailure(type=unknown.type, detail=unknown.detail))
-        self._metrics.job_segmented(job, done, time.perf_counter() - begin)
-        return Outcome(result=done.result, model_s=round(done.model_s, 3), batch_size=done.batch_size)
+            return self._finish(claim, Outcome(failure=JobFailure(type=unknown.type, detail=unknown.detail)))
+        outcome = Outcome(result=done.result, model_s=round(done.model_s, 3), batch_size=done.batch_size)
+        return self._finish(claim, outcome, _times(done, time.perf_counter() - begin))
 
-    def _finish(self, claim: Claim, outcome: Outcome) -> None:
+    def _finish(self, claim: Claim, outcome: Outcome, times: StageTimes | None = None) -> JobEnd:
         """Store the outcome. While the store does not respond the job stays in flight, and the request is repeated."""
         failpoint("worker.finishing")
         has_failed = False
+        end = JobEnd(EndKind.DROPPED)
         while not claim.is_dropped:
             try:
-                stored = self._store.finish(claim.lease, outcome)
+                is_stored = self._store.finish(claim.lease, outcome)
             except (RedisError, StoreUnconfirmed) as error:
                 if not has_failed:
                     logger.warning("not stored yet: %s", type(error).__name__)
                 has_failed = True
                 time.sleep(_FINISH_RETRY_S)
             else:
-                self._record_finished(claim, outcome, is_stored=stored)
+                end = JobEnd(EndKind(outcome.status) if is_stored else EndKind.REFUSED, times)
                 break
-        else:
-            self._record_dropped()
         failpoint("worker.finished")
+        return end
 
-    def _record_finished(self, claim: Claim, outcome: Outcome, *, is_stored: bool) -> None:
-        logger.info("%s", outcome.status if is_stored else REFUSED)
-        self._metrics.job_ended(outcome.status if is_stored else "refused")
-        if is_stored and claim.lease.job.webhook:
-            self._notify_webhooks(claim.job_id)
 
-    def _record_dropped(self) -> None:
-        logger.info("dropped")
-        self._metrics.job_ended("dropped")
+def _times(done: PipelineResult, pipeline_s: float) -> StageTimes:
+    objects = len(done.result.objects)
+    return StageTimes(done.preprocess_s, done.model_s, done.render_s, pipeline_s, done.batch_size, objects)

@@ -15,11 +15,10 @@ from prometheus_client.registry import Collector
 
 from shared.domain.job import Job
 from shared.settings import WorkerSettings
-from worker.pipeline_result import PipelineResult
+from worker.job_end import EndKind, JobEnd, StageTimes
 
 _STAGE_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-_OUTCOMES = ("succeeded", "failed", "dropped", "refused")
 
 EngineStats = Callable[[], Mapping[str, float]]
 """Returns the engine's statistics by name. Names that end in `_total` are counters. Called by the server's thread."""
@@ -50,9 +49,12 @@ class WorkerMetrics:
         )
         batch = "Largest number of jobs in one forward pass with a job, including it."
         self._batch = Histogram("maskq_batch_size", batch, ["model"], buckets=_BATCH_BUCKETS, registry=self.registry)
-        done = "Jobs that ended here: succeeded, failed, dropped (canceled or lease lost), refused (lease expired)."
+        done = (
+            "Jobs that ended here: succeeded, failed, dropped (canceled or lease lost), refused (lease expired), "
+            "crashed (the process that ran it has ended)."
+        )
         self._jobs = Counter("maskq_worker_jobs", done, ["model", "outcome"], registry=self.registry)
-        for outcome in _OUTCOMES:
+        for outcome in EndKind:
             self._jobs.labels(model_id, outcome)  # starts at 0, so that the first job counts as an increase
         objects = Counter("maskq_objects", "Objects in the results of this worker.", ["model"], registry=self.registry)
         self._objects = objects.labels(model_id)
@@ -79,24 +81,25 @@ class WorkerMetrics:
         except OSError as error:
             logger.warning("no /metrics on port %d: %s", self._settings.metrics_port, error.strerror)
 
-    def job_segmented(self, job: Job, done: PipelineResult, duration_s: float) -> None:
-        """Record the result of a job. `duration_s` is the time in the pipeline, in seconds."""
+    def job_ended(self, job: Job, end: JobEnd) -> None:
+        """Count a job, and record where its time went."""
+        self._jobs.labels(self._model_id, end.kind).inc()
+        if end.times:
+            self._record(job, end.times)
+
+    def _record(self, job: Job, times: StageTimes) -> None:
         queue_s = ((job.started_at_ms or job.created_at_ms) - job.created_at_ms) / 1000
         stages = {
             "queue": queue_s,
-            "preprocess": done.preprocess_s,
-            "model": done.model_s,
-            "render": done.render_s,
-            "total": queue_s + duration_s,
+            "preprocess": times.preprocess_s,
+            "model": times.model_s,
+            "render": times.render_s,
+            "total": queue_s + times.pipeline_s,
         }
         for stage, seconds in stages.items():
             self._stages.labels(self._model_id, stage).observe(seconds)
-        self._batch.labels(self._model_id).observe(done.batch_size)
-        self._objects.inc(len(done.result.objects))
-
-    def job_ended(self, outcome: str) -> None:
-        """Count a job by its outcome: succeeded, failed, dropped or refused."""
-        self._jobs.labels(self._model_id, outcome).inc()
+        self._batch.labels(self._model_id).observe(times.batch_size)
+        self._objects.inc(times.objects)
 
 
 class _EngineCollector(Collector):

@@ -1,85 +1,60 @@
-"""The stages of one job in order: decode, preprocess, model, parse, decode masks, merge, render. Read this file
-first. `worker.service` claims the jobs that run through it."""
+"""The stages of one job in order: decode, ask the model, parse, decode masks, merge, render. Read this file first.
+
+A job runs through it in a job process (`worker.job_processes`), which asks the model of the worker that started it; in
+evaluations it is the process that has the model.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, CancelledError, wait
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from shared.domain.job import Duplicates, JobRequest
-from shared.domain.paligemma import SPATIAL_TOKEN, read_prompt
+from shared.domain.paligemma import read_prompt
 from shared.domain.result import ImageSize, LeftOutReason, SegmentationResult, Skipped
 from shared.domain.tiles import BoxXyxy, choose_tiles, picture_views
 from shared.images.sandbox import DecodedImage, DecodingPool
 from shared.process.failpoints import failpoint
-from worker.engine.engine import Engine
-from worker.engine.model_input import ModelInput
-from worker.engine.sequence import Answer
+from worker.model import Model, SoftMask, WrittenAnswer
 from worker.pipeline_result import PipelineResult
-from worker.stages.batcher import Batcher
 from worker.stages.calibration import Calibration
-from worker.stages.mask_vqvae import MAX_BUCKET, MaskCodec
 from worker.stages.merge import merge_duplicates, merge_views
 from worker.stages.parse import Detection, ParsedAnswer, parse_answer
 from worker.stages.place import FoundObject, place
-from worker.stages.preprocess import Preprocessor
+from worker.stages.preprocess import to_pixels
 from worker.stages.render import render_object
 from worker.stages.select import left_out, split_by_score
 
-SoftMask = npt.NDArray[np.float32]
-"""float32[64, 64] in [-1, 1]."""
-
-
-_MAX_TILED_JOBS = 4
-"""Jobs with tiles in the engine at once. With the most tiles, at 896 px, their pixels take 650 MB. A job without tiles
+MAX_TILED_JOBS = 4
+"""Jobs with tiles in the engine at once. With the most tiles, at 896 px, their pixels take 160 MB. A job without tiles
 waits for at most 68 views of them."""
 _CANCEL_CHECK_S = 0.1
 
 
-@dataclass(frozen=True)
-class ReadAnswer:
-    """What the model wrote about one view."""
-
-    text: str
-    parsed: ParsedAnswer
-    truncated: bool
-
-
 class Pipeline:
-    """Turns a request and its image into a result. Safe to share between threads: many jobs share the engine."""
+    """Turns a request and its image into a result. Safe to share between threads: many jobs share the model."""
 
     def __init__(
         self,
         decoders: DecodingPool,
-        preprocessor: Preprocessor,
-        engine: Engine,
-        tokenizer: Any,
-        codec: MaskCodec,
+        model: Model,
         calibration: Calibration | None = None,
+        tiled_jobs: int = MAX_TILED_JOBS,
     ) -> None:
-        """Without a calibration, scores are those of the model."""
+        """Without a calibration, scores are those of the model. So many jobs with tiles are in the engine at once."""
         self._decoders = decoders
-        self._preprocessor = preprocessor
-        self._engine = engine
-        self._tokenizer = tokenizer
+        self._model = model
         self._calibration = calibration
-        self._tiled = threading.BoundedSemaphore(_MAX_TILED_JOBS)
-        self._masks = Batcher[tuple[int, ...], SoftMask](
-            lambda codes: list(codec.decode(np.array(codes, np.int32))), MAX_BUCKET, "masks"
-        )
+        self._tiled = threading.BoundedSemaphore(tiled_jobs)
 
     def close(self) -> None:
         """Refuse new jobs, answer those in the engine, and end the child processes that decode images."""
-        self._engine.close()
+        self._model.close()
         self._decoders.close()
 
     def run(
@@ -94,17 +69,17 @@ class Pipeline:
             CancelledError: `is_canceled` returned True before the model had finished.
         """
         begin = time.perf_counter()
-        side = self._preprocessor.side
+        side = self._model.side
         picture = self._decoders.decode(image_bytes, (side, side), request.tiles, client)
         images = (picture.image, *picture.tiles)
         with self._room_for(images, is_canceled):
-            inputs = [self._preprocessor.prepare(image, request.prompt) for image in images]
+            views = [to_pixels(image, side) for image in images]
             failpoint("worker.prepared")
             prepared = time.perf_counter()
-            answers = self._ask(inputs, is_canceled)
+            answers = self._model.ask(request.prompt, views, is_canceled)
         answered = time.perf_counter()
         failpoint("worker.answered")
-        result = self._result(request, picture, [self._read(answer, request.prompt) for answer in answers])
+        result = self._result(request, picture, answers)
         failpoint("worker.rendered")
         return PipelineResult(
             result,
@@ -132,34 +107,12 @@ class Pipeline:
         finally:
             self._tiled.release()
 
-    def _ask(self, inputs: list[ModelInput], is_canceled: Callable[[], bool]) -> list[Answer]:
-        """The answers of the model to all views of a picture, which share its batches. If one fails, the others are
-        dropped."""
-        failed = threading.Event()
-        try:
-            futures = [self._engine.submit(each, lambda: failed.is_set() or is_canceled()) for each in inputs]
-            if len(futures) > 1:
-                for ended in wait(futures, return_when=FIRST_EXCEPTION).done:
-                    ended.result()  # raises at once if a view failed, while others still run
-            return [future.result() for future in futures]
-        except BaseException:
-            failed.set()
-            raise
-
-    def _read(self, answer: Answer, prompt: str) -> ReadAnswer:
-        """What an answer says."""
-        text = self._tokenizer.decode(answer.token_ids, skip_special_tokens=False)
-        names = self._tokenizer.convert_ids_to_tokens(answer.token_ids)
-        pairs = zip(names, answer.logprobs, strict=True)
-        spatial = [logprob for name, logprob in pairs if SPATIAL_TOKEN.fullmatch(name)]
-        parsed = parse_answer(text, spatial, phrases=read_prompt(prompt), truncated=answer.truncated)
-        return ReadAnswer(text, parsed, answer.truncated)
-
-    def _result(self, request: JobRequest, picture: DecodedImage, answers: list[ReadAnswer]) -> SegmentationResult:
+    def _result(self, request: JobRequest, picture: DecodedImage, answers: list[WrittenAnswer]) -> SegmentationResult:
         """One result of the answers to all views, the whole picture first."""
         size = picture.width, picture.height
-        views = picture_views(request.tiles, *size)
-        found = [self._place(each.parsed, view, size) for each, view in zip(answers, views, strict=True)]
+        phrases = read_prompt(request.prompt)
+        parsed = [_parse(answer, phrases) for answer in answers]
+        found = self._place(parsed, picture_views(request.tiles, *size), size)
         if request.duplicates is Duplicates.MERGE:
             found = [merge_duplicates(each) for each in found]
         objects, cut = merge_views(found)
@@ -167,7 +120,7 @@ class Pipeline:
         return SegmentationResult(
             image=ImageSize(width=picture.width, height=picture.height),
             objects=[render_object(each, request.mask_formats) for each in kept],
-            skipped=[Skipped(reason=part.reason, text=part.text) for each in answers for part in each.parsed.skipped],
+            skipped=[Skipped(reason=part.reason, text=part.text) for each in parsed for part in each.skipped],
             left_out=left_out(below, LeftOutReason.BELOW_THRESHOLD) + left_out(cut, LeftOutReason.CUT_BY_TILE),
             truncated=any(answer.truncated for answer in answers),
             raw_text="\n".join(answer.text for answer in answers),
@@ -176,15 +129,27 @@ class Pipeline:
             notes=list(picture.notes),
         )
 
-    def _place(self, parsed: ParsedAnswer, view: BoxXyxy, size: tuple[int, int]) -> list[FoundObject]:
-        """The detections of one view in the pixels of the image."""
-        soft_masks = self._decode(parsed.detections)
-        curve = self._calibration
-        scores = [curve.probability(each.score) if curve else None for each in parsed.detections]
-        rows = zip(parsed.detections, soft_masks, scores, strict=True)
-        return [place(detection, soft, size, view, score) for detection, soft, score in rows]
+    def _place(
+        self, parsed: Sequence[ParsedAnswer], views: Sequence[BoxXyxy], size: tuple[int, int]
+    ) -> list[list[FoundObject]]:
+        """The detections of each view in the pixels of the image."""
+        detections = [each for answer in parsed for each in answer.detections]
+        soft_masks = iter(self._decode(detections))
+
+        def placed(detection: Detection, view: BoxXyxy) -> FoundObject:
+            curve = self._calibration
+            score = curve.probability(detection.score) if curve else None
+            return place(detection, next(soft_masks), size, view, score)
+
+        pairs = zip(parsed, views, strict=True)
+        return [[placed(detection, view) for detection in answer.detections] for answer, view in pairs]
 
     def _decode(self, detections: list[Detection]) -> list[SoftMask | None]:
-        """A soft mask for each detection with codes, None for the others. Shares batches with other jobs."""
-        masks = iter(self._masks.do([detection.codes for detection in detections if detection.codes]))
+        """A soft mask for each detection with codes, None for the others."""
+        codes = [detection.codes for detection in detections if detection.codes]
+        masks = iter(self._model.decode_masks(codes) if codes else ())
         return [next(masks) if detection.codes else None for detection in detections]
+
+
+def _parse(answer: WrittenAnswer, phrases: Sequence[str]) -> ParsedAnswer:
+    return parse_answer(answer.text, answer.spatial_logprobs, phrases=phrases, truncated=answer.truncated)

@@ -9,14 +9,16 @@ from typing import Self
 
 from redis.exceptions import RedisError
 
+from shared.process.failpoints import failpoint
 from shared.process.identity import unique_process_name
 from shared.process.notifier import POLL_S
 from shared.process.periodic import PeriodicTask
 from shared.settings import LivenessSettings, Settings, WorkerSettings
 from shared.store.leases import LeaseStore
-from worker.claims import Claims
+from worker.claims import Claim, Claims
+from worker.job_end import JobEnd
 from worker.job_loop import JobLoop
-from worker.job_runner import JobPipeline, JobRunner
+from worker.jobs import RunsJobs
 from worker.metrics import WorkerMetrics
 from worker.periodic.cancel_listener import CancelListener
 from worker.periodic.engine_watchdog import EngineWatchdog, WatchedEngine
@@ -42,7 +44,7 @@ class WorkerService:
         self,
         store: LeaseStore,
         model_id: str,
-        pipeline: JobPipeline,
+        runs_jobs: RunsJobs,
         engine: WatchedEngine,
         notify_worker: Callable[[], None],
         notify_webhooks: Callable[[str], None],
@@ -51,17 +53,17 @@ class WorkerService:
         locks: ProcessLocks,
     ) -> None:
         """`notify_worker` makes a worker that is asleep, this one or another, look for jobs. `notify_webhooks` starts
-        the delivery of a job's webhook. The service closes `store` and `pipeline` when it stops."""
+        the delivery of a job's webhook. The service closes `store` and what runs its jobs when it stops."""
         self._store = store
         self._model_id = model_id
-        self._pipeline = pipeline
+        self._jobs = runs_jobs(store)
+        self._notify_webhooks = notify_webhooks
         self._drain_s = liveness.drain_s
         self._worker_id = store.worker_id
         self._locks = locks
         self._claims = Claims(store, model_id, worker.worker_threads)
         self._metrics = WorkerMetrics(worker, model_id, lambda: len(self._claims), engine.stats)
-        run = JobRunner(store, pipeline, self._metrics, notify_webhooks).run
-        self._job_loop = JobLoop(store, self._claims, run, model_id, self._worker_id, worker.worker_threads)
+        self._job_loop = JobLoop(store, self._claims, self._start, model_id, self._worker_id)
         self._cancels = CancelListener(store, self._claims)
         renewal = LeaseRenewal(store, self._claims, model_id, self._worker_id, liveness.give_up_s)
         poll = QueuePoll(store, self._job_loop, model_id, self._worker_id, notify_worker)
@@ -83,7 +85,7 @@ class WorkerService:
         cls,
         settings: Settings,
         model_id: str,
-        pipeline: JobPipeline,
+        runs_jobs: RunsJobs,
         engine: WatchedEngine,
         notify_worker: Callable[[], None],
         notify_webhooks: Callable[[str], None],
@@ -92,7 +94,7 @@ class WorkerService:
         store = LeaseStore.connect(settings, unique_process_name())
         notify = notify_worker, notify_webhooks
         locks = ProcessLocks.of(settings)
-        return cls(store, model_id, pipeline, engine, *notify, settings.liveness, settings.worker, locks)
+        return cls(store, model_id, runs_jobs, engine, *notify, settings.liveness, settings.worker, locks)
 
     def describe(self, facts: Mapping[str, str]) -> None:
         """As `WorkerMetrics.describe`."""
@@ -100,6 +102,7 @@ class WorkerService:
 
     def start(self) -> None:
         """Start the periodic tasks and the metrics server. From here on others can see that this process has ended."""
+        self._jobs.wait_until_ready()
         self._metrics.serve()
         self._locks.hold(self._worker_id, self._model_id)
         for task in self._periodic_tasks:
@@ -123,8 +126,7 @@ class WorkerService:
     def stop(self) -> None:
         """Stop everything, remove this worker from the live ones, and disconnect."""
         self._cancels.stop()
-        self._job_loop.close()
-        self._pipeline.close()
+        self._jobs.close()
         for task in self._periodic_tasks:
             task.stop()
         try:
@@ -134,3 +136,20 @@ class WorkerService:
         if not self._claims:  # a job that still runs is this process's until it has ended
             self._locks.close()
         self._store.close()
+
+    def __len__(self) -> int:
+        """Number of jobs in flight."""
+        return len(self._claims)
+
+    def _start(self, claim: Claim) -> None:
+        failpoint("worker.claimed")
+        self._jobs.start(claim, self._ended)
+
+    def _ended(self, claim: Claim, end: JobEnd) -> None:
+        """A job is done with, on any thread."""
+        failpoint("worker.ended")
+        job = claim.lease.job
+        self._metrics.job_ended(job, end)
+        if end.is_stored and job.webhook:
+            self._notify_webhooks(job.id)
+        self._claims.end(claim)

@@ -18,7 +18,7 @@ from evaluation.datasets.scenes import scene_examples
 from evaluation.http_predictor import Service, http_predictor
 from shared.domain.result import SegmentationResult
 from testing.pictures import small_png
-from testing.scripted_worker import POISON, scripted_answer
+from testing.scripted_pipeline import POISON, scripted_answer
 
 _RETRY_S = 0.2
 _MAX_S = 300.0

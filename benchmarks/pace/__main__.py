@@ -66,7 +66,7 @@ CASES = (
 def device_jobs_per_s(side: int, jobs: int = 800) -> float:
     """Of the engine alone."""
     engine = slept_engine(side, AutoTokenizer.from_pretrained("models/demo"))
-    job = ModelInput(np.zeros((3, 1, 1), np.float32), [1] * 264, b"")
+    job = ModelInput(np.zeros((1, 1, 3), np.uint8), [1] * 264, b"")
     try:
         begin = time.perf_counter()
         closed_loop(engine, [job] * jobs, 2 * SLOTS)

@@ -13,7 +13,7 @@ from subprocess import Popen
 import psutil
 
 _THREADS = 96
-_CHILDREN = {"shared.images.sandbox_child": "decoders"}
+_CHILDREN = {"shared.images.sandbox_child": "decoders", "worker.job_processes": "job processes"}
 """Kinds of the worker's child processes, by a word of their command line."""
 
 

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.pace.device import PATCH, slept_engine
-from shared.images.sandbox import DecodingPool
 from shared.process import entry_point
 from shared.registry import served_model
 from shared.settings import Settings
 from worker.app import run_worker
 from worker.build import limit_threads, set_up_libraries
+from worker.engine_model import EngineModel
+from worker.job_processes.processes import in_processes
 from worker.loading.checkpoint import load_checkpoint
-from worker.pipeline import Pipeline
 from worker.service import WorkerService
 from worker.stages.preprocess import Preprocessor
 
@@ -33,10 +33,10 @@ def start_paced(
     tokenizer = checkpoint.processor.tokenizer
     engine = slept_engine(side, tokenizer)
     preprocessor = Preprocessor(processor_of_side(checkpoint.processor, side), settings.engine.max_prompt_tokens)
-    decoders = DecodingPool(settings.images)
-    pipeline = Pipeline(decoders, preprocessor, engine, tokenizer, checkpoint.codec, checkpoint.calibration)
+    model = EngineModel(preprocessor, engine, tokenizer, checkpoint.codec)
+    jobs = in_processes(model, settings, checkpoint.calibration)
     name = served_model(settings.model).name
-    service = WorkerService.connect(settings, name, pipeline, engine, notify_worker, notify_webhooks)
+    service = WorkerService.connect(settings, name, jobs, engine, notify_worker, notify_webhooks)
     service.start()
     return service
 

@@ -27,6 +27,8 @@ BOX_TOKENS = 4
 """Location tokens of one object: y0, x0, y1, x1."""
 MASK_TOKENS = 16
 """Mask tokens of one object: the codes of a 4 x 4 grid, row by row."""
+MASK_SIDE = 64
+"""Side of the soft mask, in pixels, that the mask tokens of one object stand for."""
 OBJECT_TOKENS = BOX_TOKENS + MASK_TOKENS
 """Location and mask tokens of one object. Its label comes after them."""
 

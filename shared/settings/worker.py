@@ -49,8 +49,8 @@ class CheckpointSettings(SettingsGroup):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="Type in which the model computes. `auto` is bfloat16 on a GPU, or float16 if that only emulates it "
-        "(T4, V100); on a CPU that computes with bfloat16 (AVX512-BF16, AMX) it is bfloat16 if the model has 20 "
+        description="Type in which the model computes. `auto` is bfloat16 on a GPU, or float16 if that emulates it (T4, "
+        "V100); on a CPU that computes with bfloat16 (AVX512-BF16, AMX) it is bfloat16 if the model has 20 "
         "million parameters or more; else float32. Set it to compare results between devices.",
     )
     quantize: Literal["none", "int8", "int4"] = Field(
@@ -120,7 +120,13 @@ class WorkerSettings(SettingsGroup):
         "masks drawn while the model runs. Never below MASKQ_MAX_BATCH, or a batch could not fill. Raise it if the "
         "model waits for images.",
     )
-
+    job_processes: int = Field(
+        2,
+        ge=1,
+        le=64,
+        description="Processes of a worker that run all of a job but the model: 50 MB each. Two keep up with an H200. "
+        "Raise it if the model waits for images or masks while CPU cores are idle; lower it if memory is short.",
+    )
     stuck_s: PositiveSeconds = Field(
         60.0,
         description="Seconds without progress of the engine after which its process ends. Above the longest step: "

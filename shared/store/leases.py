@@ -196,6 +196,10 @@ class LeaseStore:
         self.deregister(model_id, worker_id)
         return reaped
 
+    def reap_claims(self, model_id: str, leases: Collection[Lease]) -> Reaped:
+        """Requeue or fail these jobs at once: what ran them has ended. Those whose lease is stale stay as they are."""
+        return self._reap_jobs(model_id, claims=_claims(leases))
+
     def sweep_images(self) -> int:
         """Remove images that no job needs from a folder or bucket; in Redis they expire. Returns their number."""
         return self._images.sweep(self._needing_images) if self._images else 0
@@ -207,7 +211,7 @@ class LeaseStore:
             worker=worker_id,
             window_s=self._liveness_window_s,
             lease_ms=self._lease_ms,
-            claims=[part for lease in leases for part in (lease.job.id, lease.job.token)],
+            claims=_claims(leases),
         )
         return {text(job_id) for job_id in found["lost"]}
 
@@ -227,7 +231,7 @@ class LeaseStore:
             batch.srem(key_names.asleep(model_id), worker_id)
             batch.execute()
 
-    def _reap_jobs(self, model_id: str, worker_id: str = "") -> Reaped:
+    def _reap_jobs(self, model_id: str, worker_id: str = "", claims: Collection[str] = ()) -> Reaped:
         found = self._reap(
             model=model_id,
             worker=worker_id,
@@ -236,6 +240,7 @@ class LeaseStore:
             deadline_exceeded=_DEADLINE_EXCEEDED.model_dump_json(),
             max_jobs=_MAX_JOBS_REAPED,
             **self._retention,
+            claims=list(claims),
         )
         self._remove_images([text(each) for each in found.pop("ended")])
         return Reaped(**found)
@@ -264,3 +269,8 @@ class LeaseStore:
             for job_id, (status, ended) in zip(ids, records, strict=True)
             if status not in _WITHOUT_IMAGE and int(ended or 2**63) > kept_after_ms
         }
+
+
+def _claims(leases: Collection[Lease]) -> list[str]:
+    """Id and fence token of each job, in turns, as scripts take them."""
+    return [part for lease in leases for part in (lease.job.id, lease.job.token)]

@@ -23,7 +23,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from testing.faulty_proxy import CUT_ANSWER, CUT_HALFWAY, CUT_UPLOAD, PASS, faulty_proxy
-from testing.scripted_worker import ENDLESS, SLOW, scripted_answer
+from testing.scripted_pipeline import ENDLESS, SLOW, scripted_answer
 from tests.client.drive import VirtualTime
 
 

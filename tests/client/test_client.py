@@ -27,7 +27,7 @@ from maskq.errors import BatchNotFound, InvalidField, JobDeleted, JobEnded, JobN
 from PIL import Image
 
 from testing.faulty_proxy import faulty_proxy
-from testing.scripted_worker import ENDLESS, SLOW, scripted_answer
+from testing.scripted_pipeline import ENDLESS, SLOW, scripted_answer
 
 
 def _members(kind: type) -> dict[str, inspect.Signature]:

@@ -12,7 +12,7 @@ import pytest
 from maskq import AsyncClient, Client, MaskqError, Result
 
 from testing.faulty_proxy import CUT_ANSWER, FAULTS, PASS, FaultyProxy, faulty_proxy
-from testing.scripted_worker import ENDLESS, SLOW, scripted_answer
+from testing.scripted_pipeline import ENDLESS, SLOW, scripted_answer
 
 _IMAGES = 60
 

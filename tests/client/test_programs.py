@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from local.broker import free_port
 from shared.settings import Settings
 from testing.fleet import Fleet
-from testing.scripted_worker import scripted_answer
+from testing.scripted_pipeline import scripted_answer
 from testing.servers import require_program, website
 from testing.signing_secrets import webhook_secrets
 from tests.keys import make_key

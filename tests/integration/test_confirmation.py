@@ -23,8 +23,8 @@ from testing.replication import ReplicatedServers
 from testing.servers import front_end
 from tests.jobs import PNG, assert_problem, submit
 from worker.claims import Claim
+from worker.job_end import EndKind, JobEnd
 from worker.job_runner import JobPipeline, JobRunner
-from worker.metrics import WorkerMetrics
 from worker.pipeline_result import PipelineResult
 
 pytestmark = pytest.mark.slow
@@ -211,20 +211,18 @@ def test_a_worker_keeps_a_job_until_its_end_is_confirmed(
     job_id = submit(client, webhook_url=_WEBHOOK).json()["id"]
     lease = _claim(leases)
     servers.cut_off()
-    notified: list[str] = []
-    metrics = WorkerMetrics(_settings(servers.primary_url).worker, "demo", lambda: 1, dict)
-    runner = JobRunner(leases, cast(JobPipeline, _Pipeline()), metrics, notified.append)
-    running = threading.Thread(target=runner.run, args=[Claim(lease, time.monotonic())])
+    ends: list[JobEnd] = []
+    runner = JobRunner(leases, cast(JobPipeline, _Pipeline()))
+    running = threading.Thread(target=lambda: ends.append(runner.run(Claim(lease, time.monotonic()))))
     running.start()
     while client.get(f"/jobs/{job_id}").json()["status"] != "succeeded":
         time.sleep(0.01)
     running.join(_TIMEOUT_S)
     assert running.is_alive()
-    assert notified == []
     assert leases.heartbeat("demo", "me", [lease]) == set()
     servers.follow()
     running.join()
-    assert notified == [job_id]
+    assert [end.kind for end in ends] == [EndKind.SUCCEEDED]  # its webhook is notified now, and not before
     with Redis.from_url(servers.primary_url, decode_responses=True) as redis:
         assert redis.hget(key_names.counts("demo"), "succeeded") == "1"
 

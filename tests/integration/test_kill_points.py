@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 from benchmarks.chaos.audit import audit
@@ -23,8 +24,8 @@ from local.supervisor import SupervisedProcess
 from shared.domain.result import SegmentationResult
 from testing.fleet import DEMO_WORKER, Fleet
 from testing.pictures import small_png
+from testing.scripted_pipeline import POISON, SLOW, scripted_answer
 from testing.scripted_receiver import Receiver
-from testing.scripted_worker import POISON, SLOW, scripted_answer
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +33,8 @@ _TIMEOUT_S = 120.0
 _NO_END = float("inf")
 _API_POINTS = ("api.read", "api.submitted")
 _BATCH_POINTS = ("api.batch_part", "api.batch_closing", "api.batch_closed")
-_SERVICE_POINTS = ("worker.claimed", "worker.finishing", "worker.finished")
+_WORKER_POINTS = ("worker.claimed", "worker.ended")
+_JOB_PROCESS_POINTS = ("worker.finishing", "worker.finished")
 _RECOVERY_POINT = "worker.recovered"
 _PIPELINE_POINTS = ("worker.prepared", "worker.answered", "worker.rendered")
 
@@ -108,19 +110,19 @@ class Deployment:
         self.fleet.forget_exits()
         self.fleet.wait_until_ready()
 
-    def wait_for_another_death(self, process: SupervisedProcess) -> None:
-        """Wait until this process has died once more and has been restarted."""
-        deaths = len(process.exit_statuses)
-        self.fleet.wait_for(
-            lambda: len(process.exit_statuses) > deaths and process.process is not None, "a death", _TIMEOUT_S
-        )
-
     def leave_one_worker(self) -> tuple[SupervisedProcess, SupervisedProcess]:
         """Stop one worker. Returns the worker that runs, and the one that is down until it is started again."""
         one, other = self.fleet.workers
         other.kill(_NO_END)
         self.fleet.wait_for(lambda: other.process is None, "a worker to be down")
         return one, other
+
+
+def _tree(worker: SupervisedProcess) -> list[psutil.Process]:
+    """A worker and its job processes."""
+    assert worker.process is not None
+    this = psutil.Process(worker.process.pid)
+    return [this, *this.children()]
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +152,14 @@ def everything_is_up(deployment: Deployment) -> None:
 def test_every_failpoint_in_the_code_is_tested_here(root: Path) -> None:
     sources = [path.read_text("utf-8") for folder in ("api", "worker") for path in (root / folder).rglob("*.py")]
     points = set(re.findall(r'failpoint\("([^"]+)"\)', "".join(sources)))
-    assert points == {*_API_POINTS, *_BATCH_POINTS, *_SERVICE_POINTS, _RECOVERY_POINT, *_PIPELINE_POINTS}
+    assert points == {
+        *_API_POINTS,
+        *_BATCH_POINTS,
+        *_WORKER_POINTS,
+        *_JOB_PROCESS_POINTS,
+        _RECOVERY_POINT,
+        *_PIPELINE_POINTS,
+    }
 
 
 @pytest.fixture
@@ -201,14 +210,15 @@ def test_api_killed_within_a_batch_and_the_repeated_request_adds_only_what_is_mi
     assert (again["is_ended"], len(receiver.received)) == (True, 1)
 
 
-@pytest.mark.parametrize("point", _SERVICE_POINTS)
-def test_worker_killed_within_a_batch_and_the_batch_ends_once(
+@pytest.mark.parametrize("point", [*_WORKER_POINTS, *_JOB_PROCESS_POINTS])
+def test_worker_or_job_process_killed_within_a_batch_and_the_batch_ends_once(
     deployment: Deployment, tmp_path: Path, receiver: Receiver, point: str
 ) -> None:
-    deployment.arm(deployment.fleet.workers, point, tmp_path / "armed")
+    deployment.arm(deployment.fleet.workers, point, armed := tmp_path / "armed")
     batch = deployment.post("/batches", **_batch(receiver)).raise_for_status().json()
     _assert_ends_once(deployment, batch, receiver)
-    assert list(deployment.fleet.exit_statuses.values()) == [[-signal.SIGKILL]]
+    assert not armed.exists()
+    assert list(deployment.fleet.exit_statuses.values()) == [[-signal.SIGKILL]] * (point in _WORKER_POINTS)
 
 
 def test_redis_killed_within_a_batch_and_the_batch_ends_once(deployment: Deployment, receiver: Receiver) -> None:
@@ -245,7 +255,7 @@ def test_api_killed_after_accepting_and_the_job_runs_although_nobody_asks_again(
     deployment.succeeded(job_id)
 
 
-@pytest.mark.parametrize("point", _SERVICE_POINTS)
+@pytest.mark.parametrize("point", _WORKER_POINTS)
 def test_worker_killed_at_any_step_and_the_job_ends_with_one_result(
     deployment: Deployment, tmp_path: Path, point: str
 ) -> None:
@@ -253,7 +263,19 @@ def test_worker_killed_at_any_step_and_the_job_ends_with_one_result(
     job = deployment.succeeded(deployment.submit("cat"))
     deployment.fleet.wait_for(lambda: bool(deployment.fleet.exit_statuses), "the worker to die")
     assert list(deployment.fleet.exit_statuses.values()) == [[-signal.SIGKILL]]
+    assert job["attempt"] == (1 if point == "worker.ended" else 2)
+
+
+@pytest.mark.parametrize("point", _JOB_PROCESS_POINTS)
+def test_job_process_killed_at_any_step_and_the_job_ends_with_one_result(
+    deployment: Deployment, tmp_path: Path, point: str
+) -> None:
+    deployment.arm(deployment.fleet.workers, point, armed := tmp_path / "armed")
+    job = deployment.succeeded(deployment.submit("cat"))
+    deployment.fleet.wait_for(lambda: not armed.exists(), "the process to die")
     assert job["attempt"] == (1 if point == "worker.finished" else 2)
+    deployment.succeeded(deployment.submit("dog"))  # another process is in its place
+    assert deployment.fleet.exit_statuses == {}
 
 
 def test_worker_sigkill_mid_job_and_another_worker_has_it(deployment: Deployment) -> None:
@@ -280,10 +302,13 @@ def test_frozen_worker_wakes_after_its_lease_and_its_commit_is_refused(deploymen
     frozen, other = deployment.leave_one_worker()
     job_id = deployment.submit(SLOW)
     deployment.wait_for(job_id, "processing")
-    frozen.freeze()
+    processes = _tree(frozen)
+    for process in processes:
+        process.suspend()
     other.hold_down(0)
     job = deployment.succeeded(job_id)
-    frozen.resume()
+    for process in processes:
+        process.resume()
     # Either its result is refused, or a heartbeat has returned before that its lease is stale.
     stopped = re.compile(f"(refused|dropped).*{job_id}|{job_id}: dropped")
     log = deployment.fleet.log(frozen)
@@ -365,19 +390,17 @@ def test_planned_stop_releases_jobs_without_counting_an_attempt(deployment: Depl
     assert deployment.succeeded(slow)["attempt"] == 1
 
 
-def test_worker_killed_at_any_step_of_the_real_pipeline_and_the_job_ends_with_one_result(tmp_path: Path) -> None:
+def test_job_process_killed_at_any_step_of_the_real_pipeline_and_the_job_ends_with_one_result(tmp_path: Path) -> None:
     armed = tmp_path / "armed"
     armed.touch()
-    with Fleet(tmp_path / "fleet", DEMO_WORKER, MASKQ_FAILPOINT=f"{_PIPELINE_POINTS[0]}:{armed}") as fleet:
-        (worker,) = fleet.workers
+    first, *others = _PIPELINE_POINTS
+    with Fleet(tmp_path / "fleet", DEMO_WORKER, MASKQ_FAILPOINT=f"{first}:{armed}") as fleet:
         deployment = Deployment(fleet)
-        # Each worker process is killed one step later than the one before; the last one finishes the job.
-        job_id = deployment.submit("red circle")
-        for point in (*_PIPELINE_POINTS[1:], "none"):
-            worker.env = {**worker.env, "MASKQ_FAILPOINT": f"{point}:{armed}"}
-            deployment.wait_for_another_death(worker)
-            armed.touch()
-        job = deployment.ended(job_id)
-        assert (job["status"], job["attempt"]) == ("succeeded", 4)
-        assert worker.exit_statuses == [-signal.SIGKILL] * 3
+        for point in (first, *others):
+            if point != first:
+                deployment.arm(fleet.workers, point, armed)
+            job = deployment.ended(deployment.submit("red circle"))
+            assert (job["status"], job["attempt"]) == ("succeeded", 2)
+            assert not armed.exists()
+            assert fleet.exit_statuses == {}
         deployment.close()

@@ -19,10 +19,10 @@ from shared.errors import ConfigurationError
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
 from shared.store.submissions import SubmissionStore
-from testing.factories import job_request, new_job, segmentation_result, stored_job, success
+from testing.factories import job_request, new_job, stored_job, success
 from testing.servers import front_end
+from worker.job_end import EndKind, JobEnd, StageTimes
 from worker.metrics import WorkerMetrics
-from worker.pipeline_result import PipelineResult
 
 
 @pytest.fixture
@@ -179,9 +179,8 @@ def _job() -> Job:
 
 
 def test_a_worker_shows_where_the_time_went(worker_metrics: WorkerMetrics, port: int) -> None:
-    done = PipelineResult(segmentation_result(), model_s=0.25, batch_size=4, preprocess_s=0.125, render_s=0.0625)
-    worker_metrics.job_segmented(_job(), done, duration_s=0.5)
-    worker_metrics.job_ended("succeeded")
+    times = StageTimes(preprocess_s=0.125, model_s=0.25, render_s=0.0625, pipeline_s=0.5, batch_size=4, objects=1)
+    worker_metrics.job_ended(_job(), JobEnd(EndKind.SUCCEEDED, times))
     worker_metrics.serve()
     shown = _read(httpx2.get(f"http://127.0.0.1:{port}/metrics").text)
     for stage, seconds in {"queue": 0.5, "preprocess": 0.125, "model": 0.25, "render": 0.0625, "total": 1.0}.items():

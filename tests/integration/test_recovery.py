@@ -14,7 +14,7 @@ import pytest
 from local.supervisor import SupervisedProcess
 from testing.fleet import Fleet
 from testing.pictures import small_png
-from testing.scripted_worker import SLOW
+from testing.scripted_pipeline import SLOW
 
 pytestmark = pytest.mark.slow
 

@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 from redis import Redis
 
-from shared.domain.job import Job, JobRequest, JobStatus
+from shared.domain.job import JobRequest, JobStatus
 from shared.domain.webhook import Webhook
 from shared.errors import ImageUnreadable
 from shared.process.identity import unique_process_name
 from shared.settings import Settings
 from shared.store import key_names
-from shared.store.job_state import JobState
 from shared.store.leases import LeaseStore
-from shared.store.submissions import SubmissionStore
-from testing.factories import new_job, segmentation_result
+from testing.factories import segmentation_result
 from testing.scripted_worker import IdleEngine
+from tests.integration.front_end import FrontEnd
 from worker.claims import Claims
+from worker.jobs import in_threads
 from worker.pipeline_result import PipelineResult
 from worker.process_locks import ProcessLocks
 from worker.service import WorkerService
-
-_T = TypeVar("_T")
 
 
 class ScriptedPipeline:
@@ -91,7 +87,9 @@ def service(
     settings: Settings, pipeline: ScriptedPipeline, wake_ups: list[None], webhooks: list[str]
 ) -> Iterator[WorkerService]:
     engine = IdleEngine()
-    service = WorkerService.connect(settings, "demo", pipeline, engine, lambda: wake_ups.append(None), webhooks.append)
+    service = WorkerService.connect(
+        settings, "demo", in_threads(pipeline, 24), engine, lambda: wake_ups.append(None), webhooks.append
+    )
     service.start()
     yield service
     service.stop()
@@ -102,40 +100,6 @@ def _until(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-class FrontEnd:
-    """Submits and reads jobs from synchronous code."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def submit(self, image: bytes = b"x", timeout_s: float | None = None, webhook: Webhook | None = None) -> str:
-        new = new_job(image=image, timeout_s=timeout_s, webhook=webhook)
-        return self._call(lambda store: store.submit(new)).job.id
-
-    def submitted(self) -> JobState:
-        """The state of a job, as whoever submits it gets it."""
-        return self._call(lambda store: store.submit(new_job(image=b"x")))
-
-    def state(self, job_id: str) -> JobState:
-        return self._call(lambda store: store.read(job_id))
-
-    def job(self, job_id: str) -> Job:
-        return self.state(job_id).job
-
-    def cancel(self, job_id: str) -> None:
-        self._call(lambda store: store.cancel(job_id))
-
-    def _call(self, ask: Callable[[SubmissionStore], Awaitable[_T]]) -> _T:
-        async def call() -> _T:
-            store = SubmissionStore.connect(self._settings)
-            try:
-                return await ask(store)
-            finally:
-                await store.close()
-
-        return asyncio.run(call())
 
 
 @pytest.fixture
@@ -204,7 +168,7 @@ def test_a_worker_that_is_told_to_stop_claims_no_more_jobs(
     settings: Settings, front: FrontEnd, pipeline: ScriptedPipeline
 ) -> None:
     one = settings.replace(worker_threads=1, max_batch=1)
-    service = WorkerService.connect(one, "demo", pipeline, IdleEngine(), lambda: None, lambda _: None)
+    service = WorkerService.connect(one, "demo", in_threads(pipeline, 1), IdleEngine(), lambda: None, lambda _: None)
     service.start()
     first, second = front.submit(), front.submit()
     pipeline.first = service.drain
@@ -266,7 +230,8 @@ def test_a_job_claimed_after_a_long_pause_of_heartbeats_is_kept(
     notify = (lambda: None), (lambda _: None)
     store = LeaseStore.connect(settings, "me")
     locks = ProcessLocks(tmp_path)
-    service = WorkerService(store, "demo", pipeline, IdleEngine(), *notify, liveness, settings.worker, locks)
+    jobs = in_threads(pipeline, 24)
+    service = WorkerService(store, "demo", jobs, IdleEngine(), *notify, liveness, settings.worker, locks)
     service.start()
     time.sleep(give_up_s * 1.5)
     pipeline.first = lambda: time.sleep(give_up_s * 0.5)
@@ -454,6 +419,7 @@ from shared.settings import Settings
 from worker.engine.engine import Engine
 from worker.engine.scheduler import Scheduler
 from worker.engine.model_input import ModelInput
+from worker.jobs import in_threads
 from worker.service import WorkerService
 
 class StuckRunner:
@@ -465,8 +431,8 @@ class StuckRunner:
 
 engine = Engine(StuckRunner(), Scheduler(1, 1), max_answer_tokens=1)
 settings = Settings.of(redis_url={settings.redis.redis_url!r}, stuck_s=0.3)
-WorkerService.connect(settings, "demo", None, engine, lambda: None, lambda _: None).start()
-engine.submit(ModelInput(numpy.zeros((3, 2, 2), "float32"), [1], b""))
+WorkerService.connect(settings, "demo", in_threads(None, 1), engine, lambda: None, lambda _: None).start()
+engine.submit(ModelInput(numpy.zeros((2, 2, 3), "uint8"), [1], b""))
 time.sleep(20)
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, timeout=20, check=False)

@@ -9,6 +9,7 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from worker.engine.grammar import SpecialTokenIds
 from worker.engine.model_input import ModelInput
+from worker.engine.pixel_values import to_pixel_values
 
 
 class Grammar(LogitsProcessor):
@@ -56,7 +57,7 @@ def answer_of_transformers(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         token_type_ids=torch.zeros_like(ids),
-        pixel_values=torch.from_numpy(job.pixel_values)[None],
+        pixel_values=to_pixel_values(torch.from_numpy(job.pixels)[None]),
         do_sample=False,
         max_new_tokens=max_tokens,
         logits_processor=processors,

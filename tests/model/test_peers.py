@@ -18,7 +18,7 @@ from worker.loading.checkpoint import Checkpoint
 @pytest.mark.slow
 def test_a_batch_of_generate_has_the_masks_of_a_worker(demo: Checkpoint, demo_settings: Settings) -> None:
     examples = [(each.prompt, each.read_image()) for each in scene_examples(4, 7_000)]
-    pipeline, _ = start_pipeline(demo, demo_settings.engine, demo_settings.images)
+    pipeline = start_pipeline(demo, demo_settings.engine, demo_settings.images)
     try:
         results = [
             pipeline.run(job_request(prompt=normalize_prompt(prompt)), image, lambda: False).result

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from shared.errors import PromptTooLong
 from shared.images.decode import decode
 from testing.pictures import encoded, gradient
+from worker.engine.pixel_values import to_pixel_values
 from worker.loading.checkpoint import Checkpoint
 from worker.stages.preprocess import Preprocessor
 
@@ -39,8 +41,9 @@ def test_inputs_equal_those_of_the_checkpoint_s_own_processor(demo: Checkpoint, 
     picture = decode(_FILES[name], 25_000_000).image
     prepared = Preprocessor(demo.processor, max_prompt_tokens=512).prepare(picture, prompt)
     expected = demo.processor(images=picture, text=f"<image>{prompt}", return_tensors="np")
-    assert prepared.pixel_values.dtype == np.float32
-    assert np.abs(prepared.pixel_values - expected["pixel_values"][0]).max() <= 1e-5
+    values = to_pixel_values(torch.from_numpy(np.stack([prepared.pixels]))).numpy()
+    assert values.dtype == np.float32
+    assert np.abs(values - expected["pixel_values"]).max() <= 1e-5
     assert prepared.token_ids == expected["input_ids"][0].tolist()
 
 
@@ -56,3 +59,10 @@ def test_the_digest_depends_on_the_image_only(demo: Checkpoint) -> None:
     first = preprocessor.prepare(gradient(100, 80), "segment cat")
     assert preprocessor.prepare(gradient(100, 80), "segment dog").image_digest == first.image_digest
     assert preprocessor.prepare(gradient(80, 100), "segment cat").image_digest != first.image_digest
+
+
+def test_values_are_to_the_bit_those_of_float32_arithmetic() -> None:
+    pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+    values = to_pixel_values(torch.from_numpy(pixels)).numpy()
+    expected = pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+    assert np.array_equal(values, expected.transpose(0, 3, 1, 2))

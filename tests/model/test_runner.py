@@ -22,6 +22,7 @@ from shared.domain.paligemma import CODEBOOK_SIZE, LOCATIONS, location_token, ma
 from tests.model.reference import answer_of_transformers
 from worker.engine.grammar import SpecialTokenIds
 from worker.engine.model_input import ModelInput
+from worker.engine.pixel_values import to_pixel_values
 from worker.engine.runner import Runner, RunnerLimits
 from worker.engine.sequence import Answer, Sequence
 from worker.loading.checkpoint import Checkpoint
@@ -109,7 +110,7 @@ def _random_subject(*, layers: int, heads: int, kv_heads: int, softcaps: tuple[f
     prefix = [_IMAGE_TOKEN] * 16
     inputs = [
         ModelInput(
-            random.standard_normal((3, 16, 16), np.float32),
+            random.integers(0, 256, (16, 16, 3), np.uint8),
             prefix + random.integers(2, _WORDS - 2, 2 + index % 7).tolist(),
             bytes([index]),
         )
@@ -268,7 +269,7 @@ def test_probabilities_are_those_of_the_chosen_tokens(demo_subject: Subject) -> 
                 input_ids=ids,
                 token_type_ids=kinds,
                 attention_mask=torch.ones_like(ids),
-                pixel_values=torch.from_numpy(job.pixel_values)[None],
+                pixel_values=to_pixel_values(torch.from_numpy(np.stack([job.pixels]))),
             )
         logprobs = output.logits[0, len(job.token_ids) - 1 : -1].log_softmax(-1)
         expected = [float(row[token]) for row, token in zip(logprobs, answer.token_ids, strict=True)]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from shared.settings import Settings
@@ -83,6 +84,8 @@ def test_the_metrics_say_what_the_worker_runs_on(service: WorkerService) -> None
     assert service._metrics.registry.get_sample_value("maskq_worker_info", labels) == 1
 
 
-def test_a_picture_has_been_decoded_before_the_first_job(service: WorkerService) -> None:
-    pipeline: Any = service._pipeline
-    assert len(pipeline._decoders._idle) == 1
+@pytest.mark.usefixtures("service")
+def test_each_job_process_has_decoded_a_picture_before_the_first_job() -> None:
+    below = [" ".join(each.cmdline()) for each in psutil.Process().children(recursive=True)]
+    processes, decoders = ([each for each in below if name in each] for name in ("job_processes", "sandbox_child"))
+    assert len(decoders) == len(processes) > 0

@@ -16,7 +16,7 @@ from PIL import Image
 
 from shared.settings import Settings
 from testing.fleet import Fleet
-from testing.scripted_worker import scripted_answer
+from testing.scripted_pipeline import scripted_answer
 from tests.jobs import PNG
 from tests.keys import make_key
 

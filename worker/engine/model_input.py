@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class ModelInput:
-    """One image and one prompt, as the model takes them. `worker.stages.preprocess` builds it."""
+    """One image and one prompt, as the engine takes them. `worker.stages.preprocess` builds it."""
 
-    pixel_values: npt.NDArray[np.float32]
-    """float32[3, S, S] in [-1, 1], RGB."""
+    pixels: npt.NDArray[np.uint8]
+    """uint8[S, S, 3], RGB. It must not change before the job has its answer."""
     token_ids: list[int]
     """Image placeholders, `<bos>`, the prompt, a newline."""
     image_digest: bytes
-    """Equal for equal `pixel_values` only."""
+    """Equal for equal `pixels` only."""

@@ -22,6 +22,7 @@ from worker.engine.gemma import GemmaLayers
 from worker.engine.grammar import SpecialTokenIds
 from worker.engine.head import OutputHead
 from worker.engine.host_copy import copied_to_host
+from worker.engine.pixel_values import to_pixel_values
 from worker.engine.sequence import ChosenToken, Sequence
 
 _VISIBLE_STEP = 256
@@ -152,8 +153,8 @@ class Runner:
         known = {each.input.image_digest: self._features.get(each.input.image_digest) for each in sequences}
         new = {each.input.image_digest: each.input for each in sequences if known[each.input.image_digest] is None}
         if new:
-            pixels = torch.from_numpy(np.stack([each.pixel_values for each in new.values()]))
-            output = self._model.vision_tower(pixels.to(self._device, self._dtype))
+            pixels = torch.from_numpy(np.stack([each.pixels for each in new.values()])).to(self._device)
+            output = self._model.vision_tower(to_pixel_values(pixels).to(self._dtype))
             projected = self._model.multi_modal_projector(output.last_hidden_state)
             for digest, features in zip(new, projected, strict=True):
                 known[digest] = features

@@ -25,7 +25,7 @@ def warm_up(runner: Runner, *, side: int, image_tokens: int, prefill_tokens: int
     Raises:
         StepOutOfMemory, DeviceLost: a step failed.
     """
-    pixels = np.zeros((3, side, side), np.float32)
+    pixels = np.zeros((side, side, 3), np.uint8)
     sample = ModelInput(pixels, [0] * (image_tokens + _PROMPT_TOKENS), b"")
     for count in runner.prefill_sizes(prefill_tokens // len(sample.token_ids)):
         runner.prefill([_starting(sample, slot) for slot in range(count)]).read()

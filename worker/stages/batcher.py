@@ -31,11 +31,15 @@ class Batcher(Generic[Item, Done]):
 
     def do(self, items: Sequence[Item]) -> list[Done]:
         """Wait for the results of some items, in their order. Raises what `work` raises."""
+        return [future.result() for future in self.submit(items)]
+
+    def submit(self, items: Sequence[Item]) -> list[Future[Done]]:
+        """Queue some items. Returns a future for each, whose callbacks run on the thread that works."""
         futures: list[Future[Done]] = [Future() for _ in items]
         with self._changed:
             self._waiting.extend(zip(items, futures, strict=True))
             self._changed.notify()
-        return [future.result() for future in futures]
+        return futures
 
     def _loop(self) -> None:
         while True:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from shared.domain.paligemma import to_location, write_tokens
-from worker.stages.mask_vqvae import MASK_SIDE, MaskCodec
+from shared.domain.paligemma import MASK_SIDE, to_location, write_tokens
+from worker.stages.mask_vqvae import MaskCodec
 
 
 @dataclass(frozen=True)

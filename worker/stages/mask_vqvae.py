@@ -19,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from flax import linen as nn
 
-from shared.domain.paligemma import CODEBOOK_SIZE, MASK_TOKENS
+from shared.domain.paligemma import CODEBOOK_SIZE, MASK_SIDE, MASK_TOKENS
 from shared.errors import CheckpointError
 
-MASK_SIDE = 64
 CODE_WIDTH = 512
 _GRID = 4
 MAX_BUCKET = 64

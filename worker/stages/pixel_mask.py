@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from shared.domain.paligemma import MASK_SIDE
 from shared.domain.tiles import BoxXyxy
 from worker.stages.lazy import lazy
-from worker.stages.mask_vqvae import MASK_SIDE
 from worker.stages.run_lengths import soft_mask_runs
 from worker.stages.run_sets import area
 

@@ -8,6 +8,7 @@ always resizes with Pillow.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from PIL import Image
 
 from shared.errors import PromptTooLong
 from worker.engine.model_input import ModelInput
+
+_KEPT_PROMPTS = 1024
+_DIGEST_BYTES = 16
 
 
 class Preprocessor:
@@ -28,22 +32,39 @@ class Preprocessor:
         self._image_tokens = int(processor.image_seq_length)
         self._max_tokens = processor.image_seq_length + max_prompt_tokens
         self._tokenizer = processor.tokenizer.backend_tokenizer
+        self._kept = lru_cache(_KEPT_PROMPTS)(self._tokenize)
 
     def prepare(self, image: Image.Image, prompt: str) -> ModelInput:
-        """`image` is upright RGB of any size. It is resized to a square without keeping its proportions, as in the
-        model's training.
+        """`image` is upright RGB of any size.
 
         Raises:
             PromptTooLong: the prompt has more than `max_prompt_tokens` tokens.
         """
-        ids = self._tokenizer.encode(f"{self._prefix}{prompt}\n", add_special_tokens=False).ids
-        token_ids = ids[:1] * (self._image_tokens - 1) + ids  # 256 of them in a text take 0.2 ms
+        pixels = to_pixels(image, self.side)
+        return ModelInput(pixels, self.token_ids(prompt), digest(pixels))
+
+    def token_ids(self, prompt: str) -> list[int]:
+        """The placeholders of an image and the prompt, as tokens. The list is shared: do not change it.
+
+        Raises:
+            PromptTooLong: as `prepare`.
+        """
+        token_ids = self._kept(prompt)
         if len(token_ids) > self._max_tokens:
             raise PromptTooLong("ask for fewer things, or in words the model knows")
-        pixels = self._pixel_values(image)
-        return ModelInput(pixels, token_ids, hashlib.sha256(pixels.data).digest())
+        return token_ids
 
-    def _pixel_values(self, image: Image.Image) -> npt.NDArray[np.float32]:
-        square = image.resize((self.side, self.side), Image.Resampling.BICUBIC)  # free if it has this size already
-        scaled = np.asarray(square, np.float32) / np.float32(127.5) - np.float32(1)  # (x / 255 - 0.5) / 0.5
-        return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+    def _tokenize(self, prompt: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(f"{self._prefix}{prompt}\n", add_special_tokens=False).ids
+        return ids[:1] * (self._image_tokens - 1) + ids  # 256 of them in a text take 0.2 ms
+
+
+def to_pixels(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+    """Upright RGB of any size -> uint8[side, side, 3]. Proportions are not kept, as in the model's training."""
+    square = image.resize((side, side), Image.Resampling.BICUBIC)  # free if it has this size already
+    return np.asarray(square)
+
+
+def digest(pixels: npt.NDArray[np.uint8]) -> bytes:
+    """Equal for equal pixels only."""
+    return hashlib.blake2b(pixels.data, digest_size=_DIGEST_BYTES).digest()

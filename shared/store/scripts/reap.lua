@@ -1,5 +1,5 @@
 -- processing -> queued | failed: jobs whose lease has ended because their worker died, froze or lost its connection; or
--- the jobs of a worker whose process is known to have ended.
+-- the jobs of a worker whose process is known to have ended, or of a part of it.
 -- queued | processing -> canceled: jobs whose deadline has passed.
 ---@param model string
 ---@param worker? string  id of a worker that has ended: only its jobs, whatever their leases
@@ -10,6 +10,7 @@
 ---@param retention_s number  seconds from a job's end until it expires
 ---@param image_retention_s number  seconds from a job's end until its image expires
 ---@param tombstone_s number  seconds from a job's expiry until that of its tombstone
+---@param claims string[]  id and fence token of each job, in turns, of claims that are known to have ended: only these jobs
 -- Returns the number of jobs that were `released`, `failed` and `canceled`, and `ended`: the ids of the latter two.
 
 local model = args.model
@@ -17,7 +18,20 @@ local now = whole(now_ms())
 local released, failed = 0, 0
 local ended = {}
 
+local function claimed_jobs()
+    local claimed = {}
+    for index = 1, #args.claims, 2 do
+        if is_claimed_with(args.claims[index], args.claims[index + 1]) then
+            claimed[#claimed + 1] = args.claims[index]
+        end
+    end
+    return claimed
+end
+
 local function lost_jobs()
+    if #args.claims > 0 then
+        return claimed_jobs()
+    end
     if args.worker then
         return held_by(model, args.worker)
     end

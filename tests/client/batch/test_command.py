@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from testing.pictures import encoded, gradient
-from testing.scripted_worker import SLOW, scripted_answer
+from testing.scripted_pipeline import SLOW, scripted_answer
 from tests.client.batch.processes import Command, ended, wait_until_ended
 
 Run = Callable[..., tuple[int, str, str]]

@@ -10,7 +10,7 @@ from maskq import Client
 from maskq.cli.app import run
 from maskq.cli.exit_status import ExitStatus
 
-from testing.scripted_worker import ENDLESS
+from testing.scripted_pipeline import ENDLESS
 
 
 def test_jobs_are_listed_newest_first(

@@ -13,7 +13,7 @@ from maskq.cli.app import run
 from maskq.cli.exit_status import ExitStatus
 from PIL import Image
 
-from testing.scripted_worker import scripted_answer
+from testing.scripted_pipeline import scripted_answer
 from tests.client.cli.processes import maskq
 
 

@@ -26,6 +26,7 @@ from shared.registry import served_model
 from shared.settings import Settings
 from testing.scripted_worker import IdleEngine
 from worker.app import run_worker
+from worker.jobs import in_threads
 from worker.pipeline_result import PipelineResult
 from worker.service import WorkerService
 from worker.stages.pixel_mask import RunMask
@@ -95,7 +96,8 @@ def start(
 ) -> WorkerService:
     """Start a worker's service with this pipeline. Arguments as in `WorkerService`."""
     name = served_model(settings.model).name
-    service = WorkerService.connect(settings, name, PhrasePipeline(), IdleEngine(), notify_worker, notify_webhooks)
+    jobs = in_threads(PhrasePipeline(), settings.worker.worker_threads)
+    service = WorkerService.connect(settings, name, jobs, IdleEngine(), notify_worker, notify_webhooks)
     service.start()
     return service
 

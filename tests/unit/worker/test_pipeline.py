@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from shared.domain.job import Duplicates, MaskFormat
 from shared.domain.paligemma import SPATIAL_TOKEN
@@ -26,6 +27,7 @@ from worker.engine.engine import Engine
 from worker.engine.model_input import ModelInput
 from worker.engine.scheduler import Scheduler
 from worker.engine.sequence import Answer
+from worker.engine_model import EngineModel
 from worker.pipeline import Pipeline
 from worker.stages.calibration import Calibration
 
@@ -35,29 +37,27 @@ _FAR = 9
 
 
 class _Preprocessor:
-    """Numbers the views of a picture: 1, 2, ..."""
+    """Makes an input without tokens of each view."""
 
     side = 8
 
-    def __init__(self) -> None:
-        self.seen: list[Image.Image] = []
-
-    def prepare(self, image: Image.Image, prompt: str) -> ModelInput:
-        self.seen.append(image)
-        return job(len(self.seen))
+    def token_ids(self, prompt: str) -> list[int]:
+        return []
 
 
 class _PreparedEngine:
     """Answers the views in their order. An answer's token ids index the tokens of its text."""
 
     def __init__(self, texts: Sequence[str], *, truncated: Sequence[int] = ()) -> None:
+        self.seen: list[ModelInput] = []
         self._answers = iter(enumerate(texts))
         self._truncated = truncated
 
     def submit(self, job: ModelInput, is_canceled: Callable[[], bool]) -> Future[Answer]:
+        self.seen.append(job)
         number, text = next(self._answers)
         future: Future[Answer] = Future()
-        tokens = [ord(character) for character in text]
+        tokens = _Tokenizer().ids(text)
         logprobs = [-0.1 * (1 + number)] * len(tokens)
         future.set_result(Answer(tokens, logprobs, truncated=number in self._truncated, batch_size=4))
         return future
@@ -67,18 +67,20 @@ class _PreparedEngine:
 
 
 class _Tokenizer:
-    """One id for each character. Location and mask tokens are named at their first one, so that each has one
-    probability."""
+    """One id for each location and mask token, and one for each other character."""
+
+    _names: ClassVar[list[str]] = []
+
+    def ids(self, text: str) -> list[int]:
+        names = [match[0] for match in re.finditer(rf"{SPATIAL_TOKEN.pattern}|.", text, re.DOTALL)]
+        self._names.extend(name for name in dict.fromkeys(names) if name not in self._names)
+        return [self._names.index(name) for name in names]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool) -> str:
-        return "".join(map(chr, ids))
+        return "".join(self.convert_ids_to_tokens(ids))
 
     def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
-        text = self.decode(ids, skip_special_tokens=False)
-        names = list(text)
-        for match in SPATIAL_TOKEN.finditer(text):
-            names[match.start()] = match[0]
-        return names
+        return [self._names[each] for each in ids]
 
 
 class _Codec:
@@ -94,10 +96,10 @@ def decoders() -> Iterator[DecodingPool]:
 
 @pytest.fixture
 def pipeline_of(decoders: DecodingPool) -> Callable[..., Pipeline]:
-    def make(engine: Any, preprocessor: Any = None, calibration: Calibration | None = None) -> Pipeline:
-        given: Any = preprocessor or _Preprocessor()
-        codec: Any = _Codec()
-        return Pipeline(decoders, given, engine, _Tokenizer(), codec, calibration)
+    def make(engine: Any, calibration: Calibration | None = None) -> Pipeline:
+        preprocessor: Any = _Preprocessor()
+        model = EngineModel(preprocessor, engine, _Tokenizer(), _Codec())
+        return Pipeline(decoders, model, calibration)
 
     return make
 
@@ -111,17 +113,16 @@ def _never() -> bool:
 
 
 def test_a_wide_picture_is_seen_as_a_whole_and_in_tiles_of_the_same_size(pipeline_of: Callable[..., Pipeline]) -> None:
-    preprocessor = _Preprocessor()
-    pipeline = pipeline_of(_PreparedEngine([""] * 4), preprocessor)
-    result = pipeline.run(job_request(), _WIDE, _never).result
-    assert [each.size for each in preprocessor.seen] == [(8, 8)] * 4
+    engine = _PreparedEngine([""] * 4)
+    result = pipeline_of(engine).run(job_request(), _WIDE, _never).result
+    assert [each.pixels.shape for each in engine.seen] == [(8, 8, 3)] * 4
     assert (result.tiles, result.image.width, result.raw_text) == ("3x1", 400, "\n\n\n")
 
 
 def test_other_pictures_are_seen_once(pipeline_of: Callable[..., Pipeline]) -> None:
-    preprocessor = _Preprocessor()
-    result = pipeline_of(_PreparedEngine([""]), preprocessor).run(job_request(), encoded(gradient(160, 90)), _never)
-    assert (len(preprocessor.seen), result.result.tiles, result.result.raw_text) == (1, "1", "")
+    engine = _PreparedEngine([""])
+    result = pipeline_of(engine).run(job_request(), encoded(gradient(160, 90)), _never)
+    assert (len(engine.seen), result.result.tiles, result.result.raw_text) == (1, "1", "")
 
 
 def test_the_answers_of_all_tiles_are_one_result(pipeline_of: Callable[..., Pipeline]) -> None:
@@ -155,7 +156,7 @@ def test_objects_below_the_threshold_are_left_out_and_said(pipeline_of: Callable
 def test_a_calibrated_score_stands_beside_that_of_the_model(pipeline_of: Callable[..., Pipeline]) -> None:
     engine = _PreparedEngine([_cat(0, 0, 500, 500)])
     calibration = Calibration(about="a test", intercept=0.0, slope=0.0)
-    result = pipeline_of(engine, None, calibration).run(job_request(tiles="1"), _WIDE, _never).result
+    result = pipeline_of(engine, calibration).run(job_request(tiles="1"), _WIDE, _never).result
     (found,) = result.objects
     assert (found.score, round(found.raw_score or 0, 3), result.calibrated) == (0.5, 0.905, True)
 
@@ -185,8 +186,10 @@ def test_all_tiles_share_a_batch(pipeline_of: Callable[..., Pipeline]) -> None:
     assert runner.running.wait(10)
     submitted = threading.Semaphore(0)
 
-    def submit(given: ModelInput, is_canceled: Callable[[], bool]) -> Future[Answer]:
-        future = engine.submit(given, is_canceled)
+    numbers = itertools.count(1)
+
+    def submit(_: ModelInput, is_canceled: Callable[[], bool]) -> Future[Answer]:
+        future = engine.submit(job(next(numbers)), is_canceled)
         submitted.release()
         return future
 
@@ -225,8 +228,9 @@ def test_few_jobs_with_tiles_are_in_the_engine_at_once_and_those_that_wait_can_b
 
 def test_a_cancel_ends_all_tiles(pipeline_of: Callable[..., Pipeline]) -> None:
     engine = _scripted(runner := ScriptedRunner())
+    numbered = SimpleNamespace(submit=lambda _, is_canceled: engine.submit(job(1), is_canceled))
     with pytest.raises(CancelledError):
-        pipeline_of(engine).run(job_request(tiles="3x1"), _WIDE, lambda: True)
+        pipeline_of(numbered).run(job_request(tiles="3x1"), _WIDE, lambda: True)
     engine.close()
     assert runner.decodes == []
 

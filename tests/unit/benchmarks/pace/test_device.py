@@ -16,7 +16,7 @@ _ANSWER = [(5, True, False), (6, False, False), (1, False, True)]
 
 
 def _sequence(slot: int) -> Sequence:
-    job = ModelInput(np.zeros((3, 1, 1), np.float32), [1], b"")
+    job = ModelInput(np.zeros((1, 1, 3), np.uint8), [1], b"")
     return Sequence(job, Future(), slot=slot)
 
 

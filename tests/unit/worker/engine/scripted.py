@@ -18,12 +18,12 @@ EOS = 0
 
 def job(name: int, length: int = 1) -> ModelInput:
     """A job that writes `name` `length` times, then ends."""
-    return ModelInput(np.zeros((3, 2, 2), np.float32), [name, length], bytes([name % 256]))
+    return ModelInput(np.zeros((2, 2, 3), np.uint8), [name, length], bytes([name % 256]))
 
 
 def sequence(name: int = 1, length: int = 1, tokens: int = 2) -> Sequence:
     """A sequence whose image and prompt have this many tokens."""
-    given = ModelInput(np.zeros((3, 2, 2), np.float32), [name, length, *range(tokens - 2)], b"")
+    given = ModelInput(np.zeros((2, 2, 3), np.uint8), [name, length, *range(tokens - 2)], b"")
     future: Future[Answer] = Future()
     return Sequence(given, future)
 
