@@ -49,8 +49,8 @@ class CheckpointSettings(SettingsGroup):
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="Type in which the model computes. `auto` is bfloat16 on a GPU, or float16 if that emulates it (T4, "
-        "V100); on a CPU that computes with bfloat16 (AVX512-BF16, AMX) it is bfloat16 if the model has 20 "
+        description="Type in which the model computes. `auto` is bfloat16 on a GPU, or float16 if that emulates it "
+        "(T4, V100); on a CPU that computes with bfloat16 (AVX512-BF16, AMX) it is bfloat16 if the model has 20 "
         "million parameters or more; else float32. Set it to compare results between devices.",
     )
     quantize: Literal["none", "int8", "int4"] = Field(

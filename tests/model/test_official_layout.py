@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -34,6 +35,7 @@ from tests.model.reference import answer_of_transformers
 from worker.build import start_engine
 from worker.engine.grammar import SpecialTokenIds
 from worker.engine.model_input import ModelInput
+from worker.engine.pixel_values import to_pixel_values
 from worker.loading.checkpoint import Checkpoint, load_checkpoint
 from worker.stages.preprocess import Preprocessor
 
@@ -78,8 +80,11 @@ def _stock_inputs(processor: Any) -> list[ModelInput]:
     """The inputs that transformers' own processor makes of drawn scenes, which have the size of the model's images."""
     inputs = []
     for seed, prompt in enumerate(_PROMPTS):
-        made = processor(images=Image.fromarray(draw_scene(seed).image), text=f"<image>{prompt}", return_tensors="np")
-        inputs.append(ModelInput(made["pixel_values"][0], made["input_ids"][0].tolist(), bytes([seed])))
+        pixels = draw_scene(seed).image
+        made = processor(images=Image.fromarray(pixels), text=f"<image>{prompt}", return_tensors="np")
+        ours = to_pixel_values(torch.from_numpy(pixels)[None]).numpy()
+        np.testing.assert_allclose(ours, made["pixel_values"], rtol=0, atol=1e-6)
+        inputs.append(ModelInput(pixels, made["input_ids"][0].tolist(), bytes([seed])))
     return inputs
 
 

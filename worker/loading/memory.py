@@ -20,10 +20,15 @@ def check_memory(needed: int, device: torch.device, dtype: torch.dtype) -> None:
     on_device = free_bytes(device)
     free = free_ram() if on_device is None else on_device
     if needed > free:
-        smaller = (
-            "set MASKQ_DTYPE=bfloat16, " if dtype.itemsize > torch.bfloat16.itemsize else "set MASKQ_QUANTIZE=int8, "
-        )
+        smaller = _smaller(device, dtype)
         raise CheckpointError(
             f"the weights take {needed / 1e9:.1f} GB in {_DTYPE_NAMES.get(dtype, dtype)} and {free / 1e9:.1f} GB are "
             f"free on {device}: serve a smaller checkpoint, {smaller}or use a larger device"
         )
+
+
+def _smaller(device: torch.device, dtype: torch.dtype) -> str:
+    """Settings with which the weights take less memory. A CPU has the whole model before it is quantized."""
+    if dtype.itemsize > torch.bfloat16.itemsize:
+        return "set MASKQ_DTYPE=bfloat16, "
+    return "" if device.type == "cpu" else "set MASKQ_QUANTIZE=int8, "
