@@ -14,7 +14,7 @@ from testing.servers import require_program
 from tests.integration.failover.server import Server
 
 _SLOW_LOAD = ("--key-load-delay", "100", "--aof-use-rdb-preamble", "no")
-_LOADED_COMMANDS = 30_000
+_LOADED_COMMANDS = 60_000
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def _make_loading_slow(server: Server) -> None:
 
 @contextmanager
 def _loading(server: Server) -> Iterator[None]:
-    server.restart(*_SLOW_LOAD)  # it answers between the commands that it loads, for some 5 s
+    server.restart(*_SLOW_LOAD)  # it answers between the commands that it loads, for some 9 s
     yield
     server.wait()
 
