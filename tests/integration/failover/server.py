@@ -17,7 +17,7 @@ from redis.retry import Retry
 from local.broker import free_port
 from testing.servers import require_program
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 60.0
 _RIGHTS = ("on", ">secret", "~*", "&*", "+@all")
 
 

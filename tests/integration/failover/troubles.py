@@ -14,7 +14,7 @@ from testing.servers import require_program
 from tests.integration.failover.server import Server
 
 _SLOW_LOAD = ("--key-load-delay", "100", "--aof-use-rdb-preamble", "no")
-_LOADED_COMMANDS = 30_000
+_LOADED_COMMANDS = 90_000
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def _make_loading_slow(server: Server) -> None:
 
 @contextmanager
 def _loading(server: Server) -> Iterator[None]:
-    server.restart(*_SLOW_LOAD)  # it answers between the commands that it loads, for some 5 s
+    server.restart(*_SLOW_LOAD)  # it answers between the commands that it loads, for some 9 s
     yield
     server.wait()
 
@@ -208,8 +208,8 @@ class Trouble:
     """What `/readyz` says. Empty: it is ready."""
     refusal: str = "store_unavailable"
     """Type of the error with which jobs are refused. Empty: they are not."""
-    is_silent: bool = False
-    """Whether the server answers nothing at all, so that each request takes until a timeout."""
+    is_slow: bool = False
+    """Whether the server answers late or not at all, so that each request takes seconds."""
 
     @property
     def has_primary(self) -> bool:
@@ -221,7 +221,7 @@ TROUBLES = {
     "READONLY": Trouble(_replica, reason="it is a replica, which takes no writes (READONLY)"),
     "MASTERDOWN": Trouble(_replica_without_data, reason="it is a replica without a primary (MASTERDOWN)"),
     "NOREPLICAS": Trouble(_too_few_replicas, reason="it has too few replicas to take writes (NOREPLICAS)"),
-    "LOADING": Trouble(_loading, _make_loading_slow, reason="it is loading its data"),
+    "LOADING": Trouble(_loading, _make_loading_slow, reason="it is loading its data", is_slow=True),
     "OOM": Trouble(_full_memory, refusal="store_full"),
     "MISCONF": Trouble(_unwritable_disk),
     "NOPERM": Trouble(_nothing_allowed, reason="its user lacks a right (NOPERM)"),
@@ -233,8 +233,8 @@ TROUBLES = {
     "unknown error": Trouble(_without_scripts, reason="it answers with an error"),
     "too many clients": Trouble(_too_many_clients, reason="it has too many clients"),
     "refused connection": Trouble(_away, reason="Connection refused"),
-    "frozen": Trouble(_frozen, reason="no answer in time", is_silent=True),
-    "CLIENT PAUSE": Trouble(_paused, reason="no answer in time", is_silent=True),
+    "frozen": Trouble(_frozen, reason="no answer in time", is_slow=True),
+    "CLIENT PAUSE": Trouble(_paused, reason="no answer in time", is_slow=True),
     "CLIENT KILL": Trouble(_disconnected, refusal=""),
     "UNBLOCKED": Trouble(_unblocked, refusal=""),
 }
