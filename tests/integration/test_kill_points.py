@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import psutil
 import pytest
 
 from benchmarks.chaos.audit import audit
 from local.supervisor import SupervisedProcess
 from shared.domain.result import SegmentationResult
 from testing.fleet import DEMO_WORKER, Fleet
+from testing.frozen import freeze_with_children
 from testing.pictures import small_png
 from testing.scripted_pipeline import POISON, SLOW, scripted_answer
 from testing.scripted_receiver import Receiver
@@ -116,13 +116,6 @@ class Deployment:
         other.kill(_NO_END)
         self.fleet.wait_for(lambda: other.process is None, "a worker to be down")
         return one, other
-
-
-def _tree(worker: SupervisedProcess) -> list[psutil.Process]:
-    """A worker and its job processes."""
-    assert worker.process is not None
-    this = psutil.Process(worker.process.pid)
-    return [this, *this.children()]
 
 
 @pytest.fixture(scope="module")
@@ -302,13 +295,10 @@ def test_frozen_worker_wakes_after_its_lease_and_its_commit_is_refused(deploymen
     frozen, other = deployment.leave_one_worker()
     job_id = deployment.submit(SLOW)
     deployment.wait_for(job_id, "processing")
-    processes = _tree(frozen)
-    for process in processes:
-        process.suspend()
+    resume = freeze_with_children(frozen)
     other.hold_down(0)
     job = deployment.succeeded(job_id)
-    for process in processes:
-        process.resume()
+    resume()
     # Either its result is refused, or a heartbeat has returned before that its lease is stale.
     stopped = re.compile(f"(refused|dropped).*{job_id}|{job_id}: dropped")
     log = deployment.fleet.log(frozen)

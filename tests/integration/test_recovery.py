@@ -13,6 +13,7 @@ import pytest
 
 from local.supervisor import SupervisedProcess
 from testing.fleet import Fleet
+from testing.frozen import freeze_with_children
 from testing.pictures import small_png
 from testing.scripted_pipeline import SLOW
 
@@ -85,10 +86,10 @@ def test_the_jobs_of_a_frozen_worker_stay_with_it_until_its_lease_ends(tmp_path:
     with _fleet(tmp_path, workers=2, SCRIPTED_MS="500") as fleet:
         first, _ = fleet.workers
         job_id = _running_on(fleet, first)
-        first.freeze()
+        resume = freeze_with_children(first)
         time.sleep(2.5)  # several times the period in which others look
         assert _job(fleet, job_id)["status"] == "processing"
-        first.resume()
+        resume()
         assert _wait_for(fleet, job_id, "succeeded")["attempt"] == 1
 
 

@@ -82,6 +82,11 @@ class Connection(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(self._flush)
         self._unsent.append(packed(message))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether messages can still reach it."""
+        return self._transport is not None
+
     def kill(self) -> None:
         """End the process at once. `lost` is called as if it had ended by itself."""
         self.process.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import socket
@@ -26,6 +27,8 @@ from worker.jobs import JobThreads
 from worker.pipeline import MAX_TILED_JOBS, Pipeline
 from worker.stages.first_picture import first_picture
 
+logger = logging.getLogger(__name__)
+
 _PR_SET_PDEATHSIG = 1
 _RECEIVED_BYTES = 1 << 18
 
@@ -39,7 +42,11 @@ def run_job_process(make_pipeline: MakePipeline) -> NoReturn:
     make_memory_private()
     _end_with_worker()
     link = socket.socket(fileno=int(sys.argv[1]))
-    JobProcess(link, int(sys.argv[2]), make_pipeline).run()
+    try:
+        JobProcess(link, int(sys.argv[2]), make_pipeline).run()
+    except Exception:
+        logger.critical("a job process failed", exc_info=True)
+        os._exit(os.EX_SOFTWARE)
     os._exit(0)  # jobs may still run, for a worker that is no more
 
 

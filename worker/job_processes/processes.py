@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from redis.exceptions import RedisError
 
+from shared.errors import StoreUnavailable
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
 from worker.claims import Claim
@@ -109,6 +110,8 @@ class JobProcesses:
 
     async def _start_process(self) -> None:
         process = await Connection.start(self._command, self._set_up, self._receive, self._lose)
+        if not process.is_open:  # it has ended by now, and another one will start
+            return
         self._processes.append(process)
         self._loop.call_later(_START_S, self._require_ready, process)
         while self._waiting:
@@ -207,7 +210,7 @@ class JobProcesses:
                     else:
                         self._store.release(job.claim.lease)
                     break
-                except RedisError as error:
+                except (RedisError, StoreUnavailable) as error:
                     logger.warning("the jobs of a process that has ended wait: %s", type(error).__name__)
                     time.sleep(_RETRY_S)
             job.ended(job.claim, JobEnd(EndKind.CRASHED))
