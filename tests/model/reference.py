@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
@@ -57,7 +58,7 @@ def answer_of_transformers(
         input_ids=ids,
         attention_mask=torch.ones_like(ids),
         token_type_ids=torch.zeros_like(ids),
-        pixel_values=to_pixel_values(torch.from_numpy(job.pixels)[None]),
+        pixel_values=to_pixel_values(torch.from_numpy(np.stack([job.pixels]))),
         do_sample=False,
         max_new_tokens=max_tokens,
         logits_processor=processors,
