@@ -277,7 +277,8 @@ def test_a_body_without_a_length_is_bounded_while_it_streams(client: httpx2.Clie
 
 
 @pytest.mark.parametrize(
-    "path", ["/jobs/xyz", "/jobs/%00", "/jobs/0197a2b45c6d7e8f9a0b1c2d3e4f5a6b", f"/jobs/{new_job_id()}"]
+    "path",
+    ["/jobs/xyz", "/jobs/%00", "/jobs/0197a2b45c6d7e8f9a0b1c2d3e4f5a6b", "/jobs/01a227a2-79b5-7313-87b2-97802485df1f"],
 )
 def test_an_unknown_job_id_is_not_found(client: httpx2.Client, path: str) -> None:
     assert_problem(client.get(path), 404, "job_not_found")
