@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -104,6 +105,7 @@ class JobProcess:
         self._model = RemoteModel(self._send, memory, message.slots, message.side)
         runner = JobRunner(LeaseStore.connect(settings, message.worker_id), self._make_pipeline(message, self._model))
         self._jobs = JobThreads(runner, settings.worker.worker_threads)
+        gc.freeze()  # no later collection of garbage has to look at what is loaded now
         self._send(Ready())
 
     def _start(self, message: Run) -> None:

@@ -61,7 +61,7 @@ class Preprocessor:
 
 def to_pixels(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
     """Upright RGB of any size -> uint8[side, side, 3]. Proportions are not kept, as in the model's training."""
-    square = image.resize((side, side), Image.Resampling.BICUBIC)  # free if it has this size already
+    square = image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(square)
 
 
