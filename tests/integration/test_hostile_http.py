@@ -57,7 +57,10 @@ def test_a_silent_connection_is_closed(hasty: str) -> None:
 def test_the_second_request_of_a_connection_has_a_deadline_too(hasty: str) -> None:
     with connection(hasty) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+        answer = client.recv(4096)
+        while not answer.endswith(b"}"):  # head and body may come one after the other
+            answer += client.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 200 ")
         client.sendall(b"GET /livez HTT")
         assert_refused(rest(client), 408, "request_timed_out")
 
