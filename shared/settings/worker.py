@@ -124,7 +124,7 @@ class WorkerSettings(SettingsGroup):
         2,
         ge=1,
         le=64,
-        description="Processes of a worker that run all of a job but the model: 50 MB each. Two keep up with an H200. "
+        description="Processes of a worker that run all of a job but the model: 50 to 70 MB each. "
         "Raise it if the model waits for images or masks while CPU cores are idle; lower it if memory is short.",
     )
     stuck_s: PositiveSeconds = Field(
