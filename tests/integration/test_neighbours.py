@@ -382,7 +382,7 @@ def test_a_job_is_accepted_although_the_store_fails_while_its_client_waits(
         raise error
 
     monkeypatch.setattr(SubmissionStore, "read", fail)
-    answer = submit(greedy, headers={"Prefer": "wait=30"})
+    answer = submit(greedy, headers={"Prefer": "wait=1"})
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
     assert answer.headers["location"] == f"/jobs/{answer.json()['id']}"
     assert "preference-applied" not in answer.headers
