@@ -57,9 +57,7 @@ async def _secrets(settings: Settings, options: argparse.Namespace) -> list[str]
     store = WebhookSecretStore.connect(settings)
     methods = {"show": store.show, "rotate": store.rotate, "replace": store.replace}
     try:
-        secrets = await methods[options.command](options.owner)
-        await store.confirm()
-        return secrets
+        return await methods[options.command](options.owner)
     finally:
         await store.close()
 

@@ -15,8 +15,10 @@ from local.doctor.finding import Finding, gigabytes, ok, problem, warning
 from shared.errors import ConfigurationError
 from shared.settings import RedisSettings
 from shared.settings.redis_url import RedisAddress
+from shared.store.confirmation import wait_command
 from shared.store.connection import address_of, sync_redis
 from shared.store.durability import ServerCheck, durability_faults
+from shared.store.promise import Promise
 from shared.store.rights import Process, named_rights
 from shared.store.server_faults import reason_of
 
@@ -52,6 +54,8 @@ def examine_redis(settings: RedisSettings) -> Iterator[Finding]:
         yield from _rights(settings)
         yield from _configuration(_config(redis), settings)
         yield from _state(info)
+        if info["role"] == "master":
+            yield from _promise(redis, settings)
         yield _clock(redis)
 
 
@@ -142,11 +146,27 @@ def _state(info: Mapping[str, Any]) -> Iterator[Finding]:
         yield problem(_AREA, "it is a replica, which takes no writes", "Name its primary in REDIS_URL")
         return
     replicas, wanted = info["connected_slaves"], info.get("min_slaves_good_slaves", info["connected_slaves"])
-    text = f"{replicas} replica{'' if replicas == 1 else 's'}"
     if wanted < replicas:
-        yield warning(_AREA, f"{text}, of which {wanted} keep up", "See INFO replication")
-    else:
-        yield ok(_AREA, text if replicas else "no replica: jobs survive with the disk of this server only")
+        yield warning(_AREA, f"of {replicas} connected replicas {wanted} keep up", "See INFO replication")
+    if not replicas:
+        yield ok(_AREA, "no replica: jobs survive with the disk of this server only")
+
+
+def _promise(redis: Redis, settings: RedisSettings) -> Iterator[Finding]:
+    """What a client can rely on once its job is accepted, and what is missing for more."""
+    confirmed = settings.confirm_replicas
+    try:
+        wait = wait_command(redis) if confirmed else ""
+    except RedisError as error:
+        yield problem(_AREA, f"its user may not wait for replicas: {reason_of(error)}", "See deploy/redis/users")
+        return
+    if confirmed and not wait:
+        yield problem(_AREA, "it has no command WAIT", "Set MASKQ_CONFIRM_REPLICAS=0, or change the server")
+        return
+    promise = Promise.read(redis, confirmed, wait)
+    yield ok(_AREA, f"{promise}; min-replicas-to-write is {promise.min_replicas}")
+    for gap in promise.gaps():
+        yield warning(_AREA, gap, "See docs/durability.md, Replicas")
 
 
 def _memory(used: int, limit: int) -> Finding:

@@ -72,8 +72,8 @@ class LivenessSettings(SettingsGroup):
     )
     restart_grace_s: Seconds = Field(
         30.0,
-        description="Seconds after a start of Redis in which no lease is reaped. Workers need this time to reconnect; "
-        "without it their jobs would run twice. Raise it if workers take longer to reconnect.",
+        description="Seconds after a start of Redis or a failover in which no lease is reaped. Workers need this time "
+        "to reconnect; without it their jobs would run twice. Raise it if workers take longer to reconnect.",
     )
     drain_s: Seconds = Field(
         25.0,

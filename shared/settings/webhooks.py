@@ -16,8 +16,8 @@ class WebhookSettings(SettingsGroup):
 
     webhook_timeout_s: PositiveSeconds = Field(
         15.0,
-        description="Seconds for one attempt, from resolving the name to the status. Its lease is twice that. Raise it "
-        "if receivers answer only after long work.",
+        description="Seconds for one attempt, from resolving the name to the status. Its lease is twice that, and "
+        "MASKQ_REDIS_TIMEOUT_S more if replicas confirm it. Raise it if receivers answer only after long work.",
     )
     webhook_retries_s: ManySeconds = Field(
         (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400),

@@ -1,13 +1,15 @@
 """Deliveries of webhooks: claim one that is due, record an attempt, read a delivery, deliver again.
 
 The scripts that end a job also write its delivery, and that of its batch, so that none is missing. A delivery is
-claimed like a job, under a fence token and a lease. At the end of the lease it is due again.
+claimed like a job, under a fence token and a lease. At the end of the lease it is due again. A claim is kept before its
+message is sent: then replicas confirm it, and with it the end of the job. To claim does not wait for them, so that many
+claims wait at once and not one after the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self, cast
 
 from redis.asyncio import Redis
@@ -41,7 +43,7 @@ class DeliveryLease:
     attempts: int
     """Attempts before this one, since the delivery was first due or its client last requested it again."""
     claimed_at_ms: int
-    """Unix milliseconds of the Redis server's clock."""
+    """Unix milliseconds of the Redis server's clock: when the lease began."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,14 @@ class DeliveryStore:
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
-        self._lease_ms = round(2000 * settings.webhooks.webhook_timeout_s)
+        wait_s = settings.redis.redis_timeout_s if settings.redis.confirm_replicas else 0.0
+        self._lease_ms = round(1000 * (2 * settings.webhooks.webhook_timeout_s + wait_s))
         self._liveness_window_s = liveness_window_s(settings.liveness)
         self._confirmer = AsyncConfirmer(redis, settings.redis)
         self._heartbeat = AsyncScript(redis, "heartbeat_deliverer")
         self._live = AsyncScript(redis, "live")
         self._claim = AsyncScript(redis, "claim_delivery")
+        self._keep = AsyncScript(redis, "keep_delivery")
         self._record_attempt = AsyncScript(redis, "record_attempt")
         self._redeliver = AsyncScript(redis, "redeliver")
 
@@ -102,10 +106,26 @@ class DeliveryStore:
             claimed_at_ms=found["now_ms"],
         )
 
+    async def keep(self, lease: DeliveryLease) -> DeliveryLease | None:
+        """Begin the lease of a claim anew, right before its message is sent. None if the claim is stale.
+
+        Raises:
+            StoreUnconfirmed: a failover may forget the claim, or even the end of its job. Send nothing yet; repeat it.
+        """
+        found = await self._keep.confirmed(
+            self._confirmer, id=lease.subject.id, token=lease.token, lease_ms=self._lease_ms
+        )
+        return replace(lease, claimed_at_ms=found["now_ms"]) if found else None
+
     async def record(self, lease: DeliveryLease, attempt: Attempt, verdict: Verdict) -> DeliveryState | None:
-        """Record an attempt. Returns the new state of the delivery, which is failed if its job or batch would
-        expire before the next attempt. Returns None, and records nothing, if the claim is stale."""
-        found = await self._record_attempt(
+        """Record the attempt of a claim; again changes nothing. Returns the state of the delivery, which is failed if
+        its job or batch would expire before the next attempt. Returns None, and records nothing, if the claim is stale.
+
+        Raises:
+            StoreUnconfirmed: it is recorded, and a failover may forget it. Repeat it.
+        """
+        found = await self._record_attempt.confirmed(
+            self._confirmer,
             id=lease.subject.id,
             token=lease.token,
             attempt=attempt.model_dump_json(),

@@ -77,8 +77,8 @@ class ServerCheck:
 
     def _report_promise(self) -> None:
         """Log what the server promises, and what is missing for it."""
-        if self._process is None or self._process is Process.DELIVERER:
-            return  # nobody is told of what they change
+        if self._process is None:
+            return
         promise = Promise.read(self._redis, self._settings.confirm_replicas, self._wait_command(self._process.value))
         logger.info("Redis at %s: %s", address_of(self._settings), promise)
         for gap in promise.gaps():

@@ -70,6 +70,9 @@ quarantine = KeyName("maskq:quarantine:{model_id}")
 """Sorted set: ids of queued jobs that are quarantined, because their worker was lost. They run alone."""
 running = KeyName("maskq:running:{model_id}")
 """Sorted set: ids of claimed jobs; score: the millisecond at which their lease ends."""
+reaper = KeyName("maskq:running:{model_id}:reaper")
+"""String: the `master_replid` of the primary at which it was tried last to reap jobs, a space, and the millisecond of
+the first time. No model has a colon in its id."""
 flows = KeyName("maskq:flows:{model_id}")
 """Hash: start tag of the next job of each flow, and the virtual time of the fair queue under `virtual_time`."""
 charges = KeyName("maskq:charges:{model_id}")

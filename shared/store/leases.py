@@ -177,11 +177,9 @@ class LeaseStore:
     def reap(self, model_id: str) -> Reaped:
         """Requeue, fail or cancel the jobs whose lease or deadline has passed, and log their number.
 
-        Does nothing before the server is up for `restart_grace_s`: workers may be alive and not reconnected yet.
+        Does nothing for `restart_grace_s` after the server has started or become the primary: workers may be alive and
+        not reconnected yet.
         """
-        uptime_s = self._redis.info("server")["uptime_in_seconds"]
-        if uptime_s < self._settings.liveness.restart_grace_s:
-            return Reaped()
         reaped = self._reap_jobs(model_id)
         if reaped != Reaped():
             logger.warning("%s: %s", model_id, reaped)
@@ -235,6 +233,7 @@ class LeaseStore:
         found = self._reap(
             model=model_id,
             worker=worker_id,
+            grace_ms=1000 * self._settings.liveness.restart_grace_s,
             max_losses_alone=_MAX_LOSSES_ALONE,
             worker_lost=_WORKER_LOST.model_dump_json(),
             deadline_exceeded=_DEADLINE_EXCEEDED.model_dump_json(),

@@ -65,6 +65,12 @@ class Promise:
                 f"MASKQ_CONFIRM_REPLICAS is {self.confirmed} and {_count(self.replicas)} connected: every submission "
                 "is answered with 503 (store_unconfirmed)"
             )
+        if self.confirmed < self.replicas:
+            yield (
+                f"MASKQ_CONFIRM_REPLICAS is {self.confirmed} and {_count(self.replicas)} connected: what is confirmed "
+                f"can vanish when another replica takes over. {self.replicas} rules that out, and stops submissions "
+                "while a replica is away"
+            )
 
     def _copies(self) -> str:
         if not self.confirmed:

@@ -172,7 +172,7 @@ class Process(Enum):
     )
     DELIVERER = Rights.of(
         "deliverer of webhooks",
-        scripts="claim_delivery heartbeat_deliverer live record_attempt webhook_secrets",
+        scripts="claim_delivery heartbeat_deliverer keep_delivery live record_attempt webhook_secrets",
         commands=_CONSUME,
         read={_sample(key_names.job), _sample(key_names.batch)},
         written={*_BINDINGS, "maskq-webhooks", key_names.DELIVERERS},

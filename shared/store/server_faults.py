@@ -21,7 +21,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, StoreUnconfirmed
 from shared.settings import RedisSettings
 from shared.settings.redis_url import RedisAddress
 from shared.store.protocol_probe import speaks_plain, speaks_tls
@@ -72,6 +72,8 @@ def public_reason_of(error: RedisError) -> str:
 
 def reason_of(error: Exception) -> str:
     """Why the server cannot be used now, in a few words for a log."""
+    if isinstance(error, StoreUnconfirmed):
+        return "too few replicas confirm what it stores"
     if failed := no_primary(error):
         cause = failed.__cause__
         why = sentinel_fault(cause) or reason_of(cause) if isinstance(cause, RedisError) else ""

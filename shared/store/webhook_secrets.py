@@ -20,7 +20,8 @@ _SECRET_BYTES = 32
 
 class WebhookSecretStore:
     """Async, safe to share between tasks. Every method returns the secrets that sign an owner's webhooks, `whsec_…`,
-    newest first, and raises `redis.RedisError` if the server does not answer."""
+    newest first, and raises `redis.RedisError` if the server does not answer, and `StoreUnconfirmed` if a failover may
+    forget them."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
@@ -36,14 +37,6 @@ class WebhookSecretStore:
         await self._confirmer.close()
         await self._redis.aclose()
 
-    async def confirm(self) -> None:
-        """Return once enough replicas have all changes so far.
-
-        Raises:
-            StoreUnconfirmed: too few had them in time.
-        """
-        await self._confirmer.confirm()
-
     async def show(self, owner: str) -> list[str]:
         """The present secrets. An owner's first secret is created when it is first requested."""
         return await self._run(owner, "show")
@@ -57,7 +50,9 @@ class WebhookSecretStore:
         return await self._run(owner, "replace")
 
     async def _run(self, owner: str, action: str) -> list[str]:
-        found = await self._secrets(owner=owner, fresh_secret=_new_secret(), action=action, rotation_s=self._rotation_s)
+        found = await self._secrets.confirmed(
+            self._confirmer, owner=owner, fresh_secret=_new_secret(), action=action, rotation_s=self._rotation_s
+        )
         return [text(each) for each in found["secrets"]]
 
 

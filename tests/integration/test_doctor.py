@@ -139,8 +139,30 @@ def test_sentinels_that_do_not_answer_and_the_primary_are_reported(examine: Repo
     primary = f"127.0.0.1:{redis_group.primary().public_port}"
     assert f"2 of 3 name {primary} as the primary of maskq" in _texts(found["sentinels"], "ok")
     assert f"127.0.0.1:{lost.public_port} names no primary" in _texts(found["sentinels"], "warning")
-    assert "2 replicas" in _texts(found["redis"], "ok")
-    assert found["redis"]
+
+
+@pytest.mark.parametrize(("confirmed", "is_whole"), [(0, False), (1, False), (2, True), (3, False)])
+def test_the_doctor_says_what_replicas_promise(
+    examine: Report, redis_group: RedisGroup, confirmed: int, is_whole: bool
+) -> None:
+    with redis_group.client(redis_group.primary()) as redis:
+        redis.config_set("min-replicas-to-write", "2")
+    _, found = examine(REDIS_URL=redis_group.url, MASKQ_CONFIRM_REPLICAS=str(confirmed))
+    promise, warnings = _texts(found["redis"], "ok"), _texts(found["redis"], "warning")
+    copies = f"of {confirmed} replica" if confirmed else "MASKQ_CONFIRM_REPLICAS is 0"
+    assert copies in promise
+    assert "2 replicas are connected; min-replicas-to-write is 2" in promise
+    assert (f"MASKQ_CONFIRM_REPLICAS is {confirmed} and 2 replicas are connected" in warnings) == (not is_whole)
+
+
+def test_the_doctor_says_that_a_user_may_not_wait_for_replicas(examine: Report, tmp_path: Path) -> None:
+    with embedded_broker(tmp_path) as url, Redis.from_url(url) as redis:
+        rules = "on >secret ~* &* +@all -wait -waitaof"
+        redis.execute_command("ACL", "SETUSER", "maskq", *rules.split())
+        url = url.replace("redis://", "redis://maskq:secret@")
+        status, found = examine(REDIS_URL=url, MASKQ_CONFIRM_REPLICAS="1")
+    assert status == 1
+    assert "may not wait for replicas" in _texts(found["redis"], "problem")
 
 
 def test_the_doctor_masks_both_passwords_of_a_url_with_sentinels(examine: Report) -> None:

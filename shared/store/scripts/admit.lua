@@ -23,11 +23,14 @@ local allowance = interval * key.burst * args.times
 local rate = rate_key(key.id, args.kind)
 local cost = interval * args.cost
 local now = now_us()
+local known_until = tonumber(redis.call('GET', rate) or 0)
 -- At most a whole burst ahead, which is more only if the clock of this server is behind that of an earlier primary.
-local used_until = math.max(now, math.min(now + allowance, tonumber(redis.call('GET', rate) or 0)))
+local used_until = math.max(now, math.min(now + allowance, known_until))
 local wait = used_until + cost - allowance - now
-if wait <= 0 and cost > 0 then
+if wait <= 0 then
     used_until = used_until + cost
+end
+if wait <= 0 and cost > 0 or used_until < known_until then
     -- At millions of requests per second the difference is rounded to nothing.
     redis.call('SET', rate, whole(used_until), 'PX', math.max(1, math.ceil((used_until - now) / 1000)))
 end

@@ -3,6 +3,8 @@
 -- queued | processing -> canceled: jobs whose deadline has passed.
 ---@param model string
 ---@param worker? string  id of a worker that has ended: only its jobs, whatever their leases
+---@param grace_ms number  for so long after a server has become the primary only the jobs of `worker` and `claims` are reaped: other
+--                workers may be alive and not reconnected yet
 ---@param max_losses_alone number  a job that lost so many workers while it ran alone fails
 ---@param worker_lost string  error of such a job as JSON
 ---@param deadline_exceeded string  error of a job whose deadline has passed as JSON
@@ -26,6 +28,23 @@ local function claimed_jobs()
         end
     end
     return claimed
+end
+
+-- When it was tried for the first time to reap since this server has started or become the primary. Both give it another
+-- `master_replid`. What it finds at first is that of an earlier primary, or its own from before.
+local function first_try_ms()
+    local history = redis.call('INFO', 'replication'):match('master_replid:(%x+)') or ''
+    local known = redis.call('GET', reaper_key(model))
+    local since = known and known:match('^' .. history .. ' (%d+)$')
+    if not since or tonumber(since) > tonumber(now) then -- or the clock was set back
+        redis.call('SET', reaper_key(model), history .. ' ' .. now)
+        return now
+    end
+    return since
+end
+
+if not args.worker and #args.claims == 0 and now - first_try_ms() < args.grace_ms then
+    return {released = 0, failed = 0, canceled = 0, ended = {}}
 end
 
 local function lost_jobs()

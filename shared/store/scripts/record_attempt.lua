@@ -6,10 +6,14 @@
 ---@param retry_in_ms number  until the next attempt, if the state is pending
 ---@param max_attempts_kept number  older ones are removed
 -- Returns `state`: the new state, or nothing if the fence token is stale. It is failed if the record would have expired
--- before the next attempt.
+-- before the next attempt. If this claim has recorded its attempt before, because the deliverer did not learn it or waits for
+-- replicas: the present state, and nothing changes.
 
 local id, state = args.id, args.state
-local delivery = redis.call('HMGET', delivery_key(id), 'fence', 'token', 'host', 'client')
+local delivery = redis.call('HMGET', delivery_key(id), 'fence', 'token', 'host', 'client', 'recorded', 'state')
+if delivery[5] == args.token then
+    return {state = delivery[6]}
+end
 if not is_present_token(args.token, delivery[1], delivery[2]) then
     return
 end
@@ -17,7 +21,7 @@ local due = now_ms() + args.retry_in_ms
 if state == 'pending' and due >= tonumber(redis.call('HGET', record_key(id), 'expires_at_ms') or 0) then
     state = 'failed'
 end
-redis.call('HSET', delivery_key(id), 'state', state)
+redis.call('HSET', delivery_key(id), 'state', state, 'recorded', args.token)
 redis.call('HINCRBY', DELIVERY_COUNTS, state, 1)
 redis.call('HINCRBY', delivery_key(id), 'attempts', 1)
 redis.call('HINCRBY', delivery_key(id), 'fence', 1)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from typing import TypeVar
 
 import pytest
+from redis import Redis
 
+from shared.domain.api_key import Charge, RequestKind, Scope, fingerprint
 from shared.domain.job import JobStatus
 from shared.domain.webhook import Attempt, DeliveryState, Webhook
 from shared.settings import Settings
+from shared.store.api_keys import Admission, ApiKeyStore
 from shared.store.deliveries import DeliveryLease, DeliveryStore, Verdict
+from shared.store.leases import Reaped
 from testing.factories import segmentation_result, success
 from testing.replication import ReplicatedServers
+from tests.clock import MovedClock, patch_clock
 from tests.integration.ledger.deployment import FAILURE, MODEL, RESULT, SUCCESS, Deployment
 from webhooks.message import signed_message
 
 pytestmark = pytest.mark.slow
 
+_T = TypeVar("_T")
 _WEBHOOK = Webhook(url="https://example.com/hook", base_url="http://here/")
 _ATTEMPT = Attempt(at_ms=0, duration_s=0, status=500)
 _LATER = segmentation_result(raw_text="the second time")
@@ -136,6 +144,75 @@ def test_the_holder_of_a_forgotten_claim_of_a_delivery_records_nothing_once_anot
     assert first.subject.id == second.subject.id
     assert _record(servers.replica_url, first) is None
     assert _record(servers.replica_url, second) is DeliveryState.DELIVERED
+
+
+def test_a_rate_is_not_used_up_for_longer_if_the_clock_of_the_server_that_takes_over_is_behind(
+    servers: ReplicatedServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch_clock(monkeypatch)
+    secret = _new_key(servers.primary_url, per_minute=1, burst=2)
+    with Redis.from_url(servers.primary_url) as redis:
+        MovedClock(redis).advance(3600)
+        assert [_admit(servers.primary_url, secret).remaining for _ in range(2)] == [1, 0]
+        assert _admit(servers.primary_url, secret).retry_after_s == 60
+    servers.cut_off()
+    servers.promote()
+    with Redis.from_url(servers.replica_url) as redis:
+        clock = MovedClock(redis)
+        refused = _admit(servers.replica_url, secret)
+        assert (refused.is_within_rate, refused.retry_after_s, refused.refilled_s) == (False, 60, 120)
+        clock.advance(60)
+        assert _admit(servers.replica_url, secret).is_within_rate
+
+
+def test_a_server_that_takes_over_reaps_nothing_before_workers_had_time_to_reconnect(
+    servers: ReplicatedServers,
+) -> None:
+    settings = _settings(servers.primary_url).replace(heartbeat_s=0.01, give_up_s=0.02, lease_s=0.05)
+    patient = settings.replace(restart_grace_s=2)
+    replica = patient.replace(redis_url=servers.replica_url)
+    with closing(Deployment(patient)) as before, closing(Deployment(replica)) as after:
+        job_ids = [before.submit(), before.submit()]
+        kept, lost = before.claim(), before.claim(is_idle=False)
+        with Redis.from_url(servers.replica_url) as redis:
+            _wait_for(lambda: redis.info("server")["uptime_in_seconds"] >= 2)
+        assert before.leases.reap(MODEL) == Reaped()  # the grace begins there, and would be over for the other
+        servers.cut_off()
+        servers.promote()
+        assert after.leases.reap(MODEL) == Reaped()
+        with closing(Deployment(replica.replace(lease_s=60))) as reconnected:
+            assert reconnected.leases.heartbeat(MODEL, "first", [kept]) == set()
+        _wait_for(lambda: after.leases.reap(MODEL) == Reaped(released=1))
+        assert [after.job(each).status for each in job_ids] == [JobStatus.PROCESSING, JobStatus.QUEUED]
+        assert not after.leases.finish(lost, SUCCESS)
+
+
+def _wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _new_key(url: str, **limits: int) -> str:
+    return _with_keys(url, lambda keys: keys.create("ann", [Scope.SUBMIT], **limits))[1]
+
+
+def _admit(url: str, secret: str) -> Admission:
+    admission = _with_keys(url, lambda keys: keys.admit(fingerprint(secret), Charge(RequestKind.SUBMIT)))
+    assert admission is not None
+    return admission
+
+
+def _with_keys(url: str, action: Callable[[ApiKeyStore], Awaitable[_T]]) -> _T:
+    async def run() -> _T:
+        keys = ApiKeyStore.connect(_settings(url).redis)
+        try:
+            return await action(keys)
+        finally:
+            await keys.close()
+
+    return asyncio.run(run())
 
 
 def _claimed_delivery(url: str) -> DeliveryLease:

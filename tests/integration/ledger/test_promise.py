@@ -42,19 +42,20 @@ def test_a_process_says_what_its_server_promises(
         is_old = "valkey_version" not in redis.info("server")
         redis.config_set("appendfsync", "always")
         disk = "what it accepts is on its disk (appendfsync always), "
-        forgetful, guard = _said(caplog, url, 0, Process.WORKER)
+        forgetful, guard, unconfirmed = _said(caplog, url, 0, Process.WORKER)
         assert forgetful == (
             f"{disk}and a failover may forget the latest (MASKQ_CONFIRM_REPLICAS is 0); 1 replica is connected"
         )
         assert guard.startswith("min-replicas-to-write is 0: ")
         assert "Set it to 1" in guard
+        assert unconfirmed.startswith("MASKQ_CONFIRM_REPLICAS is 0 and 1 replica is connected: ")
         redis.config_set("min-replicas-to-write", "1")
         where = "in the memory of 1 replica (WAIT)" if is_old else "on the disks of 1 replica (WAITAOF)"
-        assert _said(caplog, url, 1, Process.FRONT_END) == [f"{disk}and {where}; 1 replica is connected"]
+        for process in Process:
+            assert _said(caplog, url, 1, process) == [f"{disk}and {where}; 1 replica is connected"]
         *_, guard, missing = _said(caplog, url, 2, Process.FRONT_END)
         assert "Set it to 2" in guard
         assert missing.startswith("MASKQ_CONFIRM_REPLICAS is 2 and 1 replica is connected: ")
-        assert _said(caplog, url, 1, Process.DELIVERER) == []
 
 
 def test_a_lag_of_0_counts_as_no_requirement_of_replicas(
@@ -106,8 +107,11 @@ def test_a_server_that_cannot_wait_for_replicas_is_refused(tmp_path: Path, caplo
         assert len(_said(caplog, url, 0, Process.FRONT_END)) == 1
 
 
+@pytest.mark.parametrize("process", Process)
 @pytest.mark.parametrize("rule", ["-wait", "-waitaof -wait", "resetkeys ~maskq:unused"])
-def test_a_user_that_may_not_wait_is_refused(replicated_servers: ReplicatedServers, rule: str) -> None:
+def test_a_user_that_may_not_wait_is_refused(
+    replicated_servers: ReplicatedServers, rule: str, process: Process
+) -> None:
     url = replicated_servers.primary_url
     with Redis.from_url(url) as admin:
         if "waitaof" in rule and "valkey_version" not in admin.info("server"):
@@ -116,6 +120,6 @@ def test_a_user_that_may_not_wait_is_refused(replicated_servers: ReplicatedServe
         settings = Settings.of(redis_url=url.replace("redis://", "redis://maskq:secret@"), confirm_replicas=1)
         if rule == "-wait" and "valkey_version" in admin.info("server"):
             return  # WAITAOF is enough
-    with closing(ServerCheck(settings.redis, Process.WORKER)) as check, pytest.raises(ConfigurationError) as refused:
+    with closing(ServerCheck(settings.redis, process)) as check, pytest.raises(ConfigurationError) as refused:
         check.check()
     assert "wait" in refused.value.detail.lower() or "maskq:" in refused.value.detail

@@ -46,6 +46,8 @@ class Entry:
     """That of the present claim; empty if there is none."""
     attempts: int = 0
     recorded: int = 0
+    recorded_token: str = ""
+    """That of the claim whose attempt was recorded last."""
 
 
 class DeliveryMachine(RuleBasedStateMachine):
@@ -136,17 +138,29 @@ class DeliveryMachine(RuleBasedStateMachine):
         entry = self._entries[lease.subject.id]
         recorded = self._runner.run(self._store.record(lease, _ATTEMPT, Verdict(state, retry_in_s)))
         if lease.token != entry.token:
-            assert recorded is None
+            assert recorded is (entry.state if lease.token == entry.recorded_token else None)
             return
         due_ms = self._clock.now_ms + round(1000 * retry_in_s)
         is_too_late = state is DeliveryState.PENDING and due_ms >= entry.expires_ms
         entry.state = DeliveryState.FAILED if is_too_late else state
         entry.due_ms = due_ms
-        entry.token = ""
+        entry.recorded_token, entry.token = entry.token, ""
         entry.attempts += 1
         entry.recorded += 1
         self._refresh(entry.client)
         assert recorded is entry.state
+
+    @rule(lease=given)
+    def keep(self, lease: DeliveryLease) -> None:
+        entry = self._entries[lease.subject.id]
+        kept = self._runner.run(self._store.keep(lease))
+        if lease.token != entry.token:
+            assert kept is None
+            return
+        assert kept is not None
+        assert (kept.token, kept.claimed_at_ms) == (lease.token, self._clock.now_ms)
+        entry.due_ms = self._clock.now_ms + _LEASE_MS
+        self._refresh(entry.client)
 
     @rule(job_id=jobs)
     def redeliver(self, job_id: str) -> None:
