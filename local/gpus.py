@@ -29,7 +29,7 @@ def chosen_gpus(text: str | None) -> list[Gpu]:
     """
     device = os.environ.get("MASKQ_DEVICE") or "auto"
     if device not in ("auto", "cuda"):
-        if text is not None and text != "0":
+        if text is not None and not is_none(text):
             raise ConfigurationError(f"--gpus {text} contradicts MASKQ_DEVICE={device}: leave one of them out")
         return []
     if text is None:
@@ -40,6 +40,11 @@ def chosen_gpus(text: str | None) -> list[Gpu]:
     if text.isascii() and text.isdigit():
         return _required(visible, int(text), text, len(visible))[: int(text)]
     return _listed(text, visible)
+
+
+def is_none(text: str | None) -> bool:
+    """Whether this `--gpus` says that workers use no GPU: 0, however many digits it has."""
+    return text is not None and set(text) == {"0"}
 
 
 def share_gpus(gpus: list[Gpu], workers: int, say: Callable[[str], None]) -> list[Gpu | None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from local.broker import EmbeddedBroker, FolderInUseError
-from local.gpus import ABOUT_GPUS, chosen_gpus, share_gpus
+from local.gpus import ABOUT_GPUS, chosen_gpus, is_none, share_gpus
 from local.output import CopiedOutput
 from local.readiness import LiveWorkers, front_end_answers
 from local.supervisor import MisconfiguredProcess, SupervisedProcess, Supervisor, ending_with_parent
@@ -191,7 +191,7 @@ def run_service(
     if os.environ.get("REDIS_URL"):
         require_durable_server(settings.redis)
     gpus = chosen_gpus(options.gpus)
-    if options.gpus == "0":
+    if is_none(options.gpus):
         os.environ["MASKQ_DEVICE"] = "cpu"
     _stop_on_signals()
     try:

@@ -6,6 +6,8 @@ Context).
 
 from __future__ import annotations
 
+import threading
+
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -38,6 +40,16 @@ def start_tracing(settings: LoggingSettings, service: str) -> None:
     exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
     provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
+
+
+def flush_traces(timeout_s: float) -> None:
+    """Send the spans that have ended, for at most this time. For a process that ends without the interpreter's
+    clean-up, which would do it."""
+    flush = getattr(trace.get_tracer_provider(), "force_flush", None)  # only that of the SDK has one
+    if flush:
+        flushing = threading.Thread(target=flush, daemon=True)
+        flushing.start()
+        flushing.join(timeout_s)
 
 
 def current_traceparent() -> str:

@@ -66,6 +66,12 @@ def test_a_job_has_one_trace_from_the_request_to_the_device(collector: str, tmp_
     assert model.end_time_unix_nano - model.start_time_unix_nano == pytest.approx(20e6, rel=0.01)
 
 
+def test_the_last_spans_of_a_worker_that_stops_are_sent(collector: str, tmp_path: Path) -> None:
+    with Fleet(tmp_path, MASKQ_OTLP_ENDPOINT=collector, OTEL_BSP_SCHEDULE_DELAY="600000") as fleet:
+        asyncio.run(_one_job(fleet))
+    assert "job" in {span.name for service, span in Collector.spans if service == "maskq-worker"}
+
+
 @pytest.mark.parametrize("names", ["", "http", "http/dup"])
 def test_no_trace_has_a_signature(collector: str, tmp_path: Path, names: str) -> None:
     more: dict[str, Any] = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_SEMCONV_STABILITY_OPT_IN": names}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,14 +19,19 @@ import psutil
 import pytest
 from redis import Redis
 
+from local.broker import free_port
 from shared.domain.job import Job, JobStatus
 from shared.settings import Settings
-from testing.factories import job_request, new_job
+from shared.store.leases import Lease, LeaseStore
+from testing.factories import job_request, new_job, stored_job
 from testing.pictures import small_png
 from testing.scripted_pipeline import ENDLESS, POISON, SLOW
 from testing.scripted_worker import IdleEngine, UnaskedModel
 from tests.integration.front_end import FrontEnd
-from worker.job_processes.connection import own_command
+from worker.claims import Claim
+from worker.job_end import EndKind, JobEnd
+from worker.job_processes.connection import Connection, own_command
+from worker.job_processes.messages import SetUp
 from worker.job_processes.processes import in_processes
 from worker.service import WorkerService
 
@@ -93,9 +101,9 @@ def settings(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @contextmanager
-def _deployed(settings: Settings) -> Iterator[Deployment]:
+def _deployed(settings: Settings, command: Sequence[str] = _COMMAND) -> Iterator[Deployment]:
     notified: list[str] = []
-    jobs = in_processes(UnaskedModel(), settings, command=_COMMAND)
+    jobs = in_processes(UnaskedModel(), settings, command=command)
     service = WorkerService.connect(settings, "demo", jobs, IdleEngine(), lambda: None, notified.append)
     service.start()
     yield Deployment(service, settings, notified)
@@ -184,6 +192,47 @@ def test_a_process_that_dies_while_the_store_is_away_loses_its_jobs_later(
         for process in job_processes():
             process.kill()
         assert deployment.ended(job_id).attempt == 2
+
+
+def test_a_process_that_cannot_start_for_a_moment_is_started_later(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = tmp_path / "program"
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    program.chmod(0o700)
+    with _deployed(settings.replace(job_processes=1), (str(program), *_COMMAND[1:])) as deployment:
+        program.chmod(0o600)
+        (only,) = job_processes()
+        only.kill()
+        until(lambda: "a job process could not start" in caplog.text)
+        program.chmod(0o700)
+        job_id = deployment.submit()
+        with deployment.running():
+            assert deployment.ended(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_failed_start_leaves_no_descriptors_open() -> None:
+    set_up = SetUp(Settings.of(), "worker", 1, 1, None)
+    gc.collect()
+    before = psutil.Process().num_fds()
+    for _ in range(5):
+        with pytest.raises(FileNotFoundError):
+            asyncio.run(Connection.start(("/no/such/program",), set_up, lambda *_: None, lambda _: None))
+    gc.collect()  # the memory of each lives as long as its error
+    assert psutil.Process().num_fds() == before
+
+
+def test_jobs_of_a_lost_process_are_given_up_when_their_leases_have_ended(settings: Settings) -> None:
+    """Otherwise a worker could not stop while the store is away."""
+    away = settings.replace(redis_url=f"redis://127.0.0.1:{free_port()}/0", heartbeat_s=0.1, give_up_s=0.5, lease_s=1.0)
+    ends: list[JobEnd] = []
+    jobs = in_processes(UnaskedModel(), away, command=_COMMAND)(LeaseStore.connect(away, "worker"))
+    jobs.wait_until_ready()
+    lease = Lease(stored_job(request=job_request(prompt=f"segment {POISON}")), small_png())
+    jobs.start(Claim(lease, renewed_at=0.0), lambda _, end: ends.append(end))
+    until(lambda: bool(ends))
+    jobs.close()
+    assert [each.kind for each in ends] == [EndKind.CRASHED]
 
 
 _KILLED = f"""

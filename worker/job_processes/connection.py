@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -118,19 +119,26 @@ class Connection(asyncio.Protocol):
 
 
 def _started(command: Sequence[str], set_up: SetUp) -> tuple[subprocess.Popen[bytes], socket.socket, PixelMemory]:
-    """A new process, our end of the socket to it, and the memory that it shares with us."""
-    ours, theirs = socket.socketpair()
-    file = memory_file(set_up.side, set_up.slots)
-    memory = PixelMemory(file, set_up.side, set_up.slots)
-    process = subprocess.Popen(  # noqa: S603  no part of the command comes from a client
-        [*command, str(theirs.fileno()), str(file)],
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join([str(_ROOT), *_python_path()])},
-        pass_fds=(theirs.fileno(), file),
-        start_new_session=True,  # Ctrl-C must reach only the worker
-    )
-    theirs.close()
-    os.close(file)
+    """A new process, our end of the socket to it, and the memory that it shares with us.
+
+    Raises:
+        OSError: it cannot start. Nothing stays open.
+    """
+    with ExitStack() as passed, ExitStack() as kept:
+        ours, theirs = socket.socketpair()
+        kept.enter_context(ours)
+        passed.enter_context(theirs)
+        file = memory_file(set_up.side, set_up.slots)
+        passed.callback(os.close, file)
+        memory = PixelMemory(file, set_up.side, set_up.slots)
+        process = subprocess.Popen(  # noqa: S603  no part of the command comes from a client
+            [*command, str(theirs.fileno()), str(file)],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join([str(_ROOT), *_python_path()])},
+            pass_fds=(theirs.fileno(), file),
+            start_new_session=True,  # Ctrl-C must reach only the worker
+        )
+        kept.pop_all()
     return process, ours, memory
 
 

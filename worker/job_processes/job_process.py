@@ -16,7 +16,7 @@ from typing import NoReturn
 from shared.images.sandbox import DecodingPool
 from shared.process.logs import set_up_logging
 from shared.process.private_memory import make_memory_private
-from shared.process.tracing import start_tracing
+from shared.process.tracing import flush_traces, start_tracing
 from shared.store.leases import LeaseStore
 from worker.claims import Claim
 from worker.job_end import JobEnd
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _RECEIVED_BYTES = 1 << 18
+_FLUSH_S = 1.0
+"""How long the last spans may take to be sent. The worker waits for the end of its processes for 2 s."""
 
 MakePipeline = Callable[[SetUp, RemoteModel], JobPipeline]
 """Makes what a job runs through."""
@@ -48,6 +50,7 @@ def run_job_process(make_pipeline: MakePipeline) -> NoReturn:
     except Exception:
         logger.critical("a job process failed", exc_info=True)
         os._exit(os.EX_SOFTWARE)
+    flush_traces(_FLUSH_S)
     os._exit(0)  # jobs may still run, for a worker that is no more
 
 
@@ -77,9 +80,16 @@ class JobProcess:
 
     def run(self) -> None:
         """Run jobs until the worker closes the socket."""
-        while part := self._link.recv(_RECEIVED_BYTES):
+        while part := self._received():
             for message in self._unpacker.feed(part):
                 self._handle(message)
+
+    def _received(self) -> bytes:
+        """The next part of what the worker sends; empty if it has closed the socket, whether it had read all or not."""
+        try:
+            return self._link.recv(_RECEIVED_BYTES)
+        except ConnectionError:
+            return b""
 
     def _handle(self, message: Message) -> None:
         match message:

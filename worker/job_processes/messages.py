@@ -59,7 +59,7 @@ class Reply:
 
     call: int
     value: Any
-    error: BaseException | None = None
+    error: Exception | None = None
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ class JobProcesses:
         self._model = model
         self._set_up = set_up
         self._command = command
-        self._silent_s = settings.liveness.lease_s
+        self._lease_s = settings.liveness.lease_s
         self._numbers = itertools.count()
         self._processes: list[Connection] = []
         self._waiting: deque[RunningJob] = deque()
@@ -77,7 +77,7 @@ class JobProcesses:
         self._thread.start()
         for _ in range(self._count):
             self._call(self._start_process())
-        self._call_soon(self._check, min(_MAX_CHECK_S, self._silent_s / 4))
+        self._call_soon(self._check, min(_MAX_CHECK_S, self._lease_s / 4))
 
     def wait_until_ready(self) -> None:
         """As `Jobs.wait_until_ready`."""
@@ -110,6 +110,8 @@ class JobProcesses:
 
     async def _start_process(self) -> None:
         process = await Connection.start(self._command, self._set_up, self._receive, self._lose)
+        if self._is_closing:
+            process.kill()
         if not process.is_open:  # it has ended by now, and another one will start
             return
         self._processes.append(process)
@@ -143,6 +145,7 @@ class JobProcesses:
                 process.silent_checks = 0
             case Ready():
                 process.is_ready = True
+                process.silent_checks = 0
                 self._ready.release()
                 self._failed_starts = 0
             case _:
@@ -158,8 +161,8 @@ class JobProcesses:
         """Kill the processes that have not answered for too long. Checks are counted, and not the time, which goes on
         while the whole service is frozen."""
         for process in self._processes:
-            if process.is_ready and process.silent_checks * period_s > self._silent_s:
-                logger.critical("a job process has not answered for %.0f s: ending it", self._silent_s)
+            if process.is_ready and process.silent_checks * period_s > self._lease_s:
+                logger.critical("a job process has not answered for %.0f s: ending it", self._lease_s)
                 process.kill()
             process.silent_checks += 1
             process.send(Ping())
@@ -171,23 +174,38 @@ class JobProcesses:
 
     def _lose(self, process: Connection) -> None:
         """A process has ended, or closed its socket: its jobs have crashed, and another one takes its place."""
+        if self._is_closing:  # `_close` waits for its end
+            return
         process.kill()
         if process in self._processes:
             self._processes.remove(process)
-        if self._is_closing:
-            return
         jobs = list(process.running.values())
         for job in jobs:
             job.claim.drop()
         self._aside.submit(self._end_lost, process.process, jobs, process.is_ready)
         if process.is_ready:
-            self._loop.create_task(self._start_process())
-            return
+            self._replace()
+        else:
+            self._replace_later()
+
+    def _replace(self) -> None:
+        if not self._is_closing:
+            self._loop.create_task(self._start_another())
+
+    async def _start_another(self) -> None:
+        try:
+            await self._start_process()
+        except OSError as error:  # no memory, or no descriptors, for now
+            logger.critical("a job process could not start: %s", error)
+            self._replace_later()
+
+    def _replace_later(self) -> None:
+        """A process has never become ready: start another one after a pause."""
         self._failed_starts += 1
         if self._failed_starts == _MAX_FAILED_STARTS:
             logger.critical("no job process can start: ending the process")
             os._exit(os.EX_SOFTWARE)
-        self._loop.call_later(_RESTART_S, lambda: self._loop.create_task(self._start_process()))
+        self._loop.call_later(_RESTART_S, self._replace)
 
     async def _close(self) -> None:
         self._is_closing = True
@@ -199,11 +217,13 @@ class JobProcesses:
     # --- On the thread aside ---
 
     def _end_lost(self, process: subprocess.Popen[bytes], jobs: Sequence[RunningJob], was_ready: bool) -> None:
-        """Make the jobs of a process available at once that has ended. One that was not ready has begun none."""
+        """Make the jobs of a process available at once that has ended. One that was not ready has begun none. If the
+        store is away until their leases have ended, the reaper does it."""
         status = process.wait()
+        leases_end = time.monotonic() + self._lease_s
         logger.error("a job process has ended with status %d: %d jobs were in it", status, len(jobs))
         for job in jobs:
-            while not self._is_closing:
+            while not self._is_closing and time.monotonic() < leases_end:
                 try:
                     if was_ready:
                         self._store.reap_claims(job.claim.lease.job.request.model_id, [job.claim.lease])

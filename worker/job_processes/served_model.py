@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,14 +76,14 @@ class ServedModel:
     def _reply(self, process: Connection, call: int, done: Future[Any], finish: Callable[[Any], Any]) -> None:
         try:
             reply = Reply(call, finish(done.result()))
-        except BaseException as error:  # CancelledError is one
+        except Exception as error:
             reply = Reply(call, None, _known(error))
         process.send(reply)
 
 
-def _known(error: BaseException) -> BaseException:
+def _known(error: Exception) -> Exception:
     """An error that a job process knows."""
-    if isinstance(error, MaskqError) or not isinstance(error, Exception):
+    if isinstance(error, MaskqError | CancelledError):
         return error
     logger.error("a call of a job process failed", exc_info=error)
     return InferenceFailed("an unforeseen error; it was logged by the worker")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from local.gpus import chosen_gpus, share_gpus
+from local.gpus import chosen_gpus, is_none, share_gpus
 from shared.errors import ConfigurationError
 from tests.gpus import MODEL, same_environment, uuid, with_driver, without_driver
 
@@ -98,3 +98,14 @@ def test_without_gpus_there_is_nothing_to_share() -> None:
     said: list[str] = []
     assert share_gpus([], 2, said.append) == [None, None]
     assert said == []
+
+
+@pytest.mark.parametrize(("text", "expected"), [("0", True), ("00", True), ("1", False), ("0,1", False), ("", False)])
+def test_zero_means_no_gpu_however_it_is_written(text: str, *, expected: bool) -> None:
+    assert is_none(text) is expected
+    assert not is_none(None)
+
+
+def test_no_gpus_contradicts_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKQ_DEVICE", "cpu")
+    assert chosen_gpus("00") == []
