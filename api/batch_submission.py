@@ -13,7 +13,7 @@ from api.auth.caller import Caller
 from api.services import Services
 from api.submission.batch import BatchImage, IncomingBatch
 from shared.domain.api_key import Charge, RequestKind
-from shared.domain.batch import Batch, Closed, RefusedImage
+from shared.domain.batch import Batch, RefusedImage
 from shared.domain.job import Priority, new_job_id
 from shared.errors import (
     BatchRefused,
@@ -90,7 +90,8 @@ class BatchSubmission:
         if len(self._refused) == count:
             raise BatchRefused(_named(self._refused))
         failpoint("api.batch_closing")
-        closed = await self._services.batches.close_batch(batch.id, Closed.COMPLETE, self._refused)
+        jobs = count - len(self._refused) - len(batch.refused)
+        closed = await self._services.batches.complete(batch.id, jobs, self._refused)
         failpoint("api.batch_closed")
         return closed
 

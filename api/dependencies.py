@@ -166,6 +166,20 @@ OwnJob = Annotated[JobState, Security(_own_job, scopes=[Scope.READ])]
 OwnJobToChange = Annotated[JobState, Security(_own_job, scopes=[Scope.SUBMIT])]
 """The same for a caller that may change it."""
 
+
+async def _own_job_to_delete(
+    job_id: JobId, services: ServicesDep, caller: Annotated[Caller, Depends(_caller)]
+) -> JobState:
+    try:
+        return await job_of(job_id, services, caller)
+    except JobDeleted:
+        await services.store.confirm()  # an earlier request has deleted it, and may not have been confirmed
+        raise
+
+
+OwnJobToDelete = Annotated[JobState, Security(_own_job_to_delete, scopes=[Scope.SUBMIT])]
+"""The same for a caller that may delete it."""
+
 OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, InvalidField)
 """What a route with a job in its path may raise."""
 

@@ -102,7 +102,7 @@ class JobEnded(MaskqError):
 
 
 class BatchClosed(MaskqError):
-    """The batch was canceled, deleted or has expired, so it takes no more images."""
+    """The batch was canceled or deleted, so it takes no more images."""
 
     type, title, status = "batch_closed", "The batch takes no more images", 409
 

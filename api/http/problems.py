@@ -99,7 +99,7 @@ async def _on_maskq_error(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _on_redis_error(request: Request, error: Exception) -> JSONResponse:
-    logger.warning("%s %s: the store does not answer: %s", request.method, request.url.path, reason_of(error))
+    logger.warning("the store failed: %s: %s", reason_of(error), type(error).__name__)  # so it is logged once a minute
     if isinstance(error, OutOfMemoryError):
         return problem_response(request, StoreFull("the store's memory is full; nothing was changed; try again later"))
     return problem_response(request, StoreUnavailable("the change was made in full or not at all; try again"))

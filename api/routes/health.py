@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from api.dependencies import ServicesDep
 from api.http.openapi import problems
 from api.services import Services
-from shared.errors import InvalidField
+from shared.errors import InvalidField, StoreUnconfirmed
 from shared.store.server_faults import public_reason_of
 
 router = APIRouter()
@@ -30,7 +30,7 @@ class Readiness(BaseModel):
 
     store: bool = Field(description="Whether the store answers.")
     live_workers: dict[str, int] = Field(description="Workers of each model that take jobs now.")
-    reason: str | None = Field(None, description="Why the store cannot be used now; missing if it can.")
+    reason: str | None = Field(None, description="Why the store takes no jobs now; missing if it does.")
 
 
 @router.head("/livez", include_in_schema=False)
@@ -49,16 +49,29 @@ async def live() -> dict[str, str]:
 )
 async def ready(services: ServicesDep, response: Response, exclude: Excluded = None) -> Readiness:
     """Whether jobs are accepted: 200 if they are for at least one model, by the rules that submissions follow."""
+    readiness = await _readiness(services)
+    if readiness.store and exclude != "submissions":
+        is_ready, readiness.reason = await _accepts_any(services)
+    else:
+        is_ready = readiness.store
+    response.status_code = 200 if is_ready else 503
+    return readiness
+
+
+async def _readiness(services: Services) -> Readiness:
+    """What can be read of the store."""
     try:
         workers = {name: await services.store.live_workers(name) for name in services.models}
-        if exclude != "submissions" and not await _accepts_any(services):
-            response.status_code = 503
-        return Readiness(store=True, live_workers=workers)
     except RedisError as error:
-        response.status_code = 503
-        none = dict.fromkeys(services.models, 0)
-        return Readiness(store=False, live_workers=none, reason=public_reason_of(error))
+        return Readiness(store=False, live_workers=dict.fromkeys(services.models, 0), reason=public_reason_of(error))
+    return Readiness(store=True, live_workers=workers, reason=None)
 
 
-async def _accepts_any(services: Services) -> bool:
-    return any([await services.store.accepts(name) for name in services.models])
+async def _accepts_any(services: Services) -> tuple[bool, str | None]:
+    """Whether jobs are accepted for a model; and why the store takes none, if it does not."""
+    try:
+        return any([await services.store.accepts(name) for name in services.models]), None
+    except RedisError as error:
+        return False, public_reason_of(error)
+    except StoreUnconfirmed as error:
+        return False, error.detail

@@ -8,7 +8,16 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from redis.exceptions import RedisError
 
-from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, Reader, ServicesDep, Submitter, require_valid
+from api.dependencies import (
+    OWN_JOB_ERRORS,
+    OwnJob,
+    OwnJobToChange,
+    OwnJobToDelete,
+    Reader,
+    ServicesDep,
+    Submitter,
+    require_valid,
+)
 from api.http.headers import is_known, weak_entity_tag
 from api.http.openapi import problems
 from api.http.public_address import base_url
@@ -104,7 +113,7 @@ async def read_job(
 @router.delete(
     "/{job_id}", operation_id="delete_job", status_code=204, responses=problems(*OWN_JOB_ERRORS, StoreUnconfirmed)
 )
-async def delete_job(state: OwnJobToChange, services: ServicesDep) -> None:
+async def delete_job(state: OwnJobToDelete, services: ServicesDep) -> None:
     """Remove a job in any state, with its image, its result and its webhook. One that has not ended is canceled."""
     with suppress(JobDeleted):  # a moment ago: by this request, if it was sent to Redis again
         await services.store.delete(state.job.id)

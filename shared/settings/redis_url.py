@@ -132,10 +132,11 @@ def _split(rest: str, form: str) -> tuple[str, str, str]:
 
 
 def _endpoints(hosts: str, form: str, *, is_sentinel: bool) -> tuple[Endpoint, ...]:
+    """Each once: a majority is of different sentinels."""
     if "," in hosts and not is_sentinel:
         raise _wrong_host(f"Several hosts, comma-separated, are for sentinel://. {form}")
     port = _SENTINEL_PORT if is_sentinel else _PORT
-    return tuple(_endpoint(host, port, form) for host in hosts.split(","))
+    return tuple(dict.fromkeys(_endpoint(host, port, form) for host in hosts.split(",")))
 
 
 def _endpoint(text: str, port: int, form: str) -> Endpoint:
@@ -154,7 +155,7 @@ def _wrong_host(form: str) -> ValueError:
 
 
 def _database(path: str, form: str) -> int:
-    if not re.fullmatch(r"/?|/\d{1,9}", path):
+    if not re.fullmatch(r"/?|/[0-9]{1,9}", path):
         raise ValueError(f"must end with the number of a database, such as /0. {form}")
     return int(path.strip("/") or 0)
 

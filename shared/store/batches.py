@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from shared.domain.batch import Batch, BatchJob, Closed, RefusedImage
 from shared.domain.webhook import Webhook
-from shared.errors import BatchClosed, BatchNotFound, IdempotencyMismatch, JobExpired, MaskqError
+from shared.errors import BatchClosed, BatchNotFound, IdempotencyMismatch, JobExpired, MaskqError, StoreUnavailable
 from shared.settings import Settings
 from shared.store.confirmation import AsyncConfirmer
 from shared.store.connection import async_redis
@@ -88,24 +88,47 @@ class BatchStore:
                 raise JobExpired("the batch of this key has ended, and batches are kept for a limited time")
         return await self.read(text(reply["id"]))
 
-    async def close_batch(self, batch_id: str, reason: Closed, refused: Sequence[RefusedImage] = ()) -> Batch:
+    async def complete(self, batch_id: str, jobs: int, refused: Sequence[RefusedImage] = ()) -> Batch:
+        """Close a batch that has all its images: so many jobs, and these that were refused. Returns it.
+
+        Raises:
+            StoreUnavailable: jobs are missing, because a failover has forgotten them. It stays open.
+            StoreUnconfirmed: a failover may forget that, and its latest jobs.
+        """
+        reply = await self._close_as(Closed.COMPLETE, batch_id, self._confirmer, jobs, refused)
+        if reply.get("lacks_jobs"):
+            raise _forgotten()
+        return await self.read(batch_id)
+
+    async def close_batch(self, batch_id: str, reason: Closed) -> Batch:
         """Add no more images to a batch. It ends with the last of its jobs, which are not changed. Returns it. A batch
-        that was closed before keeps its reason until it is deleted; a deleted one sends no webhook from here on.
+        that was closed before keeps its reason until it is deleted; a deleted one sends no webhook from here on. No
+        replica confirms that: whoever changes its jobs too confirms all at once.
 
         Raises:
             BatchNotFound: as `read`.
-            StoreUnconfirmed: a failover may forget that, and its latest jobs.
         """
+        await self._close_as(reason, batch_id, confirmer=None)
+        return await self.read(batch_id)
+
+    async def _close_as(
+        self,
+        reason: Closed,
+        batch_id: str,
+        confirmer: AsyncConfirmer | None,
+        jobs: int = 0,
+        refused: Sequence[RefusedImage] = (),
+    ) -> Reply:
         as_json = json.dumps([each.model_dump() for each in refused]) if refused else None
-        await self._close.confirmed(
-            self._confirmer,
+        return await self._close.confirmed(
+            confirmer,
             id=batch_id,
             reason=reason,
+            jobs=jobs,
             refused=as_json,
             idempotency_s=IDEMPOTENCY_S,
             retention_s=self._retention_s,
         )
-        return await self.read(batch_id)
 
     async def read(self, batch_id: str) -> Batch:
         """The present state of a batch.
@@ -120,7 +143,12 @@ def closed_batch(reason: str) -> MaskqError:
     """The error for a further image of a batch that is closed for this reason."""
     if reason == Closed.COMPLETE:
         return IdempotencyMismatch(_MISMATCH)
-    return BatchClosed(f"it was {reason}" if reason in tuple(Closed) else f"it has {reason}")
+    return BatchClosed(f"it was {reason}") if reason in tuple(Closed) else _forgotten()
+
+
+def _forgotten() -> StoreUnavailable:
+    """The error for a batch of which a failover has forgotten something, or all, while a request adds images to it."""
+    return StoreUnavailable("the store no longer has all of this batch; repeat the request with its Idempotency-Key")
 
 
 def _batch_from_reply(batch_id: str, reply: Reply) -> Batch:

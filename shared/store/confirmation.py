@@ -6,6 +6,8 @@ MULTI, where they would not wait.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from redis import Redis
@@ -51,6 +53,13 @@ class Confirmation:
             return [write, ("WAIT", self.replicas, wait_ms)]
         in_memory: Command = ("WAIT", self.replicas, round(self._timeout_ms * _MEMORY_SHARE))
         return [write, in_memory, ("WAITAOF", 1, self.replicas, wait_ms)]
+
+    def present(self, replication: Mapping[str, Any]) -> int:
+        """How many replicas could confirm a change, by the server's reply to INFO: each says once a second that it
+        follows."""
+        replicas = [each for name, each in replication.items() if re.fullmatch(r"slave\d+", name)]
+        last_s = self._timeout_ms / 1000
+        return sum(each.get("state") == "online" and each.get("lag", 0) <= last_s for each in replicas)
 
     def is_given(self, replies: list[Any]) -> bool:
         """Whether enough replicas have the change, by the replies to it and to `commands`. False: the server does not
@@ -138,6 +147,18 @@ class AsyncConfirmer:
         """Return once enough replicas have all changes so far."""
         if self._confirmation.replicas:
             await self._send()
+
+    async def require_replicas(self) -> None:
+        """Return at once if enough replicas keep up. Nothing is written.
+
+        Raises:
+            StoreUnconfirmed: too few do, so that no change would be confirmed.
+        """
+        if not self._confirmation.replicas:
+            return
+        present = self._confirmation.present(await self._redis.info("replication"))
+        if present < self._confirmation.replicas:
+            raise StoreUnconfirmed(f"{present} of {self._confirmation.replicas} replicas keep up")
 
     async def _send(self, *commands: Command) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipeline:

@@ -160,12 +160,19 @@ class SubmissionStore:
 
     async def accepts(self, model_id: str) -> bool:
         """Whether jobs for this model are accepted at all, by the rules that submissions follow. Limits of the queue
-        and of clients do not count: they are answered with 429, and change from one request to the next."""
+        and of clients do not count: they are answered with 429, and change from one request to the next.
+
+        Raises:
+            redis.RedisError: the server takes no writes now, or does not answer.
+            StoreUnconfirmed: too few replicas keep up to confirm a job.
+        """
         try:
             await self.require_workers(model_id)
             await self._memory_with_room()
         except (ModelUnserved, StoreFull):
             return False
+        await self._redis.setrange(key_names.UNUSED, 0, "")  # writes nothing, and fails where a write would
+        await self._confirmer.require_replicas()
         return True
 
     async def _memory_with_room(self) -> MemorySample:

@@ -14,6 +14,7 @@ from pycocotools import mask as coco
 
 from api.drawing.palette import PALETTE, colors_of, oklab
 from shared.domain.coco_rle import counts_to_runs, runs_to_counts
+from shared.errors import InvalidField, JobDeleted, MaskqError, ServerBusy, StoreUnavailable, StoreUnconfirmed
 from shared.settings import Settings
 from testing.servers import front_end
 
@@ -22,6 +23,11 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 _CALL = """async ([module, name, ...values]) => {
   const folder = document.querySelector("script").src.replace("app.js", "");
   return (await import(folder + module + ".js"))[name](...values);
+}"""
+
+_IS_TEMPORARY = """async ([type, status]) => {
+  const folder = document.querySelector("script").src.replace("app.js", "");
+  return new (await import(folder + "api.js")).ApiError(type, status, "").isTemporary;
 }"""
 
 
@@ -33,6 +39,9 @@ class _Modules:
 
     def call(self, module: str, name: str, *values: object) -> Any:
         return self._page.evaluate(_CALL, [module, name, *values])
+
+    def is_temporary(self, error: type[MaskqError]) -> bool:
+        return bool(self._page.evaluate(_IS_TEMPORARY, [error.type, error.status]))
 
 
 @pytest.fixture
@@ -179,3 +188,8 @@ def test_the_page_and_the_overlay_choose_the_same_colors(modules: _Modules) -> N
 )
 def test_errors_are_said_in_words(modules: _Modules, status: int, problem: object, words: str) -> None:
     assert re.search(re.escape(words), modules.call("words", "describe", status, problem, False))
+
+
+def test_the_page_repeats_what_a_later_request_mends(modules: _Modules) -> None:
+    assert all(modules.is_temporary(error) for error in (ServerBusy, StoreUnavailable, StoreUnconfirmed))
+    assert not any(modules.is_temporary(error) for error in (InvalidField, JobDeleted))

@@ -124,8 +124,9 @@ def test_each_change_that_a_client_is_told_of_is_confirmed(
     if change is _redeliver:
         leases.finish(_claim(leases), success())
     servers.cut_off()
-    refused = change(client, job_id)
-    assert_problem(refused, 503, "store_unconfirmed")
+    for _ in range(2):  # also when it is repeated
+        refused = change(client, job_id)
+        assert_problem(refused, 503, "store_unconfirmed")
     servers.follow()
     assert change(client, job_id).status_code in {202, 409, 410}  # 409 and 410: it is canceled, or deleted
 
@@ -134,11 +135,27 @@ def test_each_change_that_a_client_is_told_of_is_confirmed(
 def test_a_change_of_a_batch_is_confirmed(
     servers: ReplicatedServers, client: httpx2.Client, method: str, path: str, status: int
 ) -> None:
-    url = f"/batches/{_batch(client).json()['id']}{path}"
+    batch = _batch(client).json()
+    url = f"/batches/{batch['id']}{path}"
     servers.cut_off()
+    assert_problem(client.request(method, url), 503, "store_unconfirmed")
+    for job in batch["jobs"]:  # it is made
+        answer = client.get(f"/jobs/{job['id']}")
+        assert answer.status_code == 410 or answer.json()["status"] == "canceled"
     assert_problem(client.request(method, url), 503, "store_unconfirmed")
     servers.follow()
     assert client.request(method, url).status_code == status
+
+
+def test_without_replicas_that_confirm_no_front_end_is_ready(servers: ReplicatedServers, client: httpx2.Client) -> None:
+    assert client.get("/readyz").status_code == 200
+    servers.cut_off()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["store"]) == (503, True)
+    assert answer.json()["reason"] == "0 of 1 replicas keep up"
+    assert client.get("/readyz", params={"exclude": "submissions"}).status_code == 200
+    servers.follow()
+    assert client.get("/readyz").status_code == 200
 
 
 def test_without_confirmation_a_failover_may_forget_an_accepted_job(servers: ReplicatedServers) -> None:

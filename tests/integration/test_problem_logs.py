@@ -58,5 +58,5 @@ def test_a_store_that_refuses_is_one_line_without_a_traceback(
             redis.config_set("min-replicas-to-write", "0")
     assert (answer.status_code, answer.json()["type"]) == (503, "store_unavailable")
     (line,) = _lines(caplog)
-    assert line.getMessage() == "the store failed: ResponseError"
+    assert line.getMessage() == "the store failed: it has too few replicas to take writes (NOREPLICAS): ResponseError"
     assert not any(each.exc_info for each in caplog.records)

@@ -3,6 +3,7 @@
 import { describe, OFFLINE } from "./words.js";
 
 const KEY = "maskq-api-key";
+const TEMPORARY = new Set(["server_busy", "store_unavailable", "store_unconfirmed", "share_exceeded", "rate_limited"]);
 
 export class ApiError extends Error {
   /** `type`: as in docs/errors.md, or "offline", or "" if a proxy answered. */
@@ -12,7 +13,7 @@ export class ApiError extends Error {
   }
 
   get isTemporary() {
-    return this.type === "offline" || ["server_busy", "store_unavailable", "share_exceeded", "rate_limited"].includes(this.type);
+    return this.type === "offline" || TEMPORARY.has(this.type);
   }
 }
 

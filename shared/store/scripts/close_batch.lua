@@ -2,12 +2,17 @@
 -- its jobs. A deleted batch sends no webhook.
 ---@param id string
 ---@param reason string  complete, canceled or deleted
+---@param jobs number  how many jobs it must have; 0: any number
 ---@param refused? string  the images that became no job, as JSON
 ---@param idempotency_s number  seconds for which its key is kept
 ---@param retention_s number  seconds from its end until it expires
--- Returns nothing. A batch that is closed keeps its reason, until it is deleted.
+-- Returns `lacks_jobs`: it has fewer, or does not exist, because a failover has forgotten some; nothing changes then. A batch
+-- that is closed keeps its reason, until it is deleted.
 
 local batch = batch_key(args.id)
+if redis.call('HLEN', batch_jobs_key(args.id)) < args.jobs then
+    return {lacks_jobs = true}
+end
 if redis.call('EXISTS', batch) == 0 then
     return
 end

@@ -211,10 +211,8 @@ class Trouble:
     is_slow: bool = False
     """Whether the server answers late or not at all, so that each request takes seconds."""
 
-    @property
-    def has_primary(self) -> bool:
-        """Whether what the server has can be read."""
-        return not self.reason
+    has_primary: bool = False
+    """Whether what the server has can be read, although it takes no jobs."""
 
 
 TROUBLES = {
@@ -222,8 +220,8 @@ TROUBLES = {
     "MASTERDOWN": Trouble(_replica_without_data, reason="it is a replica without a primary (MASTERDOWN)"),
     "NOREPLICAS": Trouble(_too_few_replicas, reason="it has too few replicas to take writes (NOREPLICAS)"),
     "LOADING": Trouble(_loading, _make_loading_slow, reason="it is loading its data", is_slow=True),
-    "OOM": Trouble(_full_memory, refusal="store_full"),
-    "MISCONF": Trouble(_unwritable_disk),
+    "OOM": Trouble(_full_memory, reason="its memory is full (OOM)", refusal="store_full", has_primary=True),
+    "MISCONF": Trouble(_unwritable_disk, reason="it cannot write to its disk (MISCONF)", has_primary=True),
     "NOPERM": Trouble(_nothing_allowed, reason="its user lacks a right (NOPERM)"),
     "NOPERM for writing": Trouble(_no_writing, reason="its user lacks a right (NOPERM)"),
     "WRONGPASS": Trouble(_shut_out, reason="does not accept this user and password (WRONGPASS)"),
@@ -235,6 +233,6 @@ TROUBLES = {
     "refused connection": Trouble(_away, reason="Connection refused"),
     "frozen": Trouble(_frozen, reason="no answer in time", is_slow=True),
     "CLIENT PAUSE": Trouble(_paused, reason="no answer in time", is_slow=True),
-    "CLIENT KILL": Trouble(_disconnected, refusal=""),
-    "UNBLOCKED": Trouble(_unblocked, refusal=""),
+    "CLIENT KILL": Trouble(_disconnected, refusal="", has_primary=True),
+    "UNBLOCKED": Trouble(_unblocked, refusal="", has_primary=True),
 }

@@ -56,8 +56,12 @@ class Deployment:
         """Submit a job of a batch."""
         return self.submit(batch=batch_id, batch_index=index, batch_fingerprint=fingerprint, **values)
 
-    def close_batch(self, batch_id: str, reason: Closed = Closed.COMPLETE, *refused: RefusedImage) -> Batch:
-        return self._runner.run(self.batches.close_batch(batch_id, reason, refused))
+    def close_batch(
+        self, batch_id: str, reason: Closed = Closed.COMPLETE, *refused: RefusedImage, jobs: int = 0
+    ) -> Batch:
+        if reason is Closed.COMPLETE:
+            return self._runner.run(self.batches.complete(batch_id, jobs, refused))
+        return self._runner.run(self.batches.close_batch(batch_id, reason))
 
     def batch(self, batch_id: str) -> Batch:
         return self._runner.run(self.batches.read(batch_id))

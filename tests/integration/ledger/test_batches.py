@@ -9,7 +9,15 @@ from redis import Redis
 
 from shared.domain.batch import Closed, RefusedImage
 from shared.domain.webhook import Webhook
-from shared.errors import BatchClosed, BatchNotFound, IdempotencyMismatch, JobExpired, QueueFull, ShareExceeded
+from shared.errors import (
+    BatchClosed,
+    BatchNotFound,
+    IdempotencyMismatch,
+    JobExpired,
+    QueueFull,
+    ShareExceeded,
+    StoreUnavailable,
+)
 from shared.store import key_names
 from shared.store.records import text
 from tests.clock import MovedClock
@@ -70,8 +78,30 @@ def test_deleted_jobs_of_a_batch_are_shown_as_deleted(deployment: Deployment) ->
 def test_an_unknown_batch_is_not_found(deployment: Deployment) -> None:
     with pytest.raises(BatchNotFound):
         deployment.batch("b")
-    with pytest.raises(BatchClosed):
+
+
+def test_a_batch_that_a_failover_has_forgotten_takes_images_again_when_the_request_is_repeated(
+    deployment: Deployment,
+) -> None:
+    with pytest.raises(StoreUnavailable):
         deployment.submit_to("b", 0)
+    with pytest.raises(StoreUnavailable):
+        deployment.close_batch("b", jobs=1)
+    deployment.begin_batch("b")
+    deployment.submit_to("b", 0)
+    assert deployment.close_batch("b", jobs=1).closed is Closed.COMPLETE
+
+
+def test_a_batch_is_complete_only_with_all_its_jobs(deployment: Deployment, redis: Redis) -> None:
+    deployment.begin_batch("b")
+    for index in (0, 1):
+        deployment.submit_to("b", index)
+    redis.hdel(key_names.batch_jobs("b"), "1")  # a failover has forgotten it
+    with pytest.raises(StoreUnavailable):
+        deployment.close_batch("b", jobs=2)
+    assert deployment.batch("b").closed is None
+    deployment.submit_to("b", 1)
+    assert deployment.close_batch("b", jobs=2).closed is Closed.COMPLETE
 
 
 # --- The key ----------------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ _VERIFIED = "the certificate and the host name of a server with TLS are always v
         ("redis://:hunter2@redis:6379/zero", "must end with the number of a database"),
         ("redis://:hunter2@redis:6379/0/1", "must end with the number of a database"),
         ("redis://:hunter2@redis:6379/-1", "must end with the number of a database"),
+        ("redis://:hunter2@redis:6379/\uff10", "must end with the number of a database"),
         ("redis://:hunter2@redis:6379/0?timeout=3", _OPTION),
         ("redis://:hunter2@redis:6379?db=3", _OPTION),
         ("rediss://:hunter2@redis:6379/0?ssl_password=x", _OPTION),
@@ -120,6 +121,11 @@ def _one(host: str, port: int = 6379, database: int = 0, **more: Any) -> RedisAd
 def _sentinels(*endpoints: tuple[str, int], service: str = "mymaster", **more: Any) -> RedisAddress:
     access = SentinelAccess(service, more.pop("sentinel_user", None), more.pop("sentinel_password", None))
     return RedisAddress(tuple(Endpoint(*each) for each in endpoints), sentinel=access, **{**_ALONE, **more})
+
+
+def test_a_sentinel_that_is_named_twice_is_one_sentinel() -> None:
+    address = RedisAddress.parse("sentinel://a,A:26379,b:26379,a/mymaster/0")
+    assert address == _sentinels(("a", 26379), ("b", 26379))
 
 
 @pytest.mark.parametrize(

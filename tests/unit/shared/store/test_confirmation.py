@@ -59,3 +59,19 @@ def test_a_server_without_waitaof_is_asked_with_wait_by_all_that_wait(
 def test_an_error_of_the_server_is_raised(confirmation: Confirmation, replies: list[Any]) -> None:
     with pytest.raises(ResponseError):
         confirmation.is_given(replies)
+
+
+@pytest.mark.parametrize(
+    ("replication", "present"),
+    [
+        ({"role": "master", "connected_slaves": 0}, 0),
+        ({"slave0": {"state": "online", "lag": 0}, "slave1": {"state": "online", "lag": 1}}, 2),
+        ({"slave0": {"state": "online", "lag": 2}}, 0),
+        ({"slave0": {"state": "wait_bgsave", "lag": 0}}, 0),
+        ({"slave0": {"state": "online", "lag": 0}, "slave_repl_offset": 7, "slave10": {"state": "online"}}, 2),
+    ],
+)
+def test_replicas_that_have_said_lately_that_they_follow_are_present(
+    confirmation: Confirmation, replication: dict[str, Any], present: int
+) -> None:
+    assert confirmation.present(replication) == present
