@@ -274,5 +274,9 @@ class StoreUnavailable(RequestError):
     """The service cannot reach its store."""
 
 
+class StoreUnconfirmed(StoreUnavailable):
+    """The service has made the change, and a failover of its store may forget it: repeat the request."""
+
+
 class InternalError(RequestError):
     """A mistake of the service."""
