@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from worker.devices.accelerators import usable
 
 _LOGS = Path(".data/gpu")
 
@@ -110,7 +110,7 @@ def main() -> int:
                         help=f"of: {', '.join(part.name for part in PARTS)}")  # fmt: skip
     parser.add_argument("--rehearse", action="store_true", help="with a small model, on any machine")
     options = parser.parse_args()
-    if not options.rehearse and not torch.cuda.is_available():
+    if not options.rehearse and not usable("cuda"):
         parser.error("PyTorch finds no NVIDIA GPU here. --rehearse runs the same programs without one")
     parts = [part for part in PARTS if not options.only or part.name in options.only]
     ended = run_parts(parts, options.minutes, rehearse=options.rehearse)

@@ -113,7 +113,7 @@ def measure(subject: Subject, settings: Settings, batch: int) -> dict[str, Any]:
         steps.decode()
     decode_s = median_s(steps.decode, device)
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "device": torch.get_device_module(device).get_device_name(device) if device.type == "cuda" else device.type,
         "dtype": str(dtype).removeprefix("torch."),
         "batch": batch,
         "device_at_most": able,

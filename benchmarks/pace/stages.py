@@ -63,7 +63,7 @@ class Bench:
     def start(cls) -> Self:
         """With the tokenizer and the mask decoder of the demo checkpoint."""
         keep_jax_on_cpu()
-        tokenizer = AutoTokenizer.from_pretrained("models/demo")
+        tokenizer = AutoTokenizer.from_pretrained("models/demo", trust_remote_code=False)
         processor = processor_of_side(SimpleNamespace(image_token="<image>", tokenizer=tokenizer), _SIDE)
         codec = load_vae(Path("models/demo/vae.npz"))
         return cls(DecodingPool(Settings.of().images), Preprocessor(processor, 64), tokenizer, codec)

@@ -42,7 +42,8 @@ def choose_device(setting: str) -> torch.device:
 
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a GPU computes with bfloat16 itself. Those of NVIDIA before Ampere only emulate it. True for others."""
-    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
+    module: Any = torch.get_device_module(device) if device.type == "cuda" else None
+    return module is None or bool(module.is_bf16_supported(including_emulation=False))
 
 
 def free_bytes(device: torch.device) -> int | None:
