@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from shared.errors import ConfigurationError
 from shared.process.periodic import PeriodicTask
 from shared.settings import RedisSettings
+from shared.settings.redis_url import RedisAddress
 from shared.store.connection import address_of, follow_primary
 from shared.store.durability import ServerCheck
 from shared.store.rights import Process
@@ -21,6 +22,13 @@ _PERIOD_S = 1.0
 """Between two checks: for so long at most, jobs are accepted on a server that has come back without AOF."""
 
 logger = logging.getLogger(__name__)
+
+
+def start_following(settings: RedisSettings) -> None:
+    """With Sentinel: cut the connections of this process to a server that is the primary no longer, every second, in a
+    thread that ends with the process. For a process that has no monitor because another one checks its server."""
+    if RedisAddress.parse(settings.redis_url).sentinel:
+        PeriodicTask("following the primary", _PERIOD_S, lambda: follow_primary(settings)).start()
 
 
 class RedisMonitor:

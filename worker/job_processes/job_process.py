@@ -16,6 +16,7 @@ from typing import NoReturn
 from shared.images.sandbox import DecodingPool
 from shared.process.logs import set_up_logging
 from shared.process.private_memory import make_memory_private
+from shared.process.redis_monitor import start_following
 from shared.process.tracing import flush_traces, start_tracing
 from shared.store.leases import LeaseStore
 from worker.claims import Claim
@@ -111,6 +112,7 @@ class JobProcess:
         settings = message.settings
         set_up_logging(settings.logging)
         start_tracing(settings.logging, "maskq-worker")
+        start_following(settings.redis)
         memory = PixelMemory(self._memory_file, message.side, message.slots)
         self._model = RemoteModel(self._send, memory, message.slots, message.side)
         runner = JobRunner(LeaseStore.connect(settings, message.worker_id), self._make_pipeline(message, self._model))
