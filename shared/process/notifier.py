@@ -9,6 +9,7 @@ takes no other, so a message always reaches a process that is asleep.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 
 from celery import Celery
@@ -17,6 +18,7 @@ from redis.exceptions import RedisError
 
 from shared.process.transport import ConsumerTransport, ProducerTransport, transport_options
 from shared.settings import RedisSettings
+from shared.settings.redis_url import RedisAddress
 
 TASK = "maskq.look"
 WEBHOOK_QUEUE = "maskq-webhooks"
@@ -36,15 +38,18 @@ def queue_name(model_id: str) -> str:
 
 def celery_app(settings: RedisSettings, queue: str) -> Celery:
     """Make the Celery application of a process that consumes this queue."""
-    app = _app(queue)
+    app = _app(settings, queue)
     options = transport_options(settings, settings.redis_timeout_s)
     app.conf.update(broker_transport=ConsumerTransport, broker_transport_options=options)
     return app
 
 
-def _app(queue: str) -> Celery:
-    """The transport knows how to connect. The broker's URL only names the kind."""
-    app = Celery("maskq", broker="redis://ledger", set_as_current=False)
+def _app(settings: RedisSettings, queue: str) -> Celery:
+    """The transport knows how to connect. The broker's URL only names the ledger, because kombu keeps connections by it
+    for all applications of a process."""
+    ledger = RedisAddress.parse(settings.redis_url).ledger
+    name = hashlib.sha256(ledger.encode()).hexdigest()[:16]
+    app = Celery("maskq", broker=f"redis://{name}", set_as_current=False)
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
@@ -67,7 +72,7 @@ class Notifier:
 
     def __init__(self, settings: RedisSettings) -> None:
         options = transport_options(settings, _PRODUCER_TIMEOUT_S)
-        self._app = _app(WEBHOOK_QUEUE)
+        self._app = _app(settings, WEBHOOK_QUEUE)
         self._app.conf.update(broker_transport=ProducerTransport, broker_transport_options=options)
 
     def notify(self, queue: str, job_id: str) -> None:
