@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Set
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -105,9 +106,12 @@ def _check(url: str, process: Process) -> None:
 
 @pytest.mark.parametrize("process", Process)
 def test_each_missing_right_is_named(url: str, admin: Redis, process: Process) -> None:
-    for rule in _rules(process.value):
+    rules = _rules(process.value)
+    for rule in rules:
         if rule in {"+info", "+evalsha", "+script|load"}:
             continue  # without these nothing can be checked; the server names them itself
+        if any(fnmatch(rule, other) for other in rules if other != rule):
+            continue  # a wider rule has it as well
         _add_user(admin, "lacking", [each for each in _rules(process.value) if each != rule])
         with pytest.raises(ConfigurationError) as refused:
             _check(_as(url, "lacking"), process)
