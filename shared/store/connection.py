@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ def connection_class(settings: RedisSettings) -> type[Connection]:
 
 def primary_of(settings: RedisSettings) -> Primary:
     """The primary that the sentinels of REDIS_URL know: one object in this process for the same settings."""
-    return _primary(settings.redis_url, settings.redis_timeout_s, settings.ca_file)
+    with _making:
+        return _primary(settings.redis_url, settings.redis_timeout_s, settings.ca_file)
 
 
 def follow_primary(settings: RedisSettings) -> None:
@@ -103,6 +105,10 @@ _ASYNC: dict[type[Connection], type[AsyncConnection]] = {
     ToPrimary: AsyncToPrimary,
     ToPrimaryTls: AsyncToPrimaryTls,
 }
+
+
+_making = threading.Lock()
+"""Two threads that ask a cache at once would get two objects, and each would follow its own connections only."""
 
 
 @lru_cache

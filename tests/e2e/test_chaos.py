@@ -17,5 +17,5 @@ def test_no_accepted_job_is_lost_wrong_or_double_under_faults(tmp_path: Path) ->
     assert has_passed(results), results
     assert results["accepted"] == results["succeeded"] + results["failed"] + results["canceled"] == plan.jobs
     assert results["failed"] == plan.poison
-    assert len(results["faults"]) == 5
+    assert len(results["faults"]) == 6
     assert min(results["faults"].values()) >= 2

@@ -178,11 +178,14 @@ async def _heard(group: RedisGroup, heard: list[str | None], message: str) -> No
 # --- Processes --------------------------------------------------------------------------------------------------------
 
 
-def test_jobs_and_notifications_pass_through_the_next_primary(tmp_path: Path, redis_group: RedisGroup) -> None:
+@pytest.mark.parametrize("fault", ["frozen", "cut off from all but its clients"])
+def test_jobs_and_notifications_pass_through_the_next_primary(
+    tmp_path: Path, redis_group: RedisGroup, fault: str
+) -> None:
     urls = dict.fromkeys(("api", "worker", "webhooks"), redis_group.url)
-    with running_processes(tmp_path, urls) as here:
+    with running_processes(tmp_path, urls, MASKQ_CONFIRM_REPLICAS="1") as here:
         here.until(lambda: _succeeds(here))
-        after = _lose(redis_group, "frozen")
+        after = _lose(redis_group, fault)
         with redis_group.client(after) as redis:
             here.until(lambda: _receivers(redis) == 2)
             here.until(lambda: _succeeds(here, idempotency_key="after"))

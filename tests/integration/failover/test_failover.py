@@ -18,13 +18,15 @@ from tests.integration.processes import PROGRAMS, Processes, running_processes
 pytestmark = pytest.mark.slow
 
 _ENVIRONMENT = {
+    "MASKQ_CONFIRM_REPLICAS": "1",
     "MASKQ_GIVE_UP_S": "50",
     "MASKQ_LEASE_S": "60",
     "MASKQ_URL_ALLOW_HTTP": "true",
     "MASKQ_URL_ALLOW_PRIVATE": "true",
     "SCRIPTED_MS": "200",
 }
-"""A slow job takes 4 s. A failover takes 2 s on a quiet machine."""
+"""A primary that is cut off accepts nothing: what it took would be lost. A slow job takes 4 s. A failover takes 2 s on a quiet
+machine."""
 _JOBS = 5
 _FAULTS: dict[str, Callable[[RedisGroup, RedisProcess], object]] = {
     "killed": lambda group, primary: group.kill(primary),
