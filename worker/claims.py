@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from redis.exceptions import RedisError
 
 from shared.domain.fair_share import is_within_share
+from shared.store.fence_token import new_nonce
 from shared.store.leases import Lease, LeaseStore
 
 _MAX_AT_ONCE = 4
@@ -89,6 +90,8 @@ class Claims:
         self._claiming = threading.Lock()
         """Locked during the request to the store, which takes seconds if the store is down. Heartbeats must not wait
         for it, so it is not `_changed`."""
+        self._unanswered = ""
+        """The nonce of a request to which the store gave no answer: it may have claimed jobs for this worker."""
         self._closed = False
 
     def claim(self) -> Looked:
@@ -101,12 +104,16 @@ class Claims:
                 return Looked([], is_blocked=True)
             room, full = self._room(Counter(job.client for job in in_flight), free)
             begin = time.monotonic()
+            is_repeated, self._unanswered = bool(self._unanswered), self._unanswered or new_nonce()
             found = self._store.claim_several(
                 self._model_id,
+                self._unanswered,
                 max_jobs=room,
                 is_idle=not in_flight,
                 full_clients=full,
+                is_repeated=is_repeated,
             )
+            self._unanswered = ""
             claims = [Claim(lease, renewed_at=begin) for lease in found.leases]
             with self._changed:
                 for claim in claims:

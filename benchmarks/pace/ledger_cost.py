@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from benchmarks.pace.cpu_time import broker_cpu_s
 from shared.domain.result import SegmentationResult
 from shared.settings import Settings
+from shared.store.fence_token import new_nonce
 from shared.store.leases import Lease, LeaseStore, Outcome
 from shared.store.submissions import SubmissionStore
 from testing.factories import job_request, new_job
@@ -41,7 +42,7 @@ def _both_us(name: str, jobs: int, work: Callable[[], object]) -> Mapping[str, f
 
 
 def _claimed(store: LeaseStore) -> Iterator[Lease]:
-    while leases := store.claim_several(_MODEL, max_jobs=_CLAIMED_AT_ONCE, is_idle=True).leases:
+    while leases := store.claim_several(_MODEL, new_nonce(), max_jobs=_CLAIMED_AT_ONCE, is_idle=True).leases:
         yield from leases
 
 

@@ -106,8 +106,8 @@ class LeaseStore:
 
     @classmethod
     def connect(cls, settings: Settings, worker_id: str = "") -> Self:
-        """A store with its own pool of connections. A command whose connection is lost is not sent again, because a
-        claim must not be made twice. A job whose claim did not reach the worker is released when its lease ends."""
+        """A store with its own pool of connections. A command whose connection is lost is not sent again: whoever
+        claims jobs repeats the claim with its nonce."""
         return cls(sync_redis(settings.redis), settings, worker_id)
 
     def close(self) -> None:
@@ -115,20 +115,32 @@ class LeaseStore:
 
     def claim(self, model_id: str, *, is_idle: bool, full_clients: Collection[str] = ()) -> Lease | None:
         """As `claim_several`, one job; None if there is none for this worker."""
-        claimed = self.claim_several(model_id, max_jobs=1, is_idle=is_idle, full_clients=full_clients)
+        claimed = self.claim_several(model_id, new_nonce(), max_jobs=1, is_idle=is_idle, full_clients=full_clients)
         return next(iter(claimed.leases), None)
 
     def claim_several(
-        self, model_id: str, *, max_jobs: int, is_idle: bool, full_clients: Collection[str] = ()
+        self,
+        model_id: str,
+        nonce: str,
+        *,
+        max_jobs: int,
+        is_idle: bool,
+        full_clients: Collection[str] = (),
+        is_repeated: bool = False,
     ) -> Claimed:
         """Claim the next jobs for this model. Only an idle worker, which has no other job in flight, receives a
         quarantined job, and must run it alone. Jobs of `full_clients` are claimed only if no other client has one among
-        the next, and then one of them."""
+        the next, and then one of them.
+
+        A call that raises may have claimed jobs. `is_repeated` is such a call, with its `nonce`: it returns these jobs
+        if there are any.
+        """
         found = self._claim(
             model=model_id,
             lease_ms=self._lease_ms,
             worker=self.worker_id,
-            nonce=new_nonce(),
+            nonce=nonce,
+            is_repeated=is_repeated,
             is_idle=is_idle,
             max_jobs=max_jobs,
             full_clients=list(full_clients),

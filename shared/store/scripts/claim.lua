@@ -2,7 +2,8 @@
 ---@param model string
 ---@param lease_ms number  length of the lease
 ---@param worker? string  the worker's id, if others can see that its process has ended
----@param nonce string  chosen at random for this call: part of its fence tokens
+---@param nonce string  chosen at random for this call and its repetitions: part of its fence tokens
+---@param is_repeated boolean  whether this call had no answer before. If it claimed jobs then, only these are returned
 ---@param is_idle boolean  whether the worker has no other job in flight
 ---@param max_jobs number  most jobs to claim
 ---@param full_clients string[]  clients that have their share of the worker's jobs in flight
@@ -78,29 +79,51 @@ local function take_next()
     return id
 end
 
-local function start(id)
-    stop_waiting(id, model)
-    local now = now_ms()
-    redis.call('HINCRBY', job_key(id), 'attempt', 1)
-    local fence = redis.call('HINCRBY', job_key(id), 'fence', 1)
-    redis.call('HSET', job_key(id), 'status', 'processing', 'started_at_ms', whole(now),
-        'token', token_of(fence, args.nonce), 'holder', fence .. ' ' .. (args.worker or ''))
-    redis.call('ZADD', running_key(model), whole(now + args.lease_ms), id)
-    redis.call('PUBLISH', CHANGES, id)
+local function lease_and_add(id)
+    redis.call('ZADD', running_key(model), whole(now_ms() + args.lease_ms), id)
     records[#records + 1] = redis.call('HGETALL', job_key(id))
     images[#images + 1] = redis.call('GET', image_key(id)) or ''
 end
 
-if redis.call('ZCARD', quarantine_key(model)) == 0 then
-    while #records < args.max_jobs do
-        local id = take_next()
-        if not id then
-            break
+-- Lease the jobs that this call claimed when it had no answer.
+local function repeat_answer()
+    for _, id in ipairs(redis.call('ZRANGE', running_key(model), 0, -1)) do
+        local job = redis.call('HMGET', job_key(id), 'fence', 'token')
+        if job[2] == token_of(job[1], args.nonce) then
+            lease_and_add(id)
         end
-        start(id)
     end
-elseif args.is_idle then
-    start(redis.call('ZPOPMIN', quarantine_key(model))[1])
+end
+
+local function start(id)
+    stop_waiting(id, model)
+    redis.call('HINCRBY', job_key(id), 'attempt', 1)
+    local fence = redis.call('HINCRBY', job_key(id), 'fence', 1)
+    redis.call('HSET', job_key(id), 'status', 'processing', 'started_at_ms', whole(now_ms()),
+        'token', token_of(fence, args.nonce), 'holder', fence .. ' ' .. (args.worker or ''))
+    lease_and_add(id)
+    redis.call('PUBLISH', CHANGES, id)
+end
+
+local function start_next()
+    if redis.call('ZCARD', quarantine_key(model)) == 0 then
+        while #records < args.max_jobs do
+            local id = take_next()
+            if not id then
+                break
+            end
+            start(id)
+        end
+    elseif args.is_idle then
+        start(redis.call('ZPOPMIN', quarantine_key(model))[1])
+    end
+end
+
+if args.is_repeated then
+    repeat_answer()
+end
+if #records == 0 then -- a quarantined job runs alone
+    start_next()
 end
 
 local waiting = redis.call('ZCARD', ready_key(model)) + redis.call('ZCARD', quarantine_key(model))

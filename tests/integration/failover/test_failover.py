@@ -25,8 +25,8 @@ _ENVIRONMENT = {
     "MASKQ_URL_ALLOW_PRIVATE": "true",
     "SCRIPTED_MS": "200",
 }
-"""A primary that is cut off accepts nothing: what it took would be lost. A slow job takes 4 s. A failover takes 2 s on a quiet
-machine."""
+"""A primary that is cut off accepts nothing: what it took would be lost. A slow job takes 4 s, a failover 2 s on a
+quiet machine."""
 _JOBS = 5
 _FAULTS: dict[str, Callable[[RedisGroup, RedisProcess], object]] = {
     "killed": lambda group, primary: group.kill(primary),

@@ -20,13 +20,26 @@ class ScriptedStore:
 
     def __init__(self, *jobs: Job) -> None:
         self.jobs = list(jobs)
+        self.requests: list[tuple[str, bool]] = []
         self.released: list[str] = []
         self.idle: list[bool] = []
         self.full: list[list[str]] = []
         self.is_down = False
         self.max_jobs = 1
 
-    def claim_several(self, model_id: str, *, max_jobs: int, is_idle: bool, full_clients: Collection[str]) -> Claimed:
+    def claim_several(
+        self,
+        model_id: str,
+        nonce: str,
+        *,
+        max_jobs: int,
+        is_idle: bool,
+        full_clients: Collection[str],
+        is_repeated: bool,
+    ) -> Claimed:
+        self.requests.append((nonce, is_repeated))
+        if self.is_down:
+            raise StoreDown
         self.idle.append(is_idle)
         self.full.append(list(full_clients))
         leases = [Lease(self.jobs.pop(0), b"") for _ in range(min(self.max_jobs, max_jobs, len(self.jobs)))]
@@ -62,6 +75,21 @@ def test_a_job_is_in_flight_until_it_ends() -> None:
     assert len(claims) == 1
     claims.end(claim)
     assert claims.active() == []
+
+
+def test_a_claim_is_repeated_until_it_has_an_answer_and_the_next_one_is_another() -> None:
+    claims, store = _claims(_job("1"), _job("2"))
+    store.is_down = True
+    for _ in range(2):
+        with pytest.raises(StoreDown):
+            claims.claim()
+    store.is_down = False
+    claims.claim()
+    claims.claim()
+    nonces, are_repeated = zip(*store.requests, strict=True)
+    assert are_repeated == (False, True, True, False)
+    assert len(set(nonces)) == 2
+    assert nonces[0] == nonces[2] != nonces[3]
 
 
 def test_a_job_that_was_lost_and_claimed_again_stays_in_flight_when_its_first_claim_ends() -> None:

@@ -21,6 +21,7 @@ _CLAIM: dict[str, Argument] = {
     "lease_ms": 30_000,
     "worker": "w",
     "nonce": "n",
+    "is_repeated": False,
     "is_idle": True,
     "max_jobs": 4,
     "full_clients": [],
@@ -29,18 +30,19 @@ _CLAIM: dict[str, Argument] = {
 
 def test_arguments_are_passed_in_the_order_in_which_the_script_declares_them() -> None:
     script = LuaScript.load("claim")
-    assert script.argv(_CLAIM) == ["demo", 30_000, "w", "n", 1, 4]
-    assert script.argv(dict(reversed(_CLAIM.items()))) == ["demo", 30_000, "w", "n", 1, 4]
+    assert script.argv(_CLAIM) == ["demo", 30_000, "w", "n", 0, 1, 4]
+    assert script.argv(dict(reversed(_CLAIM.items()))) == ["demo", 30_000, "w", "n", 0, 1, 4]
     assert script.source.endswith(
         "return flat(run({model = ARGV[1], lease_ms = tonumber(ARGV[2]), worker = present(ARGV[3]), nonce = ARGV[4], "
-        "is_idle = ARGV[5] == '1', max_jobs = tonumber(ARGV[6]), full_clients = elements_from(ARGV, 7)}))"
+        "is_repeated = ARGV[5] == '1', is_idle = ARGV[6] == '1', max_jobs = tonumber(ARGV[7]), "
+        "full_clients = elements_from(ARGV, 8)}))"
     )
 
 
 def test_a_list_takes_all_remaining_places() -> None:
     script = LuaScript.load("claim")
-    assert script.argv(_CLAIM) == ["demo", 30_000, "w", "n", 1, 4]
-    assert script.argv({**_CLAIM, "full_clients": ["a", "b"]}) == ["demo", 30_000, "w", "n", 1, 4, "a", "b"]
+    assert script.argv(_CLAIM) == ["demo", 30_000, "w", "n", 0, 1, 4]
+    assert script.argv({**_CLAIM, "full_clients": ["a", "b"]}) == ["demo", 30_000, "w", "n", 0, 1, 4, "a", "b"]
 
 
 @pytest.mark.parametrize(
