@@ -19,7 +19,6 @@ from shared.errors import PromptTooLong
 from worker.engine.model_input import ModelInput
 
 _KEPT_PROMPTS = 1024
-_DIGEST_BYTES = 16
 
 
 class Preprocessor:
@@ -66,5 +65,5 @@ def to_pixels(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
 
 
 def digest(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """Equal for equal pixels only."""
-    return hashlib.blake2b(pixels.data, digest_size=_DIGEST_BYTES).digest()
+    """Equal for equal pixels only. CPUs of servers have instructions for SHA-256: it takes half the time of BLAKE2."""
+    return hashlib.sha256(pixels.data).digest()
