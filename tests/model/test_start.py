@@ -86,6 +86,7 @@ def test_the_metrics_say_what_the_worker_runs_on(service: WorkerService) -> None
 
 @pytest.mark.usefixtures("service")
 def test_each_job_process_has_decoded_a_picture_before_the_first_job() -> None:
-    below = [" ".join(each.cmdline()) for each in psutil.Process().children(recursive=True)]
-    processes, decoders = ([each for each in below if name in each] for name in ("job_processes", "sandbox_child"))
-    assert len(decoders) == len(processes) > 0
+    processes = [each for each in psutil.Process().children(recursive=True) if "worker.job_processes" in each.cmdline()]
+    assert processes
+    for process in processes:
+        assert [each for each in process.children() if "shared.images.sandbox_child" in each.cmdline()]
