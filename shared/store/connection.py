@@ -64,10 +64,13 @@ def primary_of(settings: RedisSettings) -> Primary:
         return _primary(settings.redis_url, settings.redis_timeout_s, settings.ca_file)
 
 
-def follow_primary(settings: RedisSettings) -> None:
-    """With Sentinel: cut all connections of this process to a server that is the primary no longer."""
-    if RedisAddress.parse(settings.redis_url).sentinel:
-        primary_of(settings).follow()
+def follow_primary(settings: RedisSettings) -> bool:
+    """With Sentinel: cut all connections of this process to a server that is the primary no longer. Returns whether
+    there are sentinels."""
+    if not RedisAddress.parse(settings.redis_url).sentinel:
+        return False
+    primary_of(settings).follow()
+    return True
 
 
 def address_of(settings: RedisSettings) -> str:

@@ -16,7 +16,7 @@ from shared.errors import DeadlineExceeded, StoreUnavailable, WorkerLost
 from shared.settings import Settings
 from shared.store import key_names
 from shared.store.confirmation import SyncConfirmer
-from shared.store.connection import sync_redis
+from shared.store.connection import follow_primary, sync_redis
 from shared.store.fence_token import new_nonce
 from shared.store.image_store import ImageStore
 from shared.store.liveness import liveness_window_s
@@ -163,6 +163,14 @@ class LeaseStore:
         Raises:
             StoreUnconfirmed: it is stored, and a failover may forget it. Repeat it.
         """
+        is_finished = self._store_end(lease, outcome)
+        if not is_finished and follow_primary(self._settings.redis):
+            is_finished = self._store_end(lease, outcome)  # a server that was replaced does not know the claim
+        if is_finished and outcome.failure:
+            self._remove_images([lease.job.id])
+        return is_finished
+
+    def _store_end(self, lease: Lease, outcome: Outcome) -> bool:
         metrics = {"model_s": outcome.model_s, "batch_size": outcome.batch_size}
         found = self._finish.confirmed(
             self._confirmer,
@@ -176,10 +184,7 @@ class LeaseStore:
             result_cache_s=max(1, self._settings.retention.result_cache_s),
             **self._retention,
         )
-        is_finished = bool(found["is_finished"])
-        if is_finished and outcome.failure:
-            self._remove_images([lease.job.id])
-        return is_finished
+        return bool(found["is_finished"])
 
     def release(self, lease: Lease) -> bool:
         """Queue a job again as if it had not been claimed. Returns False if the lease is stale."""

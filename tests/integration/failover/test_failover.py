@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from shared.store import key_names
@@ -35,6 +36,9 @@ _FAULTS: dict[str, Callable[[RedisGroup, RedisProcess], object]] = {
     "replaced as planned": lambda group, primary: group.failover(),
 }
 
+_LIVING = ("cut off", "replaced as planned")
+"""The primary takes writes for a while after another server has taken over. They are lost."""
+
 
 @pytest.fixture
 def processes(redis_group: RedisGroup, tmp_path: Path) -> Iterator[Processes]:
@@ -63,15 +67,22 @@ def test_a_failover_ends_no_process_no_stream_and_no_job(
             assert client.get("/livez").status_code == 200
             if fault != "replaced as planned":
                 redis_group.wait_for_failover(old)
-            processes.until(lambda: processes.submit().status_code == 202)
+            processes.until(lambda: _is_stored(redis_group, processes.submit()))
             after = [accepted(processes.submit()) for _ in range(_JOBS)]
             followers.require_success()
         for job_id in (*before, *after):
             processes.until(lambda: processes.has_succeeded(job_id))  # noqa: B023  called at once
         require_one_attempt(processes, client, delivered)
-        assert len(receiver.ids) == 1
+        assert len(set(receiver.ids)) == 1
+        assert len(receiver.ids) == 1 or fault in _LIVING  # which may have taken the outcome, and lost it
     processes.require_running()
     require_quiet_logs(processes)
+
+
+def _is_stored(group: RedisGroup, answer: httpx2.Response) -> bool:
+    """Whether the present primary has the job. The one before it may have taken it, if a replica still follows that."""
+    with group.client(group.primary()) as redis:
+        return answer.is_success and redis.exists(key_names.job(answer.json()["id"])) == 1
 
 
 def _wait_for_replicas(group: RedisGroup) -> None:
