@@ -54,7 +54,8 @@ def _payload(message: dict[str, Any] | None) -> str | None:
 
 async def messages(redis: AsyncRedis, channel: str) -> AsyncGenerator[str | None, None]:
     """The messages of a channel. The first item is None: it comes once the primary's messages arrive here, so that
-    none can be missed any longer.
+    none can be missed any longer. It comes again when redis-py has replaced a lost connection, which it does by itself:
+    messages may have been missed until then.
 
     Raises:
         redis.RedisError: the connection has ended, or there is no primary at its other end.
@@ -62,11 +63,14 @@ async def messages(redis: AsyncRedis, channel: str) -> AsyncGenerator[str | None
     ping = AsyncScript(redis, "ping")
     async with redis.pubsub() as subscription:
         await subscription.subscribe(channel)
-        await ping(channel=channel)
         silence, has_begun = _Silence(), False
         while True:
-            payload = _payload(await subscription.get_message(timeout=SILENCE_S))
-            if payload is not None:
+            message = await subscription.get_message(timeout=SILENCE_S)
+            payload = _payload(message)
+            if message is not None and message["type"] == "subscribe":
+                has_begun = False
+                await ping(channel=channel)
+            elif payload is not None:
                 silence.end()
                 if not has_begun:
                     has_begun = True

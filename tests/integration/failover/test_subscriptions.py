@@ -18,6 +18,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from local.broker import free_port
+from shared.settings import Settings
+from shared.store.connection import async_redis
 from shared.store.subscription import SILENCE_S, messages, sync_messages
 from tests.integration.failover.server import Server
 
@@ -52,6 +54,26 @@ def test_a_subscription_ends_when_its_server_is_no_primary(server: Server, fault
         with pytest.raises(RedisError):
             async with asyncio.timeout(_PATIENCE_S):
                 await anext(received)
+        await redis.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_subscription_says_that_it_has_begun_anew_when_its_connection_was_replaced(
+    server: Server,
+) -> None:
+    """redis-py connects again by itself, and what was sent meanwhile is lost."""
+
+    async def main() -> None:
+        redis = async_redis(Settings.of(redis_url=server.url).redis)
+        received = messages(redis, _CHANNEL)
+        async with asyncio.timeout(_PATIENCE_S):
+            assert await anext(received) is None
+            for _ in range(2):
+                server.admin.client_kill_filter(_type="pubsub")
+                assert await anext(received) is None
+            server.admin.publish(_CHANNEL, "a job")
+            assert await anext(received) == "a job"
         await redis.aclose()
 
     asyncio.run(main())
