@@ -11,7 +11,6 @@ _INLINE = re.compile(r"`(docker compose [^`]+)`")
 
 NOT_RUN = {
     "gpu": "needs an NVIDIA GPU",
-    "sentinel": "six more containers; its users and its configuration run without containers in tests/integration",
     "monitoring": "Prometheus and Grafana have no substitutes made of Debian's packages",
 }
 """Compose files whose services the trials cannot start, with the reason. They go through `docker compose config`."""

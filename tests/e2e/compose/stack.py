@@ -21,8 +21,10 @@ _PROJECT = "maskq"
 """Compose takes it from the name of the folder."""
 _READY_S = 300.0
 _STOP_S = 120.0
+COMPOSE_FILE = "docker-compose.yml:docker-compose.trial.yml"
+WITH_SENTINELS = f"{COMPOSE_FILE}:docker-compose.sentinel.yml"
 _SETTINGS = {
-    "COMPOSE_FILE": "docker-compose.yml:docker-compose.trial.yml",
+    "COMPOSE_FILE": COMPOSE_FILE,
     "TORCH_INDEX_URL": "",  # the base image brings its own
     "OMP_NUM_THREADS": "1",  # several workers share few cores
     "MASKQ_URL_ALLOW_HTTP": "true",  # the receiver of webhooks is on this host
@@ -102,7 +104,9 @@ class Stack:
 
     def down(self) -> None:
         """Stop and remove everything, with its data."""
+        self.configure(COMPOSE_FILE=WITH_SENTINELS)
         self.compose("down", "--volumes", "--timeout", "40")
+        self.configure()
 
     def remove_images(self) -> None:
         """Remove the project's own images; the engine keeps what it needs to build them again quickly."""

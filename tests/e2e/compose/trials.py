@@ -14,7 +14,7 @@ from benchmarks.chaos.audit import audit
 from benchmarks.chaos.webhooks import check_deliveries, has_passed
 from tests.e2e.compose.jobs import Clients
 from tests.e2e.compose.shell import TrialFailed, wait_until
-from tests.e2e.compose.stack import ROOT, SERVICES, Stack
+from tests.e2e.compose.stack import ROOT, SERVICES, WITH_SENTINELS, Stack
 
 _JOBS = 150
 _ACCEPTED = 30
@@ -27,6 +27,7 @@ _CUT_S = 40.0
 _DEADLINE_S = 25.0
 """nginx.conf allows 10 s for a header, and 10 s between two parts of a body."""
 _ANNOUNCED_S = 60.0
+_FAILOVER_S = 60.0
 _HEALTHY_S = 60.0
 _WORKERS = SERVICES["worker"]
 
@@ -232,6 +233,44 @@ _RESTORE = (
 )
 
 
+def sentinels(stack: Stack, clients: Clients) -> Results:
+    """Replicas and sentinels are added as docs/operations.md explains. Then the primary dies and another takes over."""
+    kept = one_job(stack)
+    stack.configure(WORKERS=str(_WORKERS), COMPOSE_FILE=WITH_SENTINELS, MASKQ_CONFIRM_REPLICAS="1")
+    stack.documented("docker compose up -d")
+    stack.wait_until_ready(_WORKERS)
+    if (first := _primary(stack)) != "redis":
+        raise TrialFailed(f"{first} is the first primary, which has no jobs")
+
+    def lose_primary() -> None:
+        stack.compose("kill", "redis")
+        wait_until(lambda: _primary(stack) != "redis", "another primary", _FAILOVER_S)
+
+    results = under_load(stack, clients, lose_primary)
+    stack.compose("start", "redis")
+    results["all_back_s"] = stack.wait_until_ready(_WORKERS)
+    if (status := httpx2.get(f"{stack.url}/jobs/{kept}").status_code) != 200:
+        raise TrialFailed(f"a job from before the replicas has the status {status}")
+    return results | {"primary": _primary(stack)}
+
+
+def _primary(stack: Stack) -> str:
+    """The name of the primary, as the front end finds it. Empty if no sentinel names one."""
+    found = stack.python(stack.containers("api")[0], _FIND_PRIMARY)
+    return found.strip()
+
+
+_FIND_PRIMARY = """
+from redis.exceptions import RedisError
+from shared.settings import Settings
+from shared.store.connection import primary_of
+try:
+    print(primary_of(Settings.of().redis).find().host)
+except RedisError:
+    print()
+"""
+
+
 def one_job(stack: Stack) -> str:
     """Submit the sample image. Returns the id of the job."""
     with (ROOT / "models/demo/sample.jpg").open("rb") as image:
@@ -285,5 +324,5 @@ FAILURES: tuple[Trial, ...] = (
     stop_and_start,
     new_password,
 )
-CHECKS: tuple[Trial, ...] = (written, announced, backup_and_restore)
+CHECKS: tuple[Trial, ...] = (written, announced, backup_and_restore, sentinels)
 """The last trials: they look at the data of all others."""
