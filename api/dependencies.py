@@ -30,6 +30,7 @@ from shared.errors import (
     KeyRequired,
     RateLimited,
     ScopeMissing,
+    StoreUnconfirmed,
 )
 from shared.store.api_keys import Admission
 from shared.store.job_state import JobState
@@ -180,7 +181,7 @@ async def _own_job_to_delete(
 OwnJobToDelete = Annotated[JobState, Security(_own_job_to_delete, scopes=[Scope.SUBMIT])]
 """The same for a caller that may delete it."""
 
-OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, InvalidField)
+OWN_JOB_ERRORS = (JobNotFound, JobExpired, JobDeleted, StoreUnconfirmed, InvalidField)
 """What a route with a job in its path may raise."""
 
 

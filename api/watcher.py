@@ -15,6 +15,7 @@ from starlette.types import Receive
 from api.auth.caller import Caller
 from api.http.disconnect import until_disconnect
 from api.shares import Shares
+from shared.errors import StoreUnconfirmed
 from shared.process.fault_log import FaultLog
 from shared.store.job_state import JobState
 from shared.store.submissions import SubmissionStore
@@ -107,7 +108,7 @@ class JobWatcher:
                         if is_enough(state):
                             return state
                         await changed.wait()
-                except RedisError:
+                except (RedisError, StoreUnconfirmed):
                     self.set_again(changed)
                     await _until(changed, deadline)
                 except TimeoutError:

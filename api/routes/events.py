@@ -18,7 +18,7 @@ from api.http.openapi import problems
 from api.job_response import job_view
 from api.linked import LINKED_JOB_ERRORS, LinkedJob, LinkedReader
 from api.services import Services
-from shared.errors import MaskqError, ServerBusy, ShareExceeded
+from shared.errors import MaskqError, ServerBusy, ShareExceeded, StoreUnconfirmed
 from shared.store.job_state import JobState
 
 router = APIRouter(prefix="/jobs")
@@ -108,11 +108,12 @@ class _Stream:
             return
 
     async def _state(self, job_id: str, changed: asyncio.Event) -> JobState | None:
-        """The job, if this caller may still see it. None while Redis cannot be used: `changed` is set again."""
+        """The job, if this caller may still see it. None while Redis cannot be used, or replicas have not confirmed its
+        end: `changed` is set again."""
         try:
             state = await self._watcher.read(job_id)
             await require_valid(self._caller, self._services)
-        except RedisError:
+        except (RedisError, StoreUnconfirmed):
             self._watcher.set_again(changed)
             return None
         return state

@@ -32,7 +32,6 @@ from shared.errors import (
     ScopeMissing,
     ServerBusy,
     ShareExceeded,
-    StoreUnconfirmed,
 )
 from shared.store.job_list import CURSOR, JobFilter
 from shared.store.job_state import JobState
@@ -110,9 +109,7 @@ async def read_job(
     return job_view(state, request)
 
 
-@router.delete(
-    "/{job_id}", operation_id="delete_job", status_code=204, responses=problems(*OWN_JOB_ERRORS, StoreUnconfirmed)
-)
+@router.delete("/{job_id}", operation_id="delete_job", status_code=204, responses=problems(*OWN_JOB_ERRORS))
 async def delete_job(state: OwnJobToDelete, services: ServicesDep) -> None:
     """Remove a job in any state, with its image, its result and its webhook. One that has not ended is canceled."""
     with suppress(JobDeleted):  # a moment ago: by this request, if it was sent to Redis again
@@ -123,7 +120,7 @@ async def delete_job(state: OwnJobToDelete, services: ServicesDep) -> None:
     "/{job_id}/cancel",
     operation_id="cancel_job",
     status_code=202,
-    responses=problems(*OWN_JOB_ERRORS, JobEnded, StoreUnconfirmed),
+    responses=problems(*OWN_JOB_ERRORS, JobEnded),
 )
 async def cancel_job(state: OwnJobToChange, request: Request, services: ServicesDep, caller: Submitter) -> JobView:
     """Cancel a job that has not ended. It will never have a result."""

@@ -8,7 +8,7 @@ from api.dependencies import OWN_JOB_ERRORS, OwnJob, OwnJobToChange, ServicesDep
 from api.http.openapi import problems
 from shared.domain.job import Job
 from shared.domain.views import DeliveryList, DeliveryView
-from shared.errors import NothingToDeliver, StoreUnconfirmed
+from shared.errors import NothingToDeliver
 from shared.store.deliveries import DeliveryStore
 
 router = APIRouter(prefix="/jobs/{job_id}/webhooks")
@@ -25,7 +25,7 @@ async def list_deliveries(state: OwnJob, services: ServicesDep) -> DeliveryList:
     "/redeliver",
     operation_id="redeliver_webhook",
     status_code=202,
-    responses=problems(*OWN_JOB_ERRORS, NothingToDeliver, StoreUnconfirmed),
+    responses=problems(*OWN_JOB_ERRORS, NothingToDeliver),
 )
 async def redeliver(state: OwnJobToChange, services: ServicesDep, caller: Submitter) -> DeliveryList:
     """Send the job's webhook again, whatever its delivery status: within about a second, with the same `webhook-id`.

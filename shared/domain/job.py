@@ -177,6 +177,8 @@ class Job(BaseModel):
     losses_alone: int = 0
     """How many workers were lost while they ran the job alone."""
     error: JobFailure | None = None
+    confirmed: bool = False
+    """So many replicas as `confirm_replicas` says have its end. Not noted if that is 0."""
     cached: bool = False
     """Its result was copied from an earlier job with the same request."""
     model_s: float | None = None

@@ -6,6 +6,7 @@ MULTI, where they would not wait.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -79,8 +80,8 @@ class Confirmation:
         disks, replicas = waited if isinstance(waited, list) else (1, waited)
         if disks < 1 or replicas < self.replicas:
             raise StoreUnconfirmed(
-                f"the change is made, and {replicas} of {self.replicas} replicas have confirmed it; repeat the request "
-                "with the same Idempotency-Key until it is confirmed"
+                f"{replicas} of {self.replicas} replicas have the latest changes; repeat the request until they "
+                "do, a submission with the same Idempotency-Key"
             )
         return True
 
@@ -127,6 +128,8 @@ class AsyncConfirmer:
         self._confirmation = Confirmation(settings)
         self._redis = async_redis(settings) if self._confirmation.replicas else redis
         self._is_own = self._redis is not redis
+        self._running: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         if self._is_own:
@@ -143,10 +146,25 @@ class AsyncConfirmer:
             await self._redis.script_load(script.script)
             return (await self._send(command))[0]
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether any replica has to confirm."""
+        return self._confirmation.replicas > 0
+
     async def confirm(self) -> None:
-        """Return once enough replicas have all changes so far."""
-        if self._confirmation.replicas:
-            await self._send()
+        """Return once enough replicas have all changes so far. All who ask while others wait share the next request."""
+        if not self.is_needed:
+            return
+        if self._next is None:
+            self._next = asyncio.create_task(self._confirm_after(self._running))
+            self._next.add_done_callback(_retrieve)
+        await asyncio.shield(self._next)
+
+    async def _confirm_after(self, running: asyncio.Task[None] | None) -> None:
+        if running:
+            await asyncio.wait([running])
+        self._running, self._next = self._next, None  # who asks from here on may have seen a later change
+        await self._send()
 
     async def require_replicas(self) -> None:
         """Return at once if enough replicas keep up. Nothing is written.
@@ -186,6 +204,12 @@ def wait_command(redis: Redis) -> str:
         else:
             return str(command[0])
     return ""
+
+
+def _retrieve(done: asyncio.Task[None]) -> None:
+    """All who wait for a task may have gone: then nobody else learns its error."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _is_lacking(error: ResponseError) -> bool:

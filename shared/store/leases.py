@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from shared.domain.job import Job, JobFailure, JobStatus
 from shared.domain.result import SegmentationResult
@@ -99,6 +101,7 @@ class LeaseStore:
         self._wait_s = min(_LISTEN_S, settings.redis.redis_timeout_s / 2)
         self._finish = SyncScript(redis, "finish")
         self._confirmer = SyncConfirmer(redis, settings.redis)
+        self._note_confirmed = SyncScript(redis, "note_confirmed")
         self._release = SyncScript(redis, "release")
         self._reap = SyncScript(redis, "reap")
         self._heartbeat = SyncScript(redis, "heartbeat")
@@ -168,6 +171,9 @@ class LeaseStore:
             is_finished = self._store_end(lease, outcome)  # a server that was replaced does not know the claim
         if is_finished and outcome.failure:
             self._remove_images([lease.job.id])
+        if is_finished and self._settings.redis.confirm_replicas:
+            with suppress(RedisError):  # who reads it first waits for replicas
+                self._note_confirmed(id=lease.job.id)
         return is_finished
 
     def _store_end(self, lease: Lease, outcome: Outcome) -> bool:

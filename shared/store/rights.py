@@ -151,7 +151,8 @@ class Process(Enum):
 
     FRONT_END = Rights.of(
         "front end",
-        scripts="admit begin_batch cancel close_batch delete list live ping read read_batch reap redeliver submit",
+        scripts="admit begin_batch cancel close_batch delete list live note_confirmed ping read read_batch reap "
+        "redeliver submit",
         commands=_NOTIFY | _words("GET HGETALL HMGET LRANGE SUBSCRIBE TIME ZCARD ZCOUNT ZRANGE ZSCORE"),
         read={
             key_names.API_KEYS,
@@ -164,7 +165,7 @@ class Process(Enum):
     )
     WORKER = Rights.of(
         "worker",
-        scripts="claim fall_asleep finish heartbeat live ping reap release",
+        scripts="claim fall_asleep finish heartbeat live note_confirmed ping reap release",
         commands=_CONSUME | _words("BLPOP HMGET SREM SUBSCRIBE TIME ZREM"),
         read=set(),
         written={*_BINDINGS, *_QUEUES},

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Self, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from shared.domain.fair_share import FACTOR
 from shared.domain.job import JobStatus
@@ -72,6 +73,7 @@ class SubmissionStore:
         self._delete = AsyncScript(redis, "delete")
         self._live = AsyncScript(redis, "live")
         self._ping = AsyncScript(redis, "ping")
+        self._note_confirmed = AsyncScript(redis, "note_confirmed")
 
     @classmethod
     def connect(cls, settings: Settings) -> Self:
@@ -187,13 +189,20 @@ class SubmissionStore:
         return memory
 
     async def read(self, job_id: str, *, with_result: bool = True) -> JobState:
-        """The present state of a job. A result may have megabytes, so only who needs it asks for it.
+        """The present state of a job. A result may have megabytes, so only who needs it asks for it. The end of a job
+        is returned once replicas have it: no failover undoes what a client was told.
 
         Raises:
             JobNotFound: there never was such a job.
             JobExpired: there was, and its retention is over.
+            StoreUnconfirmed: it has ended, and a failover may forget that.
         """
-        return JobState.from_reply(await self._read(id=job_id, with_result=with_result))
+        state = JobState.from_reply(await self._read(id=job_id, with_result=with_result))
+        if state.job.status.is_terminal and not state.job.confirmed and self._confirmer.is_needed:
+            await self._confirmer.confirm()
+            with suppress(RedisError):  # the next reader waits again
+                await self._note_confirmed(id=job_id)
+        return state
 
     async def list(self, owner: str, cursor: str, limit: int, wanted: JobFilter = ALL_JOBS) -> JobList:
         """Up to `limit` jobs of an owner that match, newest first: from the position that an earlier call returned as

@@ -139,12 +139,74 @@ def test_a_change_of_a_batch_is_confirmed(
     url = f"/batches/{batch['id']}{path}"
     servers.cut_off()
     assert_problem(client.request(method, url), 503, "store_unconfirmed")
-    for job in batch["jobs"]:  # it is made
-        answer = client.get(f"/jobs/{job['id']}")
-        assert answer.status_code == 410 or answer.json()["status"] == "canceled"
+    with Redis.from_url(servers.primary_url, decode_responses=True) as redis:
+        found = {redis.hget(key_names.job(job["id"]), "status") for job in batch["jobs"]}
+    assert found == ({None} if method == "DELETE" else {"canceled"})  # it is made
     assert_problem(client.request(method, url), 503, "store_unconfirmed")
     servers.follow()
     assert client.request(method, url).status_code == status
+
+
+def _status(servers: ReplicatedServers, job_id: str) -> str | None:
+    """What the primary has, whether it is confirmed or not."""
+    with Redis.from_url(servers.primary_url, decode_responses=True) as redis:
+        return redis.hget(key_names.job(job_id), "status")
+
+
+@pytest.mark.parametrize("way", ["", "?wait=20", "/events"])
+def test_a_client_sees_the_end_of_a_job_once_a_replica_has_it(
+    servers: ReplicatedServers, client: httpx2.Client, leases: LeaseStore, way: str
+) -> None:
+    job_id = submit(client).json()["id"]
+    lease = _claim(leases)
+    servers.cut_off()
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(client.get, f"/jobs/{job_id}{way}") if way else None
+        with pytest.raises(StoreUnconfirmed):
+            leases.finish(lease, success())
+        assert _status(servers, job_id) == "succeeded"
+        for _ in range(2):
+            assert_problem(client.get(f"/jobs/{job_id}"), 503, "store_unconfirmed")
+        assert waiting is None or not waiting.done()
+        servers.follow()
+        assert client.get(f"/jobs/{job_id}").json()["status"] == "succeeded"
+        assert waiting is None or '"succeeded"' in waiting.result(_TIMEOUT_S * 5).text
+
+
+@pytest.mark.parametrize("is_read_before", [True, False])
+def test_an_end_that_a_replica_has_is_shown_also_when_replicas_are_away(
+    servers: ReplicatedServers, client: httpx2.Client, leases: LeaseStore, is_read_before: bool
+) -> None:
+    job_id = submit(client).json()["id"]
+    if is_read_before:
+        client.post(f"/jobs/{job_id}/cancel")
+        assert client.get(f"/jobs/{job_id}").status_code == 200
+    else:
+        assert leases.finish(_claim(leases), success())
+    servers.cut_off()
+    assert client.get(f"/jobs/{job_id}").json()["status"] == ("canceled" if is_read_before else "succeeded")
+
+
+def test_many_who_read_ends_at_once_share_few_confirmations(
+    servers: ReplicatedServers, client: httpx2.Client, leases: LeaseStore
+) -> None:
+    jobs = [submit(client).json()["id"] for _ in range(20)]
+    servers.cut_off()
+    for _ in jobs:
+        lease = _claim(leases)
+        with Redis.from_url(servers.primary_url) as redis:
+            redis.hset(key_names.job(lease.job.id), mapping={"status": "failed", "completed_at_ms": 1})
+    before = _waits(servers)
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        answers = list(threads.map(lambda job_id: client.get(f"/jobs/{job_id}").status_code, jobs))
+    assert answers == [503] * len(jobs)
+    assert _waits(servers) - before < len(jobs) / 2
+
+
+def _waits(servers: ReplicatedServers) -> int:
+    """How often anyone has waited for replicas of the primary."""
+    with Redis.from_url(servers.primary_url) as redis:
+        return int(redis.info("commandstats")["cmdstat_wait"]["calls"])
 
 
 def test_without_replicas_that_confirm_no_front_end_is_ready(servers: ReplicatedServers, client: httpx2.Client) -> None:
@@ -232,7 +294,7 @@ def test_a_worker_keeps_a_job_until_its_end_is_confirmed(
     runner = JobRunner(leases, cast(JobPipeline, _Pipeline()))
     running = threading.Thread(target=lambda: ends.append(runner.run(Claim(lease, time.monotonic()))))
     running.start()
-    while client.get(f"/jobs/{job_id}").json()["status"] != "succeeded":
+    while _status(servers, job_id) != "succeeded":
         time.sleep(0.01)
     running.join(_TIMEOUT_S)
     assert running.is_alive()

@@ -156,5 +156,5 @@ def test_every_key_is_in_the_rights_of_a_process() -> None:
 
 def test_every_script_is_in_the_rights_of_a_process(root: Path) -> None:
     scripts = {path.stem for path in (root / "shared/store/scripts").glob("*.lua")} - {"common", "missing_rights"}
-    lists = re.findall(r'scripts="([\w ]+)"', (root / "shared/store/rights.py").read_text("utf-8"))
-    assert set(" ".join(lists).split()) == scripts
+    lists = re.findall(r'scripts=((?:\s*"[\w ]+")+)', (root / "shared/store/rights.py").read_text("utf-8"))
+    assert set(re.findall(r"\w+", " ".join(lists))) == scripts
