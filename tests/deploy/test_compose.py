@@ -82,12 +82,13 @@ def test_only_the_proxy_is_published_and_only_with_tls_to_other_machines(compose
 
 @pytest.mark.docker
 def test_only_services_that_need_redis_can_reach_it(compose: dict[str, Any]) -> None:
-    assert compose["networks"]["store"]["internal"] is True
-    assert set(compose["services"]["redis"]["networks"]) == {"store"}
-    inside = {name for name, service in compose["services"].items() if "store" in service.get("networks", {})}
+    internal = {name for name, network in compose["networks"].items() if network.get("internal")}
+    assert "store" in internal
+    networks = {name: set(service.get("networks", ())) for name, service in compose["services"].items()}
+    inside = {name for name, joined in networks.items() if joined & internal}
     assert _kinds(inside) - {"sentinel"} == {"redis", "api", "webhooks", "worker"}
     for name in (name for name in inside if _kinds([name]) <= {"redis", "sentinel"}):
-        assert set(compose["services"][name]["networks"]) == {"store"}
+        assert networks[name] <= internal
 
 
 @pytest.mark.docker
@@ -267,12 +268,17 @@ def test_redis_writes_to_disk_before_it_acknowledges(compose: dict[str, Any]) ->
 
 
 @pytest.mark.docker
-def test_replicas_and_sentinels_differ_in_their_names_only() -> None:
-    services = compose_config(*_FILES["sentinel"], REDIS_OPTIONS="--maxclients 5")["services"]
+def test_replicas_and_sentinels_differ_in_their_addresses_only() -> None:
+    services = compose_config(*_FILES["sentinel"], REDIS_OPTIONS="--maxclients 5", REPLICAS_NETWORK="10.0.0")[
+        "services"
+    ]
     for first, *others in (["redis", "redis-2", "redis-3"], ["sentinel-1", "sentinel-2", "sentinel-3"]):
+        address = services[first]["networks"]["replicas"]["ipv4_address"]
         for other in others:
-            for key in ("command", "user", "networks", "deploy", "healthcheck", "image", "restart"):
-                assert str(services[other][key]).replace(other, first) == str(services[first][key])
+            own = services[other]["networks"]["replicas"]["ipv4_address"]
+            assert own.startswith("10.0.0.")
+            for key in ("command", "user", "deploy", "healthcheck", "image", "restart"):
+                assert str(services[other][key]).replace(own, address) == str(services[first][key])
             data = [{each["source"] for each in services[name]["volumes"]} for name in (first, other)]
             assert len(data[0] ^ data[1]) == 2  # each has a volume of its own for its data
     needed = services["worker"]["depends_on"]
