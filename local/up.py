@@ -36,6 +36,13 @@ class StopRequested(Exception):
     """A signal asked us to stop."""
 
 
+class _Signals:
+    """Which signals came."""
+
+    has_stopped = False
+    """Whether one asked us to stop. Python ignores what a handler raises if it runs within a destructor."""
+
+
 class StartFailed(Exception):
     """The service cannot be started. The message says why."""
 
@@ -61,7 +68,7 @@ class LocalService:
                 self.supervisor.check()
                 if front_end_answers(self.url) and self._has_all(live):
                     return
-                time.sleep(_CHECK_S)
+                _pause()
         raise StartFailed(f"not ready within {_READY_S:g} s")
 
     def stay_up(self) -> NoReturn:
@@ -72,7 +79,7 @@ class LocalService:
         """
         while True:
             self.supervisor.check()
-            time.sleep(_CHECK_S)
+            _pause()
 
     def _has_all(self, live: LiveWorkers) -> bool:
         workers = [each.process for each in self.supervisor.processes if each.name.startswith(_WORKER)]
@@ -153,14 +160,27 @@ def say(line: str) -> None:
     print(f"maskq: {line}", file=sys.stderr, flush=True)
 
 
+def _pause() -> None:
+    """Wait a moment.
+
+    Raises:
+        StopRequested: a signal came, also if it was ignored when it came.
+    """
+    time.sleep(_CHECK_S)
+    if _Signals.has_stopped:
+        raise StopRequested
+
+
 def _stop_on_signals() -> None:
     """Make the first SIGINT or SIGTERM raise `StopRequested`. More of them are ignored while the processes stop."""
 
     def stop(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _Signals.has_stopped = True
         raise StopRequested
 
+    _Signals.has_stopped = False
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
 
