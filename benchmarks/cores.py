@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
@@ -35,9 +35,9 @@ def _cpu_s(process: psutil.Process) -> dict[int, float]:
     return {each.id: each.user_time + each.system_time for each in process.threads()}
 
 
-def set_apart(engine: Thread, processes: Iterable[psutil.Process]) -> None:
-    """Pin the engine's thread to core 0, and all other threads of these processes and their children to core 1."""
-    for parent in processes:
-        for process in (parent, *parent.children(recursive=True)):
-            for thread in process.threads():
-                os.sched_setaffinity(thread.id, _ENGINE if thread.id == engine.id else _OTHERS)
+def set_apart(engine: Thread) -> None:
+    """Pin the engine's thread to core 0, and all other threads of this process and its children to core 1."""
+    this = psutil.Process()
+    for process in (this, *this.children(recursive=True)):
+        for thread in process.threads():
+            os.sched_setaffinity(thread.id, _ENGINE if thread.id == engine.id else _OTHERS)

@@ -16,7 +16,7 @@ import io
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from PIL import Image
 
 from benchmarks.cores import busiest_thread, set_apart
 from benchmarks.engine import closed_loop
+from benchmarks.processes import cpu_s, memory_mb, processes
 from benchmarks.report import report
 from evaluation.datasets.scenes import scene_examples
 from local.broker import free_port
@@ -36,8 +37,6 @@ from shared.settings import Settings
 from worker.build import limit_threads, set_up_libraries, start_engine
 from worker.loading.checkpoint import load_checkpoint
 from worker.stages.preprocess import Preprocessor
-
-_PARTS = {"broker": "valkey-server", "api": "-m api", "worker": "-m worker"}
 
 
 def main() -> None:
@@ -54,54 +53,28 @@ def main() -> None:
             service.wait_until_ready()
             results: dict[str, Any] = {
                 "start_s": time.perf_counter() - begin,
-                "memory_idle_mb": _memory_mb(),
+                "memory_idle_mb": memory_mb(),
                 **_latency(service.url, options.jobs),
                 **_loaded(service.url, options.jobs * 4, options.in_flight, options.apart),
-                "memory_after_mb": _memory_mb(),
+                "memory_after_mb": memory_mb(),
             }
     results |= _bare_engine(options.jobs * 4, options.in_flight, options.apart)
     results["service_over_bare_engine"] = results["service_jobs_per_s"] / results["bare_engine_jobs_per_s"]
     report("benchmarks.service", results, options.save)
 
 
-def _parts() -> Iterator[tuple[str, psutil.Process]]:
-    """The child processes that are parts of the service, with their names."""
-    for process in psutil.Process().children():
-        command = " ".join(process.cmdline())
-        part = next((name for name, word in _PARTS.items() if word in command), None)
-        if part:
-            yield part, process
-
-
-def _memory_mb() -> dict[str, float]:
-    """Resident memory of each part of the service, in MB."""
-    return {part: process.memory_info().rss / 1e6 for part, process in _parts()}
-
-
-def _cpu_s() -> dict[str, float]:
-    """CPU seconds of each part until now. `decoders` are the worker's child processes, `client` is this process."""
-    spent = {part: _own_cpu_s(process) for part, process in _parts()}
-    decoders = [child for part, process in _parts() if part == "worker" for child in process.children()]
-    return {**spent, "decoders": sum(map(_own_cpu_s, decoders)), "client": _own_cpu_s(psutil.Process())}
-
-
-def _own_cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
-
-
 def _loaded(url: str, jobs: int, in_flight: int, apart: bool) -> dict[str, Any]:
     """Throughput with many jobs in flight, and the CPU time of each part per job."""
     examples = _examples(jobs)
-    parts = dict(_parts())
-    engine = busiest_thread(parts["worker"], lambda: asyncio.run(_throughput(url, examples[:in_flight], in_flight)))
+    worker = next(process for kind, process in processes() if kind == "worker")
+    engine = busiest_thread(worker, lambda: asyncio.run(_throughput(url, examples[:in_flight], in_flight)))
     if apart:
-        set_apart(engine, [psutil.Process(), *parts.values()])
-    before, computed_s, begin = _cpu_s(), engine.cpu_s(), time.perf_counter()
+        set_apart(engine)
+    before, computed_s, begin = cpu_s(), engine.cpu_s(), time.perf_counter()
     jobs_per_s = asyncio.run(_throughput(url, examples, in_flight))
     busy = (engine.cpu_s() - computed_s) / (time.perf_counter() - begin)
-    after = _cpu_s()
-    cpu_ms = {part: (after[part] - before.get(part, 0.0)) * 1e3 / jobs for part in after}
+    after = cpu_s()
+    cpu_ms = {kind: (after[kind] - before.get(kind, 0.0)) * 1e3 / jobs for kind in after}
     return {"service_jobs_per_s": jobs_per_s, "cpu_ms_per_job": cpu_ms, "engine_thread_busy": busy}
 
 
@@ -170,15 +143,14 @@ def _bare_engine(jobs: int, in_flight: int, apart: bool) -> dict[str, float]:
     ]
     engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings.engine)
     try:
-        this = psutil.Process()
-        thread = busiest_thread(this, lambda: closed_loop(engine, inputs[:in_flight], in_flight))
+        thread = busiest_thread(psutil.Process(), lambda: closed_loop(engine, inputs[:in_flight], in_flight))
         if apart:
-            set_apart(thread, [this])
-        begin, cpu_begin = time.perf_counter(), _own_cpu_s(this)
+            set_apart(thread)
+        begin, cpu_begin = time.perf_counter(), time.process_time()
         closed_loop(engine, inputs, in_flight)
         return {
             "bare_engine_jobs_per_s": jobs / (time.perf_counter() - begin),
-            "bare_engine_cpu_ms_per_job": (_own_cpu_s(this) - cpu_begin) * 1e3 / jobs,
+            "bare_engine_cpu_ms_per_job": (time.process_time() - cpu_begin) * 1e3 / jobs,
         }
     finally:
         engine.close()

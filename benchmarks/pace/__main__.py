@@ -9,7 +9,7 @@ For each case:
 
 - `device_jobs_per_s`: the engine on that device with prepared inputs, and nothing around it;
 - `jobs_per_s` of the whole, and `of_device`, their ratio;
-- `cpu_ms_per_job` of each kind of process;
+- `cpu_ms_per_job` of each kind of process; `client` is this one;
 - `busiest_interpreter`: the share of one core that the busiest Python process of the worker uses.
 """
 
@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from transformers import AutoTokenizer
 
 from benchmarks.engine import closed_loop
@@ -34,7 +33,8 @@ from benchmarks.ledger import broker_server
 from benchmarks.pace.device import SLOTS, slept_engine
 from benchmarks.pace.feeder import Feeder
 from benchmarks.pace.images import images
-from benchmarks.pace.processes import cpu_s, worker
+from benchmarks.pace.worker_process import worker
+from benchmarks.processes import cpu_s
 from benchmarks.report import report
 from shared.settings import Settings
 from worker.engine.model_input import ModelInput
@@ -75,16 +75,16 @@ def device_jobs_per_s(side: int, jobs: int = 800) -> float:
         engine.close()
 
 
-async def measured(case: Case, files: list[bytes], url: str, process: psutil.Process, seconds: float) -> dict[str, Any]:
+async def measured(case: Case, files: list[bytes], url: str, seconds: float) -> dict[str, Any]:
     """Jobs per second of this case, and what they cost."""
     kept = {"retention_s": 60, "image_retention_s": 5, "result_cache_s": 0, "max_queued_jobs": 10_000}
     feeder = Feeder(Settings.of(redis_url=url, **kept), files, case.in_flight)
     try:
         await feeder.wait_for_worker()
         await feeder.feed(_WARM_UP_S)
-        ended, spent, begin = await feeder.ended(), cpu_s(process), time.perf_counter()
+        ended, spent, begin = await feeder.ended(), cpu_s(), time.perf_counter()
         await feeder.feed(seconds)
-        took_s, jobs, after = time.perf_counter() - begin, await feeder.ended(), cpu_s(process)
+        took_s, jobs, after = time.perf_counter() - begin, await feeder.ended(), cpu_s()
         await feeder.drain()
     finally:
         await feeder.close()
@@ -95,7 +95,7 @@ async def measured(case: Case, files: list[bytes], url: str, process: psutil.Pro
 
 
 def _figures(done: int, took_s: float, spent_s: Mapping[str, float]) -> dict[str, Any]:
-    interpreters = [spent for kind, spent in spent_s.items() if kind not in ("broker", "submitter", "decoders")]
+    interpreters = [spent for kind, spent in spent_s.items() if kind not in ("broker", "client", "decoders")]
     return {
         "jobs_per_s": done / took_s,
         "cpu_ms_per_job": {kind: spent * 1e3 / done for kind, spent in spent_s.items()},
@@ -110,10 +110,10 @@ def measure(cases: Sequence[Case], seconds: float, folder: Path) -> dict[str, An
         url = stack.enter_context(broker_server(folder / "broker"))
         for side in dict.fromkeys(case.side for case in cases):
             alone = device_jobs_per_s(side)
-            with worker(url, side, SLOTS, folder / "worker.log") as process:
+            with worker(url, side, SLOTS, folder / "worker.log"):
                 for case in cases:
                     if case.side == side:
-                        figures = asyncio.run(measured(case, files[case.image], url, process, seconds))
+                        figures = asyncio.run(measured(case, files[case.image], url, seconds))
                         ratio = figures["jobs_per_s"] / alone
                         results[case.name] = {"device_jobs_per_s": alone, **figures, "of_device": ratio}
     return results

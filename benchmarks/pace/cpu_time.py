@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import psutil
-
-from benchmarks.pace.processes import cpu_s
+from benchmarks.processes import cpu_s
 
 _CALLS = 4
 """Between two looks at the clock."""
@@ -29,9 +27,9 @@ def cpu_us(work: Callable[[], object], seconds: float, clock_s: Callable[[], flo
 
 def decoders_cpu_s() -> float:
     """CPU seconds so far of the processes that decode images for this one."""
-    return cpu_s(psutil.Process())["decoders"]
+    return cpu_s()["decoders"]
 
 
 def broker_cpu_s() -> float:
     """CPU seconds so far of the broker that this process started."""
-    return cpu_s(psutil.Process())["broker"]
+    return cpu_s()["broker"]
