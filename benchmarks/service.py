@@ -35,6 +35,7 @@ from shared.domain.prompt import normalize_prompt
 from shared.registry import served_model
 from shared.settings import Settings
 from worker.build import limit_threads, set_up_libraries, start_engine
+from worker.fitting import fitted
 from worker.loading.checkpoint import load_checkpoint
 from worker.stages.preprocess import Preprocessor
 
@@ -141,7 +142,7 @@ def _bare_engine(jobs: int, in_flight: int, apart: bool) -> dict[str, float]:
         preprocessor.prepare(Image.open(io.BytesIO(image)).convert("RGB"), normalize_prompt(prompt))
         for prompt, image in _examples(jobs)
     ]
-    engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, settings.engine)
+    engine = start_engine(checkpoint.model, checkpoint.processor.tokenizer, fitted(settings, checkpoint.model).engine)
     try:
         thread = busiest_thread(psutil.Process(), lambda: closed_loop(engine, inputs[:in_flight], in_flight))
         if apart:

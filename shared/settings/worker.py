@@ -70,8 +70,8 @@ class EngineSettings(SettingsGroup):
         ge=1,
         le=256,
         description="Most jobs that share a step of the model. Each takes a slot of its cache. By default chosen by "
-        "the device: 16 on a CPU, on a GPU up to 128, as many as fit into half of the memory that the weights leave. "
-        "Lower it if the GPU's memory is short.",
+        "the device: 16 on a CPU, or 32 for a small model; on a GPU up to 128, as many as fit into half of the memory "
+        "that the weights leave. Lower it if the GPU's memory is short.",
     )
     prefill_tokens: int = Field(
         8_192,

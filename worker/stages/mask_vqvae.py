@@ -24,8 +24,8 @@ from shared.errors import CheckpointError
 
 CODE_WIDTH = 512
 _GRID = 4
-MAX_BUCKET = 64
-"""Largest batch that is compiled. More masks are decoded in several batches."""
+MAX_BUCKET = 8
+"""Largest batch that is compiled. More masks are decoded in several batches, which take no longer."""
 
 Params = Mapping[str, Any]
 

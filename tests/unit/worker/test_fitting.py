@@ -58,6 +58,12 @@ def test_the_device_chooses_the_number_of_slots(free: dict[str, int], device: st
     assert slots * one <= max(free[device] / 2, one)
 
 
+@pytest.mark.parametrize(("free_gb", "slots"), [(133, 32), (0.8, 1)])
+def test_a_small_model_on_a_cpu_runs_more_jobs_in_a_step(free: dict[str, int], free_gb: float, slots: int) -> None:
+    free["cpu"] = int(free_gb * _GB)
+    assert fitted(Settings.of(), _model("cpu", torch.float32, parameters=5_000_000)).engine.max_batch == slots
+
+
 def test_what_is_set_stays(free: dict[str, int]) -> None:
     chosen = fitted(Settings.of(max_batch=7, prefill_tokens=99), _model("cuda"))
     assert (chosen.engine.max_batch, chosen.engine.prefill_tokens, chosen.worker.worker_threads) == (7, 99, 11)
@@ -80,5 +86,5 @@ def test_a_large_model_on_a_cpu_starts_few_images_at_once(
     assert fitted(Settings.of(), _model(device, parameters=parameters)).engine.prefill_tokens == tokens
 
 
-def test_the_demo_on_a_cpu_has_the_documented_defaults(free: dict[str, int]) -> None:
-    assert fitted(Settings.of(), _model("cpu", torch.float32, 4_000_000)).engine == Settings.of(max_batch=16).engine
+def test_the_demo_on_a_cpu_has_the_documented_sizes(free: dict[str, int]) -> None:
+    assert fitted(Settings.of(), _model("cpu", torch.float32, 4_000_000)).engine == Settings.of(max_batch=32).engine
