@@ -10,7 +10,7 @@ For each case:
 - `device_jobs_per_s`: the engine on that device with prepared inputs, and nothing around it;
 - `jobs_per_s` of the whole, and `of_device`, their ratio;
 - `cpu_ms_per_job` of each kind of process; `client` is this one;
-- `busiest_interpreter`: the share of one core that the busiest Python process of the worker uses.
+- `beside_device`: the share of one core that the process with the device uses, all its threads together.
 """
 
 from __future__ import annotations
@@ -95,11 +95,10 @@ async def measured(case: Case, files: list[bytes], url: str, seconds: float) -> 
 
 
 def _figures(done: int, took_s: float, spent_s: Mapping[str, float]) -> dict[str, Any]:
-    interpreters = [spent for kind, spent in spent_s.items() if kind not in ("broker", "client", "decoders")]
     return {
         "jobs_per_s": done / took_s,
         "cpu_ms_per_job": {kind: spent * 1e3 / done for kind, spent in spent_s.items()},
-        "busiest_interpreter": max(interpreters) / took_s,
+        "beside_device": spent_s["worker"] / took_s,
     }
 
 

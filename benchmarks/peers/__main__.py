@@ -3,8 +3,8 @@
     python -m benchmarks.peers [--clients 1 8 32] [--requests 96] [--rounds 3] [--only NAME ...] [--save NAME]
 
 The peers run `generate` of transformers and the same stages around it: LitServe in batches of 16, with one and with two
-workers; plain Celery with two processes behind a front end; and a synchronous FastAPI app. All servers run during the
-whole measurement and take turns, so that other load on the machine affects all of them. A client sends a request, waits
+workers; plain Celery with two processes behind a front end; and a synchronous FastAPI app. All servers take turns, so
+that other load on the machine affects all of them, and peers are stopped while they do not have theirs. A client sends a request, waits
 for its masks, and sends the next. No image is sent twice. LitServe needs an environment of its own:
 
     python3 -m venv litserve && litserve/bin/pip install litserve
@@ -103,12 +103,14 @@ def measure(names: Sequence[str], clients: Sequence[int], requests: int, rounds:
         servers = {name: stack.enter_context(server(name, Path(folder) / name)) for name in names}
         sender = Clients()
         for each in servers.values():
-            asyncio.run(sender.round(each, _WARM_UP, 4 * _WARM_UP))
+            with each.awake():
+                asyncio.run(sender.round(each, _WARM_UP, 4 * _WARM_UP))
         for number in range(rounds):
             for name in names if number % 2 else reversed(names):
-                for many in clients:
-                    at_least = max(8, requests // 4) if many == 1 else requests
-                    found[many, name].append(asyncio.run(sender.round(servers[name], many, at_least)))
+                with servers[name].awake():
+                    for many in clients:
+                        at_least = max(8, requests // 4) if many == 1 else requests
+                        found[many, name].append(asyncio.run(sender.round(servers[name], many, at_least)))
     return {f"{many}_clients": _figures({name: found[many, name] for name in names}) for many in clients}
 
 

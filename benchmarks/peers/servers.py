@@ -29,6 +29,19 @@ class Server:
 
     url: str
     path: str
+    group: int = 0
+    """Process group of a server that computes also while nobody asks it anything; else 0."""
+
+    @contextmanager
+    def awake(self) -> Iterator[None]:
+        """It runs in this context, and is stopped after it: LitServe's idle workers take 6 % of a core each."""
+        self._signal(signal.SIGCONT)
+        yield
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: int) -> None:
+        if self.group:
+            os.killpg(self.group, number)
 
 
 @contextmanager
@@ -77,7 +90,7 @@ def _app(
     with _process(folder, command, **environment) as process:
         url = f"http://127.0.0.1:{port}"
         _wait_until_serving(url, process)
-        yield Server(url, "/predict")
+        yield Server(url, "/predict", process.pid)
 
 
 @contextmanager
@@ -97,6 +110,8 @@ def _process(folder: Path, command: Sequence[str], **environment: str) -> Iterat
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """With all that it has started: LitServe does not end its own workers in time."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGCONT)
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(10)
