@@ -26,8 +26,8 @@ from worker.stages.preprocess import Preprocessor
 from worker.stages.render import render_object
 
 BATCH = 16
-"""Most images in one call of `generate`, for peers that make batches. It is the fastest: two shared cores do 19.5 images
-a second in batches of 8, 22.2 of 16, 22.2 of 32 and 18.9 of 64."""
+"""Most images in one call of `generate`, for peers that make batches. Two shared cores do 19.5 images a second in
+batches of 8, 22.2 of 16, 22.2 of 32 and 18.9 of 64."""
 
 _OBJECTS = TypeAdapter(list[SegmentedObject])
 
