@@ -74,13 +74,13 @@ def test_the_log_says_what_takes_how_long_and_what_the_worker_runs_on(caplog: py
         "loading demo on cpu took N s",
         "warming up ...",
         "warming up took N s",
-        "ready: demo on cpu in float32, 16 jobs in a step (MASKQ_MAX_BATCH), 8192 tokens in a prefill, 24 jobs in "
+        "ready: demo on cpu in float32, 32 jobs in a step (MASKQ_MAX_BATCH), 8192 tokens in a prefill, 48 jobs in "
         "flight",
     ]
 
 
 def test_the_metrics_say_what_the_worker_runs_on(service: WorkerService) -> None:
-    labels = {"model": "demo", "device": "cpu", "gpu": "", "dtype": "float32", "slots": "16"}
+    labels = {"model": "demo", "device": "cpu", "gpu": "", "dtype": "float32", "slots": "32"}
     assert service._metrics.registry.get_sample_value("maskq_worker_info", labels) == 1
 
 
