@@ -16,7 +16,7 @@ _OTHER_SLOTS = 16
 """Of CPUs, which compute each job on its own, and of devices that nobody has measured."""
 _SMALL_SLOTS = 32
 """Of CPUs with a small model, whose steps cost more than their jobs. Images per second with the demo checkpoint and 64
-jobs in flight: 45.5 with 16 slots, 54.5 with 32, and 47.5 with 64, whose caches no longer fit the CPU's."""
+jobs in flight: 45.5 with 16 slots, 54.5 with 32, and 47.5 with 64."""
 _CACHE_SHARE = 0.5
 """Share of the free memory that the key-value cache takes if nobody says how large it should be."""
 SMALL_PARAMETERS = 20_000_000
