@@ -41,6 +41,11 @@ def cpu_s() -> Mapping[str, float]:
     return spent
 
 
+def cpu_s_since(before: Mapping[str, float]) -> Mapping[str, float]:
+    """CPU seconds since `cpu_s` returned `before`."""
+    return {kind: spent - before.get(kind, 0.0) for kind, spent in cpu_s().items()}
+
+
 def memory_mb() -> Mapping[str, float]:
     """Memory in MB. A page that several processes share counts in equal parts for each of them (PSS)."""
     used: dict[str, float] = defaultdict(float)

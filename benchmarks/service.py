@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks.cores import busiest_thread, set_apart
 from benchmarks.engine import closed_loop
-from benchmarks.processes import cpu_s, memory_mb, processes
+from benchmarks.processes import cpu_s, cpu_s_since, memory_mb, processes
 from benchmarks.report import report
 from evaluation.datasets.scenes import scene_examples
 from local.broker import free_port
@@ -74,8 +74,7 @@ def _loaded(url: str, jobs: int, in_flight: int, apart: bool) -> dict[str, Any]:
     before, computed_s, begin = cpu_s(), engine.cpu_s(), time.perf_counter()
     jobs_per_s = asyncio.run(_throughput(url, examples, in_flight))
     busy = (engine.cpu_s() - computed_s) / (time.perf_counter() - begin)
-    after = cpu_s()
-    cpu_ms = {kind: (after[kind] - before.get(kind, 0.0)) * 1e3 / jobs for kind in after}
+    cpu_ms = {kind: spent * 1e3 / jobs for kind, spent in cpu_s_since(before).items()}
     return {"service_jobs_per_s": jobs_per_s, "cpu_ms_per_job": cpu_ms, "engine_thread_busy": busy}
 
 

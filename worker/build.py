@@ -27,7 +27,7 @@ from worker.engine.runner import Runner, RunnerLimits
 from worker.engine.scheduler import Scheduler
 from worker.engine.warm_up import warm_up
 from worker.engine_model import EngineModel
-from worker.fitting import SMALL_PARAMETERS, capacity, fitted, image_tokens, slot_bytes
+from worker.fitting import capacity, fitted, image_tokens, is_small_on_cpu, slot_bytes
 from worker.job_processes.processes import in_processes
 from worker.loading.checkpoint import Checkpoint, load_checkpoint
 from worker.pipeline import Pipeline
@@ -98,7 +98,7 @@ def limit_threads(model: Any) -> None:
     A second thread costs more than it brings. Images per second with the demo checkpoint and 16 jobs in flight: 57 with
     one thread and 55 with two; `generate` of transformers: 38 and 29 (benchmarks/engine).
     """
-    if model.device.type == "cpu" and model.num_parameters() < SMALL_PARAMETERS:
+    if is_small_on_cpu(model):
         torch.set_num_threads(1)
 
 

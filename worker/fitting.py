@@ -19,7 +19,7 @@ _SMALL_SLOTS = 32
 jobs in flight: 45.5 with 16 slots, 54.5 with 32, and 47.5 with 64."""
 _CACHE_SHARE = 0.5
 """Share of the free memory that the key-value cache takes if nobody says how large it should be."""
-SMALL_PARAMETERS = 20_000_000
+_SMALL_PARAMETERS = 20_000_000
 """A model with fewer parameters is small: a CPU takes milliseconds for an image."""
 _CPU_PREFILL_TOKENS = 1_024
 """For a large model on a CPU, which takes 6 GFLOP per token of 3 B parameters: 8,192 tokens take a minute, in which no
@@ -31,7 +31,7 @@ def fitted(settings: Settings, model: Any) -> Settings:
     engine, chosen = settings.engine, dict[str, int]()
     if "max_batch" not in engine.model_fields_set:
         chosen["max_batch"] = min([_slots(engine, model), *_threads(settings)])
-    if "prefill_tokens" not in engine.model_fields_set and _is_slow(model):
+    if "prefill_tokens" not in engine.model_fields_set and model.device.type == "cpu" and not is_small_on_cpu(model):
         chosen["prefill_tokens"] = _CPU_PREFILL_TOKENS
     return settings.replace(**chosen)
 
@@ -61,7 +61,7 @@ def _slots(engine: EngineSettings, model: Any) -> int:
 
 
 def _most_slots(model: Any) -> int:
-    if model.device.type == "cpu" and not _is_slow(model):
+    if is_small_on_cpu(model):
         return _SMALL_SLOTS
     return _MAX_SLOTS.get(model.device.type, _OTHER_SLOTS)
 
@@ -71,5 +71,6 @@ def _threads(settings: Settings) -> list[int]:
     return [settings.worker.worker_threads] if "worker_threads" in settings.worker.model_fields_set else []
 
 
-def _is_slow(model: Any) -> bool:
-    return bool(model.device.type == "cpu" and model.num_parameters() >= SMALL_PARAMETERS)
+def is_small_on_cpu(model: Any) -> bool:
+    """Whether a CPU runs this model, and takes milliseconds for an image."""
+    return bool(model.device.type == "cpu" and model.num_parameters() < _SMALL_PARAMETERS)

@@ -34,7 +34,7 @@ from benchmarks.pace.device import SLOTS, slept_engine
 from benchmarks.pace.feeder import Feeder
 from benchmarks.pace.images import images
 from benchmarks.pace.worker_process import worker
-from benchmarks.processes import cpu_s
+from benchmarks.processes import cpu_s, cpu_s_since
 from benchmarks.report import report
 from shared.settings import Settings
 from worker.engine.model_input import ModelInput
@@ -82,16 +82,16 @@ async def measured(case: Case, files: list[bytes], url: str, seconds: float) -> 
     try:
         await feeder.wait_for_worker()
         await feeder.feed(_WARM_UP_S)
-        ended, spent, begin = await feeder.ended(), cpu_s(), time.perf_counter()
+        ended, before, begin = await feeder.ended(), cpu_s(), time.perf_counter()
         await feeder.feed(seconds)
-        took_s, jobs, after = time.perf_counter() - begin, await feeder.ended(), cpu_s()
+        took_s, jobs, spent_s = time.perf_counter() - begin, await feeder.ended(), cpu_s_since(before)
         await feeder.drain()
     finally:
         await feeder.close()
     done = jobs["succeeded"] - ended.get("succeeded", 0)
     if jobs.get("failed"):
         raise RuntimeError(f"{jobs['failed']} jobs failed")
-    return _figures(done, took_s, {kind: after[kind] - spent.get(kind, 0.0) for kind in after})
+    return _figures(done, took_s, spent_s)
 
 
 def _figures(done: int, took_s: float, spent_s: Mapping[str, float]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
     python -m benchmarks.peers [--clients 1 8 32] [--requests 96] [--rounds 3] [--only NAME ...] [--save NAME]
 
-The peers run `generate` of transformers and the same stages around it: LitServe in batches of 16, with one and with two
-workers; plain Celery with two processes behind a front end; and a synchronous FastAPI app. All servers take turns, so
-that other load on the machine affects all of them, and peers are stopped while they do not have theirs. A client sends
-a request, waits for its masks, and sends the next. No image is sent twice. LitServe needs an environment of its own:
+The peers run `generate` of transformers and the same stages around it: LitServe in batches of 16, with one and with
+two workers; plain Celery with two processes behind a front end; and a synchronous FastAPI app. All servers take
+turns, so that other load on the machine affects all of them. LitServe and the front ends of the other peers are
+stopped while they do not have theirs. A client sends a request, waits for its masks, and sends the next. No image is
+sent twice. LitServe needs an environment of its own:
 
     python3 -m venv litserve && litserve/bin/pip install litserve
     LITSERVE_PYTHON=$PWD/litserve/bin/python python -m benchmarks.peers
