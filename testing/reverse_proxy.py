@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from testing.servers import require_program
+from testing.required import require_program
 
 _CONFIGURATION = """
 pid {folder}/nginx.pid;

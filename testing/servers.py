@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import subprocess
 import threading
 import time
@@ -14,21 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socketserver import BaseServer
 
-import pytest
-
 from api.auth.policy import settle_access
 from api.server import FrontEndServer
 from local.broker import EmbeddedBroker, free_port, wait_for_server
 from shared.settings import Settings
-
-
-def require_program(name: str) -> str:
-    """The path of a program. Skips the test if it is not installed; in CI the test fails."""
-    program = shutil.which(name)
-    if program is None:
-        reason = f"{name} is not installed"
-        raise pytest.fail.Exception(reason) if os.environ.get("CI") else pytest.skip.Exception(reason)
-    return program
+from testing.required import require_program
 
 
 @contextmanager

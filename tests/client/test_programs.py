@@ -19,8 +19,9 @@ from pycocotools.coco import COCO
 from local.broker import free_port
 from shared.settings import Settings
 from testing.fleet import Fleet
+from testing.required import require_program
 from testing.scripted_pipeline import scripted_answer
-from testing.servers import require_program, website
+from testing.servers import website
 from testing.signing_secrets import webhook_secrets
 from tests.keys import make_key
 

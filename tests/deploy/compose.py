@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from testing.servers import require_program
+from testing.required import require_program
 
 _ROOT = Path(__file__).parents[2]
 _NONE = "There is no Docker Compose v2 (tests/e2e/compose/install-compose ~/.docker/cli-plugins)"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.broker import free_port
-from testing.servers import require_program
+from testing.required import require_program
 
 _FOLDER = Path(__file__).parents[2] / "deploy/nginx"
 

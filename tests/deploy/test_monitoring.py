@@ -19,7 +19,7 @@ from benchmarks.dashboard import ALERTS, DASHBOARD, expressions, prometheus, que
 from testing.fleet import Fleet
 from testing.load_clients import LoadClients
 from testing.pictures import photo_sized_png
-from testing.servers import require_program
+from testing.required import require_program
 
 pytestmark = pytest.mark.slow
 

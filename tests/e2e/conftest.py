@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from local.broker import free_port
 from local.up import local_service
 from testing.browser import chromium
-from testing.servers import require_program
+from testing.required import require_program
 from tests.e2e.browsing import PATIENCE_MS
 
 

@@ -17,7 +17,7 @@ from redis import Redis
 
 from local.broker import free_port, wait_for_server
 from shared.store import key_names
-from testing.servers import require_program
+from testing.required import require_program
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from redis.exceptions import ReadOnlyError, RedisError
 from testing.redis_configuration import SERVICE, GroupOptions, TlsFiles
 from testing.redis_group import NEVER, RedisGroup
 from testing.redis_process import RedisProcess
-from testing.servers import require_program
+from testing.required import require_program
 from tests.certificates import Authority
 
 pytestmark = pytest.mark.slow

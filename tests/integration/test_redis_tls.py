@@ -27,7 +27,7 @@ from shared.store.rights import Process
 from shared.store.server_faults import reason_of
 from shared.store.submissions import SubmissionStore
 from testing.factories import new_job
-from testing.servers import require_program
+from testing.required import require_program
 from tests.certificates import Authority, Certificate, self_signed
 from tests.integration.ways_to_connect import WAYS
 

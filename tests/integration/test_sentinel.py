@@ -23,7 +23,7 @@ from shared.store.submissions import SubmissionStore
 from testing.redis_configuration import SERVICE, GroupOptions, TlsFiles
 from testing.redis_group import RedisGroup
 from testing.redis_process import RedisProcess
-from testing.servers import require_program
+from testing.required import require_program
 from tests.certificates import Authority
 from tests.integration.processes import Processes, running_processes
 from tests.integration.ways_to_connect import WAYS

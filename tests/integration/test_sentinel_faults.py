@@ -14,7 +14,7 @@ from shared.settings import Settings
 from shared.store.rights import Process
 from testing.redis_configuration import SERVICE, GroupOptions, TlsFiles
 from testing.redis_group import RedisGroup
-from testing.servers import require_program
+from testing.required import require_program
 from tests.certificates import Authority
 
 pytestmark = pytest.mark.slow

@@ -29,7 +29,7 @@ from shared.store.leases import LeaseStore, Outcome
 from shared.store.submissions import SubmissionStore
 from shared.store.webhook_secrets import WebhookSecretStore
 from testing.factories import new_job
-from testing.servers import require_program
+from testing.required import require_program
 
 pytestmark = pytest.mark.slow
 

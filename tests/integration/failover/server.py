@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from local.broker import free_port
-from testing.servers import require_program
+from testing.required import require_program
 
 _PATIENCE_S = 60.0
 _RIGHTS = ("on", ">secret", "~*", "&*", "+@all")

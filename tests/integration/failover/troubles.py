@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from redis.exceptions import ResponseError
 
 from local.broker import free_port
-from testing.servers import require_program
+from testing.required import require_program
 from tests.integration.failover.server import Server
 
 _SLOW_LOAD = ("--key-load-delay", "100", "--aof-use-rdb-preamble", "no")

@@ -18,7 +18,7 @@ from shared.store.connection import address_of
 from shared.store.durability import ServerCheck
 from shared.store.rights import Process
 from testing.replication import ReplicatedServers
-from testing.servers import require_program
+from testing.required import require_program
 
 
 def _said(caplog: pytest.LogCaptureFixture, url: str, confirm_replicas: int, process: Process) -> list[str]:

@@ -22,7 +22,8 @@ from shared import outbound
 from shared.errors import UrlRefused
 from shared.outbound import FAILURES, Outbound, is_public
 from shared.settings import Settings
-from testing.servers import require_program, serving, website
+from testing.required import require_program
+from testing.servers import serving, website
 
 _PUBLIC = "93.184.216.34"
 _NAMES = {
