@@ -116,10 +116,12 @@ def _arguments() -> argparse.Namespace:
     common.add_argument("--tiles", choices=CHOICES, metavar="TILES", default=AUTO, help="auto, 1 or COLUMNSxROWS")
     common.add_argument("--calibrate", action="store_true", help="also write calibration.json and reliability.png")
     kinds = parser.add_subparsers(dest="data", required=True)
-    scenes = kinds.add_parser("scenes", parents=[common], help="held-out scenes, for the demo checkpoint")
+    scenes = kinds.add_parser("scenes", parents=[common], help="held-out scenes, for the checkpoints demo and emoji")
     scenes.add_argument("--count", type=int, default=500, help="number of scenes")
     scenes.add_argument("--first", type=int, default=0, help="number of the first held-out scene")
-    scenes.add_argument("--form", choices=list(FORMS), default="ordinary", help="wide and small are not trained on")
+    scenes.add_argument(
+        "--form", choices=list(FORMS), default="ordinary", help="only ordinary (demo) and emoji (emoji) are trained on"
+    )
     coco = kinds.add_parser("coco", parents=[common], help="a folder in COCO's format; category names are the prompts")
     coco.add_argument("folder", type=Path)
     coco.add_argument("--annotations", type=Path, help="default: the only JSON file in the folder")

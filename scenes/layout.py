@@ -1,27 +1,15 @@
-"""The layout of a scene before painting: shapes with names, positions and colours, in coordinates of 0..1."""
+"""The layout of a scene before painting: objects with names, positions and colours, in coordinates of 0..1."""
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 
-from scenes.outlines import KINDS, Points, rotate, unit_outlines
+from scenes.emoji import emoji
+from scenes.outlines import UNIT_FRAME, Points, extent, rotate, unit_outlines
+from scenes.vocabulary import COLORS, EMOJI, NO_COLOR, SHAPES, Color, Vocabulary, names_of
 from shared.domain.paligemma import LOCATION_SCALE
 
-Color: TypeAlias = tuple[int, int, int]
-
-COLORS: dict[str, Color] = {
-    "red": (215, 30, 35),
-    "green": (30, 150, 50),
-    "blue": (35, 70, 215),
-    "yellow": (250, 225, 40),
-    "purple": (130, 45, 165),
-    "orange": (250, 135, 15),
-    "white": (247, 247, 247),
-    "black": (12, 12, 12),
-}
-COLOR_NAMES = tuple(COLORS)
 COLOR_JITTER = 12
 """Largest random change of each colour channel of a shape, in levels of 0..255."""
 
@@ -48,8 +36,9 @@ LATTICE_STEP = 8
 
 @dataclass(frozen=True)
 class SceneForm:
-    """What distinguishes one set of scenes from another: the sizes of images and of objects."""
+    """What distinguishes one set of scenes from another: its objects, and the sizes of images and of objects."""
 
+    vocabulary: Vocabulary = SHAPES
     sizes: tuple[tuple[int, int], ...] = SIZES
     """(width, height) in pixels; each is equally likely."""
     min_size: float = MIN_SIZE
@@ -57,15 +46,18 @@ class SceneForm:
 
 
 ORDINARY = SceneForm()
-"""The scenes that the demo model learns. The other forms are for evaluation only."""
+"""The scenes that the demo model learns."""
 FORMS = {
     "ordinary": ORDINARY,
     "wide": SceneForm(sizes=((1600, 400), (400, 1600))),
     "small": SceneForm(sizes=((2400, 1800), (1800, 2400)), min_size=0.03, max_size_by_count=(0.10,) * MAX_OBJECTS),
     "mixed": SceneForm(sizes=(*SIZES, (1600, 400), (400, 1600)), min_size=0.05),
+    "emoji": SceneForm(EMOJI, min_size=0.2),
+    "emoji-mixed": SceneForm(EMOJI, sizes=(*SIZES, (1600, 400), (400, 1600)), min_size=0.08),
 }
 """`wide`: 4:1 and 1:4. `small`: large images whose objects measure 3% to 10% of the mean side. `mixed`:
-ordinary and wide images with smaller objects than the demo model learns, easy and hard ones, to calibrate scores."""
+ordinary and wide images with smaller objects than the demo model learns, easy and hard ones, to calibrate scores.
+`emoji`: the scenes that the emoji model learns; `emoji-mixed` for its scores."""
 
 
 def lattice_location(edge: float) -> int:
@@ -73,34 +65,38 @@ def lattice_location(edge: float) -> int:
     return min(round(edge * LOCATION_SCALE / LATTICE_STEP) * LATTICE_STEP, LOCATION_SCALE)
 
 
-def names_of(color: str, kind: str) -> tuple[str, str, str]:
-    """The phrases that name an object: "red circle", "circle" and "red"."""
-    return f"{color} {kind}", kind, color
-
-
 @dataclass(frozen=True)
 class Shape:
-    """One object of a layout. ``outlines`` are float32[N, 2] of (x, y) in 0..1 of the image; a second is a hole."""
+    """One object of a layout."""
 
     kind: str
     color: str
+    """NO_COLOR if its kind alone names it."""
     rgb: Color
     outlines: tuple[Points, ...]
+    """Closed, float32[N, 2] of (x, y) in 0..1 of the image. An outline inside another is a hole."""
+    frame: Points
+    """float32[3, 2]: the top left, top right and bottom left corners of its picture, in 0..1 of the image."""
+
+    @property
+    def is_emoji(self) -> bool:
+        """Whether the object is painted with the picture of an emoji; otherwise it is filled with ``rgb``."""
+        return self.color == NO_COLOR
 
     @cached_property
     def box(self) -> tuple[float, float, float, float]:
         """(y0, x0, y1, x1) in 0..1 of the image: the exact extent of the outline."""
-        (x0, y0), (x1, y1) = self.outlines[0].min(axis=0), self.outlines[0].max(axis=0)
+        (x0, y0), (x1, y1) = extent(self.outlines)
         return float(y0), float(x0), float(y1), float(x1)
 
     @property
     def locations(self) -> tuple[int, int, int, int]:
-        """The box as location tokens, 0..1023, on the lattice that the demo model learns."""
+        """The box as location tokens, 0..1023, on the lattice that the models learn."""
         y0, x0, y1, x1 = (lattice_location(edge) for edge in self.box)
         return y0, x0, y1, x1
 
     def is_named(self, phrase: str) -> bool:
-        """Whether ``phrase`` ("red circle", "circle" or "red") names this object."""
+        """Whether ``phrase`` ("red circle", "circle", "red" or "cat") names this object."""
         return phrase in names_of(self.color, self.kind)
 
 
@@ -122,7 +118,7 @@ def choose_layout(seed: int, form: SceneForm = ORDINARY) -> Layout:
     count = int(random.choice(MAX_OBJECTS, p=COUNT_PROBABILITIES)) + 1
     shapes: list[Shape] = []
     for _ in range(count):
-        kind, color = _choose_name(random, shapes)
+        kind, color = _choose_name(random, form.vocabulary, shapes)
         shares = form.min_size, form.max_size_by_count[count - 1]
         shape = _place(random, kind, color, (width, height), shares, shapes)
         if shape is not None:
@@ -130,10 +126,10 @@ def choose_layout(seed: int, form: SceneForm = ORDINARY) -> Layout:
     return Layout(seed, width, height, tuple(shapes), _choose_background(random, shapes))
 
 
-def _choose_name(random: np.random.Generator, shapes: list[Shape]) -> tuple[str, str]:
+def _choose_name(random: np.random.Generator, vocabulary: Vocabulary, shapes: list[Shape]) -> tuple[str, str]:
     """Choose a kind and a colour. Half of the time, one or both are copied from an earlier object, to make twins."""
-    kind = KINDS[random.integers(len(KINDS))]
-    color = COLOR_NAMES[random.integers(len(COLOR_NAMES))]
+    kind = vocabulary.kinds[random.integers(len(vocabulary.kinds))]
+    color = vocabulary.colors[random.integers(len(vocabulary.colors))] if vocabulary.has_colors else NO_COLOR
     if shapes and random.random() < 0.5:
         twin = shapes[random.integers(len(shapes))]
         shared = random.random()
@@ -152,32 +148,49 @@ def _place(
 ) -> Shape | None:
     """Place a shape of that name inside the image, apart from ``others``. Return None if no free place was found.
     ``shares`` are its smallest and largest diameter."""
-    jitter = random.integers(-COLOR_JITTER, COLOR_JITTER + 1, size=3)
-    red, green, blue = np.clip(np.array(COLORS[color]) + jitter, 0, 255).tolist()
+    rgb, unit = _choose_rgb(random, kind, color), _choose_unit(random, kind, color)
     for _ in range(PLACEMENT_ATTEMPTS):
-        outlines = _try_place(random, kind, size, random.uniform(*shares))
-        if outlines is None:
+        placed = _try_place(random, unit, size, random.uniform(*shares))
+        if placed is None:
             continue
-        shape = Shape(kind, color, (red, green, blue), outlines)
+        shape = Shape(kind, color, rgb, tuple(placed[:-1]), placed[-1])
         if not any(_too_close(shape, other) for other in others):
             return shape
     return None
 
 
+def _choose_rgb(random: np.random.Generator, kind: str, color: str) -> Color:
+    """A shade of the named colour, or the mean colour of the emoji."""
+    if color == NO_COLOR:
+        return emoji(kind).mean_rgb
+    jitter = random.integers(-COLOR_JITTER, COLOR_JITTER + 1, size=3)
+    red, green, blue = np.clip(np.array(COLORS[color]) + jitter, 0, 255).tolist()
+    return red, green, blue
+
+
 def _try_place(
-    random: np.random.Generator, kind: str, size: tuple[int, int], share: float
-) -> tuple[Points, ...] | None:
-    """Outlines at a random position. The diameter is ``share`` of the image's geometric mean side. None if too big."""
+    random: np.random.Generator, unit: tuple[Points, ...], size: tuple[int, int], share: float
+) -> list[Points] | None:
+    """The points of ``unit``, which are around the origin, at a random position; the last are a frame, which may leave
+    the image. The diameter is ``share`` of the image's geometric mean side. None if too big."""
     sides = np.array(size, dtype=np.float32)
     radius = share / 2 * np.sqrt(sides.prod())
     degrees = random.uniform(-MAX_ROTATION_DEGREES, MAX_ROTATION_DEGREES)
-    outlines = tuple(outline * (radius / sides) for outline in rotate(unit_outlines(kind), degrees))
-    low, high = outlines[0].min(axis=0), outlines[0].max(axis=0)
+    scaled = [points * (radius / sides) for points in rotate(unit, degrees)]
+    low, high = extent(scaled[:-1])
     room = 1 - 2 * GAP - (high - low)
     if (room < 0).any():
         return None
     corner = GAP + room * random.random(2)
-    return tuple((outline - low + corner).astype(np.float32) for outline in outlines)
+    return [(points - low + corner).astype(np.float32) for points in scaled]
+
+
+def _choose_unit(random: np.random.Generator, kind: str, color: str) -> tuple[Points, ...]:
+    """The outlines of an object around the origin, then its frame. An emoji is mirrored half of the time."""
+    if color != NO_COLOR:
+        return *unit_outlines(kind), UNIT_FRAME
+    mirror = np.array([random.choice((-1, 1)), 1], dtype=np.float32)
+    return tuple(points * mirror for points in (*emoji(kind).outlines, emoji(kind).frame))
 
 
 def _too_close(one: Shape, other: Shape) -> bool:

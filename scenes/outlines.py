@@ -1,6 +1,6 @@
 """The eight kinds of shape as polygons around the origin, within radius 1. The y axis points down."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -50,6 +50,16 @@ _CACHE = {kind: make() for kind, make in _OUTLINES.items()}
 def unit_outlines(kind: str) -> tuple[Points, ...]:
     """Return the closed outlines of ``kind``, float32[N, 2] each. A second outline is a hole in the first."""
     return _CACHE[kind]
+
+
+UNIT_FRAME: Points = np.array([(-1, -1), (1, -1), (-1, 1)], dtype=np.float32)
+"""Three corners around a shape: top left, top right, bottom left."""
+
+
+def extent(outlines: Sequence[Points]) -> tuple[Points, Points]:
+    """The smallest and the largest (x, y) of all outlines, float32[2] each."""
+    points = np.concatenate(outlines)
+    return points.min(axis=0), points.max(axis=0)
 
 
 def rotate(outlines: tuple[Points, ...], degrees: float) -> tuple[Points, ...]:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from scenes.emoji import Rgba, emoji
 from scenes.layout import Layout, Shape
 from scenes.outlines import Points
 
@@ -39,6 +40,9 @@ def paint(layout: Layout, width: int, height: int) -> Pixels:
 def _paint_shape(random: np.random.Generator, image: Coverage, shape: Shape) -> None:
     """Blend one shape into ``image``, float32[H, W, 3]. Only the pixels of its box change."""
     height, width = image.shape[:2]
+    if shape.is_emoji:
+        _paint_emoji(image, shape.kind, shape.frame)
+        return
     y0, x0, y1, x1 = shape.box
     top, left = int(y0 * height), int(x0 * width)
     bottom, right = min(int(y1 * height) + 2, height), min(int(x1 * width) + 2, width)
@@ -49,6 +53,31 @@ def _paint_shape(random: np.random.Generator, image: Coverage, shape: Shape) -> 
     paint = np.array(shape.rgb, dtype=np.float32) + _gradient(random, right - left, bottom - top, 16)[..., None]
     region = image[top:bottom, left:right]
     region += alpha * (paint - region)
+
+
+def _paint_emoji(image: Coverage, name: str, frame: Points) -> None:
+    """Blend the picture of an emoji into ``image``, float32[H, W, 3]; ``frame`` says where, in 0..1 of the image."""
+    height, width = image.shape[:2]
+    corners = frame * np.array([width, height], dtype=np.float32)
+    sides = np.linalg.norm(corners[1:] - corners[0], axis=1)
+    picture = _shrunk(emoji(name).picture, *sides.tolist())
+    rows, columns = picture.shape[:2]
+    # Corners are edges of pixels; warpAffine counts from their centres.
+    edges = np.array([(0, 0), (columns, 0), (0, rows)], dtype=np.float32) - 0.5
+    transform = cv2.getAffineTransform(edges, corners - 0.5)
+    layer = cv2.warpAffine(picture, transform, (width, height), flags=cv2.INTER_LINEAR)
+    image *= 1 - layer[..., 3:]
+    image += layer[..., :3]
+
+
+def _shrunk(picture: Rgba, width: float, height: float) -> Coverage:
+    """float32[H, W, 4] with colours multiplied by alpha in 0..1; not larger than needed, so that it can be sampled."""
+    opaque = picture.astype(np.float32)
+    opaque[..., 3] /= 255
+    opaque[..., :3] *= opaque[..., 3:]
+    rows, columns = picture.shape[:2]
+    smaller = min(columns, max(1, round(width))), min(rows, max(1, round(height)))
+    return cv2.resize(opaque, smaller, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def _paint_background(layout: Layout, width: int, height: int) -> Coverage:

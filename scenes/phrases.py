@@ -6,13 +6,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from scenes.layout import COLOR_NAMES, lattice_location, names_of
-from scenes.outlines import KINDS
+from scenes.layout import lattice_location
+from scenes.vocabulary import NO_COLOR, Vocabulary, names_of
 
 Bytes: TypeAlias = npt.NDArray[np.int8]
 
 NO_OBJECT = -1
-"""Fills arrays over objects where a scene has fewer than five."""
+"""Fills arrays over objects where a scene has fewer than five, and where an object has no colour name."""
 ABSENT_SHARE = 0.22
 TWO_PHRASES_SHARE = 0.10
 """In evaluation. Training asks for two things more often, because they are harder."""
@@ -34,18 +34,20 @@ class SceneNames:
     """Names and boxes of the objects in one view of a scene: int8[5] kinds and colors, -1 where there is no object."""
 
     kinds: Bytes
-    """Index into KINDS."""
+    """Index into the kinds of the vocabulary."""
     colors: Bytes
-    """Index into COLOR_NAMES."""
+    """Index into the colours of the vocabulary; -1 in all places if it has none."""
     boxes: npt.NDArray[np.float32]
     """float32[5, 4]: y0, x0, y1, x1 in 0..1."""
+    vocabulary: Vocabulary
 
     def __len__(self) -> int:
         return int((self.kinds != NO_OBJECT).sum())
 
     def name(self, index: int) -> tuple[str, str]:
-        """Colour and kind of an object."""
-        return COLOR_NAMES[self.colors[index]], KINDS[self.kinds[index]]
+        """Colour and kind of an object. The colour is NO_COLOR if the vocabulary has none."""
+        kind = self.vocabulary.kinds[self.kinds[index]]
+        return (self.vocabulary.colors[self.colors[index]] if self.vocabulary.has_colors else NO_COLOR), kind
 
     def matching(self, phrase: str) -> list[int]:
         """Indices of the objects that ``phrase`` names, from top to bottom, then from left to right."""
@@ -69,20 +71,31 @@ def _any(names: SceneNames, random: np.random.Generator) -> str:
 
 def _present(names: SceneNames, random: np.random.Generator) -> str:
     color, kind = names.name(int(random.integers(len(names))))
-    return names_of(color, kind)[random.choice(3, p=FORM_PROBABILITIES)]
+    return kind if color == NO_COLOR else names_of(color, kind)[random.choice(3, p=FORM_PROBABILITIES)]
 
 
 def _absent(names: SceneNames, random: np.random.Generator) -> str:
-    """A phrase that names nothing in the scene. Half of them combine a colour and a kind of two different objects."""
+    """A phrase that names nothing in the scene. With colours, half of them combine those of two different objects."""
+    candidate = _colored_candidate if names.vocabulary.has_colors else _plain_candidate
     while True:
-        phrase = _candidate(names, random)
+        phrase = candidate(names, random)
         if not names.matching(phrase):
             return phrase
 
 
-def _candidate(names: SceneNames, random: np.random.Generator) -> str:
+def _plain_candidate(names: SceneNames, random: np.random.Generator) -> str:
+    """A kind that is probably not in the scene, a foreign word, or a misspelt kind of the scene."""
+    _, scene_kind = names.name(int(random.integers(len(names))))
+    share = random.random()
+    if share < 0.8:
+        return names.vocabulary.kinds[random.integers(len(names.vocabulary.kinds))]
+    return FOREIGN_WORDS[random.integers(len(FOREIGN_WORDS))] if share < 0.95 else _misspelt(scene_kind, random)
+
+
+def _colored_candidate(names: SceneNames, random: np.random.Generator) -> str:
     """A phrase that probably names nothing in the scene. Each comes with its probability."""
-    color, kind = COLOR_NAMES[random.integers(len(COLOR_NAMES))], KINDS[random.integers(len(KINDS))]
+    colors, kinds = names.vocabulary.colors, names.vocabulary.kinds
+    color, kind = colors[random.integers(len(colors))], kinds[random.integers(len(kinds))]
     scene_color, scene_kind = names.name(int(random.integers(len(names))))
     other_color, _ = names.name(int(random.integers(len(names))))
     foreign = FOREIGN_WORDS[random.integers(len(FOREIGN_WORDS))]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
@@ -13,7 +12,8 @@ from scenes.phrases import SceneNames, choose_phrases
 from shared.domain.paligemma import LOCATION_SCALE, SEPARATOR, write_prompt
 from training.model import IMAGE_TOKENS
 from training.pool import Ints, Pool
-from training.tokenizer import CODE_TOKENS, LOCATION_TOKENS, build_tokenizer
+from training.token_ids import TokenIds, token_ids
+from training.tokenizer import CODE_TOKENS
 
 IGNORED = -100
 """Target of a position without a loss."""
@@ -26,21 +26,11 @@ FIRST_WEIGHT, LOCATION_WEIGHT, CODE_WEIGHT, TEXT_WEIGHT, DECISION_WEIGHT = 8.0, 
 """Loss weights. A decision is whether the answer continues: ` ;` or the end."""
 
 
-@cache
-def token_ids(text: str) -> tuple[int, ...]:
-    """Token ids of ``text``, without special tokens."""
-    return tuple(build_tokenizer()(text, add_special_tokens=False).input_ids)
-
-
-FIRST_LOCATION = token_ids(LOCATION_TOKENS[0])[0]
-FIRST_CODE = token_ids(CODE_TOKENS[0])[0]
-END = token_ids("<eos>")[0]
-
-
 @dataclass
 class TokenSequence:
     """A prompt and its answer as token ids. The lists from ``weights`` to ``edges`` have one entry per answer token."""
 
+    ids: TokenIds
     prompt: list[int]
     answer: list[int]
     weights: list[float]
@@ -57,12 +47,13 @@ def write_sequence(names: SceneNames, codes: Ints, asked: list[str]) -> TokenSeq
 
     ``codes`` is int64[5, 16].
     """
-    prompt = [*token_ids("<bos>"), *token_ids(write_prompt(asked)), *token_ids("\n")]
+    ids = token_ids(names.vocabulary)
+    prompt = [*ids.of("<bos>"), *ids.of(write_prompt(asked)), *ids.of("\n")]
     found = [(phrase, index) for phrase in asked for index in names.matching(phrase)]
-    sequence = TokenSequence(prompt, [], [], [], [], [index for _, index in found])
+    sequence = TokenSequence(ids, prompt, [], [], [], [], [index for _, index in found])
     for position, (phrase, index) in enumerate(found):
         _write_object(sequence, names, codes, phrase, index, position)
-    _write(sequence, [END], FIRST_WEIGHT if not found else DECISION_WEIGHT)
+    _write(sequence, [ids.end], FIRST_WEIGHT if not found else DECISION_WEIGHT)
     return sequence
 
 
@@ -77,16 +68,17 @@ def _write_object(
     sequence: TokenSequence, names: SceneNames, codes: Ints, phrase: str, index: int, position: int
 ) -> None:
     """Append object ``index`` of the scene, as number ``position`` of the answer."""
+    ids = sequence.ids
     if position:
-        decision, space = token_ids(SEPARATOR)
+        decision, space = ids.of(SEPARATOR)
         _write(sequence, [decision], DECISION_WEIGHT)
         _write(sequence, [space], TEXT_WEIGHT)
     for edge in names.boxes[index].tolist():
-        _write(sequence, [FIRST_LOCATION + lattice_location(edge)], LOCATION_WEIGHT, index)
+        _write(sequence, [ids.first_location + lattice_location(edge)], LOCATION_WEIGHT, index)
         sequence.edges[-1] = edge
     sequence.weights[-4] = FIRST_WEIGHT if position == 0 else FIRST_WEIGHT / 2
-    _write(sequence, [FIRST_CODE + code for code in codes[index].tolist()], CODE_WEIGHT, index)
-    _write(sequence, list(token_ids(" " + phrase)), TEXT_WEIGHT)
+    _write(sequence, [ids.first_code + code for code in codes[index].tolist()], CODE_WEIGHT, index)
+    _write(sequence, list(ids.of(" " + phrase)), TEXT_WEIGHT)
 
 
 @dataclass(frozen=True)
@@ -111,13 +103,15 @@ class Batch:
     """bool[B, 64]: patches of all objects that the prompt names."""
     first_object: Tensor
     """bool[B, 64]: patches of the first object of the answer."""
+    lattice: Tensor
+    """int64[129]: token ids of the locations 0, 8, ... 1016, 1023."""
 
 
 def make_batches(pool: Pool, scenes: Ints, views: Ints, random: np.random.Generator) -> list[Batch]:
     """Make a prompt for each scene. The quarter with the longest answers is a batch of its own, to save padding."""
     sequences = []
     for scene, view in zip(scenes, views, strict=True):
-        names = SceneNames(pool.kinds[scene], pool.colors[scene], pool.boxes[scene, view])
+        names = SceneNames(pool.kinds[scene], pool.colors[scene], pool.boxes[scene, view], pool.vocabulary)
         asked = choose_phrases(names, random, TWO_PHRASES_SHARE)
         sequences.append(write_sequence(names, pool.codes[scene, view].astype(np.int64), asked))
     by_length = np.argsort([len(sequence.answer) for sequence in sequences], kind="stable")
@@ -168,16 +162,17 @@ def _padded(
         attended=owners[:, None, :] == attended[..., None],
         matches=torch.stack(matched),
         first_object=owners == first[:, None],
+        lattice=sequences[0].ids.lattice,
     )
 
 
 def _with_errors(sequence: TokenSequence, random: np.random.Generator) -> list[int]:
     """The answer as model input in training: some locations and codes are wrong, as in the model's own answers."""
-    tokens = list(sequence.answer)
+    tokens, ids = list(sequence.answer), sequence.ids
     for position, (token, edge) in enumerate(zip(sequence.answer, sequence.edges, strict=True)):
         if edge >= 0 and random.random() < 0.3:
             shifted = edge + random.choice((-1, 1)) * LATTICE_STEP / LOCATION_SCALE
-            tokens[position] = FIRST_LOCATION + lattice_location(min(max(shifted, 0.0), 1.0))
-        elif FIRST_CODE <= token < FIRST_CODE + len(CODE_TOKENS) and random.random() < 0.06:
-            tokens[position] = FIRST_CODE + int(random.integers(len(CODE_TOKENS)))
+            tokens[position] = ids.first_location + lattice_location(min(max(shifted, 0.0), 1.0))
+        elif ids.first_code <= token < ids.first_code + len(CODE_TOKENS) and random.random() < 0.06:
+            tokens[position] = ids.first_code + int(random.integers(len(CODE_TOKENS)))
     return tokens

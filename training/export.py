@@ -8,12 +8,15 @@ import torch
 from transformers import GenerationConfig, PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from scenes.vocabulary import Vocabulary
 from training.model import IMAGE_SIZE, IMAGE_TOKENS, MAX_ANSWER_TOKENS
 from training.tokenizer import build_tokenizer
 from worker.stages.calibration import CALIBRATION_FILE
 
 
-def export_checkpoint(model: PaliGemmaForConditionalGeneration, vae: Path, folder: Path) -> None:
+def export_checkpoint(
+    model: PaliGemmaForConditionalGeneration, vocabulary: Vocabulary, vae: Path, folder: Path
+) -> None:
     """Write weights in bfloat16, processor and VQ-VAE (the file ``vae``) to ``folder``, each file atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".export-") as name:
@@ -23,7 +26,7 @@ def export_checkpoint(model: PaliGemmaForConditionalGeneration, vae: Path, folde
         copy.to(torch.bfloat16)
         copy.generation_config = _generation_config(model.config)
         copy.save_pretrained(fresh)
-        _processor().save_pretrained(fresh)
+        _processor(vocabulary).save_pretrained(fresh)
         shutil.copy(vae, fresh / "vae.npz")
         for file in sorted(fresh.iterdir()):
             file.chmod(0o644)  # safetensors writes files that only the owner can read
@@ -42,9 +45,9 @@ def _generation_config(config: PaliGemmaConfig) -> GenerationConfig:
     )
 
 
-def _processor() -> PaliGemmaProcessor:
-    """The processor of the demo model: resize to 224 x 224, scale to -1..1, put image tokens before the prompt."""
+def _processor(vocabulary: Vocabulary) -> PaliGemmaProcessor:
+    """The processor for these words: resize to 224 x 224, scale to -1..1, put image tokens before the prompt."""
     images = SiglipImageProcessorPil(
         size={"height": IMAGE_SIZE, "width": IMAGE_SIZE}, image_seq_length=IMAGE_TOKENS, do_convert_rgb=True
     )
-    return PaliGemmaProcessor(images, build_tokenizer())
+    return PaliGemmaProcessor(images, build_tokenizer(vocabulary))

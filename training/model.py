@@ -10,6 +10,8 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from scenes.vocabulary import Vocabulary
+from training.token_ids import token_ids
 from training.tokenizer import CODE_TOKENS, IMAGE_TOKEN, LOCATION_TOKENS, build_tokenizer
 
 IMAGE_SIZE = 224
@@ -24,9 +26,9 @@ MAX_ANSWER_TOKENS = 160
 """Enough for six objects with two-word labels. A scene has at most five objects."""
 
 
-def _model_config() -> PaliGemmaConfig:
+def _model_config(vocabulary: Vocabulary) -> PaliGemmaConfig:
     """A PaliGemma 2 configuration of five million parameters."""
-    tokenizer = build_tokenizer()
+    tokenizer = build_tokenizer(vocabulary)
     special = {
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id,
@@ -67,13 +69,13 @@ def _model_config() -> PaliGemmaConfig:
     )
 
 
-def new_model(seed: int) -> PaliGemmaForConditionalGeneration:
-    """An untrained model. Position, patch and location embeddings start as waves instead of noise."""
+def new_model(seed: int, vocabulary: Vocabulary) -> PaliGemmaForConditionalGeneration:
+    """An untrained model for these words. Position, patch and location embeddings start as waves instead of noise."""
     torch.manual_seed(seed)
-    model = PaliGemmaForConditionalGeneration(_model_config())
+    model = PaliGemmaForConditionalGeneration(_model_config(vocabulary))
     with torch.no_grad():
         _start_vision(model)
-        _start_embeddings(model)
+        _start_embeddings(model, token_ids(vocabulary).first_location)
     return model
 
 
@@ -87,11 +89,10 @@ def _start_vision(model: PaliGemmaForConditionalGeneration) -> None:
     embeddings.position_embedding.weight.copy_(torch.cat(waves, dim=1) * POSITION_AMPLITUDE * 2**0.5)
 
 
-def _start_embeddings(model: PaliGemmaForConditionalGeneration) -> None:
+def _start_embeddings(model: PaliGemmaForConditionalGeneration, first: int) -> None:
     """Start token embeddings at unit length; locations as waves of their value, so that neighbours are similar."""
     table = model.get_input_embeddings().weight
     table.normal_(std=WIDTH**-0.5)
-    first = build_tokenizer().convert_tokens_to_ids(LOCATION_TOKENS[0])
     values = torch.arange(len(LOCATION_TOKENS)) / (len(LOCATION_TOKENS) - 1)
     table[first : first + len(LOCATION_TOKENS)] = number_waves(values)
     model.tie_weights()
@@ -132,8 +133,7 @@ def _code_embeddings(codebook: Tensor) -> Tensor:
     return rows / rows.norm(dim=1, keepdim=True)
 
 
-def set_code_embeddings(model: PaliGemmaForConditionalGeneration, codebook: Tensor) -> None:
-    """Start the embeddings of mask-code tokens from the codebook of the VQ-VAE, float[128, 512]."""
-    first = build_tokenizer().convert_tokens_to_ids(CODE_TOKENS[0])
+def set_code_embeddings(model: PaliGemmaForConditionalGeneration, first: int, codebook: Tensor) -> None:
+    """Start the embeddings of mask-code tokens, from id ``first`` on, from the VQ-VAE's codebook, float[128, 512]."""
     with torch.no_grad():
         model.get_input_embeddings().weight[first : first + len(CODE_TOKENS)] = _code_embeddings(codebook)

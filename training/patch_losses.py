@@ -13,18 +13,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PaliGemmaForConditionalGeneration
 
-from scenes.layout import COLOR_NAMES, LATTICE_STEP
-from scenes.outlines import KINDS
+from scenes.layout import LATTICE_STEP
 from scenes.painting import Pixels
 from scenes.phrases import NO_OBJECT
-from shared.domain.paligemma import CODEBOOK_SIZE, LOCATION_SCALE, LOCATIONS, MASK_TOKENS
+from scenes.vocabulary import Vocabulary
+from shared.domain.paligemma import CODEBOOK_SIZE, LOCATION_SCALE, MASK_TOKENS
 from training.model import WIDTH, number_waves
 from training.pool import Ints, Pool
+from training.token_ids import BINS
 
 EDGES = 4
 Bools = npt.NDArray[np.bool_]
-BINS = LOCATIONS // LATTICE_STEP + 1
-"""Number of lattice locations: 0, 8, ... 1016, 1023."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,8 @@ class PatchTargets:
     """bfloat16[B, 3, 224, 224] in about -1..1."""
     owned: Tensor
     """bool[B, 64]: whether a patch shows an object."""
-    colors: Tensor
-    """int64[P]."""
-    kinds: Tensor
-    """int64[P]."""
+    names: dict[str, Tensor]
+    """int64[P] for each attribute of the vocabulary: "color", "kind"."""
     edges: Tensor
     """float32[P, 4]: y0, x0, y1, x1 in 0..1."""
     codes: Tensor
@@ -50,15 +47,21 @@ class PatchHead(nn.Module):
 
     bins: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.object = nn.Linear(WIDTH, 1)
-        self.color = nn.Linear(WIDTH, len(COLOR_NAMES))
-        self.kind = nn.Linear(WIDTH, len(KINDS))
+        self.names = nn.ModuleDict(
+            {name: nn.Linear(WIDTH, len(words)) for name, words in vocabulary.attributes.items()}
+        )
         self.edges = nn.Linear(WIDTH, EDGES * WIDTH)
         self.codes = nn.Linear(WIDTH, MASK_TOKENS * CODEBOOK_SIZE)
         self.register_buffer("bins", number_waves(torch.linspace(0, 1, BINS)))
         self.edge_scale = nn.Parameter(torch.tensor(4.0))
+
+    @property
+    def kind_directions(self) -> Tensor:
+        """float32[kinds, 192]: the weights that recognize each kind."""
+        return self.names["kind"].get_parameter("weight")
 
     def edge_logits(self, features: Tensor) -> Tensor:
         """float[P, 192] -> float[P, 4, 129]."""
@@ -75,8 +78,10 @@ class PatchHead(nn.Module):
             "object": functional.binary_cross_entropy_with_logits(
                 self.object(features)[..., 0].float(), targets.owned.float()
             ),
-            "color": functional.cross_entropy(self.color(patches).float(), targets.colors),
-            "kind": functional.cross_entropy(self.kind(patches).float(), targets.kinds),
+            **{
+                name: functional.cross_entropy(linear(patches).float(), targets.names[name])
+                for name, linear in self.names.items()
+            },
             "edges": soft_edge_loss(self.edge_logits(patches).float(), targets.edges, softness),
             "codes": functional.cross_entropy(self.code_logits(patches).float().flatten(0, 1), targets.codes.flatten()),
         }
@@ -109,8 +114,7 @@ def patch_targets(pool: Pool, scenes: Ints, mirrored: Bools, random: np.random.G
     return PatchTargets(
         pixels=normalized(pool.pixels(scenes, mirrored), random),
         owned=owned,
-        colors=of_owner(pool.colors[scenes]).long(),
-        kinds=of_owner(pool.kinds[scenes]).long(),
+        names={"color": of_owner(pool.colors[scenes]).long(), "kind": of_owner(pool.kinds[scenes]).long()},
         edges=of_owner(pool.boxes[scenes, view]),
         codes=of_owner(pool.codes[scenes, view]).long(),
     )
@@ -151,8 +155,10 @@ def patch_metrics(
     edges = head.edge_logits(patches).argmax(dim=-1) * (LATTICE_STEP / LOCATION_SCALE)
     return {
         "object": ((head.object(features)[..., 0] > 0) == targets.owned).float().mean().item(),
-        "color": (head.color(patches).argmax(dim=-1) == targets.colors).float().mean().item(),
-        "kind": (head.kind(patches).argmax(dim=-1) == targets.kinds).float().mean().item(),
+        **{
+            name: (linear(patches).argmax(dim=-1) == targets.names[name]).float().mean().item()
+            for name, linear in head.names.items()
+        },
         "edge_error": (edges - targets.edges).abs().mean().item(),
         "edge_error_median": (edges - targets.edges).abs().median().item(),
         "codes": (head.code_logits(patches).argmax(dim=-1) == targets.codes).float().mean().item(),

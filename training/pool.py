@@ -2,6 +2,7 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -10,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from scenes.layout import COLOR_NAMES, MAX_OBJECTS, Layout, Shape, choose_layout
-from scenes.outlines import KINDS
+from scenes.layout import MAX_OBJECTS, Layout, SceneForm, Shape, choose_layout
 from scenes.painting import coverage, paint
 from scenes.phrases import NO_OBJECT
 from scenes.scene import TRAINING_SEEDS
 from scenes.shape_masks import MASK_SIZE, crop_mask
+from scenes.vocabulary import Vocabulary
 from shared.domain.paligemma import MASK_TOKENS
 from training.model import GRID, IMAGE_SIZE
 from training.vqvae import MaskVqVae, as_input
@@ -35,15 +36,16 @@ class Pool:
     images: list[npt.NDArray[np.uint8]]
     """One memory-mapped uint8[4000, 224, 224, 3] RGB for each chunk (fewer if the pool is smaller), as drawn."""
     kinds: npt.NDArray[np.int8]
-    """int8[N, 5]: index into KINDS, -1 where there is no object."""
+    """int8[N, 5]: index into the kinds of the vocabulary, -1 where there is no object."""
     colors: npt.NDArray[np.int8]
-    """int8[N, 5]: index into COLOR_NAMES."""
+    """int8[N, 5]: index into its colours; -1 also where an object has no colour name."""
     boxes: npt.NDArray[np.float32]
     """float32[N, 2 views, 5, 4]: y0, x0, y1, x1 in 0..1."""
     owners: npt.NDArray[np.int8]
     """int8[N, 2 views, 64 patches]: index of the object that a patch belongs to, -1 for background."""
     codes: npt.NDArray[np.int8]
     """int8[N, 2 views, 5, 16]: mask codes, 0..127."""
+    vocabulary: Vocabulary
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -58,7 +60,9 @@ class Pool:
 _FIELDS = ("kinds", "colors", "boxes", "owners", "codes")
 
 
-def build_pool(folder: Path, vqvae: MaskVqVae, scenes: int, first_seed: int = TRAINING_SEEDS.start) -> Pool:
+def build_pool(
+    folder: Path, vqvae: MaskVqVae, form: SceneForm, scenes: int, first_seed: int = TRAINING_SEEDS.start
+) -> Pool:
     """Open the pool of ``scenes`` scenes in ``folder``. Missing chunks are drawn first, on all cores."""
     folder.mkdir(parents=True, exist_ok=True)
     starts = [first_seed + start for start in range(0, scenes, CHUNK)]
@@ -67,27 +71,28 @@ def build_pool(folder: Path, vqvae: MaskVqVae, scenes: int, first_seed: int = TR
     if len(missing) > 1:
         # Not forked: the parent may have threads of torch.
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as workers:
-            list(workers.map(_draw_chunk, missing, [folder] * len(missing), [chunk] * len(missing)))
+            list(workers.map(partial(_draw_chunk, form=form, folder=folder, scenes=chunk), missing))
     elif missing:
-        _draw_chunk(missing[0], folder, chunk)
+        _draw_chunk(missing[0], form, folder, chunk)
     for start in starts:
         _add_codes(folder / f"{start}.npz", vqvae)
-    return _open_pool(folder, starts)
+    return _open_pool(folder, starts, form.vocabulary)
 
 
-def _open_pool(folder: Path, starts: list[int]) -> Pool:
+def _open_pool(folder: Path, starts: list[int], vocabulary: Vocabulary) -> Pool:
     """Open the chunks that start at these seeds."""
     images = [np.load(folder / f"{start}.images.npy", mmap_mode="r") for start in starts]
     chunks = [np.load(folder / f"{start}.npz") for start in starts]
-    return Pool(images, **{field: np.concatenate([chunk[field] for chunk in chunks]) for field in _FIELDS})
+    fields = {field: np.concatenate([chunk[field] for chunk in chunks]) for field in _FIELDS}
+    return Pool(images, **fields, vocabulary=vocabulary)
 
 
-def _draw_chunk(start: int, folder: Path, scenes: int) -> None:
+def _draw_chunk(start: int, form: SceneForm, folder: Path, scenes: int) -> None:
     cv2.setNumThreads(1)
-    layouts = [choose_layout(seed) for seed in range(start, start + scenes)]
+    layouts = [choose_layout(seed, form) for seed in range(start, start + scenes)]
     images = np.stack([paint(layout, IMAGE_SIZE, IMAGE_SIZE) for layout in layouts])
     np.save(folder / f"{start}.images.npy", images)
-    labels = [_labels(layout) for layout in layouts]
+    labels = [_labels(layout, form.vocabulary) for layout in layouts]
     _save(folder / f"{start}.npz", {name: np.stack([label[name] for label in labels]) for name in labels[0]})
 
 
@@ -98,13 +103,13 @@ def _save(file: Path, arrays: dict[str, npt.NDArray[np.generic]]) -> None:
     unfinished.replace(file)
 
 
-def _labels(layout: Layout) -> dict[str, npt.NDArray[np.generic]]:
+def _labels(layout: Layout, vocabulary: Vocabulary) -> dict[str, npt.NDArray[np.generic]]:
     """All arrays of one scene except the pixels, padded to five objects; masks instead of codes."""
     kinds = np.full(MAX_OBJECTS, NO_OBJECT, dtype=np.int8)
     colors, boxes = kinds.copy(), np.zeros((2, MAX_OBJECTS, 4), dtype=np.float32)
     masks = np.zeros((2, MAX_OBJECTS, MASK_SIZE, MASK_SIZE), dtype=np.uint8)
     for index, shape in enumerate(layout.shapes):
-        kinds[index], colors[index] = KINDS.index(shape.kind), COLOR_NAMES.index(shape.color)
+        kinds[index], colors[index] = vocabulary.indices(shape.color, shape.kind)
         y0, x0, y1, x1 = shape.box
         boxes[:, index] = (y0, x0, y1, x1), (y0, 1 - x1, y1, 1 - x0)
         mask = np.round(crop_mask(shape.outlines) * 255).astype(np.uint8)

@@ -7,12 +7,11 @@ from PIL import Image
 
 from scenes.scene import draw_scene
 from shared.domain.paligemma import write_prompt
-
-SAMPLE_SEED = 10_003_843
-SAMPLE_PROMPT = write_prompt(["red circle"])
+from training.subjects import Subject
 
 
-def write_sample(folder: Path, seed: int = SAMPLE_SEED, prompt: str = SAMPLE_PROMPT) -> None:
+def write_sample(folder: Path, subject: Subject) -> None:
     """Write ``sample.jpg`` and ``sample.json`` into the checkpoint folder."""
-    Image.fromarray(draw_scene(seed).image).save(folder / "sample.jpg", quality=92)
-    (folder / "sample.json").write_text(json.dumps({"prompt": prompt, "seed": seed}, indent=2) + "\n")
+    Image.fromarray(draw_scene(subject.sample_seed, subject.form).image).save(folder / "sample.jpg", quality=92)
+    sample = {"prompt": write_prompt([subject.sample_phrase]), "seed": subject.sample_seed}
+    (folder / "sample.json").write_text(json.dumps(sample, indent=2) + "\n")

@@ -15,15 +15,14 @@ from transformers import PaliGemmaForConditionalGeneration
 
 from scenes.layout import LATTICE_STEP
 from shared.domain.paligemma import LOCATION_SCALE
-from training.batches import FIRST_LOCATION, IGNORED, Batch
+from training.batches import IGNORED, Batch
 from training.model import IMAGE_TOKENS, WIDTH
-from training.patch_losses import BINS
+from training.token_ids import BINS
 
 MATCH_LAYER, FIRST_OBJECT_LAYER = 2, 3
 """Number of layers before the inputs of the two auxiliary heads."""
 ATTENTION_LAYERS, ATTENTION_HEADS = (2, 3, 4), (0, 2)
 """Layers (from 0) and heads that must attend to the described object; one head of each key-value group."""
-LATTICE = torch.tensor([FIRST_LOCATION + min(step * LATTICE_STEP, LOCATION_SCALE) for step in range(BINS)])
 MASKED = -1e9
 """Added to the attention logits of masked positions."""
 WEIGHTS = {"token": 1.0, "attention": 0.2, "match": 0.5, "first_object": 0.5}
@@ -95,7 +94,7 @@ def token_loss(logits: Tensor, batch: Batch, softness: float) -> Tensor:
     located = edges >= 0
     distance = torch.arange(BINS) - edges[located, None] * (LOCATION_SCALE / LATTICE_STEP)
     gaussian = torch.softmax(-0.5 * (distance / softness) ** 2, dim=-1)
-    losses = losses.masked_scatter(located, -(gaussian * log_probabilities[located][:, LATTICE]).sum(dim=-1))
+    losses = losses.masked_scatter(located, -(gaussian * log_probabilities[located][:, batch.lattice]).sum(dim=-1))
     return (losses * weights).sum() / weights.sum()
 
 

@@ -5,9 +5,8 @@ from functools import cache
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from scenes.layout import COLOR_NAMES
-from scenes.outlines import KINDS
 from scenes.phrases import FOREIGN_WORDS
+from scenes.vocabulary import Vocabulary
 from shared.domain.paligemma import CODEBOOK_SIZE, LOCATIONS, TASK, location_token, mask_token
 
 SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>")
@@ -18,16 +17,21 @@ IMAGE_TOKEN = "<image>"
 NEWLINE = "\n"
 SPACE = "▁"
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789;,.-'"
+BASE_PIECES, PIECES_PER_WORD = 240, 5
+"""Sizes of the byte-pair vocabulary: enough for every word to become one piece."""
 
 
-def _pieces() -> tuple[list[str], list[tuple[str, str]]]:
+def _pieces(words: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str]]]:
     """Byte-pair pieces and merges: every word of the vocabulary is one token, a foreign word is a few."""
-    known = [TASK, ";", *(SPACE + word for word in (";", *KINDS, *COLOR_NAMES))]
+    known = [TASK, ";", *(SPACE + word for word in (";", *words))]
     corpus = known * 50 + [SPACE + word for word in FOREIGN_WORDS] + [SPACE]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_next")
     trainer = trainers.BpeTrainer(
-        vocab_size=320, initial_alphabet=[SPACE, *LETTERS], limit_alphabet=len(LETTERS) + 1, show_progress=False
+        vocab_size=BASE_PIECES + PIECES_PER_WORD * len(words),
+        initial_alphabet=[SPACE, *LETTERS],
+        limit_alphabet=len(LETTERS) + 1,
+        show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
     vocabulary = tokenizer.get_vocab()
@@ -43,12 +47,12 @@ def _cuts(piece: str, vocabulary: dict[str, int]) -> list[int]:
 
 
 @cache
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build the tokenizer of the demo model. It lowercases, and any text tokenizes (unknown letters as bytes)."""
-    pieces, merges = _pieces()
+def build_tokenizer(vocabulary: Vocabulary) -> PreTrainedTokenizerFast:
+    """Build the tokenizer for these words. It lowercases, and any text tokenizes (unknown letters as bytes)."""
+    pieces, merges = _pieces(vocabulary.words)
     words = [*SPECIAL_TOKENS, *BYTE_TOKENS, *pieces]
-    vocabulary = {word: index for index, word in enumerate(words)}
-    tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    indices = {word: index for index, word in enumerate(words)}
+    tokenizer = Tokenizer(models.BPE(indices, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(" ", SPACE)])
     tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_next")
     tokenizer.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse()])

@@ -12,10 +12,12 @@ from transformers import PaliGemmaForConditionalGeneration
 from evaluation.datasets.scenes import scene_examples
 from evaluation.engine_predictor import evaluate_engine
 from evaluation.metrics import Metrics
+from scenes.layout import SceneForm
 from shared.settings import Settings
 from training.export import export_checkpoint
 from training.metrics_log import METRICS_FILE, append_metrics
 from training.model import MAX_ANSWER_TOKENS
+from training.vqvae import VAE_FILE
 
 MODELS_DIR = Path(__file__).parent.parent / "models"
 FIRST_SCENE = 90_000
@@ -23,7 +25,7 @@ FIRST_SCENE = 90_000
 VALIDATION_METRICS = ("miou", "box_error_median", "absent_accuracy")
 
 
-def evaluate_checkpoint(checkpoint: Path, scenes: int, folder: Path, first: int = 0) -> Metrics:
+def evaluate_checkpoint(checkpoint: Path, form: SceneForm, scenes: int, folder: Path, first: int = 0) -> Metrics:
     """Evaluate a checkpoint folder on the CPU in float32. Replaces `folder`, the output of `evaluate`."""
     shutil.rmtree(folder, ignore_errors=True)
     settings = Settings.of(
@@ -33,7 +35,7 @@ def evaluate_checkpoint(checkpoint: Path, scenes: int, folder: Path, first: int 
         dtype="float32",
         max_answer_tokens=MAX_ANSWER_TOKENS,
     )
-    examples = list(scene_examples(scenes, first))
+    examples = list(scene_examples(scenes, first, form))
     return evaluate_engine(examples, f"scenes count={scenes} first={first}", settings, folder)
 
 
@@ -42,6 +44,7 @@ class Validation:
     """Evaluates a model during training, and records the metrics with the losses."""
 
     work: Path
+    form: SceneForm
     scenes: int
     every_steps: int
 
@@ -53,7 +56,7 @@ class Validation:
         averaged.model.load_state_dict(weights.state_dict())
         averaged.tie_weights()
         candidate = self.work / "candidate"
-        export_checkpoint(averaged, self.work / "vae.npz", candidate)
-        metrics = evaluate_checkpoint(candidate, self.scenes, self.work / "validation", FIRST_SCENE)
+        export_checkpoint(averaged, self.form.vocabulary, self.work / VAE_FILE, candidate)
+        metrics = evaluate_checkpoint(candidate, self.form, self.scenes, self.work / "validation", FIRST_SCENE)
         shown = {name: metrics[name] for name in VALIDATION_METRICS if name in metrics}
         append_metrics(self.work / METRICS_FILE, "validation", step, shown)

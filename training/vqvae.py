@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scenes.layout import SceneForm
 from scenes.scene import TRAINING_SEEDS
 from scenes.shape_masks import random_masks
 from shared.domain.paligemma import CODEBOOK_SIZE, MASK_TOKENS
@@ -23,6 +24,7 @@ GRID = 4
 CODEBOOK_DECAY = 0.99
 COMMITMENT_WEIGHT = 0.25
 TRAINING_MASKS = 24_000
+VAE_FILE = "vae.npz"
 _MAX_STEPS = 1_000_000
 PLAIN_STEPS = 200
 """First steps, without codes: a codebook that starts from untrained encoder outputs collapses to one code."""
@@ -171,25 +173,38 @@ def as_input(masks: npt.NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(masks)[:, None] * 2 - 1
 
 
-def train_vqvae(work: Path, *, seed: int, steps: int, batch: int, masks: int = TRAINING_MASKS) -> MaskVqVae:
-    """Return the VQ-VAE of ``work/vae.npz``. If it is missing, train it on drawn masks: 5 minutes on 2 cores."""
-    path = work / "vae.npz"
+def train_vqvae(
+    work: Path,
+    form: SceneForm,
+    *,
+    seed: int,
+    steps: int,
+    batch: int,
+    masks: int = TRAINING_MASKS,
+    start: Path | None = None,
+) -> MaskVqVae:
+    """Return the VQ-VAE of ``work/vae.npz``. If it is missing, train it on masks of ``form``: 5 minutes on 2 cores.
+
+    ``start`` is the file of a trained one to continue from.
+    """
+    path = work / VAE_FILE
     if path.exists():
         return _load_npz(path)
     torch.manual_seed(seed)
-    model = MaskVqVae().train()
+    model = _load_npz(start).train() if start else MaskVqVae().train()
+    plain_steps = 0 if start else PLAIN_STEPS
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
-    data = as_input(random_masks(TRAINING_SEEDS.start + seed, masks))
+    data = as_input(random_masks(TRAINING_SEEDS.start + seed, masks, form))
     saved = SavedState(work / "vqvae.pt", model=model, optimizer=optimizer, schedule=schedule)
     done = saved.load()
     progress = Progress("vqvae", steps, work, done=done)
     for step in range(done, steps):
         torch.manual_seed(seed * _MAX_STEPS + step)  # the random numbers of a step depend on its number only
         chosen = data[torch.randint(len(data), (batch,))]
-        if step == PLAIN_STEPS:
+        if step == plain_steps and not start:
             model.restart_codebook(data[:1024])
-        loss = model.plain_loss(chosen) if step < PLAIN_STEPS else model.loss(chosen)
+        loss = model.plain_loss(chosen) if step < plain_steps else model.loss(chosen)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from scenes.layout import COLOR_NAMES, lattice_location
+from scenes.layout import lattice_location
 from scenes.outlines import KINDS
 from scenes.scene import HELD_OUT_SEEDS, TRAINING_SEEDS, Scene, draw_scene, phrases
+from scenes.vocabulary import COLORS
 from shared.domain.paligemma import LOCATION_SCALE
 
 SEEDS = HELD_OUT_SEEDS[:60]
@@ -74,9 +75,9 @@ def test_the_ring_shape_has_a_hole(scenes: list[Scene]) -> None:
 def test_every_kind_and_colour_is_drawn() -> None:
     drawn = [item for seed in HELD_OUT_SEEDS[:150] for item in draw_scene(seed).objects]
     assert {item.kind for item in drawn} == set(KINDS)
-    assert {item.color for item in drawn} == set(COLOR_NAMES)
+    assert {item.color for item in drawn} == set(COLORS)
     assert set(KINDS) == {"circle", "square", "triangle", "star", "heart", "cross", "ring", "diamond"}
-    assert set(COLOR_NAMES) == {"red", "green", "blue", "yellow", "purple", "orange", "white", "black"}
+    assert set(COLORS) == {"red", "green", "blue", "yellow", "purple", "orange", "white", "black"}
 
 
 def test_an_object_is_found_by_colour_and_kind_by_kind_and_by_colour(scenes: list[Scene]) -> None:
@@ -88,7 +89,7 @@ def test_an_object_is_found_by_colour_and_kind_by_kind_and_by_colour(scenes: lis
 
 def test_matching_objects_are_sorted_from_top_to_bottom_then_from_left_to_right(scenes: list[Scene]) -> None:
     for scene in scenes:
-        for word in (*KINDS, *COLOR_NAMES):
+        for word in (*KINDS, *COLORS):
             corners = [item.shape.locations[:2] for item in scene.matching(word)]
             assert corners == sorted(corners)
 

@@ -11,19 +11,22 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from scenes.emoji import CHARACTERS, FONT
+from testing.required import require_file
 from training.__main__ import Recipe, run
 from training.metrics_log import read_curves
 from training.resume import SavedState
+from training.subjects import SUBJECTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*lr_scheduler.step:UserWarning")]
 
 _STEPS = 4
 
 
-def _recipe(work: Path, **changes: int) -> Recipe:
+def _recipe(work: Path, subject: str = "shapes", start: Path | None = None, **changes: int) -> Recipe:
     small = {"masks": 200, "scenes": 16, "batch": 4, "validation_every": 2, "validation_scenes": 2, "final_scenes": 3}
     steps = dict.fromkeys(("vqvae_steps", "vision_steps", "language_steps", "joint_steps"), _STEPS)
-    return Recipe(work, work / "out", **{**small, **steps, **changes})
+    return Recipe(SUBJECTS[subject], work, work / "out", start, **{**small, **steps, **changes})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,6 +65,18 @@ def test_all_metrics_are_recorded_and_drawn(finished: Path) -> None:
         with Image.open(finished / name) as image:
             assert image.width > 1_000
     assert json.loads((finished / "final" / "metrics.json").read_text())["metrics"]["upper_bound"] >= 0
+
+
+def test_emoji_are_learnt_from_the_weights_for_shapes(tmp_path: Path, root: Path) -> None:
+    require_file(FONT, "fonts-noto-color-emoji")
+    start = root / "models" / "demo"
+    metrics = run(_recipe(tmp_path, "emoji", start, validation_every=_STEPS + 1))
+    assert metrics["upper_bound"] > 0.5  # the VQ-VAE did not start random
+    curves = read_curves(tmp_path / "metrics.jsonl")
+    assert set(curves["vision"]) == {"object", "kind", "edges", "codes"}
+    assert min(curves["language"]["attention"].values()) < 0.5  # the language model knows where to look
+    vocabulary = json.loads((tmp_path / "out" / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+    assert {f"▁{name}" for name in CHARACTERS} <= set(vocabulary)
 
 
 class _Interrupted(Exception):
