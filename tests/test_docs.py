@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from shared.process.environment import _READ_ELSEWHERE
 from shared.settings import Settings, all_settings, variable_of
 
 _ROOT = DOCS.parent
-_MARKDOWN = sorted([*_ROOT.glob("*.md"), *DOCS.rglob("*.md"), *_ROOT.glob("examples/*.md")])
+_MARKDOWN = sorted(
+    [*_ROOT.glob("*.md"), *DOCS.rglob("*.md"), *_ROOT.glob("examples/*.md"), *_ROOT.glob("models/*/*.md")]
+)
 _DEPLOYED = [
     *_ROOT.glob("docker-compose*.yml"),
     *_ROOT.glob("Dockerfile.*"),
@@ -24,6 +27,8 @@ _VARIABLE = re.compile(r"\bMASKQ_[A-Z0-9_]*[A-Z0-9]\b")
 _SUFFIXES = "py|lua|md|toml|txt|html|yml|yaml|json|lock"
 _PATH = re.compile(rf"`([\w.-]+(?:/[\w.-]+)*/|[\w./-]+\.(?:{_SUFFIXES})|(?:scripts|\.ci)/[\w-]+)`")
 """A folder, a file, or a command, in backticks."""
+_COMMAND = re.compile(r"(python -m [\w.]+|scripts/evaluate)([^`\n|#;]*)")
+_SOURCES = "".join(path.read_text("utf-8") for path in _ROOT.glob("[a-z]*/**/*.py"))
 _FILE_IN_PICTURE = re.compile(rf"\w+(?:/\w+)+\.(?:{_SUFFIXES})\b")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
@@ -76,6 +81,17 @@ def test_every_file_and_folder_that_a_page_names_exists(name: str) -> None:
     named = {*_PATH.findall(text), *_FILE_IN_PICTURE.findall(pictures)}
     assert len(named) > 5
     assert {path for path in named if not (_ROOT / path).exists()} == set()
+
+
+@pytest.mark.parametrize("page", [page for page in _MARKDOWN if page.name != "CHANGELOG.md"], ids=_name)
+def test_every_command_that_a_page_names_exists_with_its_options(page: Path) -> None:
+    for program, words in _COMMAND.findall(page.read_text("utf-8")):
+        module = program.removeprefix("python -m ")
+        assert module == "scripts/evaluate" or find_spec(module), program
+        if module == "scripts/evaluate":
+            assert re.match(r" (scenes|coco|refcoco|\.\.\.)(?= )|$", words), f"{program}{words}"
+        for option in re.findall(r"(?<= )--([a-z-]+)", words):
+            assert f'"--{option}"' in _SOURCES or f"{option.replace('-', '_')}:" in _SOURCES, f"{program}{words}"
 
 
 def test_the_architecture_page_describes_every_package() -> None:
