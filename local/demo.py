@@ -1,4 +1,7 @@
-"""Starts the service with the demo checkpoint, sends it the sample image and prints the finished job."""
+"""Starts the service with the demo checkpoint, sends it the sample image and prints the finished job.
+
+MASKQ_MODEL_ID=emoji starts it with the other small checkpoint, and sends that one's sample.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,11 @@ from local.broker import make_folder
 from local.up import LocalService, StartFailed, add_arguments, run_service, say
 from shared.process import entry_point
 from shared.process.command_line import CommandLine
+from shared.process.environment import load_settings
+from shared.registry import served_model
+from shared.settings import ModelSettings
 
-_SAMPLE = Path("models/demo")
+_DEMO = Path("models/demo")
 _RESULT_S = 60.0
 
 
@@ -52,9 +58,10 @@ def _show_sample(service: LocalService, overlay: Path) -> None:
     Raises:
         StartFailed: the job did not succeed within a minute.
     """
-    prompt = json.loads((_SAMPLE / "sample.json").read_text("utf-8"))["prompt"]
-    image = base64.b64encode((_SAMPLE / "sample.jpg").read_bytes()).decode("ascii")
-    say(f'POST {service.url}/segment/ with {_SAMPLE / "sample.jpg"} and "{prompt}"')
+    folder = sample_folder(load_settings().model)
+    prompt = json.loads((folder / "sample.json").read_text("utf-8"))["prompt"]
+    image = base64.b64encode((folder / "sample.jpg").read_bytes()).decode("ascii")
+    say(f'POST {service.url}/segment/ with {folder / "sample.jpg"} and "{prompt}"')
     job = _call(f"{service.url}/segment/", {"prompt": prompt, "image_base64": image})
     address = f"{service.url}/jobs/{job['id']}"  # the links in the job may lead to a proxy in front of this machine
     deadline = time.monotonic() + _RESULT_S
@@ -66,6 +73,12 @@ def _show_sample(service: LocalService, overlay: Path) -> None:
     with urllib.request.urlopen(f"{address}/overlay.png", timeout=30) as answer:  # noqa: S310  our own address
         overlay.write_bytes(answer.read())
     say(f"{len(job['result']['objects'])} object(s) found; drawn over the image in {overlay}")
+
+
+def sample_folder(settings: ModelSettings) -> Path:
+    """The folder of the served model if it has a sample, as those of this project have; else that of the demo."""
+    folder = served_model(settings).folder
+    return folder if folder and (folder / "sample.json").exists() else _DEMO
 
 
 def _call(url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -45,7 +45,7 @@ CHARACTERS: dict[str, str] = {
     "balloon": "🎈", "gift": "🎁", "trophy": "🏆", "crown": "👑", "hat": "🎩", "boot": "👢", "dress": "👗",
     "shirt": "👕", "jeans": "👖", "backpack": "🎒", "bell": "🔔", "bomb": "💣", "magnet": "🧲", "anchor": "⚓",
     "basketball": "🏀", "dice": "🎲", "chair": "🪑",
-    # outdoors
+    # outdoors, and figures
     "house": "🏠", "castle": "🏰", "tent": "⛺", "tree": "🌳", "cactus": "🌵", "rose": "🌹", "tulip": "🌷",
     "sunflower": "🌻", "moon": "🌙", "sun": "🌞", "cloud": "☁", "snowman": "⛄", "robot": "🤖", "ghost": "👻",
 }  # fmt: skip

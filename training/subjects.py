@@ -18,5 +18,5 @@ class Subject:
 
 SUBJECTS = {
     "shapes": Subject(ORDINARY, "demo", 10_003_843, "red circle"),
-    "emoji": Subject(FORMS["emoji"], "emoji", 10_000_009, "strawberry"),
+    "emoji": Subject(FORMS["emoji"], "emoji", 10_027_029, "rabbit"),
 }

@@ -23,7 +23,7 @@ _POLICY = (
 )
 """Content Security Policy: no script or style inside the page, nothing of other hosts, and no HTML made of texts."""
 _PAGE = Page("index.html", _POLICY)
-_MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css"}
+_MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".jpg": "image/jpeg"}
 _FILES = {
     file.name: file.read_bytes() for file in (PAGES / "app").iterdir() if f".{file.name.split('.')[-1]}" in _MEDIA_TYPES
 }

@@ -6,7 +6,7 @@ import { announce, at, button, el } from "./dom.js";
 import { History } from "./history.js";
 import { listenForImages } from "./intake.js";
 import { pictureOfBlob } from "./pictures.js";
-import { blobOf, drawn, knowledgeOf } from "./samples.js";
+import { blobOf, knowledgeOf, previewOf } from "./samples.js";
 import { Tray } from "./tray.js";
 import { count } from "./words.js";
 
@@ -113,15 +113,18 @@ class App {
     this.#showKnowledge(knowledgeOf(model));
   }
 
-  #showKnowledge({ text, prompts, scenes }) {
+  #showKnowledge({ text, names = [], prompts, scenes }) {
     at("about").textContent = text;
+    at("names").hidden = !names.length;
+    at("names-list").textContent = names.join(", ");
+    at("prompt").placeholder = prompts[0];
     at("suggestions").replaceChildren(...prompts.map(prompt => button(prompt, () => { at("prompt").value = prompt; at("prompt").focus(); })));
     at("samples").replaceChildren(...scenes.map(scene => this.#sample(scene)));
     at("samples-section").hidden = !scenes.length;
   }
 
   #sample(scene) {
-    const picture = drawn(scene, 384);
+    const picture = previewOf(scene);
     picture.setAttribute("aria-hidden", "true");
     const ask = prompt => this.#askSample(scene, prompt);
     const first = button("", () => ask(scene.prompts[0]), { class: "picture", "aria-label": `Cut out “${scene.prompts[0]}” from the sample ${scene.name}` });
@@ -131,7 +134,7 @@ class App {
 
   /** Each sample is drawn once, so quick clicks ask the same question. */
   async #askSample(scene, prompt) {
-    if (!this.#sampled.has(scene)) this.#sampled.set(scene, blobOf(drawn(scene, 640)).then(blob => pictureOfBlob(blob, `${scene.name}.png`)));
+    if (!this.#sampled.has(scene)) this.#sampled.set(scene, blobOf(scene).then(blob => pictureOfBlob(blob, scene.file ?? `${scene.name}.png`)));
     this.cards.ask(await this.#sampled.get(scene), prompt, this.#modelId);
   }
 }
