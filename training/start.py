@@ -14,9 +14,9 @@ from training.tokenizer import build_tokenizer
 @torch.no_grad()
 def start_from(model: PaliGemmaForConditionalGeneration, vocabulary: Vocabulary, checkpoint: Path) -> None:
     """Copy all weights of a checkpoint folder. The embedding of a token is copied if both models have that token."""
-    source = PaliGemmaForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    source = PaliGemmaForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32, trust_remote_code=False)
     old, new = source.get_input_embeddings().weight, model.get_input_embeddings().weight.clone()
-    old_ids = PreTrainedTokenizerFast.from_pretrained(checkpoint).get_vocab()
+    old_ids = PreTrainedTokenizerFast.from_pretrained(checkpoint, trust_remote_code=False).get_vocab()
     shared = [
         (old_ids[token], index) for token, index in build_tokenizer(vocabulary).get_vocab().items() if token in old_ids
     ]

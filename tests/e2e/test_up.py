@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from local.broker import free_port
+from testing.running import running_children
 from testing.servers import system_redis
 from tests.gpus import MODEL, uuid, with_driver
 
@@ -55,8 +56,7 @@ class Command:
 
     def children(self, name: str = "") -> list[psutil.Process]:
         """The processes of the service whose command line contains `name`."""
-        parts = psutil.Process(self.process.pid).children()
-        return [part for part in parts if name in " ".join(part.cmdline())]
+        return running_children(name, self.process.pid)
 
     def get(self, path: str) -> dict[str, Any]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:

@@ -25,6 +25,7 @@ from shared.settings import Settings
 from shared.store.leases import Lease, LeaseStore
 from testing.factories import job_request, new_job, stored_job
 from testing.pictures import small_png
+from testing.running import running_children
 from testing.scripted_pipeline import ENDLESS, POISON, SLOW
 from testing.scripted_worker import IdleEngine, UnaskedModel
 from tests.integration.front_end import FrontEnd
@@ -90,7 +91,7 @@ def until(happened: Callable[[], bool]) -> None:
 
 def job_processes() -> list[psutil.Process]:
     """Those of this process, in the order in which they were started."""
-    return [each for each in psutil.Process().children() if _PROGRAM in " ".join(each.cmdline())]
+    return running_children(_PROGRAM)
 
 
 @pytest.fixture

@@ -41,7 +41,8 @@ def test_a_job_of_a_lost_worker_is_queued_again_although_no_other_is_alive(
     url = _submit(client)
     store = LeaseStore.connect(quick)
     assert store.claim("demo", is_idle=True)
-    etag = client.get(url).headers["ETag"]
-    job = client.get(url, params={"wait": 30}, headers={"If-None-Match": etag}).json()
-    assert (job["status"], job["attempt"]) == ("queued", 1)
+    seen = client.get(url)
+    if seen.json()["status"] == "processing":  # on a busy machine it may be queued again already
+        seen = client.get(url, params={"wait": 30}, headers={"If-None-Match": seen.headers["ETag"]})
+    assert (seen.json()["status"], seen.json()["attempt"]) == ("queued", 1)
     store.close()

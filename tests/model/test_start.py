@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from shared.settings import Settings
 from shared.store.leases import LeaseStore
+from testing.running import running_children
 from worker import build
 from worker.engine.runner import Runner
 from worker.engine.warm_up import warm_up
@@ -86,7 +86,7 @@ def test_the_metrics_say_what_the_worker_runs_on(service: WorkerService) -> None
 
 @pytest.mark.usefixtures("service")
 def test_each_job_process_has_decoded_a_picture_before_the_first_job() -> None:
-    processes = [each for each in psutil.Process().children(recursive=True) if "worker.job_processes" in each.cmdline()]
+    processes = running_children("worker.job_processes", recursive=True)
     assert processes
     for process in processes:
-        assert [each for each in process.children() if "shared.images.sandbox_child" in each.cmdline()]
+        assert running_children("shared.images.sandbox_child", process.pid)

@@ -34,8 +34,11 @@ def test_every_official_checkpoint_is_known(root: Path, size: str, kind: str, re
     assert served.entry.image_tokens == {224: 256, 448: 1024, 896: 4096}[resolution]
 
 
-def test_the_registry_holds_the_demo_and_the_official_checkpoints_only(registry: dict[str, RegistryEntry]) -> None:
-    assert len(registry) == len(_OFFICIAL) + 1
+def test_the_registry_holds_small_checkpoints_of_this_project_and_the_official_ones(
+    registry: dict[str, RegistryEntry],
+) -> None:
+    assert [name for name in registry if not name.startswith("google/")] == ["demo", "emoji"]
+    assert len(registry) == len(_OFFICIAL) + 2
 
 
 def test_memory_is_computed_from_the_number_of_parameters(registry: dict[str, RegistryEntry]) -> None:

@@ -28,6 +28,7 @@ from shared.images.sandbox import DecodingPool
 from shared.settings import Settings
 from shared.settings.several_processes import IMAGE_FORMATS
 from testing.pictures import costly_images, encoded, exif_with_orientation, flat_png, gradient
+from testing.running import running_children
 
 _MANY = 65_000_000
 _SETTINGS = Settings.of(decode_processes=2).images
@@ -41,9 +42,7 @@ def pool() -> Iterator[DecodingPool]:
 
 
 def _children() -> list[psutil.Process]:
-    """Living children. Other tests may have left some that ended and were not waited for yet."""
-    alive = (each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE)
-    return [each for each in alive if "shared.images.sandbox_child" in " ".join(each.cmdline())]
+    return running_children("shared.images.sandbox_child")
 
 
 @pytest.mark.parametrize("file_format", IMAGE_FORMATS)
