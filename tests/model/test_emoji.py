@@ -56,13 +56,13 @@ def test_its_numbers_in_the_registry_are_those_of_its_files(settings: Settings) 
 
 def test_held_out_things_are_cut_out(settings: Settings, tmp_path: Path) -> None:
     require_file(FONT, "fonts-noto-color-emoji")
-    examples = list(scene_examples(120, first=2_000, form=FORMS["emoji"]))
+    examples = list(scene_examples(80, first=2_000, form=FORMS["emoji"]))
     metrics = evaluate_engine(examples, "emoji", settings, tmp_path)
     assert metrics["failed"] == 0
-    assert metrics["total"] >= 100
+    assert metrics["total"] >= 70
     assert metrics["miou"] >= 0.75
     assert metrics["extra"] <= 0.1 * metrics["total"]
-    assert metrics["absent"] >= 15
+    assert metrics["absent"] >= 10
     assert metrics["absent_accuracy"] >= 0.8
 
 
