@@ -123,9 +123,13 @@ def test_a_closed_pipe_is_quiet(service: str, client: Client, photo: Path) -> No
     os.close(writer)
 
 
-def test_a_full_output_is_one_line(service: str) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_output_is_one_line(service: str, unbuffered: str) -> None:
+    variables = environment(PYTHONUNBUFFERED=unbuffered)
     with Path("/dev/full").open("wb") as full:
-        ended = maskq("--url", service, "models", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+        ended = maskq(
+            "--url", service, "models", capture_output=False, stdout=full, stderr=subprocess.PIPE, env=variables
+        )
     assert ended.returncode == ExitStatus.FAILED
     assert ended.stderr.count(b"\n") == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 from maskq.cli.commands import batch, cancel, doctor, job, jobs, labelstudio, mcp, models, segment, server
 from maskq.cli.exit_status import ExitStatus
 from maskq.cli.options import ApiKey, Target, Url
-from maskq.cli.output import OutputClosed, print_error, print_line, text_of
+from maskq.cli.output import OutputClosed, discard_output, print_error, print_line, text_of
 from maskq.errors import MaskqError
 
 app = typer.Typer(
@@ -75,6 +76,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if sys.flags.dev_mode:  # python -X dev -m maskq
             raise
+        with suppress(OSError):  # a full disk: Python would complain again at its end
+            discard_output()
         print_error(str(error) if isinstance(error, OSError) else f"unexpected {type(error).__name__}: {error}")
         return ExitStatus.FAILED
     return int(status or ExitStatus.OK) if arguments else ExitStatus.USAGE
