@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from scenes.outlines import Points
+from scenes.outlines import Points, extent
 
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 """Where Debian and Ubuntu install the font."""
@@ -88,9 +88,9 @@ def emoji(name: str) -> Emoji:
     """
     picture = _draw(CHARACTERS[name])
     outlines = _follow(picture[..., 3])
-    points = np.concatenate(outlines)
-    centre = (points.min(axis=0) + points.max(axis=0)) / 2
-    radius = np.linalg.norm(points - centre, axis=1).max()
+    low, high = extent(outlines)
+    centre = (low + high) / 2
+    radius = np.linalg.norm(np.concatenate(outlines) - centre, axis=1).max()
     height, width = picture.shape[:2]
     frame = np.array([(0, 0), (width, 0), (0, height)], dtype=np.float32)
     outlines = tuple(((outline - centre) / radius).astype(np.float32) for outline in outlines)

@@ -15,6 +15,7 @@ COLOR_JITTER = 12
 
 SIZES = ((640, 480), (480, 640), (512, 512), (600, 400), (400, 600), (640, 360))
 """(width, height) in pixels; each is equally likely."""
+WIDE_SIZES = ((1600, 400), (400, 1600))
 COUNT_PROBABILITIES = (0.20, 0.28, 0.24, 0.16, 0.12)
 """Probability that a scene has 1, 2, ... objects."""
 MAX_OBJECTS = len(COUNT_PROBABILITIES)
@@ -49,11 +50,11 @@ ORDINARY = SceneForm()
 """The scenes that the demo model learns."""
 FORMS = {
     "ordinary": ORDINARY,
-    "wide": SceneForm(sizes=((1600, 400), (400, 1600))),
+    "wide": SceneForm(sizes=WIDE_SIZES),
     "small": SceneForm(sizes=((2400, 1800), (1800, 2400)), min_size=0.03, max_size_by_count=(0.10,) * MAX_OBJECTS),
-    "mixed": SceneForm(sizes=(*SIZES, (1600, 400), (400, 1600)), min_size=0.05),
+    "mixed": SceneForm(sizes=(*SIZES, *WIDE_SIZES), min_size=0.05),
     "emoji": SceneForm(EMOJI, min_size=0.2),
-    "emoji-mixed": SceneForm(EMOJI, sizes=(*SIZES, (1600, 400), (400, 1600)), min_size=0.08),
+    "emoji-mixed": SceneForm(EMOJI, sizes=(*SIZES, *WIDE_SIZES), min_size=0.08),
 }
 """`wide`: 4:1 and 1:4. `small`: large images whose objects measure 3% to 10% of the mean side. `mixed`:
 ordinary and wide images with smaller objects than the demo model learns, easy and hard ones, to calibrate scores.

@@ -192,7 +192,7 @@ def train_vqvae(
         return _load_npz(path)
     torch.manual_seed(seed)
     model = _load_npz(start).train() if start else MaskVqVae().train()
-    plain_steps = 0 if start else PLAIN_STEPS
+    plain_steps = -1 if start else PLAIN_STEPS  # a trained codebook is kept
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
     data = as_input(random_masks(TRAINING_SEEDS.start + seed, masks, form))
@@ -202,7 +202,7 @@ def train_vqvae(
     for step in range(done, steps):
         torch.manual_seed(seed * _MAX_STEPS + step)  # the random numbers of a step depend on its number only
         chosen = data[torch.randint(len(data), (batch,))]
-        if step == plain_steps and not start:
+        if step == plain_steps:
             model.restart_codebook(data[:1024])
         loss = model.plain_loss(chosen) if step < plain_steps else model.loss(chosen)
         optimizer.zero_grad()

@@ -22,7 +22,7 @@ def test_no_accepted_job_is_lost_wrong_or_double_when_primaries_die(tmp_path: Pa
         workers=2,
         poison=1,
         drain_s=180,
-        confirm_replicas=2,  # with 1 of 2, the other may become primary: decision 62
+        confirm_replicas=2,  # with 1 of 2, an accepted job may vanish: docs/durability.md
         seed=1,
     )
     results = run_chaos(plan, tmp_path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from scenes.layout import FORMS
 from shared.registry import read_registry, served_model
 from shared.settings import Settings
 from testing.required import require_file
+from tests.page_samples import phrases_of
 from training.page_samples import FOLDER, SEEDS
 from worker.loading.checkpoint import load_checkpoint
 
@@ -25,15 +25,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def settings(root_folder: Path) -> Settings:
-    """CPU and float32 on every machine, because results must not depend on the machine."""
-    models = root_folder / "models"
-    return Settings.of(model_id="emoji", models_dir=models, device="cpu", dtype="float32", max_answer_tokens=128)
-
-
-@pytest.fixture(scope="module")
-def root_folder() -> Path:
-    return Path(__file__).parent.parent.parent
+def settings(demo_settings: Settings) -> Settings:
+    return demo_settings.replace(model_id="emoji", max_answer_tokens=128)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +59,8 @@ def test_held_out_things_are_cut_out(settings: Settings, tmp_path: Path) -> None
     assert metrics["absent_accuracy"] >= 0.8
 
 
-def test_its_sample_shows_two_rabbits(predictor: Predictor, root_folder: Path) -> None:
-    folder = root_folder / "models" / "emoji"
+def test_its_sample_shows_two_rabbits(predictor: Predictor, root: Path) -> None:
+    folder = root / "models" / "emoji"
     prompt = json.loads((folder / "sample.json").read_text("utf-8"))["prompt"]
     assert _labels(predictor, folder / "sample.jpg", prompt) == ["rabbit", "rabbit"]
     assert _labels(predictor, folder / "sample.jpg", "pizza") == []
@@ -75,8 +68,7 @@ def test_its_sample_shows_two_rabbits(predictor: Predictor, root_folder: Path) -
 
 @pytest.mark.parametrize("name", SEEDS)
 def test_each_phrase_of_a_sample_of_the_page_finds_what_it_names(predictor: Predictor, name: str) -> None:
-    (prompts,) = re.findall(rf'file: "{name}", prompts: \[(.*?)\]', (FOLDER / "samples.js").read_text("utf-8"))
-    counts = {prompt: len(_labels(predictor, FOLDER / name, prompt)) for prompt in re.findall(r'"(\w+)"', prompts)}
+    counts = {phrase: len(_labels(predictor, FOLDER / name, phrase)) for phrase in phrases_of(name)}
     assert counts == _COUNTS[name]
 
 

@@ -11,22 +11,20 @@ from scenes.emoji import CHARACTERS, FONT
 from scenes.layout import FORMS, choose_layout
 from scenes.scene import draw_scene
 from testing.required import require_file
+from tests.page_samples import SAMPLES, phrases_of
 from training.page_samples import FOLDER, SEEDS
-
-_SAMPLES = (FOLDER / "samples.js").read_text("utf-8")
 
 
 def test_the_page_names_each_thing() -> None:
-    (text,) = re.findall(r"const EMOJI = \((.*?)\)\.split", _SAMPLES, re.DOTALL)
+    (text,) = re.findall(r"const EMOJI = \((.*?)\)\.split", SAMPLES, re.DOTALL)
     assert " ".join(re.findall('"(.*?)"', text)).split() == sorted(CHARACTERS)
 
 
 @pytest.mark.parametrize("name", SEEDS)
 def test_a_sample_is_its_scene_and_shows_what_its_phrases_name(name: str) -> None:
     require_file(FONT, "fonts-noto-color-emoji")
-    (prompts,) = re.findall(rf'file: "{name}", prompts: \[(.*?)\]', _SAMPLES)
     kinds = {shape.kind for shape in choose_layout(SEEDS[name], FORMS["emoji"]).shapes}
-    assert set(re.findall(r'"(\w+)"', prompts)) <= kinds
+    assert set(phrases_of(name)) <= kinds
     with Image.open(Path(FOLDER / name)) as image:
         drawn = draw_scene(SEEDS[name], FORMS["emoji"]).image
         assert np.abs(np.asarray(image).astype(int) - drawn).mean() < 4

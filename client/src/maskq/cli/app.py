@@ -76,8 +76,9 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if sys.flags.dev_mode:  # python -X dev -m maskq
             raise
-        with suppress(OSError):  # a full disk: Python would complain again at its end
-            discard_output()
+        if isinstance(error, OSError):
+            with suppress(OSError):  # a full disk: Python would complain again at its end
+                discard_output()
         print_error(str(error) if isinstance(error, OSError) else f"unexpected {type(error).__name__}: {error}")
         return ExitStatus.FAILED
     return int(status or ExitStatus.OK) if arguments else ExitStatus.USAGE
